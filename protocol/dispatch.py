@@ -1,0 +1,84 @@
+"""Frames between the broker and a worker. Both are ours and of one version; a malformed frame is a fault all the same.
+
+    READY     worker -> broker   b"R", map {pool, pid}: one credit
+    DISPATCH  broker -> worker   b"D", array [dispatch id, operation, [[deadline, count, flags] per request]],
+                                 a body per request
+    DONE      worker -> broker   b"A", array [dispatch id, follow-ups], then a reply header and a reply body per request;
+                                 it returns the credit
+    STOP      broker -> worker   b"S": end when the dispatch in hand is done
+
+A follow-up is work that follows from the dispatch, for a pool of a higher rank:
+[request index or nil, item index, operation, key, count, body]. Where it names a request, that request's answer waits
+until the follow-up is done, and the item fails where it fails. Otherwise it is *owed*: never refused, never expired, in
+order per key.
+"""
+
+from collections.abc import Sequence
+from typing import Any, Final, NamedTuple
+
+import msgpack
+
+READY: Final = b"R"
+DISPATCH: Final = b"D"
+DONE: Final = b"A"
+STOP: Final = b"S"
+
+# The exit status of a worker that could not start (a store that cannot be opened, say): restarting is no remedy.
+BOOT_ERROR_STATUS: Final = 3
+
+
+class Part(NamedTuple):
+    """One request of a dispatch. deadline: microseconds on the daemon's clock, 0 for owed work, which has none."""
+
+    deadline: int
+    count: int
+    flags: int
+
+
+class FollowUp(NamedTuple):
+    """request, item: whose answer waits (None, 0: owed). key: follow-ups with the same key run in order, one at a time.
+    count: records it touches, its weight in a batch. body: as a request's."""
+
+    request: int | None
+    item: int
+    operation: str
+    key: bytes
+    count: int
+    body: bytes
+
+
+def pack_ready(pool: str, pid: int) -> list[bytes]:
+    return [READY, msgpack.packb({"pool": pool, "pid": pid})]
+
+
+def unpack_ready(frames: Sequence[bytes]) -> tuple[str, int]:
+    """(pool, process id). Raises ValueError."""
+    fields = msgpack.unpackb(frames[1])
+    return str(fields["pool"]), int(fields["pid"])
+
+
+def pack_dispatch(dispatch_id: int, operation: str, parts: Sequence[Part]) -> bytes:
+    packed: bytes = msgpack.packb((dispatch_id, operation, parts))
+    return packed
+
+
+def unpack_dispatch(frame: bytes) -> tuple[int, str, list[Part]]:
+    dispatch_id, operation, parts = msgpack.unpackb(frame)
+    return dispatch_id, operation, [Part(*part) for part in parts]
+
+
+def pack_done(dispatch_id: int, follow_ups: Sequence[FollowUp]) -> bytes:
+    packed: bytes = msgpack.packb((dispatch_id, follow_ups))
+    return packed
+
+
+def unpack_done(frame: bytes) -> tuple[int, list[FollowUp]]:
+    """Raises ValueError where the frame is not what `pack_done` makes."""
+    try:
+        fields: Any = msgpack.unpackb(frame)
+        dispatch_id, follow_ups = fields
+        if type(dispatch_id) is not int:
+            raise ValueError("dispatch id is no integer")
+        return dispatch_id, [FollowUp(*fields) for fields in follow_ups]
+    except Exception as error:
+        raise ValueError(f"worker's answer: {error}") from None

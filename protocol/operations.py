@@ -1,0 +1,39 @@
+"""The operations by name, and the pool whose workers execute each. What an item of each looks like: docs/protocol.md.
+
+A submitter may send any of `OPERATIONS`. `FOLLOW_UPS` come from workers only: work that follows from work.
+"""
+
+from typing import Final
+
+READ_POOL: Final = "read"
+WRITE_POOL: Final = "write"
+CHILDREN_POOL: Final = "children"
+
+# A pool's follow-up work goes to a pool of a higher rank only, so that no cycle of waiting can be built.
+POOL_RANKS: Final = {READ_POOL: 0, WRITE_POOL: 0, CHILDREN_POOL: 1}
+
+OPERATIONS: Final = {
+    "get": READ_POOL,
+    "outpoint": READ_POOL,
+    "create": WRITE_POOL,
+    "spend": WRITE_POOL,
+    "abandon": WRITE_POOL,
+    "set_locked": WRITE_POOL,
+    "increment": CHILDREN_POOL,
+    "set_dah": CHILDREN_POOL,
+}
+
+FOLLOW_UPS: Final = {
+    "increment": CHILDREN_POOL,
+    "set_dah_children": CHILDREN_POOL,
+    "lock_children": CHILDREN_POOL,
+}
+
+# Flags of a `create` item.
+CREATE_CONFLICTING: Final = 1
+CREATE_LOCKED: Final = 2
+CREATE_COINBASE: Final = 4  # partial creations only: a whole transaction says so itself
+
+# Flags of a `spend` item.
+SPEND_IGNORE_CONFLICTING: Final = 1
+SPEND_IGNORE_LOCKED: Final = 2
