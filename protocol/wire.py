@@ -9,7 +9,7 @@ a request whose version or header cannot be read still gets an answer:
     bytes 4-19  request id, chosen by the submitter, returned with the answer
 
     HELLO    submitter -> daemon   prefix
-    WELCOME  daemon -> submitter   prefix, map {epoch, clock, limits, version}
+    WELCOME  daemon -> submitter   prefix, map {epoch, clock, limits {max_items, max_body_bytes, max_timeout_us}, version}
     REQUEST  submitter -> daemon   prefix, array [epoch, operation, deadline, count, flags], body: array of `count` items
     REPLY    daemon -> submitter   prefix, array [code, executed, retry_after, message, details, count, errors],
                                    body: array of `count` results
@@ -22,7 +22,7 @@ is milliseconds. Sizes and counts are checked before anything is decoded.
 
 import struct
 from collections.abc import Mapping, Sequence
-from dataclasses import dataclass
+from dataclasses import asdict, dataclass
 from typing import Any, Final, NamedTuple
 
 import msgpack
@@ -46,6 +46,7 @@ ONE_TRANSACTION: Final = 1
 
 MAX_REQUEST_HEADER_BYTES: Final = 128
 MAX_OPERATION_BYTES: Final = 32
+MAX_WELCOME_BYTES: Final = 4096
 
 _PREFIX = struct.Struct("<2sBB16s")
 
@@ -117,6 +118,39 @@ def unpack_prefix(frame: bytes) -> Prefix | None:
     return Prefix(version, message_type, request_id) if magic == MAGIC else None
 
 
+@dataclass(frozen=True, slots=True)
+class Welcome:
+    """The daemon's answer to a greeting. epoch: random, one per start. clock: microseconds on the daemon's monotonic
+    clock, read when it answered. version: the daemon's own, for people."""
+
+    epoch: int
+    clock: int
+    limits: Limits
+    version: str = ""
+
+
+def pack_welcome(welcome: Welcome) -> bytes:
+    packed: bytes = msgpack.packb(asdict(welcome))
+    return packed
+
+
+def unpack_welcome(frame: bytes) -> Welcome:
+    """Raises ProtocolError naming the field that is wrong. Fields it does not know are ignored."""
+    if len(frame) > MAX_WELCOME_BYTES:
+        raise ProtocolError(codes.INTERNAL, f"welcome: longer than {MAX_WELCOME_BYTES} bytes")
+    try:
+        fields = msgpack.unpackb(frame)
+        limits = {name: fields["limits"][name] for name in ("max_items", "max_body_bytes", "max_timeout_us")}
+        numbers = {"epoch": fields["epoch"], "clock": fields["clock"], **limits}
+        version = str(fields.get("version", ""))
+    except Exception:
+        raise ProtocolError(codes.INTERNAL, "welcome: not a map of epoch, clock and limits") from None
+    for name, value in numbers.items():
+        if type(value) is not int or value < (1 if name in limits else 0):
+            raise ProtocolError(codes.INTERNAL, f"welcome: {name} is out of range")
+    return Welcome(numbers["epoch"], numbers["clock"], Limits(**limits), version)
+
+
 def pack_request_header(header: RequestHeader) -> bytes:
     packed: bytes = msgpack.packb(header)
     return packed
@@ -151,10 +185,21 @@ def unpack_reply_header(frame: bytes) -> ReplyHeader:
     """Raises ProtocolError where the frame is no reply header."""
     try:
         code, executed, message, retry_after, details, count, errors = msgpack.unpackb(frame, strict_map_key=False)
-        error = None if code == codes.OK else Error(code, executed, message, retry_after, details)
-        return ReplyHeader(error, count, {index: Error(*fields) for index, fields in errors.items()})
+        error = None if code == codes.OK else _checked_error(code, executed, message, retry_after, details)
+        header = ReplyHeader(error, count, {index: _checked_error(*fields) for index, fields in errors.items()})
+        if type(count) is not int or count < 0 or any(type(i) is not int or not 0 <= i < count for i in header.errors):
+            raise ValueError("count or an index is out of range")
+        return header
     except Exception:
         raise ProtocolError(codes.INTERNAL, "reply header: not what the protocol says") from None
+
+
+def _checked_error(code: str, executed: str, message: str, retry_after: int, details: Mapping[str, Any]) -> Error:
+    if type(code) is not str or code == codes.OK or executed not in (codes.NO, codes.UNKNOWN):
+        raise ValueError("code or executed")
+    if type(message) is not str or type(retry_after) is not int or retry_after < 0 or type(details) is not dict:
+        raise ValueError("message, retry_after or details")
+    return Error(code, executed, message, retry_after, details)
 
 
 _NO_ERROR: Final = Error(codes.OK, "")
@@ -190,3 +235,8 @@ def unpack_body(frame: bytes | memoryview, count: int) -> list[Any]:
 
 
 EMPTY_BODY: Final = pack_body([])
+
+
+def join_results(packed: Sequence[bytes]) -> bytes:
+    """The body whose items are these packed values."""
+    return msgpack.Packer().pack_array_header(len(packed)) + b"".join(packed)
