@@ -1,0 +1,1 @@
+"""The command line: serve, demo, replay, status, get. May use every room of the house."""

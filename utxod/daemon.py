@@ -1,0 +1,106 @@
+"""A daemon of one's own for as long as a command runs: the demo's, a replay's, a measurement's."""
+
+import contextlib
+import ctypes
+import os
+import shutil
+import signal
+import subprocess
+import sys
+import tempfile
+import time
+from collections.abc import Iterator, Sequence
+from dataclasses import dataclass
+from pathlib import Path
+from typing import Final
+
+from protocol.client import Client
+from protocol.errors import UtxodError
+
+from .house import ROOT
+
+START_SECONDS: Final = 20.0
+STOP_SECONDS: Final = 15.0
+_PR_SET_PDEATHSIG: Final = 1
+
+
+class DaemonError(Exception):
+    """The daemon did not start, or ended by itself. The message holds the last lines it wrote."""
+
+
+@dataclass(frozen=True, slots=True)
+class OwnDaemon:
+    """endpoint: where it listens. pid: of its supervisor. directory: temporary; its store is in it unless named."""
+
+    endpoint: str
+    pid: int
+    directory: Path
+
+
+@contextlib.contextmanager
+def own_daemon(store: str | None = None, arguments: Sequence[str] = ()) -> Iterator[OwnDaemon]:
+    """A daemon that is ready to serve; it is stopped, and its temporary directory removed, at the end.
+
+    store: URL; None for an embedded one in the temporary directory. arguments: further ones for `utxod serve`.
+    Raises DaemonError.
+    """
+    directory = Path(tempfile.mkdtemp(prefix="utxod-"))
+    endpoint = f"ipc://{directory / 'utxod.sock'}"
+    log = directory / "daemon.log"
+    store = store or f"lmdb://{directory / 'store'}"
+    try:
+        with log.open("wb") as output:
+            process = subprocess.Popen(  # noqa: S603 (ourselves)
+                [sys.executable, "-m", "utxod", "serve", "--listen", endpoint, "--store", store, *arguments],
+                stdin=subprocess.DEVNULL,
+                stdout=output,
+                stderr=output,
+                env=_environment(),
+                cwd=directory,
+                start_new_session=True,  # the terminal's Ctrl-C is for us; we stop the daemon in turn
+                preexec_fn=_end_with_parent,  # noqa: PLW1509 (one C call)
+            )
+        try:
+            _wait_until_ready(process, endpoint, log)
+            yield OwnDaemon(endpoint, process.pid, directory)
+        finally:
+            _stop(process)
+    finally:
+        shutil.rmtree(directory, ignore_errors=True)
+
+
+def _environment() -> dict[str, str]:
+    """Ours, less the settings in it, with the house first on the path: the directory may be a bare checkout."""
+    kept = {name: value for name, value in os.environ.items() if not name.startswith("UTXOD_")}
+    path = [str(ROOT), *filter(None, [kept.get("PYTHONPATH")])]
+    return kept | {"PYTHONPATH": os.pathsep.join(path)}
+
+
+def _end_with_parent() -> None:
+    ctypes.CDLL(None).prctl(_PR_SET_PDEATHSIG, signal.SIGTERM)
+
+
+def _wait_until_ready(process: subprocess.Popen[bytes], endpoint: str, log: Path) -> None:
+    deadline = time.monotonic() + START_SECONDS
+    with Client(endpoint, timeout=1.0) as client:
+        while True:
+            with contextlib.suppress(UtxodError):
+                client.status(timeout=0.5)
+                return
+            if process.poll() is not None:
+                raise DaemonError(f"the daemon ended at its start (exit code {process.returncode}):\n{_tail(log)}")
+            if time.monotonic() > deadline:
+                raise DaemonError(f"the daemon did not answer within {START_SECONDS:.0f} s:\n{_tail(log)}")
+
+
+def _stop(process: subprocess.Popen[bytes]) -> None:
+    process.terminate()
+    try:
+        process.wait(STOP_SECONDS)
+    except subprocess.TimeoutExpired:
+        process.kill()
+        process.wait()
+
+
+def _tail(log: Path) -> str:
+    return "\n".join(log.read_text(errors="replace").splitlines()[-15:])

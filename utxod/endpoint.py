@@ -1,0 +1,38 @@
+"""Where a daemon listens, and a client looks, when nobody says otherwise.
+
+    $XDG_RUNTIME_DIR/utxod/utxod.sock     where the login session has such a directory
+    /tmp/utxod-<uid>/utxod.sock           elsewhere
+
+The directory is its owner's alone (0700): whoever can open the socket can spend coins.
+"""
+
+import os
+import stat
+from pathlib import Path
+
+IPC = "ipc://"
+# The kernel's limit on the path of a Unix socket (sun_path, less its final zero byte).
+MAX_IPC_PATH_BYTES = 107
+
+
+def default_endpoint() -> str:
+    runtime = os.environ.get("XDG_RUNTIME_DIR")
+    directory = Path(runtime) / "utxod" if runtime else Path(f"/tmp/utxod-{os.getuid()}")  # noqa: S108 (made 0700, owner checked)
+    return f"{IPC}{directory / 'utxod.sock'}"
+
+
+def prepare(endpoint: str) -> None:
+    """Make the directory of an ipc endpoint, where it is not there, for its owner alone.
+
+    Raises ValueError where the path is too long for a socket, or the default's directory is not ours alone.
+    """
+    if not endpoint.startswith(IPC):
+        return
+    path = Path(endpoint.removeprefix(IPC))
+    if len(os.fsencode(path)) > MAX_IPC_PATH_BYTES:
+        raise ValueError(f"{endpoint}: longer than the {MAX_IPC_PATH_BYTES} bytes a Unix socket's path can have")
+    path.parent.mkdir(mode=0o700, parents=True, exist_ok=True)
+    if endpoint == default_endpoint():
+        found = path.parent.stat()
+        if found.st_uid != os.getuid() or stat.S_IMODE(found.st_mode) & 0o077:
+            raise ValueError(f"{path.parent}: is not yours alone (wanted: your own, mode 0700)")

@@ -1,0 +1,162 @@
+"""Settings of any nested dataclass, from four places: defaults < TOML file < environment < flags.
+
+A setting's key is its path, `pools.write.workers`; the same key in the environment is UTXOD_POOLS_WRITE_WORKERS, in the
+file `workers` under [pools.write]. Everything is checked at the start, and an error names the key, the value and the
+place it came from. A field's metadata {"help": ...} is its documentation.
+"""
+
+import dataclasses
+import difflib
+import json
+import tomllib
+import typing
+from collections.abc import Iterator, Mapping
+from pathlib import Path
+from typing import Any, NamedTuple, TypeVar
+
+from pydantic import TypeAdapter, ValidationError
+
+PREFIX = "UTXOD_"
+# Variables that are no settings of the daemon: where the commands of the client side connect to, the settings file.
+OTHER_VARIABLES = frozenset({"UTXOD_CONNECT", "UTXOD_CONFIG", "UTXOD_BLOCKS"})
+
+S = TypeVar("S")
+
+
+class SettingsError(Exception):
+    """One line per fault; each names the key, and where the value came from."""
+
+
+class Setting(NamedTuple):
+    """key: dotted path. default: as a person would write it. help: what it does."""
+
+    key: str
+    default: Any
+    help: str
+
+    @property
+    def variable(self) -> str:
+        return PREFIX + self.key.replace(".", "_").upper()
+
+
+def describe(cls: type[Any]) -> list[Setting]:
+    """Every setting of a dataclass, with its default: for help texts, and for finding misspelled keys."""
+    return list(_leaves(cls(), ""))
+
+
+def load_settings(
+    cls: type[S],
+    file: Path | None = None,
+    environment: Mapping[str, str] | None = None,
+    flags: Mapping[str, Any] | None = None,
+) -> S:
+    """An instance of the dataclass `cls`, whose every field has a default.
+
+    file: TOML. environment: variables, those that begin with UTXOD_ are looked at. flags: dotted key -> value, None
+    where the flag was not given. Raises SettingsError.
+    """
+    known = {setting.key: setting for setting in describe(cls)}
+    given: dict[str, tuple[Any, str]] = {}
+    faults: list[str] = []
+
+    def take(key: str, value: Any, source: str) -> None:
+        if key in known:
+            given[key] = value, source
+        else:
+            faults.append(f"{key}: no such setting{_nearest(key, known)} (from {source})")
+
+    if file is not None:
+        for key, value in _flatten(_read_toml(file), known):
+            take(key, value, str(file))
+    variables = {setting.variable: setting for setting in known.values()}
+    for name, text in sorted((environment or {}).items()):
+        if name in variables:
+            take(variables[name].key, _from_text(text, variables[name].default), name)
+        elif name.startswith(PREFIX) and name not in OTHER_VARIABLES:
+            faults.append(f"{name}: no such setting{_nearest(name, variables)} (from the environment)")
+    for key, value in (flags or {}).items():
+        if value is not None:
+            take(key, value, _flag(key))
+    if faults:
+        raise SettingsError("\n".join(faults))
+    return _validated(cls, given)
+
+
+def _validated(cls: type[S], given: Mapping[str, tuple[Any, str]]) -> S:
+    tree = dataclasses.asdict(cls())  # type: ignore[call-overload]
+    for key, (value, _) in given.items():
+        *path, name = key.split(".")
+        node = tree
+        for step in path:
+            node = node[step]
+        node[name] = value
+    try:
+        return TypeAdapter(cls).validate_python(tree)
+    except ValidationError as error:
+        raise SettingsError("\n".join(_fault(dict(fault), given) for fault in error.errors())) from None
+
+
+def _fault(fault: Mapping[str, Any], given: Mapping[str, tuple[Any, str]]) -> str:
+    """pydantic's fault as a line: key, what is wrong, the value, its place."""
+    path = [str(step) for step in fault["loc"]]
+    message = str(fault["msg"]).removeprefix("Value error, ").replace("Input should be", "must be").split(", unable")[0]
+    for length in range(len(path), 0, -1):  # a fault may lie deeper than its key: an element of a list
+        key = ".".join(path[:length])
+        if key in given:
+            value, source = given[key]
+            return f"{key}: {message}, got {value!r} (from {source})"
+    # A rule about several settings at once: name those that were given.
+    under = ".".join(path)
+    places = [f"{key} from {source}" for key, (_, source) in given.items() if key.startswith(under)]
+    return f"{under or 'settings'}: {message}" + (f" ({', '.join(places)})" if places else "")
+
+
+def _leaves(value: Any, prefix: str, help_text: str = "") -> Iterator[Setting]:
+    if dataclasses.is_dataclass(value):
+        for field in dataclasses.fields(value):
+            yield from _leaves(getattr(value, field.name), f"{prefix}{field.name}.", field.metadata.get("help", ""))
+    elif isinstance(value, dict) and value and all(dataclasses.is_dataclass(inner) for inner in value.values()):
+        for name, inner in value.items():
+            yield from _leaves(inner, f"{prefix}{name}.")
+    else:
+        yield Setting(prefix[:-1], value, help_text)
+
+
+def _read_toml(file: Path) -> dict[str, Any]:
+    try:
+        return tomllib.loads(file.read_text())
+    except OSError as error:
+        raise SettingsError(f"{file}: {error.strerror}") from None
+    except (tomllib.TOMLDecodeError, UnicodeDecodeError) as error:
+        raise SettingsError(f"{file}: {error}") from None
+
+
+def _flatten(table: Mapping[str, Any], known: Mapping[str, Setting], prefix: str = "") -> Iterator[tuple[str, Any]]:
+    """Tables are walked into, except where the key itself is a setting (a map)."""
+    for name, value in table.items():
+        key = prefix + name
+        if isinstance(value, dict) and key not in known:
+            yield from _flatten(value, known, key + ".")
+        else:
+            yield key, value
+
+
+def _from_text(text: str, default: Any) -> Any:
+    """A variable is text; lists are written with commas, maps as JSON. The rest is read by the field's type."""
+    if isinstance(default, (list, tuple, set, frozenset)):
+        return [part.strip() for part in text.split(",") if part.strip()]
+    if isinstance(default, dict):
+        try:
+            return json.loads(text)
+        except ValueError:
+            return text
+    return text
+
+
+def _nearest(key: str, known: typing.Iterable[str]) -> str:
+    nearest = difflib.get_close_matches(key, list(known), n=1, cutoff=0.5)
+    return f"; did you mean {nearest[0]}?" if nearest else ""
+
+
+def _flag(key: str) -> str:
+    return "--" + key.rpartition(".")[2].replace("_", "-")
