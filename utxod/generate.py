@@ -66,10 +66,7 @@ class Generator:
 
     def _outputs(self, values: Sequence[int]) -> list[bytes]:
         pay_to = (b"\x76\xa9\x14" + self._random.randbytes(20) + b"\x88\xac" for _ in values)
-        return [
-            struct.pack("<Q", value) + varint(len(script)) + script
-            for value, script in zip(values, pay_to, strict=True)
-        ]
+        return [Output(value, script).serialise() for value, script in zip(values, pay_to, strict=True)]
 
 
 def block(transactions: Sequence[Transaction], previous: bytes = bytes(32)) -> bytes:

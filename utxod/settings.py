@@ -28,10 +28,10 @@ class SettingsError(Exception):
 
 
 class Setting(NamedTuple):
-    """key: dotted path. default: as a person would write it. help: what it does."""
+    """key: dotted path. help: what it does."""
 
     key: str
-    default: Any
+    value: Any
     help: str
 
     @property
@@ -39,9 +39,9 @@ class Setting(NamedTuple):
         return PREFIX + self.key.replace(".", "_").upper()
 
 
-def describe(cls: type[Any]) -> list[Setting]:
-    """Every setting of a dataclass, with its default: for help texts, and for finding misspelled keys."""
-    return list(_leaves(cls(), ""))
+def describe(settings: Any) -> list[Setting]:
+    """Every setting of an instance, in its order."""
+    return list(_leaves(settings, ""))
 
 
 def load_settings(
@@ -55,7 +55,7 @@ def load_settings(
     file: TOML. environment: variables, those that begin with UTXOD_ are looked at. flags: dotted key -> value, None
     where the flag was not given. Raises SettingsError.
     """
-    known = {setting.key: setting for setting in describe(cls)}
+    known = {setting.key: setting for setting in describe(cls())}
     given: dict[str, tuple[Any, str]] = {}
     faults: list[str] = []
 
@@ -71,7 +71,7 @@ def load_settings(
     variables = {setting.variable: setting for setting in known.values()}
     for name, text in sorted((environment or {}).items()):
         if name in variables:
-            take(variables[name].key, _from_text(text, variables[name].default), name)
+            take(variables[name].key, _from_text(text, variables[name].value), name)
         elif name.startswith(PREFIX) and name not in OTHER_VARIABLES:
             faults.append(f"{name}: no such setting{_nearest(name, variables)} (from the environment)")
     for key, value in (flags or {}).items():

@@ -1,0 +1,216 @@
+"""The commands, their arguments and their help. What they do stands in modules of their own, imported when needed."""
+
+# ruff: noqa: PLC0415
+
+import asyncio
+import contextlib
+import json
+import os
+from collections.abc import Callable
+from pathlib import Path
+from typing import TYPE_CHECKING, Any
+
+import click
+
+from utxod.endpoint import default_endpoint
+
+if TYPE_CHECKING:
+    from protocol.client import Client
+    from utxod.replay import Plan, Summary
+
+connect = click.option(
+    "--connect",
+    metavar="ENDPOINT",
+    envvar="UTXOD_CONNECT",
+    default=default_endpoint,
+    show_default=default_endpoint(),
+    help="Where the daemon listens: ipc:///path/to/socket or tcp://host:port. Also: UTXOD_CONNECT.",
+)
+as_json = click.option("--json", "as_json", is_flag=True, help="One JSON object in place of text for people.")
+timeout = click.option("--timeout", type=click.FloatRange(min=0.01), default=5.0, show_default=True, help="Seconds.")
+
+
+@click.group(context_settings={"help_option_names": ["-h", "--help"], "max_content_width": 100})
+@click.version_option(package_name="utxod", prog_name="utxod")
+def cli() -> None:
+    """UTXO operations of many processes, batched against one store, and every one answered exactly once, in time.
+
+    Begin with `utxod demo`: it needs nothing, and shows what the daemon does. `utxod serve` is the daemon; the other
+    commands ask one that runs.
+    """
+
+
+@cli.command()
+@click.option(
+    "--config",
+    type=click.Path(exists=True, dir_okay=False, path_type=Path),
+    envvar="UTXOD_CONFIG",
+    help="Settings, a TOML file. Also: UTXOD_CONFIG.",
+)
+@click.option("--store", metavar="URL", help="lmdb:///DIRECTORY (embedded), or null: (for measuring).")
+@click.option("--listen", metavar="ENDPOINT", multiple=True, help="ipc:///PATH or tcp://HOST:PORT; may be repeated.")
+@click.option("--workers", type=int, help="Processes of the read pool, and of the write pool.")
+@click.option("--show-settings", is_flag=True, help="Print every setting with its meaning and value, and end.")
+def serve(
+    config: Path | None, store: str | None, listen: tuple[str, ...], workers: int | None, show_settings: bool
+) -> None:
+    """Run the daemon, in the foreground, until SIGTERM or Ctrl-C: what is queued then is finished or answered first.
+
+    Settings come from the file, the environment and the flags; the later wins. --show-settings lists them all.
+
+    SIGTTIN and SIGTTOU add and remove a worker.
+    """
+    import supervisor
+    from utxod.settings import SettingsError, load_settings
+    from utxod.show import settings_table, show
+
+    flags = {"store": store, "listen": list(listen) or None, "workers": workers}
+    try:
+        settings = load_settings(supervisor.Settings, config, os.environ, flags)
+    except SettingsError as error:
+        raise click.ClickException(str(error)) from None
+    if show_settings:
+        show(settings_table(settings))
+        return
+    raise SystemExit(supervisor.serve(settings))
+
+
+@cli.command()
+@click.option("--transactions", type=click.IntRange(min=100), default=20_000, show_default=True)
+@click.option("--seed", default=1, show_default=True, help="Other transactions with another seed.")
+def demo(transactions: int, seed: int) -> None:
+    """See it work: the first payment in history, a double spend, a worker killed in the middle of the work.
+
+    Starts a daemon of its own on a temporary store, and leaves nothing behind. The exit code is 0 where everything
+    held that this command shows.
+    """
+    from utxod.demo import run_demo
+
+    raise SystemExit(run_demo(transactions, seed))
+
+
+@cli.command()
+@click.argument("files", nargs=-1, required=True, type=click.Path(exists=True, dir_okay=False, path_type=Path))
+@click.option(
+    "--connect",
+    metavar="ENDPOINT",
+    envvar="UTXOD_CONNECT",
+    help="The daemon to feed. Without it, one is started for as long as it takes.",
+)
+@click.option("--store", metavar="URL", help="The store of the daemon that is started; a temporary one by default.")
+@click.option(
+    "--workers", type=click.IntRange(min=1), default=2, show_default=True, help="Of the daemon that is started."
+)
+@click.option(
+    "--seed-missing", is_flag=True, help="First create the parents that are not in the files (made up outputs)."
+)
+@click.option("--height", default=0, show_default=True, help="Of the first block, where its coinbase does not say.")
+@click.option(
+    "--window", type=click.IntRange(min=1), default=256, show_default=True, help="Transactions under way at once."
+)
+@as_json
+def replay(
+    files: tuple[Path, ...],
+    connect: str | None,
+    store: str | None,
+    workers: int,
+    seed_missing: bool,
+    height: int,
+    window: int,
+    as_json: bool,
+) -> None:
+    """Feed the transactions of block FILES to a daemon, as a node would.
+
+    FILES are raw blocks, one each, or a node's own blk*.dat; blocks may lie in any order. Each transaction's parents
+    are looked up, all its inputs spent as one transaction, then it is created, never before its parents. What is
+    refused a spend is not created. Doing it a second time changes nothing.
+
+    The exit code is 0 where every question was answered.
+    """
+    from utxod.blockfiles import BlockFileError
+    from utxod.daemon import DaemonError
+    from utxod.replay import plan
+    from utxod.show import show, summary_table
+
+    if connect and store:
+        raise click.UsageError("--store is for a daemon that is started here; with --connect there is one already")
+    try:
+        planned = plan(files, height, seed_missing)
+        summary = asyncio.run(_replay(planned, connect, store, workers, window))
+    except (BlockFileError, DaemonError) as error:
+        raise click.ClickException(str(error)) from None
+    if as_json:
+        click.echo(json.dumps(summary.as_map()))
+    else:
+        show(summary_table(summary.as_map()))
+    raise SystemExit(1 if summary.tally.unanswered else 0)
+
+
+@cli.command()
+@connect
+@as_json
+@timeout
+def status(connect: str, as_json: bool, timeout: float) -> None:
+    """Show what a daemon is doing: its pools and workers, what is queued and under way, what it has counted."""
+    from utxod.show import report_tables, show
+
+    report = _ask(connect, timeout, lambda client: client.status())
+    if as_json:
+        click.echo(json.dumps(report))
+    else:
+        show(*report_tables(report))
+
+
+@cli.command()
+@click.argument("txid", callback=lambda context, parameter, text: _txid(text))
+@connect
+@as_json
+@timeout
+def get(txid: bytes, connect: str, as_json: bool, timeout: float) -> None:
+    """Show a transaction's record. TXID: 64 hex digits, as block explorers show it."""
+    from utxod.show import record_table, show, shown_record
+
+    record = shown_record(_ask(connect, timeout, lambda client: client.get(txid)))
+    if as_json:
+        click.echo(json.dumps(record))
+    else:
+        show(record_table(record))
+
+
+def _ask(endpoint: str, timeout: float, question: Callable[["Client"], dict[str, Any]]) -> dict[str, Any]:
+    """The daemon's answer; an error is for a person to read."""
+    from protocol import codes
+    from protocol.client import Client
+    from protocol.errors import UtxodError
+
+    try:
+        with Client(endpoint, timeout=timeout) as client:
+            return question(client)
+    except UtxodError as error:
+        hint = ""
+        if error.code == codes.NO_ANSWER:
+            hint = f"\nNo daemon answers at {endpoint}. Start one (utxod serve), or name another with --connect."
+        raise click.ClickException(f"{error}{hint}") from None
+
+
+async def _replay(planned: "Plan", connect: str | None, store: str | None, workers: int, window: int) -> "Summary":
+    from protocol.aio import AsyncClient
+    from utxod.daemon import own_daemon
+    from utxod.replay import replay
+    from utxod.show import byte_progress
+
+    with contextlib.ExitStack() as stack:
+        endpoint = connect or stack.enter_context(own_daemon(store, ["--workers", str(workers)])).endpoint
+        progress = stack.enter_context(byte_progress(planned.size))
+        async with AsyncClient(endpoint) as client:
+            return await replay(client, planned, window=window, progress=progress)
+
+
+def _txid(text: str) -> bytes:
+    try:
+        txid = bytes.fromhex(text)
+    except ValueError:
+        txid = b""
+    if len(txid) != 32:
+        raise click.BadParameter("a txid is 64 hexadecimal digits")
+    return txid[::-1]  # shown reversed, kept in wire order

@@ -1,0 +1,124 @@
+"""What a person reads: tables and the progress bar. txids in display order, other bytes as hex."""
+
+import contextlib
+import sys
+from collections.abc import Callable, Iterator, Mapping
+from typing import Any, Final
+
+from rich.console import Console, RenderableType
+from rich.progress import BarColumn, DownloadColumn, Progress, TextColumn, TimeRemainingColumn
+from rich.table import Table
+
+from .settings import describe
+
+# A pipe has no width of its own; tables should not be cut to fit one.
+PIPE_COLUMNS: Final = 120
+# Bins of a record that hold txids, one or many.
+_TXID_BINS: Final = ("txID", "conflictingCs")
+
+
+def console(stderr: bool = False) -> Console:
+    stream = sys.stderr if stderr else sys.stdout
+    return Console(stderr=stderr, highlight=False, width=None if stream.isatty() else PIPE_COLUMNS)
+
+
+def show(*renderables: RenderableType) -> None:
+    to = console()
+    for renderable in renderables:
+        to.print(renderable)
+
+
+def settings_table(settings: Any) -> RenderableType:
+    """Key, value, meaning of every setting."""
+    table = _table("setting", "value", "meaning")
+    for setting in describe(settings):
+        table.add_row(setting.key, str(setting.value), setting.help)
+    return table
+
+
+def report_tables(report: Mapping[str, Any]) -> list[RenderableType]:
+    """A daemon's report, whatever is in it: plain values first, then a table for each map in it."""
+    plain = {name: value for name, value in report.items() if not isinstance(value, (Mapping, list))}
+    nested = {name: value for name, value in report.items() if name not in plain and value}
+    return [_pairs(plain), *(_nested(name, value) for name, value in nested.items())]
+
+
+def summary_table(summary: Mapping[str, Any]) -> RenderableType:
+    """A replay's summary; a map in it becomes a line."""
+    return _pairs(
+        {
+            name.replace("_", " "): _operations(value) if name == "operations" else _line(value)
+            for name, value in summary.items()
+        }
+    )
+
+
+def shown_record(record: Mapping[str, Any]) -> dict[str, Any]:
+    """A record as text and numbers."""
+    return {
+        name: _shown(value, reverse=name in _TXID_BINS)
+        for name, value in sorted(record.items(), key=lambda bin: bin[0])
+    }
+
+
+def record_table(record: Mapping[str, Any]) -> RenderableType:
+    return _pairs(record)
+
+
+@contextlib.contextmanager
+def byte_progress(total: int) -> Iterator[Callable[[int], None]]:
+    """A bar on a terminal, nothing elsewhere. Gives the function to call with the bytes done since the last call."""
+    to = console(stderr=True)
+    columns = TextColumn("replaying"), BarColumn(), DownloadColumn(), TimeRemainingColumn()
+    with Progress(*columns, console=to, disable=not to.is_terminal, transient=True) as progress:
+        task = progress.add_task("", total=total)
+        yield lambda size: progress.advance(task, size)
+
+
+def _shown(value: Any, reverse: bool) -> Any:
+    if isinstance(value, bytes):
+        return value[::-1].hex() if reverse else value.hex()
+    if isinstance(value, Mapping):
+        return {str(_shown(key, False)): _shown(inner, reverse) for key, inner in value.items()}
+    if isinstance(value, (list, tuple)):
+        return [_shown(inner, reverse) for inner in value]
+    return value
+
+
+def _nested(name: str, value: Any) -> RenderableType:
+    rows = dict(enumerate(value)) if isinstance(value, list) else value
+    if not all(isinstance(row, Mapping) for row in rows.values()):
+        return _pairs({key: _line(inner) for key, inner in sorted(rows.items())}, name)
+    columns = list(dict.fromkeys(column for row in rows.values() for column in row))
+    table = _table(name, *(column.replace("_", " ") for column in columns))
+    for key, row in rows.items():
+        table.add_row(str(key), *(_line(row.get(column, "")) for column in columns))
+    return table
+
+
+def _operations(operations: Mapping[str, Mapping[str, int]]) -> str:
+    return ", ".join(f"{name} {count['ok']:,} of {count['submitted']:,} ok" for name, count in operations.items())
+
+
+def _line(value: Any) -> str:
+    if isinstance(value, Mapping):
+        return ", ".join(f"{name} {_line(inner)}" for name, inner in value.items()) or "none"
+    if isinstance(value, list):
+        return ", ".join(_line(inner) for inner in value) or "none"
+    return f"{value:,}" if isinstance(value, int) and not isinstance(value, bool) else str(value)
+
+
+def _pairs(pairs: Mapping[str, Any], title: str = "") -> Table:
+    table = Table.grid(padding=(0, 2))
+    if title:
+        table.add_row(f"[bold]{title}")
+    for name, value in pairs.items():
+        table.add_row(str(name).replace("_", " ") if not title else str(name), str(value))
+    return table
+
+
+def _table(*columns: str) -> Table:
+    table = Table(box=None, padding=(0, 2, 0, 0), header_style="bold")
+    for index, column in enumerate(columns):
+        table.add_column(column, justify="left" if index == 0 or column == "meaning" else "right")
+    return table
