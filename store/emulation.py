@@ -1,0 +1,41 @@
+"""The rules of store/rules/utxo.lua, run in this process as they run inside Aerospike (see emulation.lua).
+
+Only MessagePack crosses between Python and Lua, and once per call in each direction.
+"""
+
+from importlib.resources import files
+from typing import Any, Final
+
+import msgpack
+from lupa.lua54 import LuaError, LuaRuntime
+
+__all__ = ["LuaError", "Rules", "rules_source"]
+
+
+def rules_source() -> bytes:
+    """The Lua module of the rules, as it is also registered with Aerospike."""
+    return (files(__package__) / "rules" / "utxo.lua").read_bytes()
+
+
+_EMULATION: Final = "emulation.lua"
+
+
+class Rules:
+    """A Lua state that holds the rules. source: another module, for probes. Not to be used by two threads at once."""
+
+    def __init__(self, source: bytes | None = None) -> None:
+        runtime = LuaRuntime(encoding=None, unpack_returned_tuples=True, register_eval=False, register_builtins=False)
+        emulation = (files(__package__) / _EMULATION).read_bytes()
+        # Called with packed values only: run(function, arguments, head, utxos, inputs, outputs).
+        self.run: Any = runtime.compile(emulation)(source if source is not None else rules_source())
+
+    def call(self, function: str, args: tuple[Any, ...], bins: dict[str, Any] | None) -> tuple[Any, dict[str, Any]]:
+        """The rule's result, and the bins it saved (None: removed), on a record with these bins; None: no record.
+        Raises LuaError."""
+        head = None if bins is None else msgpack.packb(bins)
+        result, saved = self.run(function.encode(), msgpack.packb(args), head)
+        return unpack(result), {} if saved is None else unpack(saved)
+
+
+def unpack(packed: bytes) -> Any:
+    return msgpack.unpackb(packed, strict_map_key=False)

@@ -1,0 +1,111 @@
+"""A store that injects faults into another: for tests, and for runs that break things on purpose.
+
+A fault is a map: `kind`, and where they apply `times` (batches it hits, 1 by default, null: all), `index` (which record
+of the batch, 0 by default), `function` (only batches with a call of that rule), `seconds` (of a delay).
+"""
+
+import json
+import time
+from collections.abc import Callable, Iterable, Mapping, Sequence
+from pathlib import Path
+from typing import Any, Final
+
+from .blobs import BlobStore
+from .seam import Call, Record, Result, Status, Store, StoreError
+
+_POLL: Final = 0.01  # seconds
+
+Fault = dict[str, Any]
+
+
+class FileFaults:
+    """Faults from a JSON file (a list of them), read anew whenever it was changed. No file: no faults."""
+
+    def __init__(self, path: Path) -> None:
+        self._path = path
+        self._stamp: tuple[int, int] | None = None
+        self._faults: list[Fault] = []
+
+    def __call__(self) -> list[Fault]:
+        try:
+            status = self._path.stat()
+        except FileNotFoundError:
+            self._stamp, self._faults = None, []
+            return self._faults
+        stamp = (status.st_mtime_ns, status.st_ino)
+        if stamp != self._stamp:
+            self._faults, self._stamp = json.loads(self._path.read_text()), stamp
+        return self._faults
+
+
+class FaultyStore:
+    """inner: the store that does the work. plan: the faults, or a function that gives the list of those in force.
+
+    kinds: `raise_before` and `raise_after` (the batch is not executed, or it is), `drop` (a result is missing: the list
+    is shorter), `none` (None stands in its place), `malform` (it has no shape a caller knows), `fail` (ERROR, and the
+    record is not executed), `hang` (until the fault is taken off the list), `delay`.
+    """
+
+    def __init__(self, inner: Store, plan: Iterable[Fault] | Callable[[], list[Fault]]) -> None:
+        self._inner = inner
+        faults = plan if callable(plan) else list(plan)
+        self._faults: Callable[[], list[Fault]] = faults if callable(faults) else lambda: faults
+
+    @property
+    def utxo_batch_size(self) -> int:
+        return self._inner.utxo_batch_size
+
+    @property
+    def blobs(self) -> BlobStore:
+        return self._inner.blobs
+
+    def batch_operate(self, records: Sequence[Record], budget: float) -> list[Result]:
+        fault = self._take(records)
+        if fault is None:
+            return self._inner.batch_operate(records, budget)
+        kind, index = fault["kind"], fault.get("index", 0)
+        if kind == "raise_before":
+            raise StoreError("injected: before the batch", in_doubt=False)
+        if kind == "fail":
+            rest = [*records[:index], *records[index + 1 :]]
+            results = self._inner.batch_operate(rest, budget) if rest else []
+            return [*results[:index], Result(Status.ERROR, message="injected"), *results[index:]]
+        if kind == "hang":
+            while any(listed["kind"] == "hang" for listed in self._faults()):
+                time.sleep(_POLL)
+        elif kind == "delay":
+            time.sleep(fault["seconds"])
+        return _spoil(self._inner.batch_operate(records, budget), kind, index)
+
+    def close(self) -> None:
+        self._inner.close()
+
+    def _take(self, records: Sequence[Record]) -> Fault | None:
+        """The first fault that applies, counted down."""
+        for fault in self._faults():
+            times = fault.setdefault("times", 1)
+            if times == 0 or not _applies(fault, records):
+                continue
+            if times is not None and fault["kind"] != "hang":
+                fault["times"] = times - 1
+            return fault
+        return None
+
+
+def _applies(fault: Mapping[str, Any], records: Sequence[Record]) -> bool:
+    if fault.get("index", 0) >= len(records):
+        return False
+    function = fault.get("function")
+    return function is None or any(isinstance(record, Call) and record.function == function for record in records)
+
+
+def _spoil(results: list[Any], kind: str, index: int) -> list[Any]:
+    if kind == "raise_after":
+        raise StoreError("injected: after the batch", in_doubt=True)
+    if kind == "drop":
+        del results[index]
+    elif kind == "none":
+        results[index] = None
+    elif kind == "malform":
+        results[index] = Result(Status.OK, "injected: no shape that a caller knows")
+    return results

@@ -1,0 +1,238 @@
+"""The layout of records: keys, UTXOs, and the bins of every record that a creation makes.
+
+It is the one that Teranode keeps, so that either can work on a set that the other has written. Txids are 32 bytes in
+wire order throughout.
+"""
+
+import struct
+from collections.abc import Mapping, Sequence
+from dataclasses import dataclass
+from hashlib import sha256
+from typing import Any, Final, NamedTuple
+
+from .seam import Value
+from .transaction import EXTENDED_MARKER, Output, Transaction, varint
+
+DEFAULT_UTXO_BATCH_SIZE: Final = 128
+COINBASE_MATURITY: Final = 100  # blocks
+EXTERNAL_ABOVE_BYTES: Final = 32 * 1024
+MAX_PARTIAL_VOUT: Final = (1 << 20) - 1  # the highest one decides how much is allocated
+UTXO_BYTES: Final = 32
+SPENDING_DATA_BYTES: Final = 36
+SPENT_UTXO_BYTES: Final = UTXO_BYTES + SPENDING_DATA_BYTES
+FROZEN: Final = b"\xff" * SPENDING_DATA_BYTES
+ALL_SPENT: Final = "ALLSPENT"
+
+# Bins that can be large: not read unless they are asked for.
+LARGE_BINS: Final = ("utxos", "inputs", "outputs")
+
+_U32 = struct.Struct("<I")
+_U64 = struct.Struct("<Q")
+
+
+def child_key(txid: bytes, index: int) -> bytes:
+    """The key of child record `index` (1 or more); the master's is the txid."""
+    return txid + _U32.pack(index)
+
+
+def record_key(txid: bytes, index: int) -> bytes:
+    """The key of record `index` of a transaction: 0 is the master."""
+    return txid + _U32.pack(index) if index else txid
+
+
+def lock_key(txid: bytes) -> bytes:
+    """The key of the creation lock."""
+    return txid + b"\xff\xff\xff\xff"
+
+
+def lock_ttl(records: int) -> int:
+    """Seconds for which the creation lock of a transaction of so many records is held."""
+    return min(30 + 2 * records, 300)
+
+
+def locate(txid: bytes, vout: int, utxo_batch_size: int) -> tuple[bytes, int]:
+    """The key of the record that an output lives in, and its offset there."""
+    index, offset = divmod(vout, utxo_batch_size)
+    return record_key(txid, index), offset
+
+
+def utxo_hash(txid: bytes, vout: int, output: Output) -> bytes:
+    script, satoshis = output.locking_script, output.satoshis
+    return sha256(b"".join((txid, varint(vout), script, varint(satoshis)))).digest()
+
+
+def is_stored_output(output: Output) -> bool:
+    """Whether an output is a UTXO: not where it is worth nothing and only carries data."""
+    return output.satoshis != 0 or not output.locking_script.startswith((b"\x6a", b"\x00\x6a"))
+
+
+class SpendingData(NamedTuple):
+    """Who spends an output: the spending transaction's id, and the index of its input."""
+
+    txid: bytes
+    vin: int
+
+
+def pack_spending_data(txid: bytes, vin: int) -> bytes:
+    return txid + _U32.pack(vin)
+
+
+def unpack_spending_data(data: bytes) -> SpendingData:
+    """Raises ValueError where these are not 36 bytes."""
+    if len(data) != SPENDING_DATA_BYTES:
+        raise ValueError(f"spending data: {len(data)} bytes, not {SPENDING_DATA_BYTES}")
+    return SpendingData(data[:32], _U32.unpack_from(data, 32)[0])
+
+
+def parse_spending_data(text: str) -> SpendingData:
+    """From a rule's result: hexadecimal, the txid in display order. Raises ValueError."""
+    data = bytes.fromhex(text)
+    if len(data) != SPENDING_DATA_BYTES:
+        raise ValueError(f"spending data: {len(data)} bytes, not {SPENDING_DATA_BYTES}")
+    return SpendingData(data[31::-1], _U32.unpack_from(data, 32)[0])
+
+
+@dataclass(frozen=True, slots=True)
+class Partial:
+    """Some outputs, by vout, of a transaction that is not known as a whole. txid: 32 bytes, wire order."""
+
+    txid: bytes
+    outputs: Mapping[int, Output]
+    is_coinbase: bool = False
+
+
+class MinedBlock(NamedTuple):
+    """A block that a transaction is in: the store's id of it, its height, and the index of the subtree in it."""
+
+    block_id: int
+    height: int
+    subtree_index: int
+
+
+@dataclass(frozen=True, slots=True)
+class Circumstances:
+    """What a creation needs to know besides the transaction.
+
+    block_height: the height of the chain, and of a coinbase's block. retention: blocks to keep a transaction that is
+    done, 0: for ever. now_ms: unix time, milliseconds."""
+
+    block_height: int
+    now_ms: int
+    utxo_batch_size: int = DEFAULT_UTXO_BATCH_SIZE
+    retention: int = 288
+    mined: Sequence[MinedBlock] = ()
+    conflicting: bool = False
+    locked: bool = False
+
+
+class Creation(NamedTuple):
+    """records: key and bins of each, the master first. external: the transaction (or the partial one's outputs) belongs
+    in the blob store, before the records are written."""
+
+    records: list[tuple[bytes, dict[str, Value]]]
+    external: bool
+
+    @property
+    def master(self) -> dict[str, Value]:
+        return self.records[0][1]
+
+
+def create_records(source: Transaction | Partial, circumstances: Circumstances) -> Creation:
+    """All records that keep a transaction. Raises ValueError where a partial one has no output, or a vout
+    out of range."""
+    outputs = _output_slots(source)
+    batch_size = circumstances.utxo_batch_size
+    utxos = [
+        utxo_hash(source.txid, vout, output) if output is not None and is_stored_output(output) else None
+        for vout, output in enumerate(outputs)
+    ]
+    slices = [utxos[start : start + batch_size] for start in range(0, len(utxos), batch_size)]
+    external = len(slices) > 1 or _stored_bytes(source) > EXTERNAL_ABOVE_BYTES
+    common = _common_bins(source, circumstances)
+    records = [
+        (record_key(source.txid, index), {**common, **_utxo_bins(part, is_child=index > 0)})
+        for index, part in enumerate(slices)
+    ]
+    master = records[0][1]
+    children = [bins for _, bins in records[1:]]
+    master["totalUtxos"] = len(outputs)
+    master["totalExtraRecs"] = len(children)
+    master["spentExtraRecs"] = sum(1 for bins in children if bins["recordUtxos"] == 0)
+    master.update(_master_bins(circumstances))
+    if external:
+        master["external"] = True
+    else:
+        master["inputs"] = [] if isinstance(source, Partial) else [spend.serialise() for spend in source.inputs]
+        master["outputs"] = [None if output is None else output.serialise() for output in outputs]
+    return Creation(records, external)
+
+
+def _output_slots(source: Transaction | Partial) -> list[Output | None]:
+    if isinstance(source, Transaction):
+        return list(source.outputs)
+    if not source.outputs:
+        raise ValueError("partial transaction: has no output")
+    if min(source.outputs) < 0 or max(source.outputs) > MAX_PARTIAL_VOUT:
+        raise ValueError(f"partial transaction: a vout is not between 0 and {MAX_PARTIAL_VOUT}")
+    slots: list[Output | None] = [None] * (max(source.outputs) + 1)
+    for vout, output in source.outputs.items():
+        slots[vout] = output
+    return slots
+
+
+def _stored_bytes(source: Transaction | Partial) -> int:
+    if isinstance(source, Transaction):
+        return len(source.raw)
+    return sum(len(output.serialise()) for output in source.outputs.values())
+
+
+def _common_bins(source: Transaction | Partial, circumstances: Circumstances) -> dict[str, Value]:
+    bins: dict[str, Value] = {"txID": source.txid, "isCoinbase": source.is_coinbase}
+    if isinstance(source, Transaction):
+        bins |= {"version": source.version, "locktime": source.locktime, "sizeInBytes": source.size}
+        if source.extended_size is not None:
+            bins["extendedSize"] = source.extended_size
+        if source.fee is not None:
+            bins["fee"] = source.fee
+    bins |= {"conflicting": circumstances.conflicting, "locked": circumstances.locked}
+    if source.is_coinbase:
+        bins["spendingHeight"] = circumstances.block_height + COINBASE_MATURITY
+    if circumstances.conflicting and circumstances.retention:
+        bins["deleteAtHeight"] = circumstances.block_height + circumstances.retention
+    return bins
+
+
+def _utxo_bins(utxos: list[bytes | None], is_child: bool) -> dict[str, Value]:
+    count = len(utxos) - utxos.count(None)
+    bins: dict[str, Value] = {"utxos": utxos, "recordUtxos": count, "spentUtxos": 0}
+    if is_child and count == 0:
+        bins["lastSpentState"] = ALL_SPENT
+    return bins
+
+
+def _master_bins(circumstances: Circumstances) -> dict[str, Value]:
+    bins: dict[str, Value] = {"createdAt": circumstances.now_ms}
+    if not circumstances.mined:
+        return bins | {"unminedSince": circumstances.block_height}
+    block_ids, heights, subtrees = zip(*circumstances.mined, strict=True)
+    return bins | {"blockIDs": list(block_ids), "blockHeights": list(heights), "subtreeIdxs": list(subtrees)}
+
+
+def raw_transaction(bins: Mapping[str, Any]) -> bytes:
+    """The raw transaction out of a master record that is not external, in the format it was created from. Raises
+    ValueError where the record holds only some of its outputs."""
+    inputs, outputs = bins.get("inputs"), bins.get("outputs")
+    if not inputs or not outputs or None in outputs or "version" not in bins:
+        raise ValueError("record: the transaction is not known as a whole")
+    marker = EXTENDED_MARKER if "extendedSize" in bins else b""
+    return b"".join(
+        (
+            _U32.pack(bins["version"]),
+            marker,
+            varint(len(inputs)),
+            *inputs,
+            varint(len(outputs)),
+            *outputs,
+            _U32.pack(bins["locktime"]),
+        )
+    )

@@ -1,0 +1,63 @@
+"""The null store: keeps nothing, and answers as if all were well. For measuring the path around a store."""
+
+from collections.abc import Mapping, Sequence
+from functools import cached_property
+from pathlib import Path
+from typing import Any, Final
+
+from .blobs import BlobStore
+from .layout import DEFAULT_UTXO_BATCH_SIZE, Circumstances, Partial, create_records
+from .seam import Call, Read, Record, Result, Status
+from .transaction import Output, Transaction
+
+_TXID: Final = bytes(range(32))
+_OUTPUT: Final = Output(5_000_000_000, bytes.fromhex("76a914") + bytes(20) + bytes.fromhex("88ac"))
+_CHILD_COUNT_RULES: Final = frozenset({"setLocked", "setMined", "incrementSpentExtraRecs"})
+
+
+class NullBlobs(BlobStore):
+    """Keeps nothing, finds nothing."""
+
+    def __init__(self) -> None:
+        self._directory = Path("/nonexistent")
+
+    def put(self, transaction: Transaction) -> None:
+        pass
+
+    def put_outputs(self, txid: bytes, outputs: Mapping[int, Output]) -> None:
+        pass
+
+
+class NullStore:
+    """Every read finds the same small master record of two outputs, every write, removal and call succeeds. Results are
+    shared: they are not to be changed."""
+
+    utxo_batch_size: Final = DEFAULT_UTXO_BATCH_SIZE
+
+    def __init__(self) -> None:
+        creation = create_records(Partial(_TXID, {0: _OUTPUT, 1: _OUTPUT}), Circumstances(block_height=0, now_ms=0))
+        self._found = Result(Status.OK, creation.master)
+        self._done = Result(Status.OK)
+
+    @cached_property
+    def blobs(self) -> BlobStore:
+        return NullBlobs()
+
+    def batch_operate(self, records: Sequence[Record], budget: float) -> list[Result]:
+        found, answer = self._found, self._answer
+        return [found if type(record) is Read else answer(record) for record in records]
+
+    def close(self) -> None:
+        pass
+
+    def _answer(self, record: Record) -> Result:
+        if type(record) is not Call:
+            return self._done
+        result: dict[str, Any] = {"status": "OK"}
+        if record.function == "spendMulti":
+            result["applied"] = [spend["idx"] for spend in record.args[0]]  # type: ignore[union-attr,index]
+        elif record.function in ("spend", "unspend"):
+            result["applied"] = [0]
+        elif record.function in _CHILD_COUNT_RULES:
+            result["childCount"] = 0
+        return Result(Status.OK, result)

@@ -1,0 +1,77 @@
+"""Stores by URL.
+
+lmdb:///var/lib/utxod?sync=false&utxo_batch_size=128&map_size=274877906944   the embedded store
+null:                                                                        answers everything, keeps nothing
+faulty+lmdb:///dir?...&faults=/path/faults.json                              injects faults into another store
+"""
+
+from collections.abc import Callable
+from pathlib import Path
+from typing import Any
+from urllib.parse import SplitResult, parse_qsl, unquote, urlsplit
+
+from .embedded import EmbeddedStore
+from .faulty import FaultyStore, FileFaults
+from .null import NullStore
+from .seam import Store
+
+
+def open_store(url: str) -> Store:
+    """Raises ValueError where the URL is not one of those above, StoreError where the store can't be opened."""
+    parts = urlsplit(url)
+    options = dict(parse_qsl(parts.query, keep_blank_values=True))
+    scheme, _, inner = parts.scheme.partition("+")
+    if scheme == "faulty" and inner:
+        faults = options.pop("faults", "")
+        if not faults:
+            raise ValueError("store URL: faulty+... needs faults=FILE")
+        return FaultyStore(_open(inner, parts, options), FileFaults(Path(faults)))
+    return _open(parts.scheme, parts, options)
+
+
+def _open(scheme: str, parts: SplitResult, options: dict[str, str]) -> Store:
+    if scheme == "lmdb":
+        return _open_embedded(parts, options)
+    if scheme == "null":
+        _refuse_rest(options)
+        return NullStore()
+    raise ValueError(f"store URL: unknown scheme {scheme!r}; known are lmdb, null and faulty+...")
+
+
+def _open_embedded(parts: SplitResult, options: dict[str, str]) -> EmbeddedStore:
+    if parts.netloc or not parts.path.startswith("/") or parts.path == "/":
+        raise ValueError("store URL: lmdb needs an absolute directory, as in lmdb:///var/lib/utxod")
+    settings: dict[str, Any] = {}
+    for option, name, parse in _EMBEDDED_OPTIONS:
+        if option in options:
+            text = options.pop(option)
+            try:
+                settings[name] = parse(text)
+            except ValueError as error:
+                raise ValueError(f"store URL: {option}={text}: {error}") from None
+    _refuse_rest(options)
+    return EmbeddedStore(Path(unquote(parts.path)), **settings)
+
+
+def _refuse_rest(options: dict[str, str]) -> None:
+    if options:
+        raise ValueError(f"store URL: unknown option {', '.join(options)}")
+
+
+def _parse_flag(text: str) -> bool:
+    if text not in ("true", "false"):
+        raise ValueError("is neither true nor false")
+    return text == "true"
+
+
+def _parse_positive(text: str) -> int:
+    if not text.isdecimal() or int(text) == 0:
+        raise ValueError("is no positive number")
+    return int(text)
+
+
+_EMBEDDED_OPTIONS: tuple[tuple[str, str, Callable[[str], Any]], ...] = (
+    ("sync", "sync", _parse_flag),
+    ("utxo_batch_size", "utxo_batch_size", _parse_positive),
+    ("map_size", "map_bytes", _parse_positive),
+)

@@ -1,0 +1,609 @@
+-- The rules of the UTXO set: functions that run inside the store, atomic per record.
+--
+-- Runs unchanged as an Aerospike UDF module (Lua 5.4) and in the embedded store. A rule is called as
+-- `rule(rec, arguments...)` and returns a map: `status` OK or ERROR, and where they apply `errorCode`, `message`,
+-- `spendingData`, `errors`, `applied`, `signal`, `childCount`, `blockIDs`. A rule that refuses has changed nothing.
+--
+-- Mind: only a bin that is assigned is saved; `==` on bytes compares identities, so contents are compared as strings;
+-- a list's iterator stops at the first nil, so lists are walked by index; `map[k] = nil` stores a nil.
+
+local HASH_BYTES = 32
+local SPENDING_DATA_BYTES = 36
+local SPENT_BYTES = 68
+local FROZEN = string.rep("\255", SPENDING_DATA_BYTES)
+
+---------------------------------------------------------------------------------------------------------------------
+-- Results
+
+local function succeed()
+    local result = map()
+    result["status"] = "OK"
+    return result
+end
+
+-- spender: hexadecimal spending data, or nil.
+local function describe(failure, code, message, spender)
+    failure["errorCode"] = code
+    failure["message"] = message
+    if spender then
+        failure["spendingData"] = spender
+    end
+    return failure
+end
+
+local function refuse(code, message, spender)
+    local result = map()
+    result["status"] = "ERROR"
+    return describe(result, code, message, spender)
+end
+
+local function refuseParameter(message)
+    return refuse("INVALID_PARAMETER", message)
+end
+
+local function refuseMissing()
+    return refuse("TX_NOT_FOUND", "no such transaction")
+end
+
+-- Adds what a caller needs to act on the signal, if there is one.
+local function addSignal(result, rec, signal)
+    if signal then
+        result["signal"] = signal
+        if rec["external"] then
+            result["childCount"] = rec["totalExtraRecs"] or 0
+        end
+    end
+    return result
+end
+
+---------------------------------------------------------------------------------------------------------------------
+-- Input
+
+local function isBytes(value, size)
+    local isOne, actual = pcall(bytes.size, value)
+    return isOne and actual == size
+end
+
+local function isIndex(value)
+    return math.type(value) == "integer" and value >= 0
+end
+
+-- What is wrong with an offset and a hash, or nil.
+local function findTargetFault(offset, utxoHash)
+    if not isIndex(offset) then
+        return "offset is no unsigned integer"
+    end
+    if not isBytes(utxoHash, HASH_BYTES) then
+        return "utxo hash is not 32 bytes"
+    end
+    return nil
+end
+
+-- What is wrong with a spend's arguments, or nil.
+local function findSpendFault(offset, utxoHash, spendingData)
+    local fault = findTargetFault(offset, utxoHash)
+    if fault then
+        return fault
+    end
+    if not isBytes(spendingData, SPENDING_DATA_BYTES) then
+        return "spending data is not 36 bytes"
+    end
+    if bytes.get_string(spendingData, 1, SPENDING_DATA_BYTES) == FROZEN then
+        return "spending data is the mark of a frozen output"
+    end
+    return nil
+end
+
+---------------------------------------------------------------------------------------------------------------------
+-- UTXOs
+
+-- A txid that begins at `position`, in display order.
+local function txidHex(data, position)
+    return string.format(
+        "%016x%016x%016x%016x",
+        bytes.get_int64_le(data, position + 24),
+        bytes.get_int64_le(data, position + 16),
+        bytes.get_int64_le(data, position + 8),
+        bytes.get_int64_le(data, position)
+    )
+end
+
+-- The spending data of a spent UTXO: the spender's txid in display order, then the input index as it is stored.
+local function spenderHex(utxo)
+    local vin = bytes.get_int32_be(utxo, SPENT_BYTES - 3) & 0xFFFFFFFF
+    return txidHex(utxo, HASH_BYTES + 1) .. string.format("%08x", vin)
+end
+
+-- The spending data as a string, or nil where the UTXO is unspent.
+local function spenderOf(utxo)
+    if bytes.size(utxo) == SPENT_BYTES then
+        return bytes.get_string(utxo, HASH_BYTES + 1, SPENDING_DATA_BYTES)
+    end
+    return nil
+end
+
+local function join(utxoHash, spendingData)
+    local utxo = bytes(SPENT_BYTES)
+    bytes.set_bytes(utxo, 1, utxoHash, HASH_BYTES)
+    bytes.set_bytes(utxo, HASH_BYTES + 1, spendingData, SPENDING_DATA_BYTES)
+    return utxo
+end
+
+-- The UTXO at an offset that has this hash; or nil, and the code and message of the refusal.
+local function findUtxo(utxos, offset, utxoHash)
+    local utxo = offset < list.size(utxos) and utxos[offset + 1] or nil
+    if utxo == nil then
+        return nil, "UTXO_NOT_FOUND", "no UTXO at this offset"
+    end
+    local size = bytes.size(utxo)
+    if size ~= HASH_BYTES and size ~= SPENT_BYTES then
+        return nil, "UTXO_INVALID_SIZE", "the stored UTXO has " .. size .. " bytes"
+    end
+    if bytes.get_string(utxo, 1, HASH_BYTES) ~= bytes.get_string(utxoHash, 1, HASH_BYTES) then
+        return nil, "UTXO_HASH_MISMATCH", "the output at this offset has another hash"
+    end
+    return utxo
+end
+
+-- The list and the UTXO that a rule on one output is about; or nil, nil and the refusal.
+local function openUtxo(rec, offset, utxoHash)
+    if not aerospike:exists(rec) then
+        return nil, nil, refuseMissing()
+    end
+    local utxos = rec["utxos"]
+    if utxos == nil then
+        return nil, nil, refuse("UTXOS_NOT_FOUND", "the record has no UTXOs")
+    end
+    local utxo, code, message = findUtxo(utxos, offset, utxoHash)
+    if utxo == nil then
+        return nil, nil, refuse(code, message)
+    end
+    return utxos, utxo
+end
+
+---------------------------------------------------------------------------------------------------------------------
+-- The delete-at-height rule. Each part returns the signal, or nil, and whether a bin was assigned.
+
+local function updateChildState(rec)
+    local unspentUtxos = rec["recordUtxos"] - rec["spentUtxos"]
+    local state = unspentUtxos == 0 and "ALLSPENT" or "NOTALLSPENT"
+    -- Before the first signal a child counts as not spent, but for one that never had a UTXO.
+    local before = rec["lastSpentState"] or (rec["recordUtxos"] == 0 and "ALLSPENT" or "NOTALLSPENT")
+    if state == before then
+        return nil, false
+    end
+    rec["lastSpentState"] = state
+    return state, true
+end
+
+local function isFinished(rec, totalExtraRecs)
+    local blockIDs = rec["blockIDs"]
+    return rec["spentUtxos"] == rec["recordUtxos"]
+        and (rec["spentExtraRecs"] or 0) == totalExtraRecs
+        and blockIDs ~= nil
+        and list.size(blockIDs) > 0
+        and rec["unminedSince"] == nil
+end
+
+local function updateDeleteAtHeight(rec, current, retention)
+    local totalExtraRecs = rec["totalExtraRecs"]
+    if totalExtraRecs == nil then
+        return updateChildState(rec)
+    end
+    if retention == 0 or rec["preserveUntil"] ~= nil then
+        return nil, false
+    end
+    local before = rec["deleteAtHeight"]
+    local after = nil
+    if rec["conflicting"] then
+        after = before or current + retention
+    elseif isFinished(rec, totalExtraRecs) then
+        after = math.max(before or 0, current + retention)
+    end
+    if after == before then
+        return nil, false
+    end
+    rec["deleteAtHeight"] = after
+    if not rec["external"] then
+        return nil, true
+    end
+    return after and "DAHSET" or "DAHUNSET", true
+end
+
+-- Ends a rule that goes through the delete-at-height rule: saves what was assigned, and tells the caller.
+local function conclude(rec, result, assigned, current, retention)
+    local signal, marked = updateDeleteAtHeight(rec, current, retention)
+    if assigned or marked then
+        aerospike:update(rec)
+    end
+    return addSignal(result, rec, signal)
+end
+
+---------------------------------------------------------------------------------------------------------------------
+-- Spending
+
+local function findFaultIn(spends)
+    for i = 1, list.size(spends) do
+        local spend = spends[i]
+        if spend == nil or not isIndex(spend["idx"]) then
+            return "spend " .. i .. ": idx is no unsigned integer"
+        end
+        local fault = findSpendFault(spend["offset"], spend["utxoHash"], spend["spendingData"])
+        if fault then
+            return "spend " .. spend["idx"] .. ": " .. fault
+        end
+    end
+    return nil
+end
+
+local function refuseSpending(rec, ignoreConflicting, ignoreLocked, currentBlockHeight)
+    if not aerospike:exists(rec) then
+        return refuseMissing()
+    end
+    if rec["creating"] then
+        return refuse("CREATING", "the transaction is still being created")
+    end
+    if rec["conflicting"] and not ignoreConflicting then
+        return refuse("CONFLICTING", "the transaction is conflicting")
+    end
+    if rec["locked"] and not ignoreLocked then
+        return refuse("LOCKED", "the transaction is locked")
+    end
+    local spendingHeight = rec["spendingHeight"]
+    if spendingHeight and spendingHeight > currentBlockHeight then
+        return refuse("COINBASE_IMMATURE", "spendable from height " .. spendingHeight)
+    end
+    if rec["utxos"] == nil then
+        return refuse("UTXOS_NOT_FOUND", "the record has no UTXOs")
+    end
+    return nil
+end
+
+-- The UTXO to store; nil and nothing where these spending data hold it already; or nil and the refusal's code, message
+-- and spender.
+local function spendOne(rec, utxos, spend, currentBlockHeight)
+    local offset = spend["offset"]
+    local utxo, code, message = findUtxo(utxos, offset, spend["utxoHash"])
+    if utxo == nil then
+        return nil, code, message
+    end
+    local spendableIn = rec["utxoSpendableIn"]
+    local height = spendableIn and spendableIn[offset]
+    if height and height >= currentBlockHeight then
+        return nil, "FROZEN_UNTIL", "not spendable until height " .. height
+    end
+    local spendingData = spend["spendingData"]
+    local spender = spenderOf(utxo)
+    if spender == nil then
+        return join(utxo, spendingData)
+    end
+    if spender == bytes.get_string(spendingData, 1, SPENDING_DATA_BYTES) then
+        local deleted = rec["deletedChildren"]
+        if deleted and deleted[txidHex(spendingData, 1)] ~= nil then
+            return nil, "INVALID_SPEND", "the spending transaction was pruned", spenderHex(utxo)
+        end
+        return nil
+    end
+    if spender == FROZEN then
+        return nil, "FROZEN", "the output is frozen"
+    end
+    return nil, "SPENT", "the output is spent", spenderHex(utxo)
+end
+
+function spendMulti(rec, spends, ignoreConflicting, ignoreLocked, currentBlockHeight, blockHeightRetention)
+    local fault = findFaultIn(spends)
+    if fault then
+        return refuseParameter(fault)
+    end
+    local refusal = refuseSpending(rec, ignoreConflicting, ignoreLocked, currentBlockHeight)
+    if refusal then
+        return refusal
+    end
+    local result, applied, errors = succeed(), list(), nil
+    local utxos = rec["utxos"]
+    for i = 1, list.size(spends) do
+        local spend = spends[i]
+        local utxo, code, message, spender = spendOne(rec, utxos, spend, currentBlockHeight)
+        if utxo then
+            utxos[spend["offset"] + 1] = utxo
+            list.append(applied, spend["idx"])
+        elseif code then
+            errors = errors or map()
+            errors[spend["idx"]] = describe(map(), code, message, spender)
+        end
+    end
+    local count = list.size(applied)
+    if count > 0 then
+        rec["utxos"] = utxos
+        rec["spentUtxos"] = rec["spentUtxos"] + count
+    end
+    result["applied"] = applied
+    if errors then
+        result["status"] = "ERROR"
+        result["errors"] = errors
+    end
+    local blockIDs = rec["blockIDs"]
+    if blockIDs then
+        result["blockIDs"] = blockIDs
+    end
+    return conclude(rec, result, count > 0, currentBlockHeight, blockHeightRetention)
+end
+
+function spend(
+    rec, offset, utxoHash, spendingData, ignoreConflicting, ignoreLocked, currentBlockHeight, blockHeightRetention
+)
+    local one = map()
+    one["idx"] = 0
+    one["offset"] = offset
+    one["utxoHash"] = utxoHash
+    one["spendingData"] = spendingData
+    local spends = list()
+    list.append(spends, one)
+    local result = spendMulti(
+        rec, spends, ignoreConflicting, ignoreLocked, currentBlockHeight, blockHeightRetention
+    )
+    local errors = result["errors"]
+    if errors then
+        local failure = errors[0]
+        describe(result, failure["errorCode"], failure["message"], failure["spendingData"])
+    end
+    return result
+end
+
+function unspend(rec, offset, utxoHash, spendingData, currentBlockHeight, blockHeightRetention)
+    local fault = findSpendFault(offset, utxoHash, spendingData)
+    if fault then
+        return refuseParameter(fault)
+    end
+    local utxos, utxo, refusal = openUtxo(rec, offset, utxoHash)
+    if refusal then
+        return refusal
+    end
+    local spender = spenderOf(utxo)
+    if spender == FROZEN then
+        return refuse("FROZEN", "the output is frozen")
+    end
+    local isOwner = spender == bytes.get_string(spendingData, 1, SPENDING_DATA_BYTES)
+    if spender and not isOwner then
+        return refuse("SPENT", "the output is spent by another transaction", spenderHex(utxo))
+    end
+    local result, applied = succeed(), list()
+    if isOwner then
+        utxos[offset + 1] = bytes.get_bytes(utxo, 1, HASH_BYTES)
+        rec["utxos"] = utxos
+        rec["spentUtxos"] = rec["spentUtxos"] - 1
+        list.append(applied, 0)
+    end
+    result["applied"] = applied
+    return conclude(rec, result, isOwner, currentBlockHeight, blockHeightRetention)
+end
+
+---------------------------------------------------------------------------------------------------------------------
+-- Blocks
+
+local BLOCK_BINS = { "blockIDs", "blockHeights", "subtreeIdxs" }
+
+local function findBlock(blockIDs, blockID)
+    for i = 1, list.size(blockIDs) do
+        if blockIDs[i] == blockID then
+            return i
+        end
+    end
+    return nil
+end
+
+local function addBlock(rec, ...)
+    local values = { ... }
+    if findBlock(rec["blockIDs"] or list(), values[1]) then
+        return
+    end
+    for i, name in ipairs(BLOCK_BINS) do
+        local column = rec[name] or list()
+        list.append(column, values[i])
+        rec[name] = column
+    end
+end
+
+local function removeBlock(rec, blockID)
+    local position = findBlock(rec["blockIDs"] or list(), blockID)
+    if position == nil then
+        return
+    end
+    for _, name in ipairs(BLOCK_BINS) do
+        local column = rec[name]
+        list.remove(column, position)
+        rec[name] = column
+    end
+end
+
+function setMined(
+    rec, blockID, blockHeight, subtreeIdx, currentBlockHeight, blockHeightRetention, onLongestChain, unsetMined
+)
+    if not aerospike:exists(rec) then
+        return refuseMissing()
+    end
+    if unsetMined then
+        removeBlock(rec, blockID)
+    else
+        addBlock(rec, blockID, blockHeight, subtreeIdx)
+    end
+    local blockIDs = rec["blockIDs"] or list()
+    if list.size(blockIDs) == 0 then
+        rec["unminedSince"] = currentBlockHeight
+    elseif onLongestChain then
+        rec["unminedSince"] = nil
+    end
+    rec["locked"] = false
+    rec["creating"] = nil
+    local result = succeed()
+    result["blockIDs"] = blockIDs
+    result["childCount"] = rec["totalExtraRecs"] or 0
+    return conclude(rec, result, true, blockHeight, blockHeightRetention)
+end
+
+---------------------------------------------------------------------------------------------------------------------
+-- Alerts: freezing and reassigning
+
+function freeze(rec, offset, utxoHash)
+    local fault = findTargetFault(offset, utxoHash)
+    if fault then
+        return refuseParameter(fault)
+    end
+    local utxos, utxo, refusal = openUtxo(rec, offset, utxoHash)
+    if refusal then
+        return refusal
+    end
+    local spender = spenderOf(utxo)
+    if spender == FROZEN then
+        return refuse("ALREADY_FROZEN", "the output is frozen already")
+    end
+    if spender then
+        return refuse("SPENT", "the output is spent", spenderHex(utxo))
+    end
+    local mark = bytes(SPENDING_DATA_BYTES)
+    bytes.set_string(mark, 1, FROZEN)
+    utxos[offset + 1] = join(utxo, mark)
+    rec["utxos"] = utxos
+    aerospike:update(rec)
+    return succeed()
+end
+
+local function openFrozen(rec, offset, utxoHash)
+    local utxos, utxo, refusal = openUtxo(rec, offset, utxoHash)
+    if refusal then
+        return nil, nil, refusal
+    end
+    local spender = spenderOf(utxo)
+    if spender == nil then
+        return nil, nil, refuse("UTXO_INVALID_SIZE", "the output is not frozen: it has 32 bytes")
+    end
+    if spender ~= FROZEN then
+        return nil, nil, refuse("UTXO_NOT_FROZEN", "the output is not frozen: it is spent", spenderHex(utxo))
+    end
+    return utxos, utxo
+end
+
+function unfreeze(rec, offset, utxoHash)
+    local fault = findTargetFault(offset, utxoHash)
+    if fault then
+        return refuseParameter(fault)
+    end
+    local utxos, utxo, refusal = openFrozen(rec, offset, utxoHash)
+    if refusal then
+        return refusal
+    end
+    utxos[offset + 1] = bytes.get_bytes(utxo, 1, HASH_BYTES)
+    rec["utxos"] = utxos
+    aerospike:update(rec)
+    return succeed()
+end
+
+function reassign(rec, offset, utxoHash, newUtxoHash, blockHeight, spendableAfter)
+    local fault = findTargetFault(offset, utxoHash)
+    if fault == nil and not isBytes(newUtxoHash, HASH_BYTES) then
+        fault = "new utxo hash is not 32 bytes"
+    end
+    if fault then
+        return refuseParameter(fault)
+    end
+    local utxos, _, refusal = openFrozen(rec, offset, utxoHash)
+    if refusal then
+        return refusal
+    end
+    utxos[offset + 1] = newUtxoHash
+    rec["utxos"] = utxos
+
+    local reassignment = map()
+    reassignment["offset"] = offset
+    reassignment["utxoHash"] = utxoHash
+    reassignment["newUtxoHash"] = newUtxoHash
+    reassignment["blockHeight"] = blockHeight
+    local reassignments = rec["reassignments"] or list()
+    list.append(reassignments, reassignment)
+    rec["reassignments"] = reassignments
+
+    local spendableIn = rec["utxoSpendableIn"] or map()
+    spendableIn[offset] = blockHeight + spendableAfter
+    rec["utxoSpendableIn"] = spendableIn
+
+    -- One more than can ever be spent: the record is never pruned.
+    rec["recordUtxos"] = rec["recordUtxos"] + 1
+    aerospike:update(rec)
+    return succeed()
+end
+
+---------------------------------------------------------------------------------------------------------------------
+-- Flags and counters
+
+function setConflicting(rec, value, currentBlockHeight, blockHeightRetention)
+    if not aerospike:exists(rec) then
+        return refuseMissing()
+    end
+    rec["conflicting"] = value
+    return conclude(rec, succeed(), true, currentBlockHeight, blockHeightRetention)
+end
+
+function noteConflicting(rec, childTxid)
+    if not isBytes(childTxid, HASH_BYTES) then
+        return refuseParameter("child txid is not 32 bytes")
+    end
+    if not aerospike:exists(rec) then
+        return refuseMissing()
+    end
+    local children = rec["conflictingCs"] or list()
+    local child = bytes.get_string(childTxid, 1, HASH_BYTES)
+    for i = 1, list.size(children) do
+        if bytes.get_string(children[i], 1, HASH_BYTES) == child then
+            return succeed()
+        end
+    end
+    list.append(children, childTxid)
+    rec["conflictingCs"] = children
+    aerospike:update(rec)
+    return succeed()
+end
+
+function preserveUntil(rec, blockHeight)
+    if not aerospike:exists(rec) then
+        return refuseMissing()
+    end
+    rec["deleteAtHeight"] = nil
+    rec["preserveUntil"] = blockHeight
+    aerospike:update(rec)
+    return addSignal(succeed(), rec, rec["external"] and "PRESERVE" or nil)
+end
+
+function setLocked(rec, value)
+    if not aerospike:exists(rec) then
+        return refuseMissing()
+    end
+    rec["locked"] = value
+    if value then
+        rec["deleteAtHeight"] = nil
+    end
+    aerospike:update(rec)
+    local result = succeed()
+    result["childCount"] = rec["totalExtraRecs"] or 0
+    return result
+end
+
+function incrementSpentExtraRecs(rec, delta, currentBlockHeight, blockHeightRetention)
+    if not aerospike:exists(rec) then
+        return refuseMissing()
+    end
+    local totalExtraRecs = rec["totalExtraRecs"]
+    if totalExtraRecs == nil then
+        return refuseParameter("the record is no master")
+    end
+    if math.type(delta) ~= "integer" then
+        return refuseParameter("delta is no integer")
+    end
+    local spentExtraRecs = (rec["spentExtraRecs"] or 0) + delta
+    if spentExtraRecs < 0 or spentExtraRecs > totalExtraRecs then
+        return refuseParameter("spentExtraRecs would be " .. spentExtraRecs .. " of " .. totalExtraRecs)
+    end
+    rec["spentExtraRecs"] = spentExtraRecs
+    local result = succeed()
+    result["childCount"] = totalExtraRecs
+    return conclude(rec, result, true, currentBlockHeight, blockHeightRetention)
+end
