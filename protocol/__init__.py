@@ -2,3 +2,66 @@
 
 Imports nothing of ours, and only relatively: it is also published alone, as `utxod-client` (import utxod_client).
 """
+
+from .aio import AsyncClient
+from .client import Client
+from .errors import (
+    BadRequest,
+    ClientClosed,
+    Creating,
+    DeadlineExceeded,
+    Fault,
+    Locked,
+    NoAnswer,
+    Overloaded,
+    Rejection,
+    Spent,
+    TxExists,
+    TxNotFound,
+    Unavailable,
+    UtxodError,
+)
+from .items import (
+    CreateItem,
+    Increment,
+    Incremented,
+    MinedBlock,
+    Outcome,
+    Outpoint,
+    SetDah,
+    SetLocked,
+    Spend,
+    utxo_hash,
+)
+from .operations import SPEND_IGNORE_CONFLICTING, SPEND_IGNORE_LOCKED
+
+__all__ = [
+    "SPEND_IGNORE_CONFLICTING",
+    "SPEND_IGNORE_LOCKED",
+    "AsyncClient",
+    "BadRequest",
+    "Client",
+    "ClientClosed",
+    "CreateItem",
+    "Creating",
+    "DeadlineExceeded",
+    "Fault",
+    "Increment",
+    "Incremented",
+    "Locked",
+    "MinedBlock",
+    "NoAnswer",
+    "Outcome",
+    "Outpoint",
+    "Overloaded",
+    "Rejection",
+    "SetDah",
+    "SetLocked",
+    "Spend",
+    "Spent",
+    "TxExists",
+    "TxNotFound",
+    "Unavailable",
+    "UtxodError",
+    "utxo_hash",
+]

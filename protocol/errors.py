@@ -1,10 +1,10 @@
 """What a client raises: one small hierarchy, so that a caller can catch as widely or as narrowly as it needs.
 
-    UtxodError
-      Rejection           the rules of the UTXO set said no; nothing was executed
-        Spent, Locked, Frozen, NotFound, AlreadyExists, Creating, ...
-      Fault               the request could not be served; see `.executed`
-        NoAnswer, Overloaded, Unavailable, DeadlineExceeded, ...
+UtxodError
+  Rejection           the rules of the UTXO set said no; nothing was executed
+    Spent, Locked, Frozen, NotFound, AlreadyExists, Creating, ...
+  Fault               the request could not be served; see `.executed`
+    NoAnswer (ClientClosed), Overloaded, Unavailable, DeadlineExceeded, ...
 """
 
 from collections.abc import Mapping
@@ -57,6 +57,10 @@ class Fault(UtxodError):
 
 class NoAnswer(Fault):
     """NO_ANSWER: nothing came in time, or the connection was lost."""
+
+
+class ClientClosed(NoAnswer):
+    """NO_ANSWER ("no"): the client is closed, or is the copy of one that a fork made; nothing was sent."""
 
 
 class Overloaded(Fault):

@@ -9,9 +9,11 @@ a request whose version or header cannot be read still gets an answer:
     bytes 4-19  request id, chosen by the submitter, returned with the answer
 
     HELLO    submitter -> daemon   prefix
-    WELCOME  daemon -> submitter   prefix, map {epoch, clock, limits {max_items, max_body_bytes, max_timeout_us}, version}
-    REQUEST  submitter -> daemon   prefix, array [epoch, operation, deadline, count, flags], body: array of `count` items
-    REPLY    daemon -> submitter   prefix, array [code, executed, retry_after, message, details, count, errors],
+    WELCOME  daemon -> submitter   prefix, map {epoch, clock, limits, version}; limits: map of the fields of `Limits`
+    REQUEST  submitter -> daemon   prefix, array [epoch, operation, deadline, count, flags],
+                                   body: array of `count` items
+    REPLY    daemon -> submitter   prefix, array [code, executed, message, retry_after, details, count,
+                                   map index -> [code, executed, message, retry_after, details]],
                                    body: array of `count` results
     STATUS   submitter -> daemon   prefix
     REPORT   daemon -> submitter   prefix, map
@@ -79,12 +81,13 @@ class Prefix(NamedTuple):
 
 
 class RequestHeader(NamedTuple):
-    """epoch: the daemon's, from the greeting. deadline: microseconds on the daemon's clock. count: items in the body."""
+    """epoch: the daemon's, from the greeting. deadline: microseconds on the daemon's clock. count: items in the body.
+    flags: ONE_TRANSACTION, or 0."""
 
     epoch: int
     operation: str
     deadline: int
-    count: int
+    count: int  # type: ignore[assignment]  # tuple has a method of this name
     flags: int
 
 
@@ -102,7 +105,7 @@ class ReplyHeader(NamedTuple):
     """`error` stands for every item of the request; where it is None, `errors` holds those of single items by index."""
 
     error: Error | None
-    count: int
+    count: int  # type: ignore[assignment]  # tuple has a method of this name
     errors: Mapping[int, Error]
 
 
@@ -215,21 +218,38 @@ def error_header(error: Error, count: int = 0) -> bytes:
     return pack_reply_header(ReplyHeader(error, count, {}))
 
 
+def pack_report(report: Mapping[str, Any]) -> bytes:
+    packed: bytes = msgpack.packb(report)
+    return packed
+
+
+def unpack_report(frame: bytes) -> dict[str, Any]:
+    """Raises ProtocolError where the frame is no map."""
+    try:
+        report = msgpack.unpackb(frame, strict_map_key=False)
+    except Exception:
+        raise ProtocolError(codes.INTERNAL, "report: not MessagePack") from None
+    if type(report) is not dict:
+        raise ProtocolError(codes.INTERNAL, "report: not a map")
+    return report
+
+
 def pack_body(values: Sequence[Any]) -> bytes:
     packed: bytes = msgpack.packb(values)
     return packed
 
 
-def unpack_body(frame: bytes | memoryview, count: int) -> list[Any]:
-    """An array of `count` values. Raises ProtocolError (BAD_REQUEST) where the frame is none.
+def unpack_body(frame: bytes | memoryview, count: int | None) -> list[Any]:
+    """An array of `count` values (None: of any number). Raises ProtocolError (BAD_REQUEST) where the frame is none.
 
-    MessagePack lengths are bounded by the frame's own size, which was checked before; nesting is bounded by the decoder.
+    MessagePack lengths are bounded by the frame's own size, which was checked before; nesting is bounded by the
+    decoder.
     """
     try:
         values = msgpack.unpackb(frame, strict_map_key=False)
     except Exception:
         raise ProtocolError(codes.BAD_REQUEST, "body: not MessagePack") from None
-    if type(values) is not list or len(values) != count:
+    if type(values) is not list or (count is not None and len(values) != count):
         raise ProtocolError(codes.BAD_REQUEST, f"body: not an array of {count} items, as the header says")
     return values
 
@@ -239,4 +259,5 @@ EMPTY_BODY: Final = pack_body([])
 
 def join_results(packed: Sequence[bytes]) -> bytes:
     """The body whose items are these packed values."""
-    return msgpack.Packer().pack_array_header(len(packed)) + b"".join(packed)
+    header: bytes = msgpack.Packer().pack_array_header(len(packed))
+    return header + b"".join(packed)

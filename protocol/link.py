@@ -1,0 +1,102 @@
+"""One connection of a client: a DEALER socket and its monitor. When it is lost it is thrown away for a new one.
+
+IMMEDIATE: nothing is queued for a daemon that is not there. No linger: what a lost connection held is not delivered
+later. The identity is left to ZeroMQ, so that no answer meant for an earlier connection can reach this one. Heartbeats:
+a peer that vanished without a word is noticed.
+"""
+
+import time
+from typing import Final
+
+import zmq
+
+from .session import Session
+
+RECONNECT_MS: Final = 20  # while nobody listens; doubled each time, up to
+RECONNECT_MAX_MS: Final = 500
+CONNECT_TIMEOUT_MS: Final = 5_000
+HANDSHAKE_MS: Final = 10_000
+HEARTBEAT_MS: Final = 5_000
+HEARTBEAT_TIMEOUT_MS: Final = 10_000
+RECEIVE_AT_ONCE: Final = 1_000  # messages taken before the edge gets to do something else
+
+
+class Link:
+    """Raises zmq.ZMQError where the endpoint is none."""
+
+    def __init__(self, context: "zmq.Context[zmq.Socket[bytes]]", endpoint: str) -> None:
+        self.socket = socket = context.socket(zmq.DEALER)
+        self.monitor: zmq.Socket[bytes] | None = None
+        self.used = False  # something was sent
+        self.more = False  # something is to be received
+        self.blocked = False  # something is to be sent, and the socket takes no more
+        try:
+            socket.linger = 0
+            socket.setsockopt(zmq.IMMEDIATE, 1)
+            socket.setsockopt(zmq.IPV6, 1)
+            socket.setsockopt(zmq.RECONNECT_IVL, RECONNECT_MS)
+            socket.setsockopt(zmq.RECONNECT_IVL_MAX, RECONNECT_MAX_MS)
+            socket.setsockopt(zmq.CONNECT_TIMEOUT, CONNECT_TIMEOUT_MS)
+            socket.setsockopt(zmq.HANDSHAKE_IVL, HANDSHAKE_MS)
+            socket.setsockopt(zmq.HEARTBEAT_IVL, HEARTBEAT_MS)
+            socket.setsockopt(zmq.HEARTBEAT_TIMEOUT, HEARTBEAT_TIMEOUT_MS)
+            self.monitor = socket.get_monitor_socket(zmq.EVENT_DISCONNECTED)
+            socket.connect(endpoint)
+        except Exception:
+            self.close()
+            raise
+
+    def close(self) -> None:
+        if self.monitor is not None:
+            self.socket.disable_monitor()
+            self.monitor.close(0)
+        self.socket.close(0)
+
+    def pump(self, session: Session) -> bool:
+        """Sends what the session has, and hands it what has come; never blocks. False where the connection is lost.
+
+        It leaves no event unseen, as the socket's descriptor (zmq.FD) tells of each only
+        once: unless `more` is set, for the edge to do something else and come back.
+        """
+        socket = self.socket
+        self._send(session)
+        self.more = False
+        for _ in range(RECEIVE_AT_ONCE):
+            events = _events(socket)
+            if events & zmq.POLLIN:
+                session.received(socket.recv_multipart(zmq.DONTWAIT), time.monotonic())
+            elif self.blocked and events & zmq.POLLOUT:
+                self._send(session)
+            else:
+                # Only now: what the daemon said before the connection was lost has been read.
+                return not self._disconnected()
+        self.more = True
+        return True
+
+    @property
+    def descriptors(self) -> list[int]:
+        """They become readable when `pump` is to be called, also where a blocked socket takes more again."""
+        return [int(socket.getsockopt(zmq.FD)) for socket in (self.socket, self.monitor) if socket is not None]
+
+    def _send(self, session: Session) -> None:
+        self.blocked = False
+        while (frames := session.outgoing(time.monotonic())) is not None:
+            try:
+                self.socket.send_multipart(frames, zmq.DONTWAIT)
+            except zmq.Again:
+                self.blocked = True
+                return
+            self.used = True
+            session.sent(time.monotonic())
+
+    def _disconnected(self) -> bool:
+        """A connection that nothing was sent over is nobody's loss: ZeroMQ tries again by itself."""
+        lost = False
+        while self.monitor is not None and _events(self.monitor) & zmq.POLLIN:
+            self.monitor.recv_multipart(zmq.DONTWAIT)
+            lost = True
+        return lost and self.used
+
+
+def _events(socket: "zmq.Socket[bytes]") -> int:
+    return int(socket.getsockopt(zmq.EVENTS))
