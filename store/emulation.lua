@@ -1,13 +1,16 @@
 -- A thin emulation of what Aerospike gives its Lua functions: the record, `map`, `list`, `bytes` and `aerospike`.
 --
--- Values come in and go out as MessagePack: bin is bytes, str is a string, array a list, map a map. Large bins and list
--- elements are decoded when they are first asked for, and what was not touched is written back as it was.
+-- Values come in and go out as MessagePack: bin is bytes, str is a string, array a list, map a map. Large bins, and bytes
+-- in lists, are decoded when they are first asked for, and what was not touched is written back as it was.
 -- What is promised to behave as in the server stands in tests/store/test_emulation.py.
 --
 -- The chunk returns run(function name, arguments, head, utxos, inputs, outputs): MessagePack or nil in, the rule's result
 -- and the saved bins (nil: none) out. `head` is a map of all other bins; nil where the record does not exist.
 
 local rules_source = ...
+
+-- Nearly all that a call makes is garbage when it returns.
+collectgarbage("generational")
 
 local byte, sub, concat, pack, unpack = string.byte, string.sub, table.concat, string.pack, string.unpack
 local setmetatable, getmetatable, rawget, mathtype, error = setmetatable, getmetatable, rawget, math.type, error
@@ -42,26 +45,22 @@ end
 
 local decode
 
-local function skip(source, position)
-    local tag = byte(source, position)
-    if tag == 0xc4 then
-        return position + 2 + byte(source, position + 1)
-    elseif tag == 0xc0 or tag < 0x80 then
-        return position + 1
-    end
-    local _, after = decode(source, position)
-    return after
-end
-
--- A list keeps its source and where each element begins; `items` holds what was decoded or assigned.
+-- A list keeps its source and where each element begins; `items` holds what was decoded or assigned. Bytes, of which
+-- there can be many, are decoded when they are asked for.
 local function decode_list(source, position, count)
-    local at = {}
+    local at, items = {}, {}
     for i = 1, count do
         at[i] = position
-        position = skip(source, position)
+        if byte(source, position) == 0xc4 then
+            position = position + 2 + byte(source, position + 1)
+        else
+            local item
+            item, position = decode(source, position)
+            items[i] = stored(item)
+        end
     end
     at[count + 1] = position
-    return setmetatable({ source = source, at = at, items = {}, size = count }, List), position
+    return setmetatable({ source = source, at = at, items = items, size = count }, List), position
 end
 
 local function decode_map(source, position, count)
@@ -99,7 +98,7 @@ local DECODERS = {
     [0xc0] = function(_, position) return nil, position end,
     [0xc2] = function(_, position) return false, position end,
     [0xc3] = function(_, position) return true, position end,
-    [0xc4] = decode_bytes(">s1"), [0xc5] = decode_bytes(">s2"), [0xc6] = decode_bytes(">s4"),
+    [0xc5] = decode_bytes(">s2"), [0xc6] = decode_bytes(">s4"),
     [0xca] = decode_plain(">f"), [0xcb] = decode_plain(">d"),
     [0xcc] = decode_plain(">I1"), [0xcd] = decode_plain(">I2"),
     [0xce] = decode_plain(">I4"), [0xcf] = decode_plain(">i8"),
@@ -115,6 +114,9 @@ function decode(source, position)
     local tag = byte(source, position)
     if tag < 0x80 then
         return tag, position + 1
+    elseif tag == 0xc4 then
+        local content, after = unpack("s1", source, position + 1)
+        return setmetatable({ content = content }, Bytes), after
     elseif tag >= 0xe0 then
         return tag - 0x100, position + 1
     elseif tag >= 0xa0 and tag < 0xc0 then
@@ -128,10 +130,16 @@ function decode(source, position)
     return DECODERS[tag](source, position + 1)
 end
 
+-- Every byte as a string, by its value.
+local CHARS = {}
+for i = 0, 255 do
+    CHARS[i] = string.char(i)
+end
+
 local function encode_integer(value)
     if value >= 0 then
         if value < 0x80 then
-            return pack("B", value)
+            return CHARS[value]
         elseif value <= 0xffff then
             return pack(">BI2", 0xcd, value)
         elseif value <= 0xffffffff then
@@ -145,7 +153,7 @@ end
 
 local function encode_count(count, small, limit, tag)
     if count < limit then
-        return pack("B", small + count)
+        return CHARS[small + count]
     end
     return pack(">BI4", tag, count)
 end
@@ -185,7 +193,7 @@ end
 
 local function encode_bytes(self)
     local content = self.content
-    return #content < 256 and pack(">Bs1", 0xc4, content) or pack(">Bs4", 0xc6, content)
+    return #content < 256 and "\xc4" .. CHARS[#content] .. content or pack(">Bs4", 0xc6, content)
 end
 
 local ENCODERS = { [Bytes] = encode_bytes, [List] = encode_list, [Map] = encode_map }
@@ -203,7 +211,7 @@ function encode(value)
     elseif value == nil or value == NIL then
         return "\xc0"
     elseif type(value) == "string" then
-        return #value < 32 and pack("B", 0xa0 + #value) .. value or pack(">Bs4", 0xdb, value)
+        return #value < 32 and CHARS[0xa0 + #value] .. value or pack(">Bs4", 0xdb, value)
     end
     local encoder = ENCODERS[getmetatable(value)]
     if encoder == nil then
@@ -502,9 +510,23 @@ local function decode_bins(head)
         -- A bin's name has at most 15 characters: always the shortest form of a string.
         local after = position + byte(head, position) - 0x9f
         name = sub(head, position + 1, after - 1)
-        bins[name], position = decode(head, after)
+        local tag = byte(head, after)
+        if tag < 0x80 then
+            bins[name], position = tag, after + 1
+        else
+            bins[name], position = decode(head, after)
+        end
     end
     return bins
+end
+
+-- At most 15: what an array's shortest form holds, and more than any rule takes.
+local function decode_arguments(packed)
+    local values, count, position = {}, byte(packed, 1) - 0x90, 2
+    for i = 1, count do
+        values[i], position = decode(packed, position)
+    end
+    return table.unpack(values, 1, count)
 end
 
 local function pack_saved(saved)
@@ -529,11 +551,6 @@ return function(name, arguments, head, utxos, inputs, outputs)
         saved = nil,
     }
     local rec = setmetatable({ [CONTENT] = state }, Record)
-    local values = decode(arguments, 1)
-    local plain = {}
-    for i = 1, values.size do
-        plain[i] = values[i]
-    end
-    local result = rule(rec, table.unpack(plain, 1, values.size))
+    local result = rule(rec, decode_arguments(arguments))
     return encode(result), state.saved and pack_saved(state.saved)
 end

@@ -4,8 +4,8 @@
 -- `rule(rec, arguments...)` and returns a map: `status` OK or ERROR, and where they apply `errorCode`, `message`,
 -- `spendingData`, `errors`, `applied`, `signal`, `childCount`, `blockIDs`. A rule that refuses has changed nothing.
 --
--- Mind: only a bin that is assigned is saved; `==` on bytes compares identities, so contents are compared as strings;
--- a list's iterator stops at the first nil, so lists are walked by index; `map[k] = nil` stores a nil.
+-- Mind: only a bin that is assigned is saved; `==` on bytes compares identities, so what is in them is taken out as a
+-- string, once; a list's iterator stops at the first nil, so lists are walked by index; `map[k] = nil` stores a nil.
 
 local HASH_BYTES = 32
 local SPENDING_DATA_BYTES = 36
@@ -59,79 +59,73 @@ end
 ---------------------------------------------------------------------------------------------------------------------
 -- Input
 
-local function isBytes(value, size)
-    local isOne, actual = pcall(bytes.size, value)
-    return isOne and actual == size
+-- The content of bytes that have this size, as a string; nil for anything else.
+local function contentOf(value, size)
+    local isBytes, actual = pcall(bytes.size, value)
+    if isBytes and actual == size then
+        return bytes.get_string(value, 1, size)
+    end
+    return nil
+end
+
+local function toBytes(content)
+    local value = bytes(#content)
+    bytes.set_string(value, 1, content)
+    return value
 end
 
 local function isIndex(value)
     return math.type(value) == "integer" and value >= 0
 end
 
--- What is wrong with an offset and a hash, or nil.
-local function findTargetFault(offset, utxoHash)
+-- The output that a rule is about: its offset, and its hash as a string. Or nil, and what is wrong.
+local function parseTarget(offset, utxoHash)
     if not isIndex(offset) then
-        return "offset is no unsigned integer"
+        return nil, "offset is no unsigned integer"
     end
-    if not isBytes(utxoHash, HASH_BYTES) then
-        return "utxo hash is not 32 bytes"
+    local hash = contentOf(utxoHash, HASH_BYTES)
+    if hash == nil then
+        return nil, "utxo hash is not 32 bytes"
     end
-    return nil
+    return { offset = offset, hash = hash }
 end
 
--- What is wrong with a spend's arguments, or nil.
-local function findSpendFault(offset, utxoHash, spendingData)
-    local fault = findTargetFault(offset, utxoHash)
-    if fault then
-        return fault
+-- As above, with the spending data as a string.
+local function parseSpend(offset, utxoHash, spendingData)
+    local target, fault = parseTarget(offset, utxoHash)
+    if target == nil then
+        return nil, fault
     end
-    if not isBytes(spendingData, SPENDING_DATA_BYTES) then
-        return "spending data is not 36 bytes"
+    target.spender = contentOf(spendingData, SPENDING_DATA_BYTES)
+    if target.spender == nil then
+        return nil, "spending data is not 36 bytes"
     end
-    if bytes.get_string(spendingData, 1, SPENDING_DATA_BYTES) == FROZEN then
-        return "spending data is the mark of a frozen output"
+    if target.spender == FROZEN then
+        return nil, "spending data is the mark of a frozen output"
     end
-    return nil
+    return target
 end
 
 ---------------------------------------------------------------------------------------------------------------------
 -- UTXOs
 
--- A txid that begins at `position`, in display order.
-local function txidHex(data, position)
-    return string.format(
-        "%016x%016x%016x%016x",
-        bytes.get_int64_le(data, position + 24),
-        bytes.get_int64_le(data, position + 16),
-        bytes.get_int64_le(data, position + 8),
-        bytes.get_int64_le(data, position)
-    )
+-- A txid, or spending data that begin with one, in display order.
+local function txidHex(content)
+    local a, b, c, d = string.unpack("<i8i8i8i8", content)
+    return string.format("%016x%016x%016x%016x", d, c, b, a)
 end
 
--- The spending data of a spent UTXO: the spender's txid in display order, then the input index as it is stored.
-local function spenderHex(utxo)
-    local vin = bytes.get_int32_be(utxo, SPENT_BYTES - 3) & 0xFFFFFFFF
-    return txidHex(utxo, HASH_BYTES + 1) .. string.format("%08x", vin)
+-- Spending data as results give them: the txid in display order, then the input index as it is stored.
+local function spenderHex(spender)
+    return txidHex(spender) .. string.format("%08x", (string.unpack(">I4", spender, HASH_BYTES + 1)))
 end
 
--- The spending data as a string, or nil where the UTXO is unspent.
-local function spenderOf(utxo)
-    if bytes.size(utxo) == SPENT_BYTES then
-        return bytes.get_string(utxo, HASH_BYTES + 1, SPENDING_DATA_BYTES)
+-- The spender of a target's UTXO, or "" where it is unspent; or nil, and the code and message of the refusal.
+local function findSpender(utxos, target)
+    local utxo = nil
+    if target.offset < list.size(utxos) then
+        utxo = utxos[target.offset + 1]
     end
-    return nil
-end
-
-local function join(utxoHash, spendingData)
-    local utxo = bytes(SPENT_BYTES)
-    bytes.set_bytes(utxo, 1, utxoHash, HASH_BYTES)
-    bytes.set_bytes(utxo, HASH_BYTES + 1, spendingData, SPENDING_DATA_BYTES)
-    return utxo
-end
-
--- The UTXO at an offset that has this hash; or nil, and the code and message of the refusal.
-local function findUtxo(utxos, offset, utxoHash)
-    local utxo = offset < list.size(utxos) and utxos[offset + 1] or nil
     if utxo == nil then
         return nil, "UTXO_NOT_FOUND", "no UTXO at this offset"
     end
@@ -139,14 +133,15 @@ local function findUtxo(utxos, offset, utxoHash)
     if size ~= HASH_BYTES and size ~= SPENT_BYTES then
         return nil, "UTXO_INVALID_SIZE", "the stored UTXO has " .. size .. " bytes"
     end
-    if bytes.get_string(utxo, 1, HASH_BYTES) ~= bytes.get_string(utxoHash, 1, HASH_BYTES) then
+    local content = bytes.get_string(utxo, 1, size)
+    if string.sub(content, 1, HASH_BYTES) ~= target.hash then
         return nil, "UTXO_HASH_MISMATCH", "the output at this offset has another hash"
     end
-    return utxo
+    return string.sub(content, HASH_BYTES + 1)
 end
 
--- The list and the UTXO that a rule on one output is about; or nil, nil and the refusal.
-local function openUtxo(rec, offset, utxoHash)
+-- The record's list of UTXOs and the target's spender; or nil, nil and the refusal.
+local function openUtxo(rec, target)
     if not aerospike:exists(rec) then
         return nil, nil, refuseMissing()
     end
@@ -154,11 +149,17 @@ local function openUtxo(rec, offset, utxoHash)
     if utxos == nil then
         return nil, nil, refuse("UTXOS_NOT_FOUND", "the record has no UTXOs")
     end
-    local utxo, code, message = findUtxo(utxos, offset, utxoHash)
-    if utxo == nil then
+    local spender, code, message = findSpender(utxos, target)
+    if spender == nil then
         return nil, nil, refuse(code, message)
     end
-    return utxos, utxo
+    return utxos, spender
+end
+
+-- Assigns a target's UTXO; the record is still to be saved.
+local function setUtxo(rec, utxos, offset, content)
+    utxos[offset + 1] = toBytes(content)
+    rec["utxos"] = utxos
 end
 
 ---------------------------------------------------------------------------------------------------------------------
@@ -222,18 +223,23 @@ end
 ---------------------------------------------------------------------------------------------------------------------
 -- Spending
 
-local function findFaultIn(spends)
+-- The spends as Lua tables; or nil, and what is wrong with the first that is malformed.
+local function parseSpends(spends)
+    local parsed = {}
     for i = 1, list.size(spends) do
         local spend = spends[i]
-        if spend == nil or not isIndex(spend["idx"]) then
-            return "spend " .. i .. ": idx is no unsigned integer"
+        local idx = spend and spend["idx"]
+        if not isIndex(idx) then
+            return nil, "spend " .. i .. ": idx is no unsigned integer"
         end
-        local fault = findSpendFault(spend["offset"], spend["utxoHash"], spend["spendingData"])
-        if fault then
-            return "spend " .. spend["idx"] .. ": " .. fault
+        local target, fault = parseSpend(spend["offset"], spend["utxoHash"], spend["spendingData"])
+        if target == nil then
+            return nil, "spend " .. idx .. ": " .. fault
         end
+        target.idx = idx
+        parsed[i] = target
     end
-    return nil
+    return parsed
 end
 
 local function refuseSpending(rec, ignoreConflicting, ignoreLocked, currentBlockHeight)
@@ -259,60 +265,56 @@ local function refuseSpending(rec, ignoreConflicting, ignoreLocked, currentBlock
     return nil
 end
 
--- The UTXO to store; nil and nothing where these spending data hold it already; or nil and the refusal's code, message
--- and spender.
-local function spendOne(rec, utxos, spend, currentBlockHeight)
-    local offset = spend["offset"]
-    local utxo, code, message = findUtxo(utxos, offset, spend["utxoHash"])
-    if utxo == nil then
+-- Whether a spend is to be applied: false where its spender holds the output already. Or nil, and the refusal's code,
+-- message and spender.
+local function judgeSpend(rec, utxos, spend, currentBlockHeight)
+    local spender, code, message = findSpender(utxos, spend)
+    if spender == nil then
         return nil, code, message
     end
     local spendableIn = rec["utxoSpendableIn"]
-    local height = spendableIn and spendableIn[offset]
+    local height = spendableIn and spendableIn[spend.offset]
     if height and height >= currentBlockHeight then
         return nil, "FROZEN_UNTIL", "not spendable until height " .. height
     end
-    local spendingData = spend["spendingData"]
-    local spender = spenderOf(utxo)
-    if spender == nil then
-        return join(utxo, spendingData)
+    if spender == "" then
+        return true
     end
-    if spender == bytes.get_string(spendingData, 1, SPENDING_DATA_BYTES) then
+    if spender == spend.spender then
         local deleted = rec["deletedChildren"]
-        if deleted and deleted[txidHex(spendingData, 1)] ~= nil then
-            return nil, "INVALID_SPEND", "the spending transaction was pruned", spenderHex(utxo)
+        if deleted and deleted[txidHex(spender)] ~= nil then
+            return nil, "INVALID_SPEND", "the spending transaction was pruned", spenderHex(spender)
         end
-        return nil
+        return false
     end
     if spender == FROZEN then
         return nil, "FROZEN", "the output is frozen"
     end
-    return nil, "SPENT", "the output is spent", spenderHex(utxo)
+    return nil, "SPENT", "the output is spent", spenderHex(spender)
 end
 
 function spendMulti(rec, spends, ignoreConflicting, ignoreLocked, currentBlockHeight, blockHeightRetention)
-    local fault = findFaultIn(spends)
-    if fault then
+    local parsed, fault = parseSpends(spends)
+    if parsed == nil then
         return refuseParameter(fault)
     end
     local refusal = refuseSpending(rec, ignoreConflicting, ignoreLocked, currentBlockHeight)
     if refusal then
         return refusal
     end
-    local result, applied, errors = succeed(), list(), nil
+    local result, applied, count, errors = succeed(), list(), 0, nil
     local utxos = rec["utxos"]
-    for i = 1, list.size(spends) do
-        local spend = spends[i]
-        local utxo, code, message, spender = spendOne(rec, utxos, spend, currentBlockHeight)
-        if utxo then
-            utxos[spend["offset"] + 1] = utxo
-            list.append(applied, spend["idx"])
+    for _, spend in ipairs(parsed) do
+        local isNew, code, message, spender = judgeSpend(rec, utxos, spend, currentBlockHeight)
+        if isNew then
+            utxos[spend.offset + 1] = toBytes(spend.hash .. spend.spender)
+            list.append(applied, spend.idx)
+            count = count + 1
         elseif code then
             errors = errors or map()
-            errors[spend["idx"]] = describe(map(), code, message, spender)
+            errors[spend.idx] = describe(map(), code, message, spender)
         end
     end
-    local count = list.size(applied)
     if count > 0 then
         rec["utxos"] = utxos
         rec["spentUtxos"] = rec["spentUtxos"] + count
@@ -351,26 +353,24 @@ function spend(
 end
 
 function unspend(rec, offset, utxoHash, spendingData, currentBlockHeight, blockHeightRetention)
-    local fault = findSpendFault(offset, utxoHash, spendingData)
-    if fault then
+    local target, fault = parseSpend(offset, utxoHash, spendingData)
+    if target == nil then
         return refuseParameter(fault)
     end
-    local utxos, utxo, refusal = openUtxo(rec, offset, utxoHash)
+    local utxos, spender, refusal = openUtxo(rec, target)
     if refusal then
         return refusal
     end
-    local spender = spenderOf(utxo)
     if spender == FROZEN then
         return refuse("FROZEN", "the output is frozen")
     end
-    local isOwner = spender == bytes.get_string(spendingData, 1, SPENDING_DATA_BYTES)
-    if spender and not isOwner then
-        return refuse("SPENT", "the output is spent by another transaction", spenderHex(utxo))
+    local isOwner = spender == target.spender
+    if spender ~= "" and not isOwner then
+        return refuse("SPENT", "the output is spent by another transaction", spenderHex(spender))
     end
     local result, applied = succeed(), list()
     if isOwner then
-        utxos[offset + 1] = bytes.get_bytes(utxo, 1, HASH_BYTES)
-        rec["utxos"] = utxos
+        setUtxo(rec, utxos, offset, target.hash)
         rec["spentUtxos"] = rec["spentUtxos"] - 1
         list.append(applied, 0)
     end
@@ -445,73 +445,65 @@ end
 -- Alerts: freezing and reassigning
 
 function freeze(rec, offset, utxoHash)
-    local fault = findTargetFault(offset, utxoHash)
-    if fault then
+    local target, fault = parseTarget(offset, utxoHash)
+    if target == nil then
         return refuseParameter(fault)
     end
-    local utxos, utxo, refusal = openUtxo(rec, offset, utxoHash)
+    local utxos, spender, refusal = openUtxo(rec, target)
     if refusal then
         return refusal
     end
-    local spender = spenderOf(utxo)
     if spender == FROZEN then
         return refuse("ALREADY_FROZEN", "the output is frozen already")
     end
-    if spender then
-        return refuse("SPENT", "the output is spent", spenderHex(utxo))
+    if spender ~= "" then
+        return refuse("SPENT", "the output is spent", spenderHex(spender))
     end
-    local mark = bytes(SPENDING_DATA_BYTES)
-    bytes.set_string(mark, 1, FROZEN)
-    utxos[offset + 1] = join(utxo, mark)
-    rec["utxos"] = utxos
+    setUtxo(rec, utxos, offset, target.hash .. FROZEN)
     aerospike:update(rec)
     return succeed()
 end
 
-local function openFrozen(rec, offset, utxoHash)
-    local utxos, utxo, refusal = openUtxo(rec, offset, utxoHash)
+-- The record's list of UTXOs, where the target is frozen; or nil and the refusal.
+local function openFrozen(rec, target)
+    local utxos, spender, refusal = openUtxo(rec, target)
     if refusal then
-        return nil, nil, refusal
+        return nil, refusal
     end
-    local spender = spenderOf(utxo)
-    if spender == nil then
-        return nil, nil, refuse("UTXO_INVALID_SIZE", "the output is not frozen: it has 32 bytes")
+    if spender == "" then
+        return nil, refuse("UTXO_INVALID_SIZE", "the output is not frozen: it has 32 bytes")
     end
     if spender ~= FROZEN then
-        return nil, nil, refuse("UTXO_NOT_FROZEN", "the output is not frozen: it is spent", spenderHex(utxo))
+        return nil, refuse("UTXO_NOT_FROZEN", "the output is not frozen: it is spent", spenderHex(spender))
     end
-    return utxos, utxo
+    return utxos
 end
 
 function unfreeze(rec, offset, utxoHash)
-    local fault = findTargetFault(offset, utxoHash)
-    if fault then
+    local target, fault = parseTarget(offset, utxoHash)
+    if target == nil then
         return refuseParameter(fault)
     end
-    local utxos, utxo, refusal = openFrozen(rec, offset, utxoHash)
+    local utxos, refusal = openFrozen(rec, target)
     if refusal then
         return refusal
     end
-    utxos[offset + 1] = bytes.get_bytes(utxo, 1, HASH_BYTES)
-    rec["utxos"] = utxos
+    setUtxo(rec, utxos, offset, target.hash)
     aerospike:update(rec)
     return succeed()
 end
 
 function reassign(rec, offset, utxoHash, newUtxoHash, blockHeight, spendableAfter)
-    local fault = findTargetFault(offset, utxoHash)
-    if fault == nil and not isBytes(newUtxoHash, HASH_BYTES) then
-        fault = "new utxo hash is not 32 bytes"
+    local target, fault = parseTarget(offset, utxoHash)
+    local newHash = contentOf(newUtxoHash, HASH_BYTES)
+    if target == nil or newHash == nil then
+        return refuseParameter(fault or "new utxo hash is not 32 bytes")
     end
-    if fault then
-        return refuseParameter(fault)
-    end
-    local utxos, _, refusal = openFrozen(rec, offset, utxoHash)
+    local utxos, refusal = openFrozen(rec, target)
     if refusal then
         return refusal
     end
-    utxos[offset + 1] = newUtxoHash
-    rec["utxos"] = utxos
+    setUtxo(rec, utxos, offset, newHash)
 
     local reassignment = map()
     reassignment["offset"] = offset
@@ -543,17 +535,18 @@ function setConflicting(rec, value, currentBlockHeight, blockHeightRetention)
     return conclude(rec, succeed(), true, currentBlockHeight, blockHeightRetention)
 end
 
+-- Our own: notes a conflicting transaction (its txid, wire order) with one of its parents.
 function noteConflicting(rec, childTxid)
-    if not isBytes(childTxid, HASH_BYTES) then
+    local child = contentOf(childTxid, HASH_BYTES)
+    if child == nil then
         return refuseParameter("child txid is not 32 bytes")
     end
     if not aerospike:exists(rec) then
         return refuseMissing()
     end
     local children = rec["conflictingCs"] or list()
-    local child = bytes.get_string(childTxid, 1, HASH_BYTES)
     for i = 1, list.size(children) do
-        if bytes.get_string(children[i], 1, HASH_BYTES) == child then
+        if contentOf(children[i], HASH_BYTES) == child then
             return succeed()
         end
     end
