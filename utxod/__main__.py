@@ -11,9 +11,18 @@ def main() -> None:
         house.check()
     except house.ForeignModule as error:
         sys.exit(f"utxod: {error}")
-    from utxod.commands import cli  # noqa: PLC0415 (not before the check)
+    # ruff: noqa: PLC0415 (not before the check)
+    import click
 
-    cli(prog_name="utxod")
+    from utxod.commands import cli
+
+    try:
+        sys.exit(cli(prog_name="utxod", standalone_mode=False))
+    except click.ClickException as error:
+        error.show()
+        sys.exit(error.exit_code)
+    except click.Abort:
+        sys.exit(130)  # Ctrl-C, as shells report it
 
 
 if __name__ == "__main__":

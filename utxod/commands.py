@@ -4,6 +4,7 @@
 
 import asyncio
 import contextlib
+import dataclasses
 import json
 import os
 from collections.abc import Callable
@@ -12,7 +13,7 @@ from typing import TYPE_CHECKING, Any
 
 import click
 
-from utxod.endpoint import default_endpoint
+from utxod.endpoint import default_endpoint, prepare
 
 if TYPE_CHECKING:
     from protocol.client import Client
@@ -49,30 +50,53 @@ def cli() -> None:
 )
 @click.option("--store", metavar="URL", help="lmdb:///DIRECTORY (embedded), or null: (for measuring).")
 @click.option("--listen", metavar="ENDPOINT", multiple=True, help="ipc:///PATH or tcp://HOST:PORT; may be repeated.")
-@click.option("--workers", type=int, help="Processes of the read pool, and of the write pool.")
-@click.option("--show-settings", is_flag=True, help="Print every setting with its meaning and value, and end.")
+@click.option("--workers", type=int, help="Worker processes that read, and as many that write.")
+@click.option("settings", "--set", metavar="KEY=VALUE", multiple=True, help="Any setting by its key; may be repeated.")
+@click.option("--show-settings", is_flag=True, help="Print every setting with its value and its meaning, and end.")
 def serve(
-    config: Path | None, store: str | None, listen: tuple[str, ...], workers: int | None, show_settings: bool
+    config: Path | None,
+    store: str | None,
+    listen: tuple[str, ...],
+    workers: int | None,
+    settings: tuple[str, ...],
+    show_settings: bool,
 ) -> None:
     """Run the daemon, in the foreground, until SIGTERM or Ctrl-C: what is queued then is finished or answered first.
 
-    Settings come from the file, the environment and the flags; the later wins. --show-settings lists them all.
+    Settings come from the file, the environment and the flags; the later one wins. --show-settings lists them all with
+    their keys. `workers.write` is set by `write` under [workers] in the file, by UTXOD_WORKERS_WRITE in the environment
+    and by --set workers.write=4.
 
-    SIGTTIN and SIGTTOU add and remove a worker.
+    SIGTTIN and SIGTTOU add and remove a worker that writes; SIGHUP replaces all workers.
     """
     import supervisor
     from utxod.settings import SettingsError, load_settings
     from utxod.show import settings_table, show
 
-    flags = {"store": store, "listen": list(listen) or None, "workers": workers}
+    flags: dict[str, tuple[Any, str]] = {}
+    for text in settings:
+        key, equals, value = text.partition("=")
+        if not equals:
+            raise click.UsageError(f"--set {text}: wanted KEY=VALUE")
+        flags[key] = value, "--set"
+    if store is not None:
+        flags["store"] = store, "--store"
+    if listen:
+        flags["listen"] = list(listen), "--listen"
+    if workers is not None:
+        flags["workers.read"] = flags["workers.write"] = workers, "--workers"
     try:
-        settings = load_settings(supervisor.Settings, config, os.environ, flags)
-    except SettingsError as error:
+        loaded = load_settings(supervisor.Settings, config, os.environ, flags)
+        if not loaded.listen:
+            loaded = dataclasses.replace(loaded, listen=(default_endpoint(),))
+        for endpoint in loaded.listen:
+            prepare(endpoint)
+    except (SettingsError, ValueError) as error:
         raise click.ClickException(str(error)) from None
     if show_settings:
-        show(settings_table(settings))
+        show(settings_table(loaded))
         return
-    raise SystemExit(supervisor.serve(settings))
+    raise SystemExit(supervisor.serve(loaded))
 
 
 @cli.command()

@@ -55,7 +55,7 @@ def own_daemon(store: str | None = None, arguments: Sequence[str] = ()) -> Itera
                 stdin=subprocess.DEVNULL,
                 stdout=output,
                 stderr=output,
-                env=_environment(),
+                env=_environment(directory),
                 cwd=directory,
                 start_new_session=True,  # the terminal's Ctrl-C is for us; we stop the daemon in turn
                 preexec_fn=_end_with_parent,  # noqa: PLW1509 (one C call)
@@ -69,11 +69,11 @@ def own_daemon(store: str | None = None, arguments: Sequence[str] = ()) -> Itera
         shutil.rmtree(directory, ignore_errors=True)
 
 
-def _environment() -> dict[str, str]:
-    """Ours, less the settings in it, with the house first on the path: the directory may be a bare checkout."""
+def _environment(directory: Path) -> dict[str, str]:
+    """Ours, less the settings in it, with the house first on the path: it may be a bare checkout."""
     kept = {name: value for name, value in os.environ.items() if not name.startswith("UTXOD_")}
     path = [str(ROOT), *filter(None, [kept.get("PYTHONPATH")])]
-    return kept | {"PYTHONPATH": os.pathsep.join(path)}
+    return kept | {"PYTHONPATH": os.pathsep.join(path), "UTXOD_STATE": str(directory / "state")}
 
 
 def _end_with_parent() -> None:

@@ -48,12 +48,12 @@ def load_settings(
     cls: type[S],
     file: Path | None = None,
     environment: Mapping[str, str] | None = None,
-    flags: Mapping[str, Any] | None = None,
+    flags: Mapping[str, tuple[Any, str]] | None = None,
 ) -> S:
     """An instance of the dataclass `cls`, whose every field has a default.
 
-    file: TOML. environment: variables, those that begin with UTXOD_ are looked at. flags: dotted key -> value, None
-    where the flag was not given. Raises SettingsError.
+    file: TOML. environment: variables, those that begin with UTXOD_ are looked at. flags: dotted key -> its value
+    (text, or of the field's type) and the flag's name. Raises SettingsError.
     """
     known = {setting.key: setting for setting in describe(cls())}
     given: dict[str, tuple[Any, str]] = {}
@@ -74,9 +74,8 @@ def load_settings(
             take(variables[name].key, _from_text(text, variables[name].value), name)
         elif name.startswith(PREFIX) and name not in OTHER_VARIABLES:
             faults.append(f"{name}: no such setting{_nearest(name, variables)} (from the environment)")
-    for key, value in (flags or {}).items():
-        if value is not None:
-            take(key, value, _flag(key))
+    for key, (value, flag) in (flags or {}).items():
+        take(key, _from_text(value, known[key].value) if key in known else value, flag)
     if faults:
         raise SettingsError("\n".join(faults))
     return _validated(cls, given)
@@ -141,8 +140,10 @@ def _flatten(table: Mapping[str, Any], known: Mapping[str, Setting], prefix: str
             yield key, value
 
 
-def _from_text(text: str, default: Any) -> Any:
-    """A variable is text; lists are written with commas, maps as JSON. The rest is read by the field's type."""
+def _from_text(text: Any, default: Any) -> Any:
+    """In text, lists are written with commas, maps as JSON. The rest is read by the field's type."""
+    if not isinstance(text, str):
+        return text
     if isinstance(default, (list, tuple, set, frozenset)):
         return [part.strip() for part in text.split(",") if part.strip()]
     if isinstance(default, dict):
@@ -156,7 +157,3 @@ def _from_text(text: str, default: Any) -> Any:
 def _nearest(key: str, known: typing.Iterable[str]) -> str:
     nearest = difflib.get_close_matches(key, list(known), n=1, cutoff=0.5)
     return f"; did you mean {nearest[0]}?" if nearest else ""
-
-
-def _flag(key: str) -> str:
-    return "--" + key.rpartition(".")[2].replace("_", "-")

@@ -1,0 +1,204 @@
+"""The demo: what the daemon is for, shown on real and on generated transactions, and checked.
+
+Nothing is only said: what does not hold is printed as such, and makes the exit code 1.
+"""
+
+import asyncio
+import contextlib
+import json
+import os
+import signal
+import time
+from collections.abc import Callable, Iterator
+from importlib import resources
+from typing import Final
+
+import psutil
+from rich.console import Console
+from rich.progress import BarColumn, MofNCompleteColumn, Progress, TextColumn, TimeElapsedColumn
+
+from protocol.aio import AsyncClient
+from protocol.client import Client
+from protocol.errors import Spent
+from store.transaction import Transaction, parse_transaction
+
+from .balance import Balance, read_balance
+from .daemon import DaemonError, OwnDaemon, own_daemon
+from .feed import Fate, Feeder, Tally, spend_of
+from .generate import COIN, Generator
+from .show import console
+
+COINS: Final = 2_000
+FUNDING_HEIGHT: Final = 1
+# Beyond the coinbases' maturity of 100 blocks.
+HEIGHT: Final = 200
+RIVAL_EVERY: Final = 40
+
+
+def run_demo(transactions: int, seed: int) -> int:
+    """Shows it all; returns the exit code. transactions: how many payments are generated."""
+    to = console()
+    demo = _Demo(to)
+    started = time.monotonic()
+    to.print("[bold]utxod[/bold]: a daemon with 5 workers, on a temporary store")
+    try:
+        with own_daemon(arguments=["--workers", "2"]) as daemon:
+            with Client(daemon.endpoint) as client:
+                demo.first_payment(client)
+                demo.double_spend(client)
+            asyncio.run(demo.killed_worker(daemon, transactions, seed))
+    except DaemonError as error:
+        to.print(f"[red]{error}")
+        return 1
+    to.print(f"\n{demo.verdict()} ({time.monotonic() - started:.1f} s)")
+    return 1 if demo.broken else 0
+
+
+def first_transactions() -> list[tuple[int, Transaction]]:
+    """Bitcoin's first payment, its origin and what became of its change: (block height, transaction)."""
+    text = resources.files("utxod").joinpath("data/first-spends.json").read_text()
+    return [(entry["block_height"], parse_transaction(bytes.fromhex(entry["raw"]))) for entry in json.loads(text)]
+
+
+class _Demo:
+    """broken: what should have held and did not."""
+
+    def __init__(self, to: Console) -> None:
+        self._to = to
+        self._titles = 0
+        self.broken: list[str] = []
+
+    def verdict(self) -> str:
+        if self.broken:
+            return "\n".join(f"[red]does not hold: {what}" for what in self.broken)
+        return "[green]all of it holds[/green]"
+
+    def first_payment(self, client: Client) -> None:
+        self._title("The first payment in Bitcoin's history")
+        for height, transaction in first_transactions():
+            spent = 0
+            if not transaction.is_coinbase:
+                outpoints = [(spend.previous_txid, spend.previous_vout) for spend in transaction.inputs]
+                parents = [client.outpoint(txid, vout) for txid, vout in outpoints]
+                client.spend_transaction(
+                    [
+                        spend_of(outpoint, parent, transaction.txid, vin, height)
+                        for vin, (outpoint, parent) in enumerate(zip(outpoints, parents, strict=True))
+                    ]
+                )
+                spent = sum(parent.satoshis for parent in parents)
+            client.create(transaction.raw, block_height=height, mined=[(height, height, 0)])
+            values = " + ".join(f"{output.satoshis / COIN:g}" for output in transaction.outputs)
+            self._line(
+                f"block {height:>3}  {_short(transaction.txid)}  "
+                + (f"spends {spent / COIN:g}, pays {values}" if spent else f"mined, pays {values}")
+            )
+
+    def double_spend(self, client: Client) -> None:
+        self._title("The same coin a second time")
+        _, (_, payment), (_, change) = first_transactions()
+        thief = bytes.fromhex("badc0ffee0ddf00d" * 4)
+        spend = spend_of((payment.txid, 1), client.outpoint(payment.txid, 1), thief, 0, HEIGHT)
+        try:
+            client.spend(spend)
+        except Spent as error:
+            spender = bytes(error.details["spending_txid"])
+            self._line(f"refused: [bold]{error.code}[/bold], by {spender[::-1].hex()}")
+            self._expect(spender == change.txid, "the spender named is the one of block 181")
+        else:
+            self._expect(False, "a second spend of the same coin is refused")
+
+    async def killed_worker(self, daemon: OwnDaemon, count: int, seed: int) -> None:
+        self._title(f"{count:,} payments, and a worker killed half way")
+        generator = Generator(seed)
+        funding = [generator.coinbase([COIN] * 100, FUNDING_HEIGHT) for _ in range(COINS // 100)]
+        coins = [(coinbase, vout) for coinbase in funding for vout in range(100)]
+        payments = list(generator.economy(count, coins, rival_every=RIVAL_EVERY))
+        rivals = 2 * (count // RIVAL_EVERY)
+        self._line(f"{COINS:,} coins, spent in chains; {rivals:,} of the payments are pairs that spend the same coins")
+        fates: dict[bytes, Fate] = {}
+        killed: list[int] = []
+
+        async with AsyncClient(daemon.endpoint) as client:
+            with self._progress(len(payments)) as advance:
+
+                def done(transaction: Transaction, fate: Fate) -> None:
+                    fates[transaction.txid] = fate
+                    advance()
+                    if len(fates) == len(funding) + count // 2:
+                        killed.append(kill_a_writer(daemon))
+                        self._line(f"payment {count // 2:,}: SIGKILL to the worker with process id {killed[0]}")
+
+                started = time.monotonic()
+                async with Feeder(client, done=done) as feeder:
+                    for transaction in funding:
+                        await feeder.feed(transaction, FUNDING_HEIGHT)
+                    await feeder.settle()
+                    for transaction in payments:
+                        await feeder.feed(transaction, HEIGHT)
+                seconds = time.monotonic() - started
+            self._expect(bool(killed), "a worker was killed half way")
+            self._answers(feeder.tally, seconds)
+            kept = (Fate.CREATED, Fate.EXISTED)
+            present = [transaction for transaction in funding + payments if fates[transaction.txid] in kept]
+            absent = [transaction for transaction in payments if fates[transaction.txid] not in kept]
+            self._title("The balance, read back from the store")
+            self._balance(await read_balance(client, present, absent), feeder.tally)
+
+    def _answers(self, tally: Tally, seconds: float) -> None:
+        faults = ", ".join(f"{code} {count:,}" for code, count in sorted(tally.faults.items())) or "none"
+        rejected = ", ".join(f"{code} {count:,}" for code, count in sorted(tally.rejected.items())) or "none"
+        self._line(f"{tally.items:,} questions in {seconds:.1f} s ({tally.items / seconds:,.0f} a second)")
+        self._line(f"faults: {faults}" + ("; asked again, as is safe" if tally.faults else ""))
+        self._line(f"rejected: {rejected}")
+        for fate in (Fate.FAILED, Fate.ORPHAN):
+            self._expect(not tally.fates[fate], f"no payment ends as {fate} ({tally.fates[fate]:,} did)")
+
+    def _balance(self, balance: Balance, tally: Tally) -> None:
+        kept = tally.fates[Fate.CREATED] + tally.fates[Fate.EXISTED]
+        answered = tally.items - tally.unanswered
+        rows = {
+            "transactions": f"{kept:,} in the set, {tally.fates[Fate.REFUSED]:,} refused as double spends",
+            "outputs": f"{balance.outputs:,}, of them {balance.spent:,} spent",
+            "coins": f"{balance.mined / COIN:,.8f} mined, {balance.unspent / COIN:,.8f} unspent",
+            "lost": f"{len(balance.lost) + len(balance.too_much):,}",
+            "spent twice": f"{len(balance.spent_twice):,}",
+            "answered": f"{answered:,} of {tally.items:,}, unanswered {tally.unanswered:,}",
+        }
+        for name, value in rows.items():
+            self._line(f"{name:<14}{value}")
+        for faults in (balance.lost, balance.too_much, balance.spent_twice):
+            self.broken += faults[:5]
+        self._expect(balance.mined == balance.unspent, "every coin that was mined is unspent somewhere, once")
+        self._expect(tally.unanswered == 0, "every question is answered")
+
+    @contextlib.contextmanager
+    def _progress(self, total: int) -> Iterator[Callable[[], None]]:
+        columns = TextColumn("  "), BarColumn(), MofNCompleteColumn(), TimeElapsedColumn()
+        with Progress(*columns, console=self._to, disable=not self._to.is_terminal, transient=True) as progress:
+            task = progress.add_task("", total=total)
+            yield lambda: progress.advance(task)
+
+    def _expect(self, holds: bool, what: str) -> None:
+        if not holds:
+            self.broken.append(what)
+
+    def _title(self, text: str) -> None:
+        self._titles += 1
+        self._to.print(f"\n[bold cyan]{self._titles}[/bold cyan]  [bold]{text}[/bold]")
+
+    def _line(self, text: str) -> None:
+        self._to.print(f"   {text}")
+
+
+def kill_a_writer(daemon: OwnDaemon) -> int:
+    """SIGKILL to one worker of the write pool; returns its process id."""
+    workers = psutil.Process(daemon.pid).children()
+    pid = next(worker.pid for worker in workers if '"pool": "write"' in " ".join(worker.cmdline()))
+    os.kill(pid, signal.SIGKILL)
+    return pid
+
+
+def _short(txid: bytes) -> str:
+    text = txid[::-1].hex()
+    return f"{text[:8]}…{text[-8:]}"
