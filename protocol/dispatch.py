@@ -1,7 +1,7 @@
 """Frames between the broker and a worker. Both are ours and of one version; a malformed frame is a fault all the same.
 
     READY     worker -> broker   b"R", map {pool, pid}: one credit
-    DISPATCH  broker -> worker   b"D", array [dispatch id, operation, [[deadline, count, flags] per request]],
+    DISPATCH  broker -> worker   b"D", array [dispatch id, operation, [[deadline, count, flags, only] per request]],
                                  a body per request
     DONE      worker -> broker   b"A", array [dispatch id, follow-ups], then a reply header and a reply body per request;
                                  it returns the credit
@@ -28,22 +28,25 @@ BOOT_ERROR_STATUS: Final = 3
 
 
 class Part(NamedTuple):
-    """One request of a dispatch. deadline: microseconds on the daemon's clock, 0 for owed work, which has none."""
+    """One request of a dispatch. deadline: microseconds on the daemon's clock, 0 for owed work, which has none.
+    only: the one item of the body to execute, or None for all.
+    """
 
     deadline: int
-    count: int
+    items: int
     flags: int
+    only: int | None = None
 
 
 class FollowUp(NamedTuple):
     """request, item: whose answer waits (None, 0: owed). key: follow-ups with the same key run in order, one at a time.
-    count: records it touches, its weight in a batch. body: as a request's."""
+    items: records it touches, its weight in a batch. body: as a request's."""
 
     request: int | None
     item: int
     operation: str
     key: bytes
-    count: int
+    items: int
     body: bytes
 
 

@@ -3,14 +3,27 @@
 A submitter may send any of `OPERATIONS`. `FOLLOW_UPS` come from workers only: work that follows from work.
 """
 
-from typing import Final
+from typing import Final, NamedTuple
 
 READ_POOL: Final = "read"
 WRITE_POOL: Final = "write"
 CHILDREN_POOL: Final = "children"
 
-# A pool's follow-up work goes to a pool of a higher rank only, so that no cycle of waiting can be built.
-POOL_RANKS: Final = {READ_POOL: 0, WRITE_POOL: 0, CHILDREN_POOL: 1}
+
+class PoolKind(NamedTuple):
+    """rank: follow-up work goes to a pool of a higher rank only, so that no cycle of waiting can be built.
+    feeds: its work may have follow-ups. repeatable: its work changes nothing, and may be dispatched a second time."""
+
+    rank: int
+    feeds: bool
+    repeatable: bool
+
+
+POOLS: Final = {
+    READ_POOL: PoolKind(rank=0, feeds=False, repeatable=True),
+    WRITE_POOL: PoolKind(rank=0, feeds=True, repeatable=False),
+    CHILDREN_POOL: PoolKind(rank=1, feeds=False, repeatable=False),
+}
 
 OPERATIONS: Final = {
     "get": READ_POOL,

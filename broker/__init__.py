@@ -1,0 +1,8 @@
+"""The ledger of pending items and the pools. Knows nothing of UTXOs: a body is opaque, a key is bytes.
+
+core    every rule of the broker, without I/O and without a clock: events in, actions out
+ledger  what is owed an answer, and by when
+queue   what waits for a worker, fair between submitters
+pool    workers of one kind: credit, admission, breaker
+edge    the sockets: moves frames between ZeroMQ and the core
+"""

@@ -1,0 +1,46 @@
+"""What the core wants done: the edge sends, the supervisor acts."""
+
+from collections.abc import Hashable
+from typing import NamedTuple
+
+from .ledger import Body
+
+
+class Send(NamedTuple):
+    """Frames for a submitter. items: how many they answer."""
+
+    submitter: Hashable
+    frames: list[Body]
+    items: int
+
+
+class Instruct(NamedTuple):
+    """Frames for a worker."""
+
+    worker: bytes
+    frames: list[Body]
+
+
+class Condemn(NamedTuple):
+    """The worker is stopped, wedged or answers nonsense: it must be ended. Its items are answered when it is lost."""
+
+    worker: bytes
+    reason: str
+
+
+class InDoubt(NamedTuple):
+    """Owed work whose outcome is not known: the record of `key` must be reconciled."""
+
+    key: bytes
+    operation: str
+    reason: str
+
+
+class ReportWanted(NamedTuple):
+    """A submitter asks how the daemon is."""
+
+    submitter: Hashable
+    request_id: bytes
+
+
+Action = Send | Instruct | Condemn | InDoubt | ReportWanted

@@ -1,0 +1,410 @@
+"""Every rule of the broker, without I/O and without a clock of its own: events in, actions out, time passed in.
+
+A request is admitted or refused the moment it arrives. Once admitted it is in the ledger, and leaves it with its one
+answer, which comes from the first of: its worker; its deadline; the end of its worker; the end of the daemon. Whatever
+else arrives for it later is dropped and counted. From its state follows what the answer may say: QUEUED means that
+nobody has touched it (`executed: no`), DISPATCHED and JOINING that somebody may have (`unknown`).
+
+Work that follows from work goes to a pool of a higher rank. A *part* is joined into the answer that waits for it, and
+dropped when that answer has gone out without it. *Owed* work has nobody waiting: it is never refused and never expires,
+and where its outcome is not known its key is reported as in doubt.
+
+The caller passes events, with the time in microseconds on the daemon's monotonic clock, and carries out `actions`.
+Requests are queued as they come; `dispatch` hands them out, once per turn of the caller's loop, so that a batch grows
+with the load and no timer is needed.
+"""
+
+from collections import Counter
+from collections.abc import Hashable, Sequence
+from dataclasses import asdict
+from typing import Any
+
+import msgpack
+
+from protocol import codes, wire
+from protocol.codes import NO, UNKNOWN
+from protocol.dispatch import DISPATCH, STOP, FollowUp, Part, pack_dispatch, unpack_done
+from protocol.operations import FOLLOW_UPS, OPERATIONS, POOLS
+from protocol.wire import Error, ProtocolError
+
+from .actions import Action, Condemn, InDoubt, Instruct, ReportWanted, Send
+from .admission import WORKER_BACK_MS, no_place, unacceptable
+from .join import FollowUpJoin, Join, ReadJoin, part_error
+from .ledger import DISPATCHED, DONE, JOINING, NEVER, QUEUED, Body, Entry, Ledger
+from .pool import Dispatch, Pool, Worker
+from .settings import MICROSECONDS, BrokerSettings
+
+
+class Core:
+    """actions: what the events so far ask for; the caller takes them out and carries them out in order."""
+
+    def __init__(self, settings: BrokerSettings, epoch: int, now: int) -> None:
+        self.epoch = epoch
+        self.actions: list[Action] = []
+        self.counters: Counter[str] = Counter()
+        self.ledger = Ledger(int(settings.sweep_seconds * MICROSECONDS))
+        self.workers: dict[bytes, Worker] = {}
+        self.draining = False
+        self.owed = 0
+        self.pools = {
+            name: Pool(
+                name,
+                kind,
+                queue_items=settings.queue_items,
+                queue_bytes=settings.queue_bytes,
+                deserted_us=int(settings.workerless_seconds * MICROSECONDS),
+                now=now,
+            )
+            for name, kind in POOLS.items()
+        }
+        self._limits = settings.limits
+        self._batch_limit = settings.batch_limit
+        self._owed_limit = settings.owed_items
+        self._execution_limit = int(settings.execution_limit_seconds * MICROSECONDS)
+        self._probe_us = int(settings.probe_seconds * MICROSECONDS)
+        self._dispatches = 0
+
+    # ---- from submitters
+
+    def on_message(self, submitter: Hashable, frames: Sequence[Body], now: int) -> None:
+        """A submitter's message, without its identity. What can't be admitted is answered at once."""
+        prefix = wire.unpack_prefix(frames[0]) if frames else None
+        if prefix is None:
+            self.counters["unreadable"] += 1
+            return
+        try:
+            if prefix.version != wire.VERSION:
+                raise ProtocolError(codes.UNSUPPORTED, f"version: {prefix.version} is not {wire.VERSION}")
+            if prefix.type == wire.REQUEST:
+                self._on_request(submitter, prefix.request_id, frames, now)
+            elif prefix.type == wire.HELLO:
+                self._welcome(submitter, prefix.request_id, now)
+            elif prefix.type == wire.STATUS:
+                self.actions.append(ReportWanted(submitter, prefix.request_id))
+            else:
+                raise ProtocolError(codes.UNSUPPORTED, f"message type: {prefix.type} is none of a submitter's")
+        except ProtocolError as error:
+            self._refuse(submitter, prefix.request_id, Error(error.code, NO, str(error)))
+
+    def _on_request(self, submitter: Hashable, request_id: bytes, frames: Sequence[Body], now: int) -> None:
+        if len(frames) != 3:
+            raise ProtocolError(codes.BAD_REQUEST, f"frames: {len(frames)}, where a request has 3")
+        header = wire.unpack_request_header(frames[1])
+        body = frames[2]
+        error = unacceptable(header, len(body), self._limits, self.epoch, now)
+        if error is None and self.draining:
+            error = Error(codes.SHUTTING_DOWN, NO, "the daemon is shutting down")
+        if error is None:
+            pool = self.pools[OPERATIONS[header.operation]]
+            error = no_place(pool, submitter, header.count, len(body), now)
+        if error is not None:
+            self._refuse(submitter, request_id, error, header.count)
+            return
+        entry = Entry(
+            operation=header.operation,
+            pool=pool.name,
+            deadline=header.deadline,
+            count=header.count,
+            body=body,
+            submitter=submitter,
+            request_id=request_id,
+            flags=header.flags,
+        )
+        self.counters["admitted"] += header.count
+        self.ledger.add(entry)
+        pool.queue.add(entry)
+
+    def _welcome(self, submitter: Hashable, request_id: bytes, now: int) -> None:
+        greeting = {"epoch": self.epoch, "clock": now, "version": wire.VERSION, "limits": asdict(self._limits)}
+        frames = [wire.pack_prefix(wire.WELCOME, request_id), msgpack.packb(greeting)]
+        self.actions.append(Send(submitter, frames, 0))
+
+    def _refuse(self, submitter: Hashable, request_id: bytes, error: Error, count: int = 0) -> None:
+        self.counters[f"refused {error.code}"] += max(1, count)
+        self._reply(submitter, request_id, wire.error_header(error, count), wire.EMPTY_BODY, count)
+
+    # ---- from workers
+
+    def on_ready(self, identity: bytes, pool_name: str, pid: int) -> None:
+        """A worker gives its first credit. Raises KeyError where there is no such pool."""
+        pool = self.pools[pool_name]
+        if identity not in self.workers:
+            worker = self.workers[identity] = Worker(identity, pid, pool)
+            pool.add_worker(worker)
+            self._release(worker)
+
+    def on_done(self, identity: bytes, frames: Sequence[Body], now: int) -> None:
+        """A worker's answer to its dispatch: head, then header and body of each request's reply."""
+        worker = self.workers.get(identity)
+        dispatch = worker.dispatch if worker else None
+        if worker is None or dispatch is None:
+            self.counters["late"] += 1
+            return
+        try:
+            number, follow_ups = unpack_done(frames[0])
+            if number != dispatch.number:
+                self.counters["late"] += 1
+                return
+            if len(frames) != 1 + 2 * len(dispatch.entries):
+                raise ValueError(f"{len(frames)} frames for {len(dispatch.entries)} requests")
+            parts = self._parts(worker.pool, dispatch, follow_ups)
+        except (ValueError, TypeError, IndexError) as error:
+            self._malformed(worker, dispatch, str(error))
+            return
+        worker.pool.observe(dispatch, now)
+        worker.pool.close(dispatch)
+        for index, entry in enumerate(dispatch.entries):
+            self._executed(entry, frames[1 + 2 * index], frames[2 + 2 * index], parts.get(index, ()))
+        for entry in parts.get(None, ()):
+            self.owed += 1
+            self.ledger.add(entry)
+            self.pools[entry.pool].queue.add(entry)
+        self._release(worker)
+
+    def on_lost(self, identity: bytes, reason: str, now: int) -> None:
+        """A worker is gone, and all that it had sent has been passed in. What it held is answered at once."""
+        worker = self.workers.pop(identity, None)
+        if worker is None:
+            return
+        pool = worker.pool
+        pool.remove_worker(worker, now)
+        if worker.dispatch is None:
+            return
+        if pool.open_since is not None:
+            pool.open(now, self._probe_us)
+        for entry in worker.dispatch.entries:
+            if entry.state == DONE:
+                continue
+            if pool.kind.repeatable and not entry.retried and entry.deadline > now:
+                self._read_again(entry)
+            else:
+                self._fail(entry, Error(codes.WORKER_CRASHED, UNKNOWN, f"its worker {reason}"))
+        self._release(worker)
+
+    def condemn(self, identity: bytes, reason: str) -> None:
+        """The worker is to be ended: it is stopped, wedged, or answers nonsense."""
+        worker = self.workers.get(identity)
+        if worker is None or worker.condemned:
+            return
+        worker.condemned = True
+        worker.pool.idle.pop(worker, None)
+        self.counters["condemned"] += 1
+        self.actions.append(Condemn(identity, reason))
+
+    def retire(self, identity: bytes) -> None:
+        """The worker gets no more work, and is told to end when what it holds is done."""
+        worker = self.workers.get(identity)
+        if worker is None or worker.retiring:
+            return
+        worker.retiring = True
+        if worker.dispatch is None:
+            worker.pool.idle.pop(worker, None)
+            self._release(worker)
+
+    def _executed(self, entry: Entry, header: Body, body: Body, parts: Sequence[Entry]) -> None:
+        if entry.state == DONE:
+            self.counters["late"] += entry.count
+        elif parts:
+            self._await(entry, FollowUpJoin(bytes(header), body), parts)
+        else:
+            self._settle(entry, header, body)
+
+    def _malformed(self, worker: Worker, dispatch: Dispatch, reason: str) -> None:
+        """A worker whose answer can't be read: its items are answered, and it is replaced."""
+        self.counters["malformed"] += 1
+        for entry in dispatch.entries:
+            if entry.state != DONE:
+                self._fail(entry, Error(codes.INTERNAL, UNKNOWN, f"its worker's answer can't be read: {reason}"))
+        self.condemn(worker.identity, f"answers nonsense: {reason}")
+        self._release(worker)
+
+    def _release(self, worker: Worker) -> None:
+        """What the worker held, if anything, is done with; it may have more."""
+        dispatch, worker.dispatch = worker.dispatch, None
+        for entry in dispatch.entries if dispatch else ():
+            self.pools[entry.pool].queue.finished(entry)
+        if worker.condemned or worker.identity not in self.workers:
+            return
+        if worker.retiring:
+            self.actions.append(Instruct(worker.identity, [STOP]))
+        else:
+            worker.pool.idle[worker] = None
+
+    # ---- work that follows from work
+
+    def _parts(self, pool: Pool, dispatch: Dispatch, follow_ups: Sequence[FollowUp]) -> dict[int | None, list[Entry]]:
+        """The follow-ups as entries, by the request whose answer waits. Raises ValueError where one is not allowed."""
+        parts: dict[int | None, list[Entry]] = {}
+        for request, item, operation, key, count, body in follow_ups:
+            parent = None if request is None else dispatch.entries[request]
+            target = FOLLOW_UPS.get(operation)
+            if target is None or POOLS[target].rank <= pool.kind.rank:
+                raise ValueError(f"follow-up {operation!r} out of pool {pool.name}")
+            entry = Entry(
+                operation=operation,
+                pool=target,
+                deadline=NEVER if parent is None else parent.deadline,
+                count=count,
+                body=body,
+                parent=parent,
+                item=item,
+                key=key,
+            )
+            parts.setdefault(request, []).append(entry)
+        return parts
+
+    def _read_again(self, entry: Entry) -> None:
+        """Each read alone, so that a poisonous one takes no neighbour with it."""
+        self.counters["read_again"] += entry.count
+        if entry.count == 1:
+            entry.retried = True
+            entry.state = QUEUED
+            self.pools[entry.pool].queue.add(entry)
+            return
+        parts = [
+            Entry(
+                operation=entry.operation,
+                pool=entry.pool,
+                deadline=entry.deadline,
+                count=1,
+                body=entry.body,
+                flags=entry.flags,
+                parent=entry,
+                item=item,
+                only=item,
+            )
+            for item in range(entry.count)
+        ]
+        self._await(entry, ReadJoin(entry.count), parts)
+
+    def _await(self, entry: Entry, join: Join, parts: Sequence[Entry]) -> None:
+        entry.state = JOINING
+        entry.join = join
+        join.parts = dict.fromkeys(parts)
+        for part in parts:
+            self.pools[part.pool].queue.add(part)
+
+    # ---- answers
+
+    def _fail(self, entry: Entry, error: Error) -> None:
+        self.counters[f"failed {error.code}"] += entry.count
+        self._settle(entry, wire.error_header(error, entry.count), wire.EMPTY_BODY)
+
+    def _give_up(self, entry: Entry, code: str, message: str, retry_after: int = 0) -> None:
+        """Answers an entry that waits, or that somebody holds."""
+        untouched = entry.state == QUEUED and not entry.retried
+        if entry.state == QUEUED:
+            self.pools[entry.pool].queue.discard(entry)
+        self._fail(entry, Error(code, NO if untouched else UNKNOWN, message, retry_after))
+
+    def _give_up_waiting(self, pool: Pool, code: str, message: str, retry_after: int = 0) -> None:
+        for entry in list(pool.queue):
+            # One that is given up may drop others of the list, as parts of the same answer.
+            if not entry.owed and entry.state == QUEUED:
+                self._give_up(entry, code, message, retry_after)
+
+    def _settle(self, entry: Entry, header: Body, body: Body) -> None:
+        """The entry's one answer. Parts that the answer no longer waits for are dropped."""
+        entry.state = DONE
+        entry.body = b""
+        join, entry.join = entry.join, None
+        for part in join.parts if join else ():
+            self._drop(part)
+        parent, entry.parent = entry.parent, None
+        if parent is not None:
+            if parent.join is not None:
+                parent.join.settle(entry, part_error(bytes(header)), body)
+                if not parent.join.parts:
+                    self._settle(parent, *parent.join.answer())
+            return
+        self.ledger.discard(entry)
+        if entry.submitter is not None:
+            self.counters["answered"] += entry.count
+            self._reply(entry.submitter, entry.request_id, header, body, entry.count)
+            return
+        self.owed -= 1
+        error = part_error(bytes(header))
+        if error is not None:
+            self.counters["in_doubt"] += 1
+            self.actions.append(InDoubt(entry.key or b"", entry.operation, f"{error.code}: {error.message}"))
+
+    def _drop(self, part: Entry) -> None:
+        if part.state == QUEUED:
+            self.pools[part.pool].queue.discard(part)
+        part.state = DONE
+        part.parent = None
+        part.body = b""
+
+    def _reply(self, submitter: Hashable, request_id: bytes, header: Body, body: Body, count: int) -> None:
+        frames = [wire.pack_prefix(wire.REPLY, request_id), header, body]
+        self.actions.append(Send(submitter, frames, count))
+
+    # ---- handing out
+
+    def dispatch(self, now: int) -> None:
+        """Hands to the idle workers what is queued: everything there is for one operation, up to the batch limit."""
+        for pool in self.pools.values():
+            while pool.idle and pool.queue:
+                if pool.kind.feeds and self.owed >= self._owed_limit:
+                    break
+                taken = pool.take(self._batch_limit, now)
+                if not taken:
+                    break
+                entries = [entry for entry in taken if entry.owed or entry.deadline > now]
+                if len(entries) < len(taken):
+                    self._expire_taken([entry for entry in taken if not entry.owed and entry.deadline <= now])
+                if entries:
+                    self._hand_out(pool, entries, now)
+
+    def _expire_taken(self, entries: list[Entry]) -> None:
+        for entry in entries:
+            self.pools[entry.pool].queue.finished(entry)
+            self._fail(entry, Error(codes.DEADLINE_EXCEEDED, UNKNOWN if entry.retried else NO, "expired in the queue"))
+
+    def _hand_out(self, pool: Pool, entries: list[Entry], now: int) -> None:
+        worker = next(iter(pool.idle))
+        del pool.idle[worker]
+        self._dispatches += 1
+        dispatch = worker.dispatch = Dispatch(self._dispatches, entries[0].operation, entries, now)
+        for entry in entries:
+            entry.state = DISPATCHED
+        parts = [Part(entry.deadline, entry.count, entry.flags, entry.only) for entry in entries]
+        head = pack_dispatch(dispatch.number, dispatch.operation, parts)
+        self.counters["dispatches"] += 1
+        self.counters["dispatched"] += dispatch.items
+        self.actions.append(Instruct(worker.identity, [DISPATCH, head, *[entry.body for entry in entries]]))
+
+    # ---- time, and the end
+
+    def sweep(self, now: int) -> None:
+        """Answers what is due, finds wedged workers, and answers for pools that have none."""
+        for entry in self.ledger.take_expired(now):
+            where = "in the queue" if entry.state == QUEUED else "in execution"
+            self._give_up(entry, codes.DEADLINE_EXCEEDED, f"expired {where}")
+        for worker in self.workers.values():
+            dispatch = worker.dispatch
+            if dispatch is not None and not worker.condemned and now - dispatch.started > self._execution_limit:
+                pool = worker.pool
+                pool.open(now, self._probe_us)
+                self._give_up_waiting(pool, codes.UNAVAILABLE, f"pool {pool.name}: its store does not answer")
+                self.condemn(worker.identity, f"has been busy with {dispatch.operation} for too long")
+        for pool in self.pools.values():
+            if pool.queue and pool.is_deserted(now):
+                self._give_up_waiting(pool, codes.UNAVAILABLE, f"pool {pool.name} has no worker", WORKER_BACK_MS)
+
+    def end(self) -> None:
+        """The time to drain is over: everything that is left is answered, and owed work is in doubt."""
+        for entry in list(self.ledger):
+            if entry.state != DONE:
+                self._give_up(entry, codes.SHUTTING_DOWN, "the daemon has shut down")
+
+    def report(self) -> dict[str, Any]:
+        """What `utxod status` shows of the broker."""
+        return {
+            "epoch": self.epoch,
+            "draining": self.draining,
+            "pending": len(self.ledger),
+            "owed": self.owed,
+            "pools": {name: pool.report() for name, pool in self.pools.items()},
+            "counters": dict(self.counters),
+        }

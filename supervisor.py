@@ -1,0 +1,320 @@
+"""The daemon: runs the broker's edge, starts, watches, scales and ends the workers, rechecks deadlines.
+
+One loop, which never waits for longer than a sweep. What it promises of workers: one that exits has its items answered
+within milliseconds, once all that it had sent is read; one that is stopped within a second; one that is wedged at the
+execution limit, after its stacks are in the log. When the daemon ends, nothing of it is left.
+
+    SIGTERM, SIGINT   drain: finish what is pending, within a limit; a second one ends at once
+    SIGTTIN, SIGTTOU  one `write` worker more, one less
+    SIGHUP            replace all workers, one after the other, without a failed item
+"""
+
+import json
+import logging
+import os
+import secrets
+import shutil
+import signal
+import socket
+import tempfile
+import time
+from collections import deque
+from contextlib import suppress
+from dataclasses import asdict, dataclass, field
+from pathlib import Path
+from typing import Any, Final
+
+import zmq
+
+from broker.actions import InDoubt
+from broker.core import Core
+from broker.edge import Edge
+from broker.settings import BrokerSettings
+from protocol.operations import WRITE_POOL
+from workers.fleet import Fleet
+from workers.process import WorkerProcess, WorkerSettings
+
+log = logging.getLogger("utxod")
+
+# How often workers are looked at; one that is found stopped twice in a row is ended.
+_WATCH_SECONDS: Final = 0.25
+# How long a dead worker's connection may take to be seen as gone; what it had sent is read until then.
+_LAST_WORDS_SECONDS: Final = 0.05
+# How long workers may take to end by themselves, once told.
+_STOP_SECONDS: Final = 2.0
+_SIGNALS: Final = (signal.SIGTERM, signal.SIGINT, signal.SIGTTIN, signal.SIGTTOU, signal.SIGHUP)
+
+
+def _xdg(variable: str, fallback: str) -> Path:
+    return Path(os.environ.get(variable) or Path.home() / fallback) / "utxod"
+
+
+@dataclass(frozen=True)
+class WorkerCounts:
+    read: int = field(default=1, metadata={"help": "workers that read (get, outpoint)"})
+    write: int = field(default=1, metadata={"help": "workers that write (create, spend, set_locked)"})
+    children: int = field(default=1, metadata={"help": "workers for child records, counters and delete-at-height"})
+
+
+@dataclass(frozen=True)
+class Settings:
+    """Everything that can be set about the daemon."""
+
+    store: str = field(
+        default_factory=lambda: f"lmdb://{_xdg('XDG_DATA_HOME', '.local/share')}",
+        metadata={"help": "where the UTXO set is: lmdb:///directory, or null: to measure all but a store"},
+    )
+    listen: tuple[str, ...] = field(default=(), metadata={"help": "addresses for submitters, ipc:// or tcp://"})
+    listen_workers: str = field(default="", metadata={"help": "an address for workers; a private one if not set"})
+    state: str = field(
+        default_factory=lambda: str(_xdg("XDG_STATE_HOME", ".local/state")),
+        metadata={"help": "directory for the list of records in doubt"},
+    )
+    workers: WorkerCounts = field(default_factory=WorkerCounts)
+    broker: BrokerSettings = field(default_factory=BrokerSettings)
+    block_height_retention: int = field(
+        default=288, metadata={"help": "blocks after which a spent transaction may be deleted"}
+    )
+    drain_seconds: float = field(default=10.0, metadata={"help": "how long shutting down may take, in seconds"})
+
+
+class StartError(Exception):
+    """The daemon can't start; the message says why, and what to do."""
+
+
+def clock() -> int:
+    """The daemon's clock: monotonic, microseconds."""
+    return time.monotonic_ns() // 1000
+
+
+class Supervisor:
+    def __init__(self, settings: Settings) -> None:
+        """Binds the addresses. Raises StartError."""
+        if not settings.listen:
+            raise StartError("listen: no address to serve at")
+        self._settings = settings
+        self._started = time.monotonic()
+        self._directory = Path(tempfile.mkdtemp(prefix="utxod-workers-"))
+        backend = settings.listen_workers or f"ipc://{self._directory / 'workers.sock'}"
+        self._core = Core(settings.broker, secrets.randbits(63), clock())
+        try:
+            self._edge = Edge(
+                self._core,
+                settings.listen,
+                backend,
+                max_body_bytes=settings.broker.max_body_bytes,
+                clock=clock,
+                on_condemn=lambda identity, reason: self._fleet.condemn(identity, reason, time.monotonic()),
+                on_in_doubt=self._record_doubt,
+                on_report=self._report,
+            )
+        except (OSError, zmq.ZMQError) as error:
+            shutil.rmtree(self._directory, ignore_errors=True)
+            raise StartError(str(error)) from error
+        self._fleet = Fleet(
+            WorkerSettings(
+                identity="",
+                pool="",
+                backend=backend,
+                store=settings.store,
+                parent=os.getpid(),
+                budget_seconds=settings.broker.budget_seconds,
+                lock_seconds=settings.broker.lock_seconds,
+                retention=settings.block_height_retention,
+            ),
+            asdict(settings.workers),
+            watch=self._edge.watch,
+            unwatch=self._edge.unwatch,
+            on_exit=self._worker_exited,
+        )
+        self._dying: deque[tuple[WorkerProcess, str, float]] = deque()
+        self._to_replace: deque[bytes] = deque()
+        self._replacement: bytes | None = None
+        self._signals: deque[int] = deque()
+        self._served = False
+        self._drain_until: float | None = None
+
+    def run(self) -> int:
+        """Serves until it is told to end. Returns the exit status. Raises StartError."""
+        sweep = self._settings.broker.sweep_seconds
+        next_sweep = next_watch = 0.0
+        restore = self._catch_signals()
+        try:
+            self._fleet.tend(time.monotonic())
+            while not self._is_done():
+                self._edge.turn(1 if self._dying else max(0, round((next_sweep - time.monotonic()) * 1000)))
+                self._bury()
+                self._handle_signals()
+                now = time.monotonic()
+                if now >= next_sweep:
+                    next_sweep = now + sweep
+                    self._core.sweep(clock())
+                    self._edge.flush()
+                    self._tend(now)
+                if now >= next_watch:
+                    next_watch = now + _WATCH_SECONDS
+                    for identity in self._fleet.newly_stopped():
+                        self._core.condemn(identity, "is stopped")
+            self._core.end()
+            self._edge.flush()
+            self._stop_workers()
+        finally:
+            self._fleet.kill()
+            restore()
+            self._edge.close()
+            shutil.rmtree(self._directory, ignore_errors=True)
+        return 0
+
+    # ---- workers
+
+    def _tend(self, now: float) -> None:
+        if self._core.workers and not self._served:
+            self._served = True
+            log.info("serving at %s, epoch %016x", ", ".join(self._settings.listen), self._core.epoch)
+        if self._fleet.could_not_start and not self._served:
+            raise StartError("the workers could not start; their last words are above")
+        self._fleet.tend(now)
+        self._replace_next(now)
+
+    def _worker_exited(self, process: WorkerProcess, reason: str) -> None:
+        self._dying.append((process, reason, time.monotonic() + _LAST_WORDS_SECONDS))
+
+    def _bury(self) -> None:
+        """Answers for the dead, once what they had sent is read: until then the connection stands."""
+        for _ in range(len(self._dying)):
+            process, reason, until = self._dying.popleft()
+            if self._edge.can_reach(process.identity) and time.monotonic() < until:
+                self._dying.append((process, reason, until))
+                continue
+            self._edge.read_workers()
+            self._core.on_lost(process.identity, reason, clock())
+            self._edge.flush()
+            self._fleet.tend(time.monotonic())
+
+    def _scale(self, pool: str, by: int) -> None:
+        self._fleet.counts[pool] = max(1, self._fleet.counts[pool] + by)
+        log.info("%s workers: %d", pool, self._fleet.counts[pool])
+        for process in self._fleet.members(pool)[self._fleet.counts[pool] :]:
+            self._retire(process)
+        self._edge.flush()
+
+    def _retire(self, process: WorkerProcess) -> None:
+        process.leaving = True
+        if process.identity in self._core.workers:
+            self._core.retire(process.identity)
+        else:
+            process.kill()
+
+    def _replace_next(self, now: float) -> None:
+        """One step of a rolling restart: a new worker first, then the old one's end."""
+        if self._replacement is not None:
+            if self._replacement in self._fleet.processes and self._replacement not in self._core.workers:
+                return
+            self._replacement = None
+            old = self._fleet.processes.get(self._to_replace.popleft())
+            if old is not None:
+                self._retire(old)
+                self._edge.flush()
+        while self._to_replace and self._to_replace[0] not in self._fleet.processes:
+            self._to_replace.popleft()
+        if self._to_replace:
+            old = self._fleet.processes[self._to_replace[0]]
+            self._replacement = self._fleet.start(old.pool, now).identity
+
+    def _stop_workers(self) -> None:
+        for process in list(self._fleet.processes.values()):
+            self._retire(process)
+        self._edge.flush()
+        until = time.monotonic() + _STOP_SECONDS
+        while self._fleet.processes and time.monotonic() < until:
+            self._edge.turn(50)
+        self._fleet.kill()
+        while self._fleet.processes:
+            self._edge.turn(50)
+
+    # ---- signals
+
+    def _catch_signals(self) -> Any:
+        """Signals are noted, and wake the loop; the returned function puts things back as they were."""
+        wake_up, self._waker = socket.socketpair()
+        wake_up.setblocking(False)
+        self._waker.setblocking(False)
+        before = {number: signal.signal(number, lambda number, _: self._signals.append(number)) for number in _SIGNALS}
+        old_descriptor = signal.set_wakeup_fd(self._waker.fileno(), warn_on_full_buffer=False)
+
+        def drained() -> None:
+            with suppress(BlockingIOError):
+                wake_up.recv(4096)
+
+        def restore() -> None:
+            signal.set_wakeup_fd(old_descriptor)
+            for number, handler in before.items():
+                signal.signal(number, handler)
+            self._edge.unwatch(wake_up.fileno())
+            wake_up.close()
+            self._waker.close()
+
+        self._edge.watch(wake_up.fileno(), drained)
+        return restore
+
+    def _handle_signals(self) -> None:
+        while self._signals:
+            number = self._signals.popleft()
+            if number in (signal.SIGTERM, signal.SIGINT):
+                self._drain(signal.Signals(number).name)
+            elif number == signal.SIGHUP:
+                log.info("replacing all workers")
+                self._to_replace.extend(self._fleet.processes.keys() - set(self._to_replace))
+            else:
+                self._scale(WRITE_POOL, 1 if number == signal.SIGTTIN else -1)
+
+    # ---- the end
+
+    def _drain(self, why: str) -> None:
+        now = time.monotonic()
+        if self._core.draining:
+            log.info("%s again: ending now", why)
+            self._drain_until = now
+            return
+        log.info(
+            "%s: draining %d pending requests, within %g s", why, len(self._core.ledger), self._settings.drain_seconds
+        )
+        self._core.draining = True
+        self._drain_until = now + self._settings.drain_seconds
+
+    def _is_done(self) -> bool:
+        if self._drain_until is None:
+            return False
+        return len(self._core.ledger) == 0 or time.monotonic() >= self._drain_until
+
+    # ---- what the broker asks for
+
+    def _record_doubt(self, doubt: InDoubt) -> None:
+        """A line of JSON in the list that `reconcile` starts from."""
+        txid = doubt.key[::-1].hex()
+        log.error("transaction %s is in doubt: %s failed with %s", txid, doubt.operation, doubt.reason)
+        directory = Path(self._settings.state)
+        try:
+            directory.mkdir(mode=0o700, parents=True, exist_ok=True)
+            with (directory / "in-doubt.jsonl").open("a") as file:
+                file.write(json.dumps({"txid": txid, "operation": doubt.operation, "reason": doubt.reason}) + "\n")
+        except OSError as error:
+            log.error("it could not be written to the list of records in doubt: %s", error)
+
+    def _report(self) -> dict[str, Any]:
+        return {
+            "pid": os.getpid(),
+            "uptime_seconds": round(time.monotonic() - self._started, 1),
+            "store": self._settings.store,
+            "listen": list(self._settings.listen),
+            **self._core.report(),
+            "processes": [
+                {"pid": one.pid, "pool": one.pool, "memory_bytes": one.memory_bytes()}
+                for one in self._fleet.processes.values()
+            ],
+        }
+
+
+def serve(settings: Settings) -> int:
+    """Runs the daemon until it is told to end; returns its exit status. Raises StartError."""
+    return Supervisor(settings).run()

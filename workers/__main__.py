@@ -1,0 +1,53 @@
+"""A worker's beginning: ends with its parent, dumps its stacks when asked, opens the store, serves.
+
+Exits with 0 when it was told to stop, and with BOOT_ERROR_STATUS where it could not start.
+"""
+
+import ctypes
+import faulthandler
+import json
+import logging
+import os
+import signal
+import sys
+from typing import Final
+
+from protocol.dispatch import BOOT_ERROR_STATUS
+from store import StoreError, open_store
+
+from .execution import Executor
+from .intake import serve
+from .operations import OPERATIONS
+from .process import DUMP_SIGNAL, WorkerSettings
+
+log = logging.getLogger("utxod.worker")
+
+_PR_SET_PDEATHSIG: Final = 1
+
+
+def main() -> int:
+    faulthandler.enable()
+    faulthandler.register(DUMP_SIGNAL, all_threads=True)
+    settings = WorkerSettings(**json.loads(sys.argv[1]))
+    logging.basicConfig(format=f"%(asctime)s %(levelname)s {settings.pool} worker %(process)d: %(message)s")
+    _end_with(settings.parent)
+    try:
+        store = open_store(settings.store)
+    except (StoreError, ValueError, OSError) as error:
+        log.error("the store can't be opened: %s", error)
+        return BOOT_ERROR_STATUS
+    executor = Executor(OPERATIONS, store, budget=settings.budget_seconds, retention=settings.retention)
+    serve(executor, identity=bytes.fromhex(settings.identity), backend=settings.backend, pool=settings.pool)
+    store.close()
+    return 0
+
+
+def _end_with(parent: int) -> None:
+    """The kernel kills this process when its parent is gone: a process that is stopped could not notice."""
+    ctypes.CDLL(None, use_errno=True).prctl(_PR_SET_PDEATHSIG, signal.SIGKILL)
+    if os.getppid() != parent:
+        sys.exit("the daemon is gone")
+
+
+if __name__ == "__main__":
+    sys.exit(main())

@@ -1,0 +1,131 @@
+"""The worker processes of one daemon: how many of each pool there are to be, and those that there are.
+
+One that dies is replaced: at once, or with growing delay where it died of its start, so that a worker that can't start
+costs no more than a start every ten seconds. One that is condemned dumps its stacks and is killed.
+"""
+
+import logging
+import secrets
+import signal
+import time
+from collections.abc import Callable, Mapping
+from dataclasses import replace
+from typing import Final
+
+from protocol.dispatch import BOOT_ERROR_STATUS
+
+from .process import WorkerProcess, WorkerSettings
+
+log = logging.getLogger("utxod.workers")
+
+# A worker that dies younger than this died of its start: its successor waits.
+_INFANCY_SECONDS: Final = 5.0
+_FIRST_DELAY_SECONDS: Final = 0.1
+_LONGEST_DELAY_SECONDS: Final = 10.0
+# Between a wedged worker's order to dump its stacks and its end.
+_DUMP_SECONDS: Final = 0.1
+
+
+class Fleet:
+    """template: the settings of every worker, but for identity and pool. counts: workers per pool to begin with.
+    watch, unwatch: call back when a descriptor can be read. on_exit: told of each end, with the reason in words.
+    Times are seconds, monotonic.
+    """
+
+    def __init__(
+        self,
+        template: WorkerSettings,
+        counts: Mapping[str, int],
+        *,
+        watch: Callable[[int, Callable[[], None]], None],
+        unwatch: Callable[[int], None],
+        on_exit: Callable[[WorkerProcess, str], None],
+    ) -> None:
+        self._template = template
+        self._watch = watch
+        self._unwatch = unwatch
+        self._on_exit = on_exit
+        self.counts = dict(counts)
+        self.processes: dict[bytes, WorkerProcess] = {}
+        self.could_not_start = False
+        self._infant_deaths = dict.fromkeys(counts, 0)
+        self._not_before = dict.fromkeys(counts, 0.0)
+        self._to_kill: dict[WorkerProcess, float] = {}
+        self._suspects: set[WorkerProcess] = set()
+
+    def members(self, pool: str) -> list[WorkerProcess]:
+        """The pool's workers that are to stay, oldest first."""
+        return [one for one in self.processes.values() if one.pool == pool and not one.leaving]
+
+    def tend(self, now: float) -> None:
+        """Starts what is missing, and ends what is due."""
+        for process, due in list(self._to_kill.items()):
+            if now >= due:
+                del self._to_kill[process]
+                process.kill()
+        for pool, count in self.counts.items():
+            while len(self.members(pool)) < count and now >= self._not_before[pool]:
+                self.start(pool, now)
+
+    def start(self, pool: str, now: float) -> WorkerProcess:
+        identity = secrets.token_bytes(8)
+        process = WorkerProcess(replace(self._template, identity=identity.hex(), pool=pool), now)
+        self.processes[identity] = process
+        self._watch(process.descriptor, lambda: self._exited(process))
+        log.info("started %s worker %d", pool, process.pid)
+        return process
+
+    def condemn(self, identity: bytes, reason: str, now: float) -> None:
+        """Ends a worker that is wedged, stopped or answers nonsense. Its stacks go to the log, if it can write."""
+        process = self.processes.get(identity)
+        if process is not None:
+            process.leaving = True
+            process.condemned_because = reason
+            log.error("%s worker %d %s; it dumps its stacks and is ended", process.pool, process.pid, reason)
+            process.dump()
+            self._to_kill[process] = now + _DUMP_SECONDS
+
+    def newly_stopped(self) -> list[bytes]:
+        """The workers found stopped now and at the look before."""
+        stopped = {one for one in self.processes.values() if not one.condemned_because and one.is_stopped()}
+        found = [one.identity for one in stopped & self._suspects]
+        self._suspects = stopped
+        return found
+
+    def kill(self) -> None:
+        for process in self.processes.values():
+            process.kill()
+
+    def _exited(self, process: WorkerProcess) -> None:
+        self._unwatch(process.descriptor)
+        status = process.reap()
+        del self.processes[process.identity]
+        self._to_kill.pop(process, None)
+        self._suspects.discard(process)
+        reason = process.condemned_because or _in_words(status)
+        if not process.leaving or status != 0:
+            log.warning("%s worker %d is gone: it %s", process.pool, process.pid, reason)
+        self._delay_successor(process, status)
+        self._on_exit(process, reason)
+
+    def _delay_successor(self, process: WorkerProcess, status: int) -> None:
+        now = time.monotonic()
+        if process.leaving:
+            return
+        if status == BOOT_ERROR_STATUS:
+            self.could_not_start = True
+        if now - process.started > _INFANCY_SECONDS:
+            self._infant_deaths[process.pool] = 0
+            return
+        self._infant_deaths[process.pool] += 1
+        deaths = self._infant_deaths[process.pool]
+        if deaths > 1:
+            delay = min(_FIRST_DELAY_SECONDS * 2.0 ** (deaths - 2), _LONGEST_DELAY_SECONDS)
+            self._not_before[process.pool] = now + delay
+            log.warning("the next %s worker starts in %.1f s: %d have died of their start", process.pool, delay, deaths)
+
+
+def _in_words(status: int) -> str:
+    if status < 0:
+        return f"was ended by {signal.Signals(-status).name}"
+    return "could not start" if status == BOOT_ERROR_STATUS else f"exited with status {status}"

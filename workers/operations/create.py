@@ -1,0 +1,184 @@
+"""create: puts a transaction into the set, whole or with some of its outputs.
+
+Item [raw or nil, block height, mined, flags, partial or nil]; mined: [[block id, block height, subtree index], ...];
+partial: [txid, {vout: [satoshis, locking script]}]. Result: a map with txID, fee where it is known, sizeInBytes,
+isCoinbase, totalUtxos and records.
+
+All records of a transaction are written in one batch, create-only, the master among them: whether this call created it
+is decided by the master record alone. A blob is written before the records that point to it.
+"""
+
+import time
+from collections.abc import Sequence
+from typing import Any, Final, NamedTuple
+
+from protocol import codes
+from protocol.codes import NO, UNKNOWN
+from protocol.operations import CREATE_COINBASE, CREATE_CONFLICTING, CREATE_LOCKED
+from protocol.wire import Error
+from store import Call, Mode, Read, Result, Status, Write
+from store.layout import Circumstances, Creation, MinedBlock, Partial, create_records
+from store.transaction import Output, Transaction, parse_transaction
+
+from ..items import MAX_INT64, BadItem, check_fields, check_flags, check_height, check_txid, check_uint
+from ..work import Work, failure, read_answer
+
+_FLAGS: Final = CREATE_CONFLICTING | CREATE_LOCKED | CREATE_COINBASE
+_MAX_MINED: Final = 1024
+# When it is worth asking again for a transaction that somebody else is creating, in milliseconds.
+_SOON_MS: Final = 100
+_TOLD: Final = ("txID", "fee", "sizeInBytes", "isCoinbase", "totalUtxos")
+
+
+class _Creation(NamedTuple):
+    item: int
+    source: Transaction | Partial
+    conflicting: bool
+    creation: Creation
+
+
+def run(work: Work) -> None:
+    creations: list[_Creation] = []
+    for index in work.batch.open():
+        try:
+            creations.append(_parse(work, index))
+        except BadItem as fault:
+            work.batch.fail(index, fault.error)
+    creations = _put_blobs(work, creations)
+    writes = [Write(key, bins, Mode.CREATE) for one in creations for key, bins in one.creation.records]
+    results = iter(work.operate(writes))
+    created: list[_Creation] = []
+    for one in creations:
+        error = _error_of([next(results) for _ in one.creation.records])
+        if error is not None:
+            work.batch.fail(one.item, error)
+        else:
+            created.append(one)
+    doubtful = _note_in_parents(work, [one for one in created if one.conflicting])
+    for one in created:
+        if one.item in doubtful:
+            work.batch.fail(one.item, doubtful[one.item])
+        else:
+            work.batch.complete(one.item, _told(one))
+
+
+def _put_blobs(work: Work, creations: Sequence[_Creation]) -> list[_Creation]:
+    """Writes the blobs of what does not exist yet: an existing transaction's blob must not be replaced by a partial
+    one's. Returns what is still to be created."""
+    external = [one for one in creations if one.creation.external]
+    found = work.operate([Read(one.source.txid, ("txID",)) for one in external])
+    errors: dict[int, Error] = {}
+    begun: set[bytes] = set()
+    for one, result in zip(external, found, strict=True):
+        if result.status is not Status.NOT_FOUND:
+            exists = result.status is Status.OK
+            errors[one.item] = Error(codes.TX_EXISTS, NO, "transaction") if exists else failure(result, "transaction")
+        elif one.source.txid in begun:
+            errors[one.item] = Error(codes.CREATING, NO, "another creation of it is under way", _SOON_MS)
+        else:
+            begun.add(one.source.txid)
+            error = _put_blob(work, one.source)
+            if error is not None:
+                errors[one.item] = error
+    for item, error in errors.items():
+        work.batch.fail(item, error)
+    return [one for one in creations if one.item not in errors]
+
+
+def _put_blob(work: Work, source: Transaction | Partial) -> Error | None:
+    try:
+        if isinstance(source, Transaction):
+            work.store.blobs.put(source)
+        else:
+            work.store.blobs.put_outputs(source.txid, source.outputs)
+    except OSError as error:
+        return Error(codes.STORE_ERROR, NO, f"blob: {error}")
+    return None
+
+
+def _error_of(results: Sequence[Result]) -> Error | None:
+    """results: of all records of one transaction, the master's first."""
+    if results[0].status is not Status.OK:
+        return failure(results[0], "transaction")
+    for number, result in enumerate(results[1:], start=1):
+        if result.status is not Status.OK:
+            # The master is there: the transaction is created, but not as a whole.
+            error = failure(result, f"child record {number}")
+            return Error(codes.STORE_ERROR, UNKNOWN, f"{error.code}: {error.message}")
+    return None
+
+
+def _note_in_parents(work: Work, created: Sequence[_Creation]) -> dict[int, Error]:
+    """A conflicting transaction is noted in each parent that is in the set. Returns, by item, what is in doubt."""
+    notes = [
+        (one.item, Call(parent, "noteConflicting", (one.source.txid,)))
+        for one in created
+        if isinstance(one.source, Transaction)
+        for parent in dict.fromkeys(spend.previous_txid for spend in one.source.inputs)
+    ]
+    doubtful: dict[int, Error] = {}
+    for (item, _), result in zip(notes, work.operate([call for _, call in notes]), strict=True):
+        error = read_answer(result, "parent").error
+        if error is not None and error.code != codes.TX_NOT_FOUND:
+            doubtful[item] = error._replace(executed=UNKNOWN)
+    return doubtful
+
+
+def _told(one: _Creation) -> dict[str, Any]:
+    bins = one.creation.master
+    return {**{name: bins[name] for name in _TOLD if name in bins}, "records": len(one.creation.records)}
+
+
+def _parse(work: Work, index: int) -> _Creation:
+    raw, height, mined, flags, partial = check_fields(
+        work.batch.items[index], "raw", "block height", "mined", "flags", "partial"
+    )
+    check_flags(flags, _FLAGS)
+    if (raw is None) == (partial is None):
+        raise BadItem("raw, partial: one of them is nil, the other not")
+    conflicting = bool(flags & CREATE_CONFLICTING)
+    circumstances = Circumstances(
+        block_height=check_height(height),
+        now_ms=time.time_ns() // 1_000_000,
+        utxo_batch_size=work.store.utxo_batch_size,
+        retention=work.retention,
+        mined=_parse_mined(mined),
+        conflicting=conflicting,
+        locked=bool(flags & CREATE_LOCKED),
+    )
+    try:
+        source = _parse_partial(partial, flags) if raw is None else _parse_raw(raw)
+        return _Creation(index, source, conflicting, create_records(source, circumstances))
+    except ValueError as error:
+        raise BadItem(str(error)) from None
+
+
+def _parse_raw(raw: Any) -> Transaction:
+    if type(raw) is not bytes:
+        raise BadItem("raw: not bytes")
+    return parse_transaction(raw)
+
+
+def _parse_mined(mined: Any) -> list[MinedBlock]:
+    if type(mined) is not list or len(mined) > _MAX_MINED:
+        raise BadItem(f"mined: not an array of at most {_MAX_MINED}")
+    blocks = []
+    for block in mined:
+        block_id, height, subtree = check_fields(block, "block id", "block height", "subtree index")
+        check_uint(block_id, "mined: block id")
+        check_uint(subtree, "mined: subtree index")
+        blocks.append(MinedBlock(block_id, check_height(height, "mined: block height"), subtree))
+    return blocks
+
+
+def _parse_partial(partial: Any, flags: int) -> Partial:
+    txid, outputs = check_fields(partial, "txid", "outputs")
+    if type(outputs) is not dict:
+        raise BadItem("partial: outputs is no map")
+    parsed: dict[int, Output] = {}
+    for vout, output in outputs.items():
+        satoshis, script = check_fields(output, "satoshis", "locking script")
+        if type(script) is not bytes:
+            raise BadItem("partial: a locking script is not bytes")
+        parsed[check_uint(vout, "partial: vout")] = Output(check_uint(satoshis, "partial: satoshis", MAX_INT64), script)
+    return Partial(check_txid(txid, "partial: txid"), parsed, is_coinbase=bool(flags & CREATE_COINBASE))

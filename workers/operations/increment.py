@@ -1,0 +1,52 @@
+"""increment: counts child records that are fully spent, on their master.
+
+Item [txid, delta, block height]; result [signal or nil, child count]. Where the count completes the transaction, or it
+is complete no longer, the children's delete-at-height follows here, in the same dispatch: this pool feeds no other.
+"""
+
+from typing import NamedTuple
+
+from store import Call
+
+from ..items import BadItem, check_fields, check_height, check_txid
+from ..work import Work, read_answer
+from .children import DAH_SET, DAH_UNSET, set_children_dah
+
+_MAX_DELTA = 1 << 31
+
+
+class _Increment(NamedTuple):
+    item: int
+    txid: bytes
+    height: int
+    call: Call
+
+
+def run(work: Work) -> None:
+    batch = work.batch
+    increments: list[_Increment] = []
+    for index in batch.open():
+        try:
+            increments.append(_parse(work, index))
+        except BadItem as fault:
+            batch.fail(index, fault.error)
+    results = work.operate([increment.call for increment in increments])
+    for increment, result in zip(increments, results, strict=True):
+        answer = read_answer(result, "record")
+        error = answer.error
+        if error is None and answer.signal in (DAH_SET, DAH_UNSET) and answer.child_count is not None:
+            error = set_children_dah(work, increment.txid, answer.child_count, answer.signal, increment.height)
+        if error is not None:
+            batch.fail(increment.item, error)
+        else:
+            batch.complete(increment.item, [answer.signal, answer.child_count or 0])
+
+
+def _parse(work: Work, index: int) -> _Increment:
+    txid, delta, height = check_fields(work.batch.items[index], "txid", "delta", "block height")
+    check_txid(txid)
+    check_height(height)
+    if type(delta) is not int or abs(delta) > _MAX_DELTA:
+        raise BadItem("delta: not an integer of 32 bits")
+    call = Call(txid, "incrementSpentExtraRecs", (delta, height, work.retention))
+    return _Increment(index, txid, height, call)

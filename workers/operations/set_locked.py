@@ -1,0 +1,32 @@
+"""set_locked: locks or unlocks a transaction, its master record here and its child records downstream.
+
+Item [txid, value]; result: the number of child records. The children go to the `children` pool as follow-up work that
+the answer waits for, in the ledger: a worker that waited for them would be one of those that they wait for.
+"""
+
+from store import Call
+
+from ..items import BadItem, check_bool, check_fields, check_txid
+from ..work import Work, read_answer
+
+
+def run(work: Work) -> None:
+    batch = work.batch
+    indices: list[int] = []
+    calls: list[Call] = []
+    for index in batch.open():
+        try:
+            txid, value = check_fields(batch.items[index], "txid", "value")
+            calls.append(Call(check_txid(txid), "setLocked", (check_bool(value, "value"),)))
+            indices.append(index)
+        except BadItem as fault:
+            batch.fail(index, fault.error)
+    for index, call, result in zip(indices, calls, work.operate(calls), strict=True):
+        answer = read_answer(result, "record")
+        if answer.error is not None:
+            batch.fail(index, answer.error)
+            continue
+        children = answer.child_count or 0
+        if children:
+            batch.follow(index, "lock_children", call.key, children, [call.key, children, call.args[0]])
+        batch.complete(index, children)

@@ -1,0 +1,90 @@
+"""A worker's process, as its supervisor sees it: start, watch, end.
+
+Started afresh (never forked, so that no client, lock or environment of the daemon's is shared), in a process group of
+its own, so that a Ctrl-C for the daemon is not one for its workers. The kernel ends it with its parent.
+"""
+
+import json
+import os
+import signal
+import subprocess
+import sys
+from dataclasses import asdict, dataclass
+from pathlib import Path
+from typing import Final
+
+import psutil
+
+_HOUSE: Final = Path(__file__).resolve().parent.parent
+
+# A worker that gets this writes the stack of each of its threads to the log.
+DUMP_SIGNAL: Final = signal.SIGUSR1
+
+
+@dataclass(frozen=True)
+class WorkerSettings:
+    """identity: of its connection, hex. backend: the broker's address. parent: the process to end with.
+    budget_seconds: for the store, per dispatch. retention: blocks after which a spent transaction may go."""
+
+    identity: str
+    pool: str
+    backend: str
+    store: str
+    parent: int
+    budget_seconds: float
+    lock_seconds: float
+    retention: int
+
+
+class WorkerProcess:
+    """started: seconds, monotonic. leaving: was told to end, or is being ended, for `condemned_because`."""
+
+    def __init__(self, settings: WorkerSettings, now: float) -> None:
+        self.identity = bytes.fromhex(settings.identity)
+        self.pool = settings.pool
+        self.started = now
+        self.leaving = False
+        self.condemned_because = ""
+        path = [str(_HOUSE), *filter(None, [os.environ.get("PYTHONPATH")])]
+        self._popen = subprocess.Popen(  # noqa: S603 (our own interpreter, our own module)
+            [sys.executable, "-P", "-m", "workers", json.dumps(asdict(settings))],
+            stdin=subprocess.DEVNULL,
+            env=os.environ | {"PYTHONPATH": os.pathsep.join(path)},
+            process_group=0,
+        )
+        self.pid = self._popen.pid
+        self.descriptor = os.pidfd_open(self.pid)
+        self._psutil = psutil.Process(self.pid)
+
+    def is_stopped(self) -> bool:
+        """Whether a signal has stopped it (SIGSTOP, or a debugger)."""
+        try:
+            return self._psutil.status() in (psutil.STATUS_STOPPED, psutil.STATUS_TRACING_STOP)
+        except psutil.Error:
+            return False
+
+    def memory_bytes(self) -> int:
+        """Resident memory, 0 where it is gone."""
+        try:
+            return int(self._psutil.memory_info().rss)
+        except psutil.Error:
+            return 0
+
+    def dump(self) -> None:
+        """Makes it write its stacks to the log."""
+        self._signal(DUMP_SIGNAL)
+
+    def kill(self) -> None:
+        self._signal(signal.SIGKILL)
+
+    def reap(self) -> int:
+        """Its exit status, negative for a signal. To be called once the descriptor can be read."""
+        os.close(self.descriptor)
+        return self._popen.wait()
+
+    def _signal(self, number: signal.Signals) -> None:
+        # By the descriptor: a process id may already be somebody else's.
+        try:
+            signal.pidfd_send_signal(self.descriptor, number)
+        except ProcessLookupError:
+            return

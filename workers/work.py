@@ -1,0 +1,111 @@
+"""What an operation has to work with: its batch, the store within the dispatch's one time budget, and the settings.
+
+Results come back one per record, whatever the store did: one that is missing or is no result stands as such in its own
+place, so that it can't shift the others onto the wrong items.
+"""
+
+import time
+from collections.abc import Mapping, Sequence
+from typing import Any, Final, NamedTuple
+
+from protocol import codes
+from protocol.codes import NO, UNKNOWN
+from protocol.wire import Error
+from store import Record, Result, Status, Store, StoreError
+from store.layout import parse_spending_data
+
+from .batch import Batch
+
+MISSING: Final = Result(Status.ERROR, None, in_doubt=True, message="the store gave no result")
+
+
+class Answer(NamedTuple):
+    """What a rule returned. error: the refusal of the whole call. child_count: None where the rule gave none. errors:
+    by idx, of a call for several. applied: the idx that this call changed, None where the rule gave none."""
+
+    error: Error | None
+    signal: str | None = None
+    child_count: int | None = None
+    errors: Mapping[int, Error] = {}
+    applied: frozenset[int] | None = None
+
+
+class Malformed(Exception):
+    """The store returned something that a rule, or a record, can't be."""
+
+
+class Work:
+    """retention: blocks after which a spent transaction may be deleted. deadline: seconds, monotonic: the dispatch's
+    budget ends here. called: whether the store was called. returned: whether a call of it has come back."""
+
+    def __init__(self, batch: Batch, store: Store, retention: int, deadline: float) -> None:
+        self.batch = batch
+        self.store = store
+        self.retention = retention
+        self.called = False
+        self.returned = False
+        self._deadline = deadline
+
+    def operate(self, records: Sequence[Record]) -> list[Result]:
+        """One result per record, in their order. Raises StoreError, also where the budget is used up."""
+        if not records:
+            return []
+        budget = self._deadline - time.monotonic()
+        if budget <= 0:
+            raise StoreError("the dispatch's time is used up", in_doubt=False)
+        self.called = True
+        results = self.store.batch_operate(records, budget)
+        self.returned = True
+        if type(results) is not list:
+            return [MISSING] * len(records)
+        checked = [result if type(result) is Result else MISSING for result in results[: len(records)]]
+        return checked + [MISSING] * (len(records) - len(checked))
+
+
+_STATUS_CODES: Final = {Status.NOT_FOUND: codes.TX_NOT_FOUND, Status.EXISTS: codes.TX_EXISTS}
+
+
+def failure(result: Result, what: str) -> Error:
+    """The error of a record whose result is not OK. what: the record, in words."""
+    code = _STATUS_CODES.get(result.status)
+    if code is not None:
+        return Error(code, NO, what)
+    if result is MISSING:
+        return Error(codes.INTERNAL, UNKNOWN, f"{what}: {result.message}")
+    return Error(codes.STORE_ERROR, UNKNOWN if result.in_doubt else NO, f"{what}: {result.message or result.status}")
+
+
+def malformed(what: str, why: object) -> Error:
+    return Error(codes.INTERNAL, UNKNOWN, f"{what}: the store's result can't be read: {why}")
+
+
+def read_answer(result: Result, what: str) -> Answer:
+    """What a rule answered. A call that failed is an answer whose `error` says so; so is one that can't be read."""
+    if result.status is not Status.OK:
+        return Answer(failure(result, what))
+    try:
+        return _parse_answer(result.value)
+    except (Malformed, KeyError, TypeError, ValueError, AttributeError) as error:
+        return Answer(malformed(what, error))
+
+
+def _parse_answer(value: Any) -> Answer:
+    status, signal, child_count, applied = (value.get(name) for name in ("status", "signal", "childCount", "applied"))
+    if status not in ("OK", "ERROR"):
+        raise Malformed(f"status {status!r}")
+    if not isinstance(signal, str | None) or not isinstance(child_count, int | None):
+        raise Malformed("signal or childCount")
+    errors = {idx: _parse_error(error) for idx, error in value["errors"].items()} if value.get("errors") else {}
+    error = _parse_error(value) if status == "ERROR" and not errors else None
+    return Answer(error, signal, child_count, errors, None if applied is None else frozenset(applied))
+
+
+def _parse_error(value: Any) -> Error:
+    code, message = value["errorCode"], value.get("message", "")
+    if code not in codes.REJECTIONS or type(message) is not str:
+        raise Malformed(f"errorCode {code!r}")
+    details: dict[str, Any] = {}
+    if value.get("spendingData"):
+        spender = parse_spending_data(value["spendingData"])
+        details = {"spending_txid": spender.txid, "spending_vin": spender.vin}
+    return Error(code, NO, message, 0, details)
