@@ -105,12 +105,14 @@ def split(call: Call, limits: Limits) -> tuple[list[Part], Call | None]:
     call.parts = parts = _parts(call, limits)
     joint = SplitCall(call, len(parts))
     settled: Call | None = None
+    good: list[Part] = []
     for part in parts:
         part.split = joint
-    too_large = [part for part in parts if not fits(part, limits)]
-    for part in too_large:
-        settled = part.fail(Error(codes.TOO_LARGE, codes.NO, _limits_text("the item is", limits)))
-    return [part for part in parts if fits(part, limits)], settled
+        if fits(part, limits):
+            good.append(part)
+        else:
+            settled = part.fail(Error(codes.TOO_LARGE, codes.NO, _limits_text("the item is", limits)))
+    return good, settled
 
 
 def _parts(call: Call, limits: Limits) -> list[Part]:

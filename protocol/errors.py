@@ -2,9 +2,9 @@
 
 UtxodError
   Rejection           the rules of the UTXO set said no; nothing was executed
-    Spent, Locked, Frozen, NotFound, AlreadyExists, Creating, ...
+    Spent, Locked, TxNotFound, TxExists, Creating, or this class itself
   Fault               the request could not be served; see `.executed`
-    NoAnswer (ClientClosed), Overloaded, Unavailable, DeadlineExceeded, ...
+    NoAnswer (ClientClosed), Overloaded, Unavailable, DeadlineExceeded, BadRequest, or this class itself
 """
 
 from collections.abc import Mapping

@@ -1,0 +1,54 @@
+import os
+import subprocess
+import sys
+from collections.abc import Callable, Iterator
+from pathlib import Path
+
+import pytest
+from scripted import ScriptedDaemon
+
+
+@pytest.fixture
+def endpoint(tmp_path: Path) -> str:
+    return f"ipc://{tmp_path}/daemon.sock"
+
+
+@pytest.fixture
+def start(endpoint: str) -> Iterator[Callable[..., ScriptedDaemon]]:
+    """Starts a scripted daemon at the endpoint."""
+    daemons: list[ScriptedDaemon] = []
+
+    def _start(*args, **options) -> ScriptedDaemon:
+        daemons.append(ScriptedDaemon(endpoint, *args, **options))
+        return daemons[-1]
+
+    yield _start
+    for daemon in daemons:
+        daemon.stop()
+
+
+@pytest.fixture
+def daemon_process(endpoint: str) -> Iterator["subprocess.Popen[str]"]:
+    """A scripted daemon in a process of its own, that answers every item."""
+    root = Path(__file__).parents[2]
+    process = subprocess.Popen(
+        [sys.executable, str(Path(__file__).with_name("scripted.py")), endpoint],
+        stdin=subprocess.PIPE,
+        stdout=subprocess.PIPE,
+        text=True,
+        env={**os.environ, "PYTHONPATH": str(root)},
+    )
+    assert process.stdout is not None
+    process.stdout.readline()
+    yield process
+    process.kill()
+    process.wait()
+    for pipe in (process.stdin, process.stdout):
+        if pipe is not None:
+            pipe.close()
+
+
+@pytest.fixture
+def daemon_endpoint(daemon_process: "subprocess.Popen[str]", endpoint: str) -> str:
+    """Where a daemon in another process answers."""
+    return endpoint
