@@ -6,6 +6,7 @@ import asyncio
 import contextlib
 import dataclasses
 import json
+import logging
 import os
 from collections.abc import Callable
 from pathlib import Path
@@ -96,7 +97,11 @@ def serve(
     if show_settings:
         show(settings_table(loaded))
         return
-    raise SystemExit(supervisor.serve(loaded))
+    logging.basicConfig(level=logging.INFO, format="%(asctime)s %(levelname)s %(message)s")
+    try:
+        raise SystemExit(supervisor.serve(loaded))
+    except supervisor.StartError as error:
+        raise click.ClickException(str(error)) from None
 
 
 @cli.command()

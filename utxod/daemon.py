@@ -85,8 +85,9 @@ def _wait_until_ready(process: subprocess.Popen[bytes], endpoint: str, log: Path
     with Client(endpoint, timeout=1.0) as client:
         while True:
             with contextlib.suppress(UtxodError):
-                client.status(timeout=0.5)
-                return
+                pools = client.status(timeout=0.5)["pools"]
+                if all(pool["workers"] for pool in pools.values()):
+                    return
             if process.poll() is not None:
                 raise DaemonError(f"the daemon ended at its start (exit code {process.returncode}):\n{_tail(log)}")
             if time.monotonic() > deadline:

@@ -9,11 +9,10 @@ import json
 import os
 import signal
 import time
-from collections.abc import Callable, Iterator
+from collections.abc import Callable, Iterator, Mapping
 from importlib import resources
-from typing import Final
+from typing import Any, Final
 
-import psutil
 from rich.console import Console
 from rich.progress import BarColumn, MofNCompleteColumn, Progress, TextColumn, TimeElapsedColumn
 
@@ -23,7 +22,7 @@ from protocol.errors import Spent
 from store.transaction import Transaction, parse_transaction
 
 from .balance import Balance, read_balance
-from .daemon import DaemonError, OwnDaemon, own_daemon
+from .daemon import DaemonError, own_daemon
 from .feed import Fate, Feeder, Tally, spend_of
 from .generate import COIN, Generator
 from .show import console
@@ -46,7 +45,7 @@ def run_demo(transactions: int, seed: int) -> int:
             with Client(daemon.endpoint) as client:
                 demo.first_payment(client)
                 demo.double_spend(client)
-            asyncio.run(demo.killed_worker(daemon, transactions, seed))
+            asyncio.run(demo.killed_worker(daemon.endpoint, transactions, seed))
     except DaemonError as error:
         to.print(f"[red]{error}")
         return 1
@@ -108,26 +107,29 @@ class _Demo:
         else:
             self._expect(False, "a second spend of the same coin is refused")
 
-    async def killed_worker(self, daemon: OwnDaemon, count: int, seed: int) -> None:
+    async def killed_worker(self, endpoint: str, count: int, seed: int) -> None:
         self._title(f"{count:,} payments, and a worker killed half way")
         generator = Generator(seed)
         funding = [generator.coinbase([COIN] * 100, FUNDING_HEIGHT) for _ in range(COINS // 100)]
         coins = [(coinbase, vout) for coinbase in funding for vout in range(100)]
         payments = list(generator.economy(count, coins, rival_every=RIVAL_EVERY))
-        rivals = 2 * (count // RIVAL_EVERY)
-        self._line(f"{COINS:,} coins, spent in chains; {rivals:,} of the payments are pairs that spend the same coins")
+        pairs = count - len({payment.inputs[0].raw[:36] for payment in payments})
+        self._line(f"{COINS:,} coins, spent in chains; among the payments {pairs:,} pairs that spend the same coins")
         fates: dict[bytes, Fate] = {}
         killed: list[int] = []
 
-        async with AsyncClient(daemon.endpoint) as client:
+        async with AsyncClient(endpoint) as client:
+            report = await client.status()
             with self._progress(len(payments)) as advance:
 
                 def done(transaction: Transaction, fate: Fate) -> None:
                     fates[transaction.txid] = fate
                     advance()
                     if len(fates) == len(funding) + count // 2:
-                        killed.append(kill_a_writer(daemon))
-                        self._line(f"payment {count // 2:,}: SIGKILL to the worker with process id {killed[0]}")
+                        killed.append(kill_a_writer(report))
+                        self._line(
+                            f"[yellow]payment {count // 2:,}: SIGKILL to the worker with process id {killed[0]}[/yellow]"
+                        )
 
                 started = time.monotonic()
                 async with Feeder(client, done=done) as feeder:
@@ -148,7 +150,7 @@ class _Demo:
     def _answers(self, tally: Tally, seconds: float) -> None:
         faults = ", ".join(f"{code} {count:,}" for code, count in sorted(tally.faults.items())) or "none"
         rejected = ", ".join(f"{code} {count:,}" for code, count in sorted(tally.rejected.items())) or "none"
-        self._line(f"{tally.items:,} questions in {seconds:.1f} s ({tally.items / seconds:,.0f} a second)")
+        self._line(f"{tally.items:,} items in {seconds:.1f} s ({tally.items / seconds:,.0f} a second)")
         self._line(f"faults: {faults}" + ("; asked again, as is safe" if tally.faults else ""))
         self._line(f"rejected: {rejected}")
         for fate in (Fate.FAILED, Fate.ORPHAN):
@@ -170,7 +172,7 @@ class _Demo:
         for faults in (balance.lost, balance.too_much, balance.spent_twice):
             self.broken += faults[:5]
         self._expect(balance.mined == balance.unspent, "every coin that was mined is unspent somewhere, once")
-        self._expect(tally.unanswered == 0, "every question is answered")
+        self._expect(tally.unanswered == 0, "every item is answered")
 
     @contextlib.contextmanager
     def _progress(self, total: int) -> Iterator[Callable[[], None]]:
@@ -191,10 +193,9 @@ class _Demo:
         self._to.print(f"   {text}")
 
 
-def kill_a_writer(daemon: OwnDaemon) -> int:
-    """SIGKILL to one worker of the write pool; returns its process id."""
-    workers = psutil.Process(daemon.pid).children()
-    pid = next(worker.pid for worker in workers if '"pool": "write"' in " ".join(worker.cmdline()))
+def kill_a_writer(report: Mapping[str, Any]) -> int:
+    """SIGKILL to one worker of the write pool of the daemon that reports; returns its process id."""
+    pid = next(int(process["pid"]) for process in report["processes"] if process["pool"] == "write")
     os.kill(pid, signal.SIGKILL)
     return pid
 

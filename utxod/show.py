@@ -3,9 +3,11 @@
 import contextlib
 import sys
 from collections.abc import Callable, Iterator, Mapping
+from datetime import timedelta
 from typing import Any, Final
 
 from rich.console import Console, RenderableType
+from rich.filesize import decimal
 from rich.progress import BarColumn, DownloadColumn, Progress, TextColumn, TimeRemainingColumn
 from rich.table import Table
 
@@ -37,10 +39,14 @@ def settings_table(settings: Any) -> RenderableType:
 
 
 def report_tables(report: Mapping[str, Any]) -> list[RenderableType]:
-    """A daemon's report, whatever is in it: plain values first, then a table for each map in it."""
-    plain = {name: value for name, value in report.items() if not isinstance(value, (Mapping, list))}
-    nested = {name: value for name, value in report.items() if name not in plain and value}
-    return [_pairs(plain), *(_nested(name, value) for name, value in nested.items())]
+    """A daemon's report, whatever is in it: single values first, then a table for each map, or list of maps."""
+    tables = {name: value for name, value in report.items() if _is_table(value)}
+    single = {name: _text(name, value) for name, value in report.items() if name not in tables}
+    shown: list[RenderableType] = [_pairs(single)]
+    for name, value in tables.items():
+        if value:
+            shown += ["", _rows(name, value)]
+    return shown
 
 
 def summary_table(summary: Mapping[str, Any]) -> RenderableType:
@@ -62,7 +68,10 @@ def shown_record(record: Mapping[str, Any]) -> dict[str, Any]:
 
 
 def record_table(record: Mapping[str, Any]) -> RenderableType:
-    return _pairs(record)
+    table = Table.grid(padding=(0, 2))
+    for name, value in record.items():
+        table.add_row(name, str(value) if isinstance(value, int) else _line(value))
+    return table
 
 
 @contextlib.contextmanager
@@ -85,15 +94,34 @@ def _shown(value: Any, reverse: bool) -> Any:
     return value
 
 
-def _nested(name: str, value: Any) -> RenderableType:
-    rows = dict(enumerate(value)) if isinstance(value, list) else value
-    if not all(isinstance(row, Mapping) for row in rows.values()):
-        return _pairs({key: _line(inner) for key, inner in sorted(rows.items())}, name)
-    columns = list(dict.fromkeys(column for row in rows.values() for column in row))
-    table = _table(name, *(column.replace("_", " ") for column in columns))
-    for key, row in rows.items():
-        table.add_row(str(key), *(_line(row.get(column, "")) for column in columns))
+def _is_table(value: Any) -> bool:
+    return isinstance(value, Mapping) or (isinstance(value, list) and all(isinstance(row, Mapping) for row in value))
+
+
+def _rows(name: str, value: Any) -> RenderableType:
+    """A map of maps, a list of maps, or a map of single values, with its name at the top."""
+    if isinstance(value, Mapping) and not all(isinstance(row, Mapping) for row in value.values()):
+        table = _table(name, "")
+        for key, inner in sorted(value.items()):
+            table.add_row(str(key), _text(key, inner))
+        return table
+    named = isinstance(value, Mapping)
+    rows = value.items() if named else [("", row) for row in value]
+    columns = list(dict.fromkeys(column for _, row in rows for column in row))
+    table = _table(*([name] if named else []), *(column.replace("_", " ") for column in columns))
+    for key, row in rows:
+        table.add_row(*([key] if named else []), *(_text(column, row.get(column, "")) for column in columns))
     return table
+
+
+def _text(name: str, value: Any) -> str:
+    if name.endswith("_bytes"):
+        return decimal(value)
+    if name == "uptime_seconds":
+        return f"{timedelta(seconds=int(value))}"
+    if name == "epoch":
+        return f"{value:016x}"
+    return str(value) if name == "pid" else _line(value)
 
 
 def _operations(operations: Mapping[str, Mapping[str, int]]) -> str:
@@ -108,12 +136,10 @@ def _line(value: Any) -> str:
     return f"{value:,}" if isinstance(value, int) and not isinstance(value, bool) else str(value)
 
 
-def _pairs(pairs: Mapping[str, Any], title: str = "") -> Table:
+def _pairs(pairs: Mapping[str, Any]) -> Table:
     table = Table.grid(padding=(0, 2))
-    if title:
-        table.add_row(f"[bold]{title}")
     for name, value in pairs.items():
-        table.add_row(str(name).replace("_", " ") if not title else str(name), str(value))
+        table.add_row(name.replace("_seconds", "").replace("_", " "), str(value))
     return table
 
 
