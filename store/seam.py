@@ -76,12 +76,14 @@ class Status(StrEnum):
 class Result:
     """value: of a read that is OK, a dict from bin to value, with the bins that exist; of a call that is OK, the map
     that the rule returned (a rule that refuses is OK here: its map's `status` says so). in_doubt: it may have been
-    applied although it failed. message: why, where it is not OK."""
+    applied although it failed. message: why, where it is not OK. key: of the record, so that a caller can tell whose
+    result is missing where there are too few; None where every result is the same."""
 
     status: Status
     value: Any = None
     in_doubt: bool = False
     message: str = ""
+    key: bytes | None = None
 
 
 class StoreError(Exception):

@@ -5,6 +5,7 @@ place, so that it can't shift the others onto the wrong items.
 """
 
 import time
+from collections import Counter
 from collections.abc import Mapping, Sequence
 from typing import Any, Final, NamedTuple
 
@@ -56,10 +57,24 @@ class Work:
         self.called = True
         results = self.store.batch_operate(records, budget)
         self.returned = True
-        if type(results) is not list:
-            return [MISSING] * len(records)
-        checked = [result if type(result) is Result else MISSING for result in results[: len(records)]]
-        return checked + [MISSING] * (len(records) - len(checked))
+        if type(results) is list and len(results) == len(records):
+            return [
+                result if type(result) is Result and (result.key is None or result.key == record.key) else MISSING
+                for record, result in zip(records, results, strict=True)
+            ]
+        return _align(records, results if type(results) is list else [])
+
+
+def _align(records: Sequence[Record], results: Sequence[Any]) -> list[Result]:
+    """Results that are too few, or too many, by their keys. Where a key has not as many results as records, nobody can
+    say which one is missing: all of that key are."""
+    by_key: dict[bytes | None, list[Result]] = {}
+    for result in results:
+        if type(result) is Result:
+            by_key.setdefault(result.key, []).append(result)
+    wanted = Counter(record.key for record in records)
+    queues = {key: iter(found) for key, found in by_key.items() if len(found) == wanted.get(key, 0)}
+    return [next(queues[record.key]) if record.key in queues else MISSING for record in records]
 
 
 _STATUS_CODES: Final = {Status.NOT_FOUND: codes.TX_NOT_FOUND, Status.EXISTS: codes.TX_EXISTS}
