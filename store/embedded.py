@@ -132,7 +132,10 @@ class EmbeddedStore:
     def _execute(self, transaction: Any, records: Sequence[Record]) -> list[Result]:
         now = int(time.time())
         handlers = self._handlers
-        return [handlers[type(record)](self, transaction, record, now) for record in records]
+        results = [handlers[type(record)](self, transaction, record, now) for record in records]
+        for record, result in zip(records, results, strict=True):
+            result.key = record.key
+        return results
 
     def _get(self, transaction: Any, key: bytes, now: int) -> bytes | None:
         raw: bytes | None = transaction.get(key)
@@ -155,7 +158,8 @@ class EmbeddedStore:
         if record.condition is not None and not _holds(raw, record.condition):
             return Result(Status.CONDITION_FALSE)
         expires = None if record.ttl is None else now + record.ttl
-        return self._save(transaction, record.key, raw, record.bins, expires)
+        before = codec.ABSENT if raw is None else codec.split(raw)
+        return self._save(transaction, record.key, before, record.bins, expires)
 
     def _remove(self, transaction: Any, record: Remove, now: int) -> Result:
         raw = self._get(transaction, record.key, now)
@@ -168,22 +172,23 @@ class EmbeddedStore:
 
     def _call(self, transaction: Any, record: Call, now: int) -> Result:
         raw = self._get(transaction, record.key, now)
-        parts = (None,) * 4 if raw is None else [part or None for part in codec.split(raw)[1:]]
+        before = codec.ABSENT if raw is None else codec.split(raw)
+        parts = (None,) * 4 if raw is None else [part or None for part in before[1:]]
         try:
             answer, saved = self._rules.run(record.function.encode(), msgpack.packb(record.args), *parts)
         except (LuaError, TypeError, ValueError, OverflowError) as error:
             return Result(Status.ERROR, message=f"{record.function}: {str(error).partition(chr(10))[0]}")
         if saved is not None:
-            result = self._save(transaction, record.key, raw, codec.unpack(saved), None)
+            result = self._save(transaction, record.key, before, codec.unpack(saved), None)
             if result.status is not Status.OK:
                 return result
         return Result(Status.OK, codec.unpack(answer))
 
     def _save(
-        self, transaction: Any, key: bytes, raw: bytes | None, bins: Mapping[str, Value], expires: int | None
+        self, transaction: Any, key: bytes, before: codec.Packed, bins: Mapping[str, Value], expires: int | None
     ) -> Result:
         try:
-            packed = codec.apply(raw, bins, expires)
+            packed = codec.apply(before, bins, expires)
         except (TypeError, ValueError, OverflowError) as error:
             return Result(Status.ERROR, message=f"a value cannot be stored: {error}")
         if len(packed) > self._max_record_bytes:

@@ -69,7 +69,7 @@ class FaultyStore:
         if kind == "fail":
             rest = [*records[:index], *records[index + 1 :]]
             results = self._inner.batch_operate(rest, budget) if rest else []
-            return [*results[:index], Result(Status.ERROR, message="injected"), *results[index:]]
+            return [*results[:index], Result(Status.ERROR, message="injected", key=records[index].key), *results[index:]]
         if kind == "hang":
             while any(listed["kind"] == "hang" for listed in self._faults()):
                 time.sleep(_POLL)
@@ -107,5 +107,7 @@ def _spoil(results: list[Any], kind: str, index: int) -> list[Any]:
     elif kind == "none":
         results[index] = None
     elif kind == "malform":
-        results[index] = Result(Status.OK, "injected: no shape that a caller knows")
+        # A write's result has no value that could be malformed; its status can be.
+        status = Status.OK if results[index].value is not None else "injected: no status that a caller knows"
+        results[index] = Result(status, "injected: no shape that a caller knows")  # type: ignore[arg-type]
     return results

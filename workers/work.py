@@ -17,7 +17,7 @@ from store.layout import parse_spending_data
 
 from .batch import Batch
 
-MISSING: Final = Result(Status.ERROR, None, in_doubt=True, message="the store gave no result")
+MISSING: Final = Result(Status.ERROR, None, in_doubt=True, message="the store gave no result that can be read")
 
 
 class Answer(NamedTuple):
@@ -59,10 +59,14 @@ class Work:
         self.returned = True
         if type(results) is list and len(results) == len(records):
             return [
-                result if type(result) is Result and (result.key is None or result.key == record.key) else MISSING
+                result if _is_result(result) and (result.key is None or result.key == record.key) else MISSING
                 for record, result in zip(records, results, strict=True)
             ]
         return _align(records, results if type(results) is list else [])
+
+
+def _is_result(result: Any) -> bool:
+    return type(result) is Result and type(result.status) is Status
 
 
 def _align(records: Sequence[Record], results: Sequence[Any]) -> list[Result]:
@@ -70,7 +74,7 @@ def _align(records: Sequence[Record], results: Sequence[Any]) -> list[Result]:
     say which one is missing: all of that key are."""
     by_key: dict[bytes | None, list[Result]] = {}
     for result in results:
-        if type(result) is Result:
+        if _is_result(result):
             by_key.setdefault(result.key, []).append(result)
     wanted = Counter(record.key for record in records)
     queues = {key: iter(found) for key, found in by_key.items() if len(found) == wanted.get(key, 0)}

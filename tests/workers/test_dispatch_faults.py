@@ -1,0 +1,164 @@
+"""Whatever a dispatch meets, each of its items is answered once, with the right code, and the others are unharmed."""
+
+from collections.abc import Callable, Sequence
+from typing import Any, NamedTuple
+
+import pytest
+from conftest import HEIGHT, dispatch
+
+from protocol.wire import Error
+from store import Read, Store
+from store.faulty import FaultyStore
+from utxod.generate import Generator
+from workers.batch import Batch
+
+ITEMS = 5
+HIT = 2  # the item that a fault hits
+
+OPERATIONS = ("get", "outpoint", "create", "spend", "increment", "set_dah", "set_locked")
+
+
+def items_of(operation: str, store: Store, generate: Generator) -> list[Any]:
+    """Items on transactions of their own, all of which would be well."""
+    coinbases = [generate.coinbase([1, 2] if operation == "create" else [1, 2, 3, 4]) for _ in range(ITEMS)]
+    if operation == "create":
+        return [[one.raw, HEIGHT, [], 0, None] for one in coinbases]
+    dispatch(store, "create", [[one.raw, 1, [], 0, None] for one in coinbases])
+    shapes: dict[str, Callable[[Any], list[Any]]] = {
+        "get": lambda one: [one.txid, None],
+        "outpoint": lambda one: [one.txid, 1],
+        "spend": lambda one: [*generate.spend((one, 0), height=HEIGHT)],
+        "increment": lambda one: [one.txid, 1, HEIGHT],
+        "set_dah": lambda one: [one.txid, 1, 500],
+        "set_locked": lambda one: [one.txid, True],
+    }
+    return [shapes[operation](one) for one in coinbases]
+
+
+class RaisesBefore(Batch):
+    """Its operation raises as soon as it looks at the batch, once."""
+
+    raised = False
+
+    def open(self) -> list[int]:
+        if not self.raised:
+            self.raised = True
+            raise RuntimeError("injected: before the store call")
+        return super().open()
+
+
+class RaisesHalfWay(Batch):
+    """Its operation raises as it completes the item that is hit."""
+
+    raised = False
+
+    def _trip(self, index: int) -> None:
+        if index == HIT and not self.raised:
+            self.raised = True
+            raise RuntimeError("injected: half way through the results")
+
+    def complete(self, index: int, result: Any) -> None:
+        self._trip(index)
+        super().complete(index, result)
+
+    def fail(self, index: int, error: Error) -> None:
+        self._trip(index)
+        super().fail(index, error)
+
+
+class Raising:
+    """A store whose every batch raises what no store should."""
+
+    def __init__(self, inner: Store) -> None:
+        self.inner = inner
+        self.utxo_batch_size = inner.utxo_batch_size
+        self.blobs = inner.blobs
+
+    def batch_operate(self, records: Sequence[Any], budget: float) -> list[Any]:
+        raise KeyError("injected")
+
+    def close(self) -> None:
+        self.inner.close()
+
+
+class Case(NamedTuple):
+    """What is injected, and what the items then are: `hit` alone, or those from `first` on."""
+
+    name: str
+    code: str
+    executed: str | None
+    harmed: range
+    batch: type[Batch] = Batch
+    fault: dict[str, Any] | None = None
+    raising: bool = False
+
+
+ALL = range(ITEMS)
+CASES = [
+    Case("all well", "OK", None, range(0)),
+    Case("an exception before the store call", "INTERNAL", "no", ALL, batch=RaisesBefore),
+    Case("an exception half way through the results", "INTERNAL", "unknown", range(HIT, ITEMS), batch=RaisesHalfWay),
+    Case("batch_operate raises before it wrote", "STORE_ERROR", "no", ALL, fault={"kind": "raise_before"}),
+    Case("batch_operate raises, in doubt", "STORE_ERROR", "unknown", ALL, fault={"kind": "raise_after"}),
+    Case("batch_operate raises what no store should", "INTERNAL", "unknown", ALL, raising=True),
+    Case("one record fails", "STORE_ERROR", "no", range(HIT, HIT + 1), fault={"kind": "fail", "index": HIT}),
+    Case("a result is None", "INTERNAL", "unknown", range(HIT, HIT + 1), fault={"kind": "none", "index": HIT}),
+    Case("a result is missing", "INTERNAL", "unknown", range(HIT, HIT + 1), fault={"kind": "drop", "index": HIT}),
+    Case("a result is malformed", "INTERNAL", "unknown", range(HIT, HIT + 1), fault={"kind": "malform", "index": HIT}),
+]
+
+
+@pytest.mark.parametrize("case", CASES, ids=lambda case: case.name)
+@pytest.mark.parametrize("operation", OPERATIONS)
+def test_each_item_is_answered_once_with_the_right_code(
+    operation: str, case: Case, store: Store, generate: Generator
+) -> None:
+    items = items_of(operation, store, generate)
+    target: Any = Raising(store) if case.raising else FaultyStore(store, [dict(case.fault)] if case.fault else [])
+    dispatched = dispatch(target, operation, items, batch_class=case.batch)
+    assert len(dispatched.outcomes) == ITEMS
+    for index, outcome in enumerate(dispatched.outcomes):
+        expected = (case.code, case.executed) if index in case.harmed else ("OK", None)
+        assert (outcome.code, outcome.executed) == expected, (index, outcome)
+    assert dispatched.batch.ignored == 0
+
+
+@pytest.mark.parametrize("operation", OPERATIONS)
+def test_what_is_answered_no_is_not_there(operation: str, store: Store, generate: Generator) -> None:
+    """`executed: no` of a store error is held against the set itself."""
+    items = items_of(operation, store, generate)
+    before = _content(store, items, operation)
+    for fault in ({"kind": "raise_before"}, {"kind": "fail", "index": HIT}):
+        dispatched = dispatch(FaultyStore(store, [fault]), operation, items)
+        for index, outcome in enumerate(dispatched.outcomes):
+            if outcome.executed == "no":
+                assert _content(store, items, operation)[index] == before[index]
+
+
+def _content(store: Store, items: Sequence[Any], operation: str) -> list[Any]:
+    if operation == "create":
+        from store.transaction import parse_transaction
+
+        keys = [parse_transaction(item[0]).txid for item in items]
+    else:
+        keys = [item[0] for item in items]
+    return [(result.status, result.value) for result in store.batch_operate([Read(key) for key in keys], 5.0)]
+
+
+def test_a_second_completion_is_ignored_and_counted(store: Store) -> None:
+    def completes_twice(work: Any) -> None:
+        work.batch.complete(0, "first")
+        work.batch.complete(0, "second")
+        work.batch.fail(0, Error("INTERNAL", "no"))
+
+    dispatched = dispatch(store, "twice", [1], operations={"twice": completes_twice})
+    assert dispatched.results == ["first"]
+    assert dispatched.batch.ignored == 2
+
+
+def test_an_item_that_an_operation_forgets_is_failed(store: Store) -> None:
+    def forgets(work: Any) -> None:
+        work.batch.complete(0, "done")
+
+    dispatched = dispatch(store, "forgets", [1, 2], operations={"forgets": forgets})
+    assert [(one.code, one.executed) for one in dispatched.outcomes] == [("OK", None), ("INTERNAL", "no")]
