@@ -224,12 +224,12 @@ def _ask(endpoint: str, timeout: float, question: Callable[["Client"], dict[str,
 
 async def _replay(planned: "Plan", connect: str | None, store: str | None, workers: int, window: int) -> "Summary":
     from protocol.aio import AsyncClient
-    from utxod.daemon import own_daemon
+    from utxod.daemon import EMBEDDED, own_daemon
     from utxod.replay import replay
     from utxod.show import byte_progress
 
     with contextlib.ExitStack() as stack:
-        endpoint = connect or stack.enter_context(own_daemon(store, ["--workers", str(workers)])).endpoint
+        endpoint = connect or stack.enter_context(own_daemon(store or EMBEDDED, ["--workers", str(workers)])).endpoint
         progress = stack.enter_context(byte_progress(planned.size))
         async with AsyncClient(endpoint) as client:
             return await replay(client, planned, window=window, progress=progress)

@@ -21,6 +21,8 @@ from .house import ROOT
 
 START_SECONDS: Final = 20.0
 STOP_SECONDS: Final = 15.0
+EMBEDDED: Final = "lmdb://{directory}/store"
+EMBEDDED_UNSYNCED: Final = EMBEDDED + "?sync=false"
 _PR_SET_PDEATHSIG: Final = 1
 
 
@@ -38,16 +40,16 @@ class OwnDaemon:
 
 
 @contextlib.contextmanager
-def own_daemon(store: str | None = None, arguments: Sequence[str] = ()) -> Iterator[OwnDaemon]:
+def own_daemon(store: str = EMBEDDED, arguments: Sequence[str] = ()) -> Iterator[OwnDaemon]:
     """A daemon that is ready to serve; it is stopped, and its temporary directory removed, at the end.
 
-    store: URL; None for an embedded one in the temporary directory. arguments: further ones for `utxod serve`.
+    store: URL, in which {directory} stands for the temporary directory. arguments: further ones for `utxod serve`.
     Raises DaemonError.
     """
     directory = Path(tempfile.mkdtemp(prefix="utxod-"))
     endpoint = f"ipc://{directory / 'utxod.sock'}"
     log = directory / "daemon.log"
-    store = store or f"lmdb://{directory / 'store'}"
+    store = store.replace("{directory}", str(directory))
     try:
         with log.open("wb") as output:
             process = subprocess.Popen(  # noqa: S603 (ourselves)

@@ -1,0 +1,86 @@
+"""Load: questions asked by many callers at once, for a time or until none is left, and counted."""
+
+import asyncio
+import itertools
+import threading
+import time
+from collections.abc import Awaitable, Callable, Iterable, Iterator, Sequence
+from typing import Any, Final
+
+from protocol.client import Client
+from protocol.items import Outcome
+
+SINGLE_CALLERS: Final = 64
+REQUESTS_IN_FLIGHT: Final = 16
+MANY: Final = 100
+
+Question = Callable[[Any], Awaitable[list[Outcome[Any]]]]
+
+
+async def ask_many(
+    question: Question, requests: Iterable[Any], seconds: float | None = None
+) -> tuple[float, list[Any]]:
+    """(items per second, all outcomes). requests: what is asked, one after the other, `REQUESTS_IN_FLIGHT` at a time.
+    seconds: until then; None: until the requests are at their end."""
+    source = iter(requests)
+    outcomes: list[Outcome[Any]] = []
+    started = time.perf_counter()
+    until = started + seconds if seconds is not None else float("inf")
+
+    async def caller() -> None:
+        for request in source:
+            outcomes.extend(await question(request))
+            if time.perf_counter() >= until:
+                return
+
+    await asyncio.gather(*(caller() for _ in range(REQUESTS_IN_FLIGHT)))
+    return len(outcomes) / (time.perf_counter() - started), outcomes
+
+
+async def ask_singles(
+    question: Callable[[Any], Awaitable[Any]], keys: Sequence[Any], seconds: float
+) -> tuple[float, int]:
+    """(items per second, answers that were not what `question` wanted); 64 tasks, each with one item at a time."""
+    source = itertools.cycle(keys)
+    asked = wrong = 0
+    started = time.perf_counter()
+    until = started + seconds
+
+    async def caller() -> None:
+        nonlocal asked, wrong
+        while time.perf_counter() < until:
+            asked += 1
+            wrong += not await question(next(source))
+
+    await asyncio.gather(*(caller() for _ in range(SINGLE_CALLERS)))
+    return asked / (time.perf_counter() - started), wrong
+
+
+def ask_from_threads(
+    client: Client, question: Callable[[Client, Any], bool], keys: Sequence[Any], seconds: float
+) -> tuple[float, int]:
+    """As `ask_singles`, with 64 threads of one client."""
+    asked = [0] * SINGLE_CALLERS
+    wrong = [0] * SINGLE_CALLERS
+    ready = threading.Barrier(SINGLE_CALLERS + 1)
+
+    def caller(index: int) -> None:
+        source = itertools.cycle(keys[index::SINGLE_CALLERS] or keys)
+        ready.wait()
+        until = time.perf_counter() + seconds
+        while time.perf_counter() < until:
+            asked[index] += 1
+            wrong[index] += not question(client, next(source))
+
+    threads = [threading.Thread(target=caller, args=(index,)) for index in range(SINGLE_CALLERS)]
+    for thread in threads:
+        thread.start()
+    ready.wait()
+    started = time.perf_counter()
+    for thread in threads:
+        thread.join()
+    return sum(asked) / (time.perf_counter() - started), sum(wrong)
+
+
+def batched(items: Sequence[Any], size: int) -> Iterator[Sequence[Any]]:
+    return (items[start : start + size] for start in range(0, len(items), size))

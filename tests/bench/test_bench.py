@@ -1,0 +1,45 @@
+"""Measurements: their form, what makes them fail, and each of them once, briefly."""
+
+import json
+
+import pytest
+from click.testing import CliRunner
+
+from bench.__main__ import BENCHES, bench
+from bench.report import RIGHT, Figure, Report
+
+
+def test_a_goal_that_is_missed_is_said_and_is_no_failure():
+    report = Report("x", [Figure("slow", [1.0, 2.0, 30.0], "items/s", goal=5)], {RIGHT: True})
+    found = report.as_map()
+    assert (found["ok"], found["met"]) == (True, False)
+    assert found["figures"][0] == {
+        "name": "slow", "value": 2.0, "spread": [1.0, 30.0], "unit": "items/s", "goal": 5, "met": False,
+    }  # fmt: skip
+
+
+def test_a_bound_is_met_below_it():
+    assert Figure("quick", [0.5], "ms", goal=0.6, higher_is_better=False).met
+    assert not Figure("slow", [0.7], "ms", goal=0.6, higher_is_better=False).met
+
+
+def test_a_promise_that_broke_once_stays_broken():
+    report = Report("x")
+    for holds in (True, False, True):
+        report.promise(RIGHT, holds)
+    assert not report.ok
+
+
+def test_a_broken_promise_makes_the_exit_code_1(monkeypatch):
+    monkeypatch.setitem(BENCHES, "latency", lambda rounds, seconds: Report("latency", promises={RIGHT: False}))
+    assert CliRunner().invoke(bench, ["latency"]).exit_code == 1
+
+
+@pytest.mark.parametrize("name", BENCHES)
+def test_each_measurement_ends_with_one_json_object_and_finds_its_promises_kept(name):
+    result = CliRunner().invoke(bench, [name, "--json", "--rounds", "1", "--seconds", "0.2"], catch_exceptions=False)
+    found = json.loads(result.output.splitlines()[-1])
+    assert result.exit_code == 0
+    assert found["ok"]
+    assert all(found["promises"].values())
+    assert all(figure["value"] > 0 for figure in found["figures"])
