@@ -217,13 +217,13 @@ def test_what_was_asked_before_the_daemon_was_there_is_asked_when_it_is(start, e
 
 
 def test_a_stale_answer_makes_the_client_greet_again(start, endpoint):
-    daemon = start(lambda request: [request.well() if request.header.epoch == 2 else request.fault(codes.STALE)])
+    daemon = start(lambda request: [request.well() if request.header.epoch == daemon.epoch else request.fault("STALE")])
     with Client(endpoint) as client:
-        daemon.wait_for_greetings(1)
-        with pytest.raises(UtxodError, match="STALE"):
-            daemon.epoch = 2
-            while True:  # until a request went out with the first epoch
-                client.get(TXID)
+        assert client.get(TXID) == RESULTS["get"]
+        daemon.epoch = 2
+        with pytest.raises(UtxodError, match="STALE") as caught:
+            client.get(TXID)
+        assert caught.value.executed == "no"
         assert client.get(TXID) == RESULTS["get"]
         assert daemon.greetings == 2
 

@@ -1,0 +1,71 @@
+"""The light distribution: `protocol/` alone, as `utxod-client`, in an environment that has nothing else of ours."""
+
+import email
+import subprocess
+import sys
+import tomllib
+import zipfile
+from pathlib import Path
+
+import pytest
+
+ROOT = Path(__file__).parents[2]
+TALK = """
+import asyncio, sys
+from utxod_client import AsyncClient, Client, Outpoint
+with Client(sys.argv[1]) as client:
+    client.status()
+    outcomes = client.outpoint_many([(bytes(32), 0), (bytes(32), 1)])
+    assert {outcome.code for outcome in outcomes} <= {"OK", "TX_NOT_FOUND"}, outcomes
+async def main():
+    async with AsyncClient(sys.argv[1]) as client:
+        (outcome,) = await client.get_many([bytes(32)])
+        assert outcome.code in ("OK", "TX_NOT_FOUND"), outcome
+asyncio.run(main())
+loaded = sorted(name for name in ("protocol", "store", "broker", "workers", "supervisor") if name in sys.modules)
+assert not loaded, loaded
+print("answered")
+"""
+
+
+def run(*command: str | Path, **options) -> str:
+    done = subprocess.run(list(map(str, command)), capture_output=True, text=True, timeout=110, check=False, **options)
+    assert done.returncode == 0, done.stderr + done.stdout
+    return done.stdout
+
+
+@pytest.fixture(scope="module")
+def wheel(tmp_path_factory: pytest.TempPathFactory) -> Path:
+    folder = tmp_path_factory.mktemp("wheel")
+    run(sys.executable, "-m", "build", "--wheel", "--no-isolation", "--outdir", folder, ROOT / "protocol")
+    (built,) = folder.glob("*.whl")
+    return built
+
+
+def test_the_wheel_holds_the_client_and_nothing_else(wheel):
+    names = zipfile.ZipFile(wheel).namelist()
+    assert {name.split("/")[0] for name in names if ".dist-info/" not in name} == {"utxod_client"}
+    assert "utxod_client/py.typed" in names
+    assert "utxod_client/dispatch.py" not in names
+
+
+def test_every_module_the_client_imports_is_in_the_wheel(wheel):
+    packed = {Path(name).name for name in zipfile.ZipFile(wheel).namelist()}
+    present = {path.name for path in (ROOT / "protocol").glob("*.py")}
+    assert present - packed == {"dispatch.py"}
+
+
+def test_it_needs_pyzmq_and_msgpack_only_and_has_the_daemons_version(wheel):
+    archive = zipfile.ZipFile(wheel)
+    (name,) = [name for name in archive.namelist() if name.endswith(".dist-info/METADATA")]
+    metadata = email.message_from_bytes(archive.read(name))
+    needs = {need.split(">")[0] for need in metadata.get_all("Requires-Dist", [])}
+    assert needs == {"msgpack", "pyzmq"}
+    assert metadata["Version"] == tomllib.loads((ROOT / "pyproject.toml").read_text())["project"]["version"]
+
+
+def test_installed_in_an_empty_environment_it_talks_to_a_daemon(wheel, tmp_path, daemon_endpoint):
+    run(sys.executable, "-m", "venv", tmp_path / "venv")
+    python = tmp_path / "venv" / "bin" / "python"
+    run(python, "-m", "pip", "install", "--quiet", "--disable-pip-version-check", wheel)
+    assert run(python, "-I", "-c", TALK, daemon_endpoint, cwd=tmp_path).strip() == "answered"
