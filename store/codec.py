@@ -70,10 +70,12 @@ def read_bins(raw: bytes, names: Sequence[str] | None) -> dict[str, Any]:
     return {name: bins[name] for name in names if name in bins}
 
 
-def apply(raw: bytes | None, changes: Mapping[str, Value], expires: int | None = None) -> bytes:
-    """The record with changed bins (None: removed). raw: as it is, None where there is none. expires: unix time, None
-    to leave it. Raises ValueError, TypeError or OverflowError where a value cannot be stored."""
-    before = Packed(0, b"\x80", b"", b"", b"") if raw is None else split(raw)
+ABSENT: Final = Packed(0, b"\x80", b"", b"", b"")
+
+
+def apply(before: Packed, changes: Mapping[str, Value], expires: int | None = None) -> bytes:
+    """The record with changed bins (None: removed). before: as it is, or ABSENT. expires: unix time, None to leave it.
+    Raises ValueError, TypeError or OverflowError where a value cannot be stored."""
     bins = unpack(before.head)
     large = {"utxos": before.utxos, "inputs": before.inputs, "outputs": before.outputs}
     for name, value in changes.items():

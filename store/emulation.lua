@@ -33,9 +33,13 @@ local function stored(value)
     return value
 end
 
+local function refuse_argument(class)
+    error("bad argument: " .. class.__name .. " expected", 3)
+end
+
 local function check(value, class)
     if getmetatable(value) ~= class then
-        error("bad argument: " .. class.__name .. " expected", 3)
+        refuse_argument(class)
     end
     return value
 end
@@ -151,6 +155,41 @@ local function encode_integer(value)
     return pack(">Bi8", 0xd3, value)
 end
 
+-- Bytes of a value whose tag tells its size.
+local SIZES = {
+    [0xc0] = 1, [0xc2] = 1, [0xc3] = 1, [0xca] = 5, [0xcb] = 9, [0xcc] = 2, [0xcd] = 3, [0xce] = 5, [0xcf] = 9,
+    [0xd0] = 2, [0xd1] = 3, [0xd2] = 5, [0xd3] = 9,
+}
+for tag = 0, 0x7f do
+    SIZES[tag] = 1
+end
+for tag = 0xe0, 0xff do
+    SIZES[tag] = 1
+end
+for tag = 0xa0, 0xbf do
+    SIZES[tag] = tag - 0x9f
+end
+
+-- The position after a value.
+local skip
+function skip(source, position)
+    local tag = byte(source, position)
+    local size = SIZES[tag]
+    if size then
+        return position + size
+    elseif tag == 0xc4 then
+        return position + 2 + byte(source, position + 1)
+    elseif tag > 0x8f and tag < 0xa0 then
+        position = position + 1
+        for _ = 0x91, tag do
+            position = skip(source, position)
+        end
+        return position
+    end
+    local _, after = decode(source, position)
+    return after
+end
+
 local function encode_count(count, small, limit, tag)
     if count < limit then
         return CHARS[small + count]
@@ -199,23 +238,19 @@ end
 local ENCODERS = { [Bytes] = encode_bytes, [List] = encode_list, [Map] = encode_map }
 
 function encode(value)
-    local kind = mathtype(value)
-    if kind == "integer" then
-        return encode_integer(value)
-    elseif kind == "float" then
-        return pack(">Bd", 0xcb, value)
-    elseif value == true then
-        return "\xc3"
-    elseif value == false then
-        return "\xc2"
+    local kind = type(value)
+    if kind == "string" then
+        return #value < 32 and CHARS[0xa0 + #value] .. value or pack(">Bs4", 0xdb, value)
+    elseif kind == "number" then
+        return mathtype(value) == "integer" and encode_integer(value) or pack(">Bd", 0xcb, value)
+    elseif kind == "boolean" then
+        return value and "\xc3" or "\xc2"
     elseif value == nil or value == NIL then
         return "\xc0"
-    elseif type(value) == "string" then
-        return #value < 32 and CHARS[0xa0 + #value] .. value or pack(">Bs4", 0xdb, value)
     end
     local encoder = ENCODERS[getmetatable(value)]
     if encoder == nil then
-        error("a value of type " .. type(value) .. " cannot be stored")
+        error("a value of type " .. kind .. " cannot be stored")
     end
     return encoder(value)
 end
@@ -230,11 +265,17 @@ local bytes = setmetatable({}, {
 })
 
 function bytes.size(self)
-    return #check(self, Bytes).content
+    if getmetatable(self) ~= Bytes then
+        refuse_argument(Bytes)
+    end
+    return #self.content
 end
 
 function bytes.get_string(self, position, length)
-    return sub(check(self, Bytes).content, position, position + length - 1)
+    if getmetatable(self) ~= Bytes then
+        refuse_argument(Bytes)
+    end
+    return sub(self.content, position, position + length - 1)
 end
 
 function bytes.get_bytes(self, position, length)
@@ -331,8 +372,10 @@ List.__len = function(self) return self.size end
 local list = setmetatable({}, {
     __call = function(_, values)
         local self = setmetatable({ items = {}, size = 0 }, List)
-        for i, value in ipairs(values or {}) do
-            set_item(self, i, value)
+        if values then
+            for i, value in ipairs(values) do
+                set_item(self, i, value)
+            end
         end
         return self
     end,
@@ -392,8 +435,10 @@ end
 local map = setmetatable({}, {
     __call = function(_, values)
         local self = setmetatable({ [CONTENT] = {} }, Map)
-        for key, value in pairs(values or {}) do
-            self[key] = value
+        if values then
+            for key, value in pairs(values) do
+                self[key] = value
+            end
         end
         return self
     end,
@@ -429,17 +474,23 @@ map.iterator = map.pairs
 ---------------------------------------------------------------------------------------------------------------------
 -- record and aerospike
 
--- A record's state: `bins` by name, decoded or assigned; `packed`, large bins not yet decoded; `assigned`, the names
--- not saved yet; `saved`, what is to be written.
+-- A record's state: `bins` by name, decoded or assigned; `at`, where in `head` a bin begins that was not decoded yet;
+-- `packed`, the large bins; `assigned`, the names not saved yet; `saved`, what is to be written.
+local function fetch(state, name)
+    local position = state.at[name]
+    local packed = state.packed[name]
+    if position then
+        return (decode(state.head, position))
+    end
+    return packed and (decode(packed, 1))
+end
+
 Record.__index = function(self, name)
     local state = rawget(self, CONTENT)
     local value = state.bins[name]
     if value == nil then
-        local packed = state.packed[name]
-        if packed then
-            value = decode(packed, 1)
-            state.bins[name] = value
-        end
+        value = fetch(state, name)
+        state.bins[name] = value
     end
     if value == NIL then
         return nil
@@ -498,26 +549,34 @@ local SANDBOX = {
 local rules = setmetatable({}, { __index = SANDBOX })
 assert(load(rules_source, "=utxo.lua", "t", rules))()
 
-local function decode_bins(head)
-    local tag, count, position = byte(head, 1), nil, 2
+local function read_map_count(packed)
+    local tag = byte(packed, 1)
     if tag < 0x90 then
-        count = tag - 0x80
-    else
-        count, position = unpack(tag == 0xde and ">I2" or ">I4", head, 2)
+        return tag - 0x80, 2
     end
-    local bins, name = {}, nil
+    return unpack(tag == 0xde and ">I2" or ">I4", packed, 2)
+end
+
+-- The bins that are small integers or flags, and where the others begin.
+local function scan_bins(head)
+    local count, position = read_map_count(head)
+    local bins, at = {}, {}
     for _ = 1, count do
         -- A bin's name has at most 15 characters: always the shortest form of a string.
         local after = position + byte(head, position) - 0x9f
-        name = sub(head, position + 1, after - 1)
-        local tag = byte(head, after)
+        local name, tag = sub(head, position + 1, after - 1), byte(head, after)
+        position = after + 1
         if tag < 0x80 then
-            bins[name], position = tag, after + 1
+            bins[name] = tag
+        elseif tag == 0xc2 then
+            bins[name] = false
+        elseif tag == 0xc3 then
+            bins[name] = true
         else
-            bins[name], position = decode(head, after)
+            at[name], position = after, skip(head, after)
         end
     end
-    return bins
+    return bins, at
 end
 
 -- At most 15: what an array's shortest form holds, and more than any rule takes.
@@ -543,9 +602,12 @@ return function(name, arguments, head, utxos, inputs, outputs)
     if rule == nil then
         error("no rule has the name " .. name, 0)
     end
+    local bins, at = scan_bins(head or "\x80")
     local state = {
         exists = head ~= nil,
-        bins = head and decode_bins(head) or {},
+        head = head,
+        bins = bins,
+        at = at,
         packed = { utxos = utxos, inputs = inputs, outputs = outputs },
         assigned = {},
         saved = nil,
