@@ -76,7 +76,7 @@ def _align(records: Sequence[Record], results: Sequence[Any]) -> list[Result]:
     for result in results:
         if _is_result(result):
             by_key.setdefault(result.key, []).append(result)
-    wanted = Counter(record.key for record in records)
+    wanted: Counter[bytes | None] = Counter(record.key for record in records)
     queues = {key: iter(found) for key, found in by_key.items() if len(found) == wanted.get(key, 0)}
     return [next(queues[record.key]) if record.key in queues else MISSING for record in records]
 

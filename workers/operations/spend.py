@@ -18,7 +18,8 @@ from protocol.wire import ONE_TRANSACTION, Error
 from store import Call, Result
 from store.layout import FROZEN, locate, pack_spending_data
 
-from ..items import BadItem, check_fields, check_flags, check_height, check_txid, check_uint
+from ..batch import Request
+from ..items import TXID_BYTES, BadItem, check_fields, check_flags, check_height, check_txid, check_uint
 from ..work import Work, malformed, read_answer
 from .children import owe_what_follows
 from .one_transaction import settle_transactions
@@ -47,30 +48,33 @@ class Spend(NamedTuple):
 
 def run(work: Work) -> None:
     batch = work.batch
-    spends: list[Spend] = []
+    spends: dict[int, Spend] = {}
     errors: dict[int, Error] = {}
     for index in batch.open():
         try:
-            spends.append(parse(work, index))
+            spends[index] = parse(work, index)
         except BadItem as fault:
             errors[index] = fault.error
-    transactions = [request for request in batch.requests if request.flags & ONE_TRANSACTION and request.error is None]
-    spoiled = {
-        index
-        for request in transactions
-        if any(index in errors for index in range(request.start, request.end))
-        for index in range(request.start, request.end)
-    }
-    wanted = [spend for spend in spends if spend.item not in spoiled]
-    applied = _apply(work, wanted, errors)
-    whole = settle_transactions(work, transactions, {spend.item: spend for spend in wanted}, errors, applied)
+    transactions = [one for one in batch.requests if one.flags & ONE_TRANSACTION and one.error is None]
+    for one in transactions:
+        _hold_back_unless_whole(one, spends, errors)
+    applied = _apply(work, list(spends.values()), errors)
+    errors |= settle_transactions(work, transactions, spends, errors, applied)
     for index in batch.open():
-        if index in whole:
-            batch.fail(index, whole[index])
-        elif index in errors:
+        if index in errors:
             batch.fail(index, errors[index])
         else:
             batch.complete(index, index in applied)
+
+
+def _hold_back_unless_whole(one: Request, spends: dict[int, Spend], errors: dict[int, Error]) -> None:
+    """A transaction with an item that can't be tried is not begun."""
+    items = range(one.start, one.end)
+    if len({spends[item].spending_data[:TXID_BYTES] for item in items if item in spends}) > 1:
+        errors[one.start] = BadItem("spending txid: not the same for all spends of one transaction").error
+    if any(item in errors for item in items):
+        for item in items:
+            spends.pop(item, None)
 
 
 def _apply(work: Work, spends: Sequence[Spend], errors: dict[int, Error]) -> set[int]:
