@@ -119,7 +119,6 @@ class Supervisor:
                 store=settings.store,
                 parent=os.getpid(),
                 budget_seconds=settings.broker.budget_seconds,
-                lock_seconds=settings.broker.lock_seconds,
                 retention=settings.block_height_retention,
             ),
             asdict(settings.workers),

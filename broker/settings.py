@@ -27,7 +27,6 @@ class BrokerSettings:
         default=50_000, metadata={"help": "owed follow-up items from which on new parents are held back"}
     )
     budget_seconds: float = _seconds(5.0, "what one dispatch may take in the store, in seconds")
-    lock_seconds: float = _seconds(2.0, "how long a dispatch may wait for the embedded store's writer lock, in seconds")
     grace_seconds: float = _seconds(
         1.0, "how far a dispatch may outlast its time until its worker is ended, in seconds"
     )
@@ -40,5 +39,6 @@ class BrokerSettings:
 
     @property
     def execution_limit_seconds(self) -> float:
-        """From dispatch to where a worker counts as wedged; its waiting for the writer lock is allowed for."""
-        return self.budget_seconds + self.lock_seconds + self.grace_seconds
+        """From dispatch to where a worker counts as wedged. A store refuses what it can't begin within the budget (the
+        embedded one: what waits that long for its writer's lock), so that waiting is never taken for a wedge."""
+        return self.budget_seconds + self.grace_seconds

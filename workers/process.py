@@ -32,7 +32,6 @@ class WorkerSettings:
     store: str
     parent: int
     budget_seconds: float
-    lock_seconds: float
     retention: int
 
 
