@@ -27,6 +27,7 @@ from typing import Any, Final
 import zmq
 
 from broker.actions import InDoubt
+from broker.claim import Claim
 from broker.core import Core
 from broker.edge import Edge
 from broker.settings import BrokerSettings
@@ -42,6 +43,9 @@ _WATCH_SECONDS: Final = 0.25
 _LAST_WORDS_SECONDS: Final = 0.05
 # How long workers may take to end by themselves, once told.
 _STOP_SECONDS: Final = 2.0
+# The directory of the workers' private address.
+_DIRECTORY_PREFIX: Final = "utxod-workers-"
+_WORKERS_SOCKET: Final = "workers.sock"
 _SIGNALS: Final = (signal.SIGTERM, signal.SIGINT, signal.SIGTTIN, signal.SIGTTOU, signal.SIGHUP)
 
 
@@ -78,6 +82,14 @@ class Settings:
     drain_seconds: float = field(default=10.0, metadata={"help": "how long shutting down may take, in seconds"})
 
 
+def _clear_leftovers() -> None:
+    """Removes the directories of daemons that were killed, and could not do so themselves."""
+    for lock in Path(tempfile.gettempdir()).glob(f"{_DIRECTORY_PREFIX}*/{_WORKERS_SOCKET}.lock"):
+        with suppress(OSError):
+            Claim(f"ipc://{lock.with_name(_WORKERS_SOCKET)}").release()
+            shutil.rmtree(lock.parent)
+
+
 class StartError(Exception):
     """The daemon can't start; the message says why, and what to do."""
 
@@ -94,8 +106,9 @@ class Supervisor:
             raise StartError("listen: no address to serve at")
         self._settings = settings
         self._started = time.monotonic()
-        self._directory = Path(tempfile.mkdtemp(prefix="utxod-workers-"))
-        backend = settings.listen_workers or f"ipc://{self._directory / 'workers.sock'}"
+        _clear_leftovers()
+        self._directory = Path(tempfile.mkdtemp(prefix=_DIRECTORY_PREFIX))
+        backend = settings.listen_workers or f"ipc://{self._directory / _WORKERS_SOCKET}"
         self._core = Core(settings.broker, secrets.randbits(63), clock())
         try:
             self._edge = Edge(

@@ -16,6 +16,7 @@ from protocol import wire
 from protocol.dispatch import DONE, READY, unpack_ready
 
 from .actions import Action, Condemn, InDoubt, Instruct, ReportWanted, Send
+from .claim import Claim, claim
 from .core import Core
 from .ledger import Body
 
@@ -62,16 +63,18 @@ class Edge:
         self._poller = zmq.Poller()
         self._files: dict[int, Callable[[], None]] = {}
         self._frontends: list[zmq.Socket[bytes]] = []
+        self._claims: list[Claim | None] = []
         try:
             for address in frontends:
                 self._frontends.append(self._bind(address, max_body_bytes * _FRAME_FACTOR))
             self._backend = self._bind(backend, -1)
-        except zmq.ZMQError:
+        except (OSError, zmq.ZMQError):
             self.close()
             raise
 
     def _bind(self, address: str, max_frame_bytes: int) -> "zmq.Socket[bytes]":
-        """Raises ZMQError, with the address, where it can't be bound."""
+        """Raises ZMQError, or OSError, with the address, where it can't be bound."""
+        self._claims.append(claim(address))
         socket: zmq.Socket[bytes] = self._context.socket(zmq.ROUTER)
         socket.router_mandatory = True
         socket.linger = 0
@@ -147,6 +150,9 @@ class Edge:
     def close(self) -> None:
         """Answers already given to ZeroMQ are still delivered, within `_LINGER_MS`."""
         self._context.destroy(linger=_LINGER_MS)
+        for held in self._claims:
+            if held is not None:
+                held.release()
 
     def _read_submitters(self, index: int, socket: "zmq.Socket[bytes]") -> None:
         now = self._clock()

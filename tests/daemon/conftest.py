@@ -1,0 +1,58 @@
+from collections.abc import Callable, Iterator
+from pathlib import Path
+from typing import Any
+
+import pytest
+from running import Daemon, Raw
+
+# Limits that a test can wait for.
+SHORT = {
+    "broker.budget_seconds": 0.3,
+    "broker.lock_seconds": 0.1,
+    "broker.grace_seconds": 0.1,
+    "broker.probe_seconds": 0.2,
+}
+
+Start = Callable[..., Daemon]
+
+
+@pytest.fixture
+def start(tmp_path: Path) -> Iterator[Start]:
+    """Starts a daemon. At the test's end every one that still runs is told to end, and must leave nothing."""
+    daemons: list[Daemon] = []
+
+    def _start(settings: Any = None, *arguments: str, ready: bool = True, store: str | None = None) -> Daemon:
+        daemon = Daemon(tmp_path, settings or {}, arguments, store)
+        daemons.append(daemon)
+        if ready:
+            daemon.wait_until_it_greets()
+        return daemon
+
+    try:
+        yield _start
+        for daemon in daemons:
+            if daemon.process.poll() is None:
+                daemon.end()
+    finally:
+        for daemon in daemons:
+            daemon.destroy()
+
+
+@pytest.fixture
+def daemon(start: Start) -> Daemon:
+    """A daemon with its usual settings."""
+    return start()
+
+
+@pytest.fixture
+def raw() -> Iterator[Callable[..., Raw]]:
+    """Opens a socket without a client around it."""
+    opened: list[Raw] = []
+
+    def _open(endpoint: str, receive_limit: int = 0) -> Raw:
+        opened.append(Raw(endpoint, receive_limit))
+        return opened[-1]
+
+    yield _open
+    for one in opened:
+        one.close()

@@ -1,0 +1,84 @@
+"""Starting: what can't work is said at once, in words; an address has one daemon."""
+
+import signal
+import socket
+
+import lmdb
+import msgpack
+from conftest import Start
+
+from protocol.client import Client
+
+
+def test_a_daemon_serves_and_leaves_nothing_behind(start: Start) -> None:
+    daemon = start()
+    with daemon.client() as client:
+        created = client.create_partial(b"\x01" * 32, {0: (5, b"\x51")}, block_height=1)
+        assert created["records"] == 1
+        assert client.outpoint(b"\x01" * 32, 0) == (5, b"\x51")
+    daemon.end()
+    assert not [line for line in daemon.log.lines if " WARNING " in line or " ERROR " in line]
+
+
+def test_a_daemon_whose_workers_cannot_start_ends_and_says_why(start: Start, tmp_path) -> None:
+    (tmp_path / "store").write_text("no directory")
+    daemon = start(ready=False)
+    assert daemon.process.wait(10) == 1
+    daemon.log.close()
+    assert f"{tmp_path / 'store'}: cannot be opened: [Errno 17] File exists" in daemon.log.text
+    assert "the workers could not start" in daemon.log.lines[-1]
+    daemon.expect_nothing_left()
+
+
+def test_a_set_of_another_layout_is_refused(start: Start, tmp_path) -> None:
+    with lmdb.open(str(tmp_path / "store"), map_size=1 << 20) as environment, environment.begin(write=True) as write:
+        write.put(b"settings", msgpack.packb({"layout": 999, "utxo_batch_size": 128}))
+    daemon = start(ready=False)
+    assert daemon.process.wait(10) == 1
+    daemon.log.close()
+    assert "its layout has version 999" in daemon.log.text
+    daemon.expect_nothing_left()
+
+
+def test_a_second_daemon_at_an_ipc_address_refuses_and_names_it(start: Start) -> None:
+    first = start()
+    second = start(ready=False)
+    assert second.process.wait(10) == 1
+    second.log.close()
+    message = f"{first.endpoint}: another daemon serves here (process {first.process.pid})"
+    assert second.log.lines == [f"Error: {message}"]
+    with first.client() as client:
+        assert client.status()["pid"] == first.process.pid
+
+
+def test_an_address_can_be_taken_again_after_a_kill(start: Start) -> None:
+    start().kill()
+    start().end()
+
+
+def test_a_tcp_address_in_use_is_named(start: Start) -> None:
+    with socket.create_server(("127.0.0.1", 0)) as other:
+        address = f"tcp://127.0.0.1:{other.getsockname()[1]}"
+        daemon = start(None, "--listen", address, ready=False)
+        assert daemon.process.wait(10) == 1
+        daemon.log.close()
+        assert address in daemon.log.text
+        daemon.expect_nothing_left()
+
+
+def test_one_daemon_serves_on_ipc_and_tcp_at_once(start: Start) -> None:
+    with socket.create_server(("127.0.0.1", 0)) as free:
+        address = f"tcp://127.0.0.1:{free.getsockname()[1]}"
+    daemon = start(None, "--listen", address)
+    with daemon.client() as near, Client(address) as far:
+        near.create_partial(b"\x02" * 32, {0: (5, b"\x51")}, block_height=1)
+        assert far.outpoint(b"\x02" * 32, 0) == (5, b"\x51")
+        assert near.status()["listen"] == [daemon.endpoint, address]
+
+
+def test_a_ctrl_c_is_an_orderly_end(start: Start) -> None:
+    daemon = start()
+    daemon.signal(signal.SIGINT)
+    assert daemon.process.wait(10) == 0
+    daemon.log.close()
+    daemon.expect_nothing_left()
