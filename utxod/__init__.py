@@ -1,1 +1,3 @@
 """The command line: serve, demo, replay, status, get. May use every room of the house."""
+
+__version__ = "0.1.0"

@@ -14,6 +14,7 @@ from typing import TYPE_CHECKING, Any
 
 import click
 
+from utxod import __version__
 from utxod.endpoint import default_endpoint, prepare
 
 if TYPE_CHECKING:
@@ -33,7 +34,7 @@ timeout = click.option("--timeout", type=click.FloatRange(min=0.01), default=5.0
 
 
 @click.group(context_settings={"help_option_names": ["-h", "--help"], "max_content_width": 100})
-@click.version_option(package_name="utxod", prog_name="utxod")
+@click.version_option(__version__, prog_name="utxod")
 def cli() -> None:
     """UTXO operations of many processes, batched against one store, and every one answered exactly once, in time.
 
@@ -105,7 +106,7 @@ def serve(
 
 
 @cli.command()
-@click.option("--transactions", type=click.IntRange(min=100), default=20_000, show_default=True)
+@click.option("--transactions", type=click.IntRange(min=100), default=20_000, show_default=True, help="Payments.")
 @click.option("--seed", default=1, show_default=True, help="Other transactions with another seed.")
 def demo(transactions: int, seed: int) -> None:
     """See it work: the first payment in history, a double spend, a worker killed in the middle of the work.

@@ -127,9 +127,7 @@ class _Demo:
                     advance()
                     if len(fates) == len(funding) + count // 2:
                         killed.append(kill_a_writer(report))
-                        self._line(
-                            f"[yellow]payment {count // 2:,}: SIGKILL to the worker with process id {killed[0]}[/yellow]"
-                        )
+                        self._line(f"[yellow]payment {count // 2:,}: SIGKILL to worker process {killed[0]}[/yellow]")
 
                 started = time.monotonic()
                 async with Feeder(client, done=done) as feeder:

@@ -29,7 +29,7 @@ def check(root: Path = ROOT) -> None:
             raise ForeignModule(
                 f"another {name!r} would be imported in place of utxod's own: {found}\n"
                 f"(utxod's is {root / name}). Packages of such plain names can't share an environment:\n"
-                "give utxod one of its own (python3 -m venv utxod-env && utxod-env/bin/pip install utxod),\n"
+                "give utxod one of its own (python3 -m venv ENV && ENV/bin/pip install UTXOD'S-WHEEL-OR-CHECKOUT),\n"
                 "or take that one off PYTHONPATH and out of the current directory."
             )
 
