@@ -4,7 +4,7 @@ from collections.abc import Callable, Sequence
 from typing import Any, NamedTuple
 
 import pytest
-from conftest import HEIGHT, dispatch
+from dispatching import HEIGHT, dispatch
 
 from protocol.wire import Error
 from store import Read, Store

@@ -4,7 +4,7 @@ from collections.abc import Callable, Sequence
 from typing import Any
 
 import pytest
-from conftest import HEIGHT, RETENTION, Dispatched
+from dispatching import HEIGHT, RETENTION, Dispatched, dispatch
 
 from protocol import wire
 from protocol.operations import CREATE_COINBASE, CREATE_CONFLICTING, CREATE_LOCKED, SPEND_IGNORE_LOCKED
@@ -78,8 +78,6 @@ def test_a_bad_key_is_an_error_for_that_item_alone(run: Run, generate: Generator
 
 
 def test_outpoint_reads_each_transaction_of_the_batch_once(store: Store, generate: Generator) -> None:
-    from conftest import dispatch
-
     coinbases = [generate.coinbase([1, 2]) for _ in range(3)]
     recording = Recording(store)
     dispatch(store, "create", [[one.raw, 1, [], 0, None] for one in coinbases])
@@ -193,8 +191,6 @@ def test_a_coin_is_spent_by_the_first_of_two_in_one_batch(run: Run, generate: Ge
 
 
 def test_spends_of_a_record_are_one_call(store: Store, run: Run, generate: Generator) -> None:
-    from conftest import dispatch
-
     coinbase = matured(run, generate, [1, 2, 3, 4])
     recording = Recording(store)
     items = [[*generate.spend((coinbase, vout))] for vout in range(4)]
@@ -310,8 +306,6 @@ class UndoingFails(Recording):
 def test_where_the_undoing_fails_the_answer_is_unknown_and_lists_the_outpoints(
     run: Run, store: Store, generate: Generator
 ) -> None:
-    from conftest import dispatch
-
     free, taken = matured(run, generate, [1, 2]), matured(run, generate, [1])
     run("spend", [[*generate.spend((taken, 0))]])
     spends = payment_of(generate, (free, 1), (taken, 0))

@@ -1,0 +1,451 @@
+"""The promises that the broker's core keeps, one schedule each; tests/simulation tries the others."""
+
+import gc
+from typing import Any
+
+import pytest
+from by_hand import EPOCH, SECOND, Broker
+
+from broker.actions import InDoubt
+from protocol import wire
+from protocol.dispatch import FollowUp, pack_done
+from protocol.wire import Error, RequestHeader
+
+# ---- admission
+
+
+def test_the_greeting_tells_epoch_clock_and_limits(broker: Broker) -> None:
+    greeting = broker.bodies[broker.send([], kind=wire.HELLO)]
+    assert (greeting["epoch"], greeting["clock"]) == (EPOCH, broker.now)
+    assert greeting["limits"]["max_items"] == 10_000
+
+
+def header(broker: Broker, **changes: Any) -> bytes:
+    fields = {"epoch": EPOCH, "operation": "get", "deadline": broker.now + SECOND, "count": 1, "flags": 0}
+    return wire.pack_request_header(RequestHeader(**{**fields, **changes}))
+
+
+@pytest.mark.parametrize(
+    ("changes", "code"),
+    [
+        ({"epoch": EPOCH + 1}, "STALE"),
+        ({"deadline": 1}, "STALE"),
+        ({"deadline": 1 << 62}, "BAD_REQUEST"),
+        ({"operation": "nonsense"}, "UNSUPPORTED"),
+        ({"operation": "lock_children"}, "UNSUPPORTED"),
+        ({"count": 0}, "BAD_REQUEST"),
+        ({"count": 10_001}, "TOO_LARGE"),
+        ({"flags": 1}, "BAD_REQUEST"),
+        ({"operation": "spend", "flags": 2}, "BAD_REQUEST"),
+    ],
+)
+def test_what_this_daemon_can_not_execute_is_refused_at_once(
+    broker: Broker, changes: dict[str, Any], code: str
+) -> None:
+    request = broker.send([header(broker, **changes), wire.pack_body(["x"])])
+    assert broker.fate(request) == (code, "no")
+    assert broker.nothing_is_left()
+
+
+@pytest.mark.parametrize("frames", [[], [b""], [b"\xc1", b""], [b"x" * 200, b""], [b"\x90", b"", b""]])
+def test_frames_that_are_no_request_are_answered_where_the_id_can_be_read(broker: Broker, frames: list[bytes]) -> None:
+    assert broker.fate(broker.send(frames)) == ("BAD_REQUEST", "no")
+
+
+def test_a_frame_without_a_prefix_is_dropped_and_counted(broker: Broker) -> None:
+    broker.core.on_message("a", [b"nonsense"], broker.now)
+    broker.core.on_message("a", [], broker.now)
+    assert broker.core.actions == []
+    assert broker.core.counters["unreadable"] == 2
+
+
+def test_a_body_over_the_limit_is_too_large() -> None:
+    broker = Broker(max_body_bytes=10)
+    assert broker.fate(broker.submit(items=["x" * 20])) == ("TOO_LARGE", "no")
+
+
+# ---- exactly one answer
+
+
+def test_a_request_is_answered_once_and_leaves_nothing(broker: Broker) -> None:
+    broker.ready(b"r1")
+    request = broker.submit(items=["x", "y"])
+    broker.done(broker.handed[0])
+    assert broker.results(request) == ["x", "y"]
+    broker.after(10)
+    assert broker.nothing_is_left()
+
+
+def test_a_second_answer_is_dropped_and_counted(broker: Broker) -> None:
+    broker.ready(b"r1")
+    broker.submit()
+    broker.done(broker.handed[0])
+    broker.done(broker.handed[0])
+    assert broker.core.counters["late"] == 1
+
+
+def test_a_late_answer_is_dropped_and_counted_and_its_worker_goes_on(broker: Broker) -> None:
+    broker.ready(b"r1")
+    late = broker.submit(timeout=1)
+    broker.after(1.1)
+    assert broker.fate(late) == ("DEADLINE_EXCEEDED", "unknown")
+    broker.done(broker.handed[0])
+    assert broker.core.counters["late"] == 1
+    following = broker.submit()
+    broker.done(broker.handed[1])
+    assert broker.fate(following) == ("OK", "")
+
+
+def test_what_expires_in_the_queue_was_not_executed_and_never_is(broker: Broker) -> None:
+    request = broker.submit(timeout=1)
+    broker.after(1.0)
+    assert broker.fate(request) == ("DEADLINE_EXCEEDED", "no")
+    broker.ready(b"r1")
+    assert broker.handed == []
+
+
+def test_an_expired_request_is_not_handed_out_even_before_the_sweep_saw_it(broker: Broker) -> None:
+    request = broker.submit(timeout=1)
+    broker.now += 1 * SECOND
+    broker.ready(b"r1")
+    assert broker.handed == []
+    assert broker.fate(request) == ("DEADLINE_EXCEEDED", "no")
+
+
+@pytest.mark.parametrize("timeout", [0.000_001, 0.049, 0.05, 0.051, 3.3])
+def test_a_deadline_is_answered_by_the_next_sweep(broker: Broker, timeout: float) -> None:
+    request = broker.submit(timeout=timeout)
+    broker.after(timeout - 0.000_001)
+    assert request not in broker.answers
+    broker.after(0.000_001)
+    assert request in broker.answers
+
+
+# ---- workers that die, wedge, answer nonsense
+
+
+def test_a_crash_answers_the_writes_in_hand_at_once_and_no_others(broker: Broker) -> None:
+    broker.ready(b"w1", "write")
+    in_hand = broker.submit("spend")
+    queued = broker.submit("spend")
+    broker.lose(b"w1")
+    assert broker.fate(in_hand) == ("WORKER_CRASHED", "unknown")
+    assert queued not in broker.answers
+    broker.ready(b"w2", "write")
+    broker.done(broker.handed[1])
+    assert broker.fate(queued) == ("OK", "")
+
+
+def test_one_poisonous_read_among_a_hundred_takes_no_neighbour_with_it(broker: Broker) -> None:
+    items = [f"item {number}" for number in range(100)]
+    broker.ready(b"r0")
+    request = broker.submit(items=items)
+    broker.lose(b"r0")
+    for number in range(1, 200):
+        broker.ready(f"r{number}".encode())
+        while broker.handed[-1].worker == f"r{number}".encode() and request not in broker.answers:
+            handed = broker.handed[-1]
+            assert [part.only for part in handed.parts] != [None]
+            if handed.parts[0].only == 37:
+                broker.lose(handed.worker)
+                break
+            broker.done(handed)
+        if request in broker.answers:
+            break
+    errors = broker.answers[request].errors
+    assert {index: (error.code, error.executed) for index, error in errors.items()} == {
+        37: ("WORKER_CRASHED", "unknown")
+    }
+    assert broker.results(request) == [item if item != "item 37" else None for item in items]
+    assert broker.nothing_is_left()
+
+
+def test_a_single_read_is_dispatched_again_once(broker: Broker) -> None:
+    request = broker.submit()
+    for worker in (b"r1", b"r2"):
+        broker.ready(worker)
+        broker.lose(worker)
+    assert broker.fate(request) == ("WORKER_CRASHED", "unknown")
+    assert len(broker.handed) == 2
+
+
+@pytest.mark.parametrize("frames", [[], [b"\xc1"], [pack_done(1, [])], ["head", b"h", b"b", b"h"]])
+def test_a_malformed_answer_is_a_fault_of_its_worker(broker: Broker, frames: list[Any]) -> None:
+    broker.ready(b"w1", "write")
+    request = broker.submit("spend")
+    head = pack_done(broker.handed[0].number, [])
+    broker.core.on_done(b"w1", [head if frame == "head" else frame for frame in frames], broker.now)
+    broker.turn()
+    assert broker.fate(request) == ("INTERNAL", "unknown")
+    assert broker.condemned == [b"w1"]
+    assert broker.nothing_is_left()
+
+
+def test_a_wedged_worker_is_condemned_at_the_execution_limit() -> None:
+    broker = Broker(budget_seconds=2.0, grace_seconds=1.0)
+    broker.ready(b"w1", "write")
+    request = broker.submit("spend", timeout=60)
+    broker.after(2.9)
+    assert broker.condemned == []
+    broker.after(0.2)
+    assert broker.condemned == [b"w1"]
+    broker.lose(b"w1")
+    assert broker.fate(request) == ("WORKER_CRASHED", "unknown")
+
+
+def test_the_breaker_lets_one_probe_through_at_a_time_until_one_succeeds() -> None:
+    broker = Broker(budget_seconds=2.0, grace_seconds=1.0, probe_seconds=1.0)
+    broker.ready(b"w1", "write")
+    broker.ready(b"r1", "read")
+    broker.submit("spend", timeout=60)
+    queued = broker.submit("spend", timeout=60)
+    broker.after(3.1)
+    assert broker.fate(queued) == ("UNAVAILABLE", "no")
+    broker.lose(b"w1")
+    broker.ready(b"w2", "write")
+    broker.ready(b"w3", "write")
+    refused = broker.submit("spend")
+    assert broker.fate(refused) == ("UNAVAILABLE", "no")
+    assert broker.answers[refused].error is not None
+    assert broker.answers[refused].error.retry_after > 0
+    read = broker.submit("get")
+    broker.done(broker.handed[-1])
+    assert broker.fate(read) == ("OK", "")
+    broker.after(1.1)
+    probe = broker.submit("spend")
+    assert broker.fate(broker.submit("spend")) == ("UNAVAILABLE", "no")
+    broker.done(broker.handed[-1])
+    assert broker.fate(probe) == ("OK", "")
+    broker.submit("spend")
+    broker.submit("spend")
+    assert [handed.worker for handed in broker.handed[-2:]] == [b"w3", b"w2"]
+
+
+def test_a_pool_without_a_worker_for_too_long_answers_unavailable() -> None:
+    broker = Broker(workerless_seconds=2.0)
+    request = broker.submit(timeout=60)
+    broker.after(1.9)
+    assert request not in broker.answers
+    broker.after(0.2)
+    assert broker.fate(request) == ("UNAVAILABLE", "no")
+    assert broker.fate(broker.submit()) == ("UNAVAILABLE", "no")
+
+
+# ---- batches, and turns
+
+
+def test_a_batch_grows_with_what_is_queued_up_to_the_limit() -> None:
+    broker = Broker(batch_limit=10)
+    for items in (["a"] * 4, ["b"] * 4, ["c"] * 4, ["d"] * 25, ["e"]):
+        broker.submit(items=items)
+    for number in range(4):
+        broker.ready(f"r{number}".encode())
+    assert [[part.items for part in handed.parts] for handed in broker.handed] == [[4, 4], [4], [25], [1]]
+
+
+def test_a_dispatch_is_of_one_operation_and_operations_take_turns(broker: Broker) -> None:
+    for operation in ("get", "outpoint", "get", "outpoint"):
+        broker.submit(operation)
+    for number in range(3):
+        broker.ready(f"r{number}".encode())
+    assert [(handed.operation, len(handed.parts)) for handed in broker.handed] == [("get", 2), ("outpoint", 2)]
+
+
+def test_one_that_floods_delays_another_by_a_turn_and_leaves_it_room() -> None:
+    broker = Broker(queue_items=100, batch_limit=2)
+    flood = [broker.submit(submitter="flood") for _ in range(200)]
+    refused = [request for request in flood if request in broker.answers]
+    assert {broker.fate(request) for request in refused} == {("OVERLOADED", "no")}
+    assert broker.answers[refused[0]].error.retry_after > 0
+    assert len(flood) - len(refused) == 50
+    asker = broker.submit(submitter="asker")
+    broker.ready(b"r1")
+    broker.done(broker.handed[0])
+    assert broker.fate(asker) == ("OK", "")
+
+
+def test_the_backlog_is_bounded_in_bytes() -> None:
+    broker = Broker(queue_bytes=100)
+    broker.submit(items=["x" * 60], submitter="a")
+    assert broker.fate(broker.submit(items=["x" * 60], submitter="b")) == ("OVERLOADED", "no")
+
+
+# ---- work that follows from work
+
+
+def locking(broker: Broker, timeout: float = 5.0) -> int:
+    """A set_locked whose second item has children to be locked."""
+    broker.ready(b"w1", "write")
+    request = broker.submit("set_locked", ["m", "n"], timeout=timeout)
+    part = FollowUp(0, 1, "lock_children", b"key", 40, wire.pack_body(["children"]))
+    broker.done(broker.handed[-1], [part])
+    return request
+
+
+def test_the_answer_waits_for_its_parts_and_no_worker_does(broker: Broker) -> None:
+    request = locking(broker)
+    assert request not in broker.answers
+    other = broker.submit("spend")
+    broker.done(broker.handed[-1])
+    assert broker.fate(other) == ("OK", "")
+    broker.ready(b"c1", "children")
+    broker.done(broker.handed[-1])
+    assert broker.results(request) == ["m", "n"]
+    assert broker.answers[request].errors == {}
+    assert broker.nothing_is_left()
+
+
+def test_a_parts_no_is_never_the_wholes(broker: Broker) -> None:
+    request = locking(broker)
+    broker.ready(b"c1", "children")
+    broker.done(broker.handed[-1], errors={0: Error("TX_NOT_FOUND", "no", "child record 3")})
+    (error,) = broker.answers[request].errors.values()
+    assert list(broker.answers[request].errors) == [1]
+    assert (error.code, error.executed) == ("TX_NOT_FOUND", "unknown")
+
+
+def test_a_part_that_loses_its_worker_fails_its_item(broker: Broker) -> None:
+    request = locking(broker)
+    broker.ready(b"c1", "children")
+    broker.lose(b"c1")
+    assert broker.answers[request].errors[1].code == "WORKER_CRASHED"
+    assert broker.nothing_is_left()
+
+
+def test_a_part_is_dropped_when_its_answer_went_out_without_it(broker: Broker) -> None:
+    request = locking(broker, timeout=1)
+    broker.after(1.1)
+    assert broker.fate(request) == ("DEADLINE_EXCEEDED", "unknown")
+    broker.ready(b"c1", "children")
+    assert len(broker.handed) == 1
+    assert broker.nothing_is_left()
+
+
+def owing(broker: Broker, *follow_ups: FollowUp) -> None:
+    broker.ready(b"w1", "write")
+    request = broker.submit("spend")
+    broker.done(broker.handed[-1], follow_ups)
+    assert broker.fate(request) == ("OK", "")
+
+
+def owed(key: bytes, body: str = "count", operation: str = "increment") -> FollowUp:
+    return FollowUp(None, 0, operation, key, 1, wire.pack_body([body]))
+
+
+def test_owed_work_never_expires_and_is_never_refused() -> None:
+    broker = Broker(queue_items=1, workerless_seconds=1.0)
+    owing(broker, *[owed(bytes([number])) for number in range(50)])
+    broker.after(3600)
+    broker.ready(b"c1", "children")
+    assert sum(len(handed.parts) for handed in broker.handed[1:]) == 50
+    broker.done(broker.handed[-1])
+    assert broker.nothing_is_left()
+
+
+def test_follow_ups_of_one_master_run_in_order_one_at_a_time(broker: Broker) -> None:
+    owing(
+        broker, owed(b"m", "first"), owed(b"m", "second", "set_dah_children"), owed(b"n", "other"), owed(b"m", "third")
+    )
+    for number in range(4):
+        broker.ready(f"c{number}".encode(), "children")
+    ran = []
+    position = 1
+    while position < len(broker.handed):
+        handed = broker.handed[position]
+        ran.append([wire.unpack_body(body, 1)[0] for body in handed.bodies])
+        broker.done(handed)
+        position += 1
+    assert ran == [["first", "other"], ["second"], ["third"]]
+    assert broker.nothing_is_left()
+
+
+def test_owed_work_that_fails_or_is_lost_leaves_its_master_in_doubt(broker: Broker) -> None:
+    owing(broker, owed(b"m"), owed(b"n"))
+    broker.ready(b"c1", "children")
+    broker.done(broker.handed[-1], errors={0: Error("STORE_ERROR", "unknown")})
+    assert [doubt.key for doubt in broker.in_doubt] == [b"m", b"n"]
+    broker.in_doubt.clear()
+    owing(broker, owed(b"m"))
+    broker.lose(b"c1")
+    assert broker.in_doubt == [InDoubt(b"m", "increment", broker.in_doubt[0].reason)]
+    assert broker.nothing_is_left()
+
+
+def test_new_parents_are_held_back_while_too_much_is_owed() -> None:
+    broker = Broker(owed_items=2)
+    owing(broker, owed(b"m"), owed(b"n"))
+    held = broker.submit("spend")
+    assert len(broker.handed) == 1
+    broker.ready(b"c1", "children")
+    broker.done(broker.handed[-1])
+    assert broker.handed[-1].operation == "spend"
+    broker.done(broker.handed[-1])
+    assert broker.fate(held) == ("OK", "")
+
+
+@pytest.mark.parametrize(
+    "follow_up",
+    [
+        FollowUp(0, 0, "get", b"k", 1, b""),
+        FollowUp(0, 0, "spend", b"k", 1, b""),
+        FollowUp(7, 0, "increment", b"k", 1, b""),
+    ],
+    ids=["to a pool of the same rank", "to its own pool", "of a request that is not there"],
+)
+def test_work_follows_to_a_pool_of_a_higher_rank_only(broker: Broker, follow_up: FollowUp) -> None:
+    broker.ready(b"w1", "write")
+    request = broker.submit("spend")
+    broker.done(broker.handed[-1], [follow_up])
+    assert broker.fate(request) == ("INTERNAL", "unknown")
+    assert broker.condemned == [b"w1"]
+
+
+# ---- scaling, draining
+
+
+def test_a_worker_that_retires_finishes_what_it_holds(broker: Broker) -> None:
+    broker.ready(b"r1")
+    request = broker.submit()
+    broker.core.retire(b"r1")
+    broker.turn()
+    assert broker.stopped == []
+    broker.done(broker.handed[0])
+    assert broker.fate(request) == ("OK", "")
+    assert broker.stopped == [b"r1"]
+    broker.submit()
+    assert len(broker.handed) == 1
+
+
+def test_draining_accepts_nothing_and_answers_everything(broker: Broker) -> None:
+    broker.ready(b"w1", "write")
+    in_hand, queued = broker.submit("spend"), broker.submit("spend")
+    broker.core.draining = True
+    assert broker.fate(broker.submit("spend")) == ("SHUTTING_DOWN", "no")
+    broker.end()
+    assert broker.fate(in_hand)[1] == "unknown"
+    assert broker.fate(queued) == ("SHUTTING_DOWN", "no")
+    assert broker.nothing_is_left()
+
+
+def test_what_is_owed_at_the_end_is_in_doubt(broker: Broker) -> None:
+    owing(broker, owed(b"m"), owed(b"m"), owed(b"n"))
+    broker.end()
+    assert sorted(doubt.key for doubt in broker.in_doubt) == [b"m", b"m", b"n"]
+    assert broker.nothing_is_left()
+
+
+def test_the_core_makes_no_garbage_that_only_the_collector_could_free(broker: Broker) -> None:
+    gc.collect()
+    gc.disable()
+    try:
+        locking(broker)
+        broker.ready(b"c1", "children")
+        broker.done(broker.handed[-1])
+        broker.ready(b"r1")
+        broker.submit(items=["x"] * 5)
+        broker.lose(b"r1")
+        broker.after(10)
+        broker.handed.clear()
+        assert gc.collect() == 0
+    finally:
+        gc.enable()
