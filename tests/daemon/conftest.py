@@ -8,7 +8,6 @@ from running import Daemon, Raw
 # Limits that a test can wait for.
 SHORT = {
     "broker.budget_seconds": 0.3,
-    "broker.lock_seconds": 0.1,
     "broker.grace_seconds": 0.1,
     "broker.probe_seconds": 0.2,
 }

@@ -80,9 +80,10 @@ class Log:
     def expect(self, pattern: str, count: int = 1, within: float = 10.0) -> list[str]:
         """The first `count` lines that match, once they are there."""
         with self._changed:
-            found = self._changed.wait_for(lambda: len(self._matching(pattern)) >= count or self.ended, within)
-            assert found and len(self._matching(pattern)) >= count, f"no {pattern!r} x {count} in the log:\n{self.text}"
-            return self._matching(pattern)[:count]
+            self._changed.wait_for(lambda: len(self._matching(pattern)) >= count or self.ended, within)
+            found = self._matching(pattern)
+            assert len(found) >= count, f"no {pattern!r} x {count} in the log:\n{self.text}"
+            return found[:count]
 
     def close(self) -> None:
         """Reads to the end: until the last process that writes here has gone."""
