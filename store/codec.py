@@ -16,6 +16,8 @@ import msgpack
 from .layout import LARGE_BINS
 from .seam import Value
 
+MAX_BIN_NAME_BYTES: Final = 15
+
 _HEADER = struct.Struct("<4I")
 _LARGE: Final = frozenset(LARGE_BINS)
 
@@ -79,6 +81,8 @@ def apply(before: Packed, changes: Mapping[str, Value], expires: int | None = No
     bins = unpack(before.head)
     large = {"utxos": before.utxos, "inputs": before.inputs, "outputs": before.outputs}
     for name, value in changes.items():
+        if type(name) is not str or len(name.encode()) > MAX_BIN_NAME_BYTES:
+            raise ValueError(f"no name of a bin: {name!r}")
         if name in large:
             large[name] = b"" if value is None else msgpack.packb(value)
         elif value is None:

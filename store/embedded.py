@@ -24,11 +24,10 @@ from .writer_lock import WriterLock
 LAYOUT_VERSION: Final = 1
 DEFAULT_MAP_BYTES: Final = 256 << 30  # sparse: only what is written takes room
 MAX_RECORD_BYTES: Final = 1 << 20  # as an Aerospike record
-MAX_BIN_NAME_BYTES: Final = 15
 MAX_READERS: Final = 1024
 OPEN_BUDGET: Final = 10.0  # seconds to wait for the writers' lock
 
-# Shorter than any record's key.
+_KEY_SIZES: Final = (32, 36)
 _SETTINGS_KEY: Final = b"settings"
 
 
@@ -132,9 +131,15 @@ class EmbeddedStore:
     def _execute(self, transaction: Any, records: Sequence[Record]) -> list[Result]:
         now = int(time.time())
         handlers = self._handlers
-        results = [handlers[type(record)](self, transaction, record, now) for record in records]
-        for record, result in zip(records, results, strict=True):
-            result.key = record.key
+        results = []
+        for record in records:
+            key = record.key
+            if type(key) is bytes and len(key) in _KEY_SIZES:
+                result = handlers[type(record)](self, transaction, record, now)
+            else:
+                result = Result(Status.ERROR, message="a key has 32 or 36 bytes")
+            result.key = key
+            results.append(result)
         return results
 
     def _get(self, transaction: Any, key: bytes, now: int) -> bytes | None:

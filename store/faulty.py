@@ -69,7 +69,11 @@ class FaultyStore:
         if kind == "fail":
             rest = [*records[:index], *records[index + 1 :]]
             results = self._inner.batch_operate(rest, budget) if rest else []
-            return [*results[:index], Result(Status.ERROR, message="injected", key=records[index].key), *results[index:]]
+            return [
+                *results[:index],
+                Result(Status.ERROR, message="injected", key=records[index].key),
+                *results[index:],
+            ]
         if kind == "hang":
             while any(listed["kind"] == "hang" for listed in self._faults()):
                 time.sleep(_POLL)

@@ -10,7 +10,6 @@ from dataclasses import dataclass
 from hashlib import sha256
 from typing import Any, Final, NamedTuple
 
-from .seam import Value
 from .transaction import EXTENDED_MARKER, Output, Transaction, varint
 
 DEFAULT_UTXO_BATCH_SIZE: Final = 128
@@ -129,11 +128,11 @@ class Creation(NamedTuple):
     """records: key and bins of each, the master first. external: the transaction (or the partial one's outputs) belongs
     in the blob store, before the records are written."""
 
-    records: list[tuple[bytes, dict[str, Value]]]
+    records: list[tuple[bytes, dict[str, Any]]]
     external: bool
 
     @property
-    def master(self) -> dict[str, Value]:
+    def master(self) -> dict[str, Any]:
         return self.records[0][1]
 
 
@@ -186,8 +185,8 @@ def _stored_bytes(source: Transaction | Partial) -> int:
     return sum(len(output.serialise()) for output in source.outputs.values())
 
 
-def _common_bins(source: Transaction | Partial, circumstances: Circumstances) -> dict[str, Value]:
-    bins: dict[str, Value] = {"txID": source.txid, "isCoinbase": source.is_coinbase}
+def _common_bins(source: Transaction | Partial, circumstances: Circumstances) -> dict[str, Any]:
+    bins: dict[str, Any] = {"txID": source.txid, "isCoinbase": source.is_coinbase}
     if isinstance(source, Transaction):
         bins |= {"version": source.version, "locktime": source.locktime, "sizeInBytes": source.size}
         if source.extended_size is not None:
@@ -202,16 +201,16 @@ def _common_bins(source: Transaction | Partial, circumstances: Circumstances) ->
     return bins
 
 
-def _utxo_bins(utxos: list[bytes | None], is_child: bool) -> dict[str, Value]:
+def _utxo_bins(utxos: list[bytes | None], is_child: bool) -> dict[str, Any]:
     count = len(utxos) - utxos.count(None)
-    bins: dict[str, Value] = {"utxos": utxos, "recordUtxos": count, "spentUtxos": 0}
+    bins: dict[str, Any] = {"utxos": utxos, "recordUtxos": count, "spentUtxos": 0}
     if is_child and count == 0:
         bins["lastSpentState"] = ALL_SPENT
     return bins
 
 
-def _master_bins(circumstances: Circumstances) -> dict[str, Value]:
-    bins: dict[str, Value] = {"createdAt": circumstances.now_ms}
+def _master_bins(circumstances: Circumstances) -> dict[str, Any]:
+    bins: dict[str, Any] = {"createdAt": circumstances.now_ms}
     if not circumstances.mined:
         return bins | {"unminedSince": circumstances.block_height}
     block_ids, heights, subtrees = zip(*circumstances.mined, strict=True)

@@ -1,5 +1,5 @@
-"""What a rule may rely on in Aerospike's Lua, probed in the emulation. A probe is a rule of its own; the same probes can
-be run inside a server."""
+"""What a rule may rely on in Aerospike's Lua, probed in the emulation. A probe is a rule of its own; the same probes
+can be run inside a server."""
 
 from typing import Any
 
@@ -130,7 +130,8 @@ def test_numbers_in_bytes_are_signed_and_big_endian_unless_named_otherwise() -> 
 
 
 def test_a_function_of_bytes_raises_for_anything_else() -> None:
-    for value in (None, 1, "text", [1], {}):
+    others: list[Any] = [None, 1, "text", [1], {}]
+    for value in others:
         assert probe("return (pcall(bytes.size, a))", value)[0] is False
         assert probe("return (pcall(bytes.get_string, a, 1, 1))", value)[0] is False
 

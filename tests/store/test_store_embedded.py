@@ -1,0 +1,392 @@
+import os
+import subprocess
+import sys
+import time
+from collections.abc import Iterator
+from contextlib import contextmanager
+from pathlib import Path
+from typing import Any
+
+import lmdb
+import pytest
+
+from store import Call, Mode, Read, Record, Remove, Result, Status, Store, StoreError, Write, open_store
+from store.embedded import EmbeddedStore
+from store.emulation import Rules
+from store.writer_lock import WriterLockTimeout
+
+REPOSITORY = Path(__file__).parents[2]
+KEY, OTHER = b"k" * 32, b"o" * 32
+BUDGET = 5.0
+
+
+def run(store: Store, *records: Record) -> list[Result]:
+    return store.batch_operate(records, BUDGET)
+
+
+def create(store: Store, key: bytes = KEY, **bins: Any) -> None:
+    assert run(store, Write(key, bins, Mode.CREATE))[0].status is Status.OK
+
+
+def read(store: Store, key: bytes = KEY) -> Any:
+    return run(store, Read(key))[0].value
+
+
+def statuses(results: list[Result]) -> list[str]:
+    return [result.status.value for result in results]
+
+
+@contextmanager
+def another_process(script: str, *arguments: str) -> Iterator["subprocess.Popen[str]"]:
+    """A process that runs the script, once it has said that it is ready. It is killed in the end."""
+    command = [sys.executable, "-c", script, *arguments]
+    with subprocess.Popen(command, stdin=subprocess.PIPE, stdout=subprocess.PIPE, text=True, cwd=REPOSITORY) as process:
+        try:
+            assert process.stdout is not None
+            assert process.stdout.readline() == "ready\n"
+            yield process
+        finally:
+            process.kill()
+
+
+HOLD_LOCK = """
+import sys
+from pathlib import Path
+from store.writer_lock import WriterLock
+with WriterLock(Path(sys.argv[1]) / "writer.lock").held(1):
+    print("ready", flush=True)
+    sys.stdin.read()
+"""
+
+STOP_INSIDE_A_WRITE = """
+import sys
+from store import Mode, Write, embedded, open_store
+store = open_store(sys.argv[1])
+class Endless(dict):
+    def items(self):
+        yield "a", 1
+        print("ready", flush=True)
+        sys.stdin.read()
+store.batch_operate([Write(b"x" * 32, {"a": 1}, Mode.CREATE), Write(b"k" * 32, Endless(), Mode.UPSERT)], 5)
+"""
+
+HOLD_READER = """
+import os, sys, lmdb
+environment = lmdb.open(sys.argv[1], lock=True)
+transaction = environment.begin()
+transaction.get(b"k")
+print("ready", flush=True)
+sys.stdin.read()
+"""
+
+
+def test_a_record_is_created_read_changed_and_removed(store: Store) -> None:
+    assert run(store, Read(KEY))[0].status is Status.NOT_FOUND
+    create(store, a=1, utxos=[b"x", None], outputs=[b"o"])
+    assert read(store) == {"a": 1, "utxos": [b"x", None], "outputs": [b"o"]}
+    assert run(store, Write(KEY, {"a": None, "b": 2.0, "outputs": None}, Mode.UPDATE))[0].status is Status.OK
+    assert read(store) == {"b": 2.0, "utxos": [b"x", None]}
+    assert statuses(run(store, Remove(KEY), Remove(KEY), Read(KEY))) == ["OK", "NOT_FOUND", "NOT_FOUND"]
+
+
+def test_a_read_of_named_bins_gives_those_that_exist(store: Store) -> None:
+    create(store, a=1, b=None, utxos=[b"x"])
+    for names, expected in (
+        (["a", "b", "c"], {"a": 1}),
+        (["utxos", "outputs"], {"utxos": [b"x"]}),
+        (["utxos", "a"], {"utxos": [b"x"], "a": 1}),
+        ([], {}),
+    ):
+        assert run(store, Read(KEY, names))[0].value == expected
+
+
+def test_modes(store: Store) -> None:
+    assert run(store, Write(KEY, {"a": 1}, Mode.UPDATE))[0].status is Status.NOT_FOUND
+    assert run(store, Write(KEY, {"a": 1}, Mode.UPSERT))[0].status is Status.OK
+    assert run(store, Write(KEY, {"a": 2}, Mode.CREATE))[0].status is Status.EXISTS
+    assert run(store, Write(KEY, {"b": 2}, Mode.UPSERT))[0].status is Status.OK
+    assert read(store) == {"a": 1, "b": 2}
+
+
+def test_conditions(store: Store) -> None:
+    create(store, token=b"mine", creating=True)
+    for condition, status in (
+        ({"token": b"theirs"}, Status.CONDITION_FALSE),
+        ({"token": b"mine", "creating": None}, Status.CONDITION_FALSE),
+        ({"token": b"mine", "locked": None}, Status.OK),
+    ):
+        assert run(store, Write(KEY, {"creating": True}, Mode.UPDATE, condition))[0].status is status
+    assert run(store, Remove(KEY, {"token": b"theirs"}))[0].status is Status.CONDITION_FALSE
+    assert run(store, Remove(KEY, {"token": b"mine"}))[0].status is Status.OK
+    assert run(store, Write(KEY, {"a": 1}, Mode.UPSERT, {"token": b"mine"}))[0].status is Status.CONDITION_FALSE
+
+
+def test_a_record_whose_time_to_live_has_passed_is_absent(store: Store, monkeypatch: pytest.MonkeyPatch) -> None:
+    now = time.time()
+    monkeypatch.setattr(time, "time", lambda: now)
+    assert run(store, Write(KEY, {"token": 1}, Mode.CREATE, ttl=30))[0].status is Status.OK
+    now += 29
+    assert run(store, Write(KEY, {"more": 1}, Mode.CREATE))[0].status is Status.EXISTS
+    assert run(store, Write(KEY, {"more": 1}, Mode.UPDATE))[0].status is Status.OK
+    now += 1
+    assert statuses(run(store, Read(KEY), Remove(KEY), Write(KEY, {}, Mode.UPDATE))) == ["NOT_FOUND"] * 3
+    assert run(store, Call(KEY, "setLocked", (True,)))[0].value["errorCode"] == "TX_NOT_FOUND"
+    assert run(store, Write(KEY, {"token": 2}, Mode.CREATE))[0].status is Status.OK
+    now += 1000
+    assert read(store) == {"token": 2}
+
+
+def test_a_batch_sees_its_own_writes_and_answers_in_order(store: Store) -> None:
+    results = run(
+        store,
+        Read(KEY),
+        Write(KEY, {"totalExtraRecs": 2, "spentExtraRecs": 0}, Mode.CREATE),
+        Call(KEY, "incrementSpentExtraRecs", (1, 1000, 288)),
+        Read(KEY, ["spentExtraRecs"]),
+        Call(OTHER, "setLocked", (True,)),
+    )
+    assert statuses(results) == ["NOT_FOUND", "OK", "OK", "OK", "OK"]
+    assert [result.key for result in results] == [KEY, KEY, KEY, KEY, OTHER]
+    assert results[2].value == {"status": "OK", "childCount": 2}
+    assert results[3].value == {"spentExtraRecs": 1}
+    assert results[4].value["errorCode"] == "TX_NOT_FOUND"
+    assert run(store, Read(OTHER))[0].status is Status.NOT_FOUND
+
+
+def test_a_rule_leaves_the_bins_it_does_not_touch(store: Store) -> None:
+    bins: dict[str, Any] = {
+        "utxos": [b"h" * 32],
+        "inputs": [b"i"],
+        "outputs": [b"o"],
+        "totalExtraRecs": 0,
+        "x": {"y": [1.5, None]},
+    }
+    create(store, **bins)
+    run(store, Call(KEY, "setLocked", (True,)))
+    assert read(store) == bins | {"locked": True}
+
+
+def test_a_rule_that_raises_fails_its_record_alone_and_saves_nothing(store: Store) -> None:
+    store._rules = Rules(  # type: ignore[attr-defined]
+        b"function good(rec) rec['a'] = 2; aerospike:update(rec); return map() end\n"
+        b"function bad(rec) good(rec); error('broken') end"
+    )
+    create(store, a=1)
+    create(store, OTHER, a=1)
+    bad, missing, good = run(store, Call(KEY, "bad", ()), Call(KEY, "nosuch", ()), Call(OTHER, "good", ()))
+    assert (bad.status, missing.status, good.status) == (Status.ERROR, Status.ERROR, Status.OK)
+    assert not bad.in_doubt
+    assert "broken" in bad.message
+    assert "nosuch" in missing.message
+    assert (read(store), read(store, OTHER)) == ({"a": 1}, {"a": 2})
+
+
+def test_what_cannot_be_stored_fails_its_record_alone(store: Store) -> None:
+    results = run(
+        store,
+        Write(KEY, {"a": 1 << 64}, Mode.CREATE),
+        Write(KEY, {"a": object()}, Mode.CREATE),  # type: ignore[dict-item]
+        Write(KEY, {"sixteen letters!": 1}, Mode.CREATE),
+        Call(KEY, "setLocked", (1 << 64,)),
+        Write(OTHER, {"a": 1}, Mode.CREATE),
+    )
+    assert statuses(results) == ["ERROR", "ERROR", "ERROR", "ERROR", "OK"]
+    assert run(store, Read(KEY))[0].status is Status.NOT_FOUND
+
+
+@pytest.mark.parametrize("key", [b"", b"settings", KEY[:31], KEY + b"12345", b"k" * 600, "k" * 32, None])
+def test_a_bad_key_fails_its_record_alone(store: Store, key: Any) -> None:
+    bad: list[Record] = [Read(key), Write(key, {"a": 1}, Mode.UPSERT), Remove(key), Call(key, "setLocked", (True,))]
+    results = run(store, *bad, Write(KEY, {"a": 1}, Mode.CREATE))
+    assert statuses(results) == ["ERROR"] * 4 + ["OK"]
+    assert "key" in results[0].message
+    assert statuses(run(store, Read(key), Read(KEY))) == ["ERROR", "OK"]
+
+
+def test_a_record_that_would_be_too_big_is_refused_and_stays_as_it_was(tmp_path: Path) -> None:
+    store = EmbeddedStore(tmp_path, sync=False, max_record_bytes=500)
+    create(store, a=b"x" * 400, conflictingCs=[], utxos=[])
+    results = run(
+        store,
+        Write(KEY, {"b": b"x" * 200}, Mode.UPDATE),
+        *[Call(KEY, "noteConflicting", (bytes([n]) * 32,)) for n in range(3)],
+        Write(OTHER, {"b": b"x" * 500}, Mode.CREATE),
+    )
+    assert statuses(results) == ["TOO_BIG", "OK", "TOO_BIG", "TOO_BIG", "TOO_BIG"]
+    assert read(store) == {"a": b"x" * 400, "conflictingCs": [bytes(32)], "utxos": []}
+    assert run(store, Read(OTHER))[0].status is Status.NOT_FOUND
+    store.close()
+
+
+def test_the_limit_of_a_record_is_1_mib_by_default(store: Store) -> None:
+    assert run(store, Write(KEY, {"a": bytes(1 << 20)}, Mode.CREATE))[0].status is Status.TOO_BIG
+    assert run(store, Write(KEY, {"a": bytes((1 << 20) - 100)}, Mode.CREATE))[0].status is Status.OK
+
+
+def test_what_was_written_is_there_after_opening_again(tmp_path: Path) -> None:
+    for expected in (None, {"a": 1}):
+        store = open_store(f"lmdb://{tmp_path}")
+        assert read(store) == expected
+        run(store, Write(KEY, {"a": 1}, Mode.UPSERT))
+        store.close()
+
+
+def test_what_was_written_survives_a_kill(tmp_path: Path) -> None:
+    url = f"lmdb://{tmp_path}/set"
+    script = """
+import sys
+from store import Mode, Write, open_store
+open_store(sys.argv[1]).batch_operate([Write(b"k" * 32, {"a": 1}, Mode.CREATE)], 5)
+print("ready", flush=True)
+sys.stdin.read()
+"""
+    with another_process(script, url):
+        pass
+    store = open_store(url)
+    assert read(store) == {"a": 1}
+    store.close()
+
+
+def test_utxo_batch_size_is_fixed_for_the_life_of_a_set(tmp_path: Path) -> None:
+    open_store(f"lmdb://{tmp_path}?utxo_batch_size=4").close()
+    store = open_store(f"lmdb://{tmp_path}")
+    assert store.utxo_batch_size == 4
+    store.close()
+    with pytest.raises(StoreError, match="made with utxo_batch_size=4, which cannot be changed to 128"):
+        open_store(f"lmdb://{tmp_path}?utxo_batch_size=128")
+    open_store(f"lmdb://{tmp_path}").close()
+
+
+def test_a_set_of_another_layout_is_refused(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setattr("store.embedded.LAYOUT_VERSION", 2)
+    open_store(f"lmdb://{tmp_path}").close()
+    monkeypatch.undo()
+    with pytest.raises(StoreError, match="its layout has version 2, this program's 1"):
+        open_store(f"lmdb://{tmp_path}")
+
+
+def test_a_store_that_cannot_be_opened_says_so(tmp_path: Path) -> None:
+    (tmp_path / "file").write_bytes(b"")
+    with pytest.raises(StoreError, match="cannot be opened"):
+        open_store(f"lmdb://{tmp_path}/file/set")
+    (tmp_path / "set").mkdir()
+    (tmp_path / "set" / "data.mdb").write_bytes(b"no database" * 1000)
+    with pytest.raises(StoreError, match="cannot be opened"):
+        open_store(f"lmdb://{tmp_path}/set")
+
+
+def test_a_full_set_refuses_the_batch_and_says_what_to_do(tmp_path: Path) -> None:
+    store = open_store(f"lmdb://{tmp_path}?sync=false&map_size=1048576")
+    create(store, a=1)
+    big = [Write(bytes([n]) * 32, {"a": bytes(100_000)}, Mode.CREATE) for n in range(20)]
+    with pytest.raises(StoreError, match="map_size above 1048576") as caught:
+        run(store, Write(KEY, {"a": 2}, Mode.UPDATE), *big)
+    assert not caught.value.in_doubt
+    assert read(store) == {"a": 1}
+    assert run(store, Write(KEY, {"a": 3}, Mode.UPDATE))[0].status is Status.OK
+    store.close()
+    store = open_store(f"lmdb://{tmp_path}?sync=false")
+    assert {result.status for result in run(store, *big)} == {Status.OK}
+    assert read(store) == {"a": 3}
+    store.close()
+
+
+def test_an_error_of_the_disk_while_committing_is_in_doubt(store: Store, monkeypatch: pytest.MonkeyPatch) -> None:
+    class Committing:
+        def __init__(self, transaction: Any, error: Exception) -> None:
+            self._transaction, self._error = transaction, error
+
+        def __getattr__(self, name: str) -> Any:
+            return getattr(self._transaction, name)
+
+        def commit(self) -> None:
+            self._transaction.abort()
+            raise self._error
+
+    class Environment:
+        def __init__(self, environment: Any, error: Exception) -> None:
+            self._environment, self._error = environment, error
+
+        def begin(self, **options: Any) -> Any:
+            return Committing(self._environment.begin(**options), self._error)
+
+    real = store._environment  # type: ignore[attr-defined]
+    for error, in_doubt, message in (
+        (lmdb.Error("mdb_txn_commit: Input/output error"), True, "Input/output error"),
+        (lmdb.DiskError("mdb_txn_commit: No space left on device"), False, "no room left on the disk"),
+    ):
+        monkeypatch.setattr(store, "_environment", Environment(real, error))
+        with pytest.raises(StoreError, match=message) as caught:
+            run(store, Write(KEY, {"a": 1}, Mode.CREATE))
+        assert caught.value.in_doubt is in_doubt
+    monkeypatch.undo()
+    create(store, a=1)
+
+
+def test_a_writer_that_waits_too_long_names_the_holder(store: Store, tmp_path: Path) -> None:
+    create(store, a=1)
+    with another_process(HOLD_LOCK, str(tmp_path / "set")) as holder:
+        started = time.monotonic()
+        with pytest.raises(WriterLockTimeout, match=f"held by process {holder.pid}, for 0") as caught:
+            store.batch_operate([Write(KEY, {"a": 2}, Mode.UPDATE)], 0.1)
+        assert 0.1 <= time.monotonic() - started < 2
+        assert (caught.value.in_doubt, caught.value.holder) == (False, holder.pid)
+        assert read(store) == {"a": 1}
+    assert run(store, Write(KEY, {"a": 2}, Mode.UPDATE))[0].status is Status.OK
+
+
+def test_a_writer_killed_inside_its_transaction_leaves_nothing_behind(store: Store, tmp_path: Path) -> None:
+    create(store, a=1)
+    url = f"lmdb://{tmp_path}/set?sync=false"
+    with another_process(STOP_INSIDE_A_WRITE, url) as writer:
+        with pytest.raises(WriterLockTimeout, match=f"held by process {writer.pid}"):
+            store.batch_operate([Write(KEY, {"a": 2}, Mode.UPDATE)], 0)
+        assert read(store) == {"a": 1}
+        writer.kill()
+        assert run(store, Write(KEY, {"b": 2}, Mode.UPDATE))[0].status is Status.OK
+    assert read(store) == {"a": 1, "b": 2}
+    assert run(store, Read(b"x" * 32))[0].status is Status.NOT_FOUND
+
+
+def test_the_slots_of_dead_readers_are_freed(tmp_path: Path) -> None:
+    store = EmbeddedStore(tmp_path, sync=False)
+    with another_process(HOLD_READER, str(tmp_path)):
+        assert store.clear_stale_readers() == 0
+    assert store.clear_stale_readers() == 1
+    assert store.clear_stale_readers() == 0
+    store.close()
+
+
+def test_a_store_is_refused_after_a_fork(store: Store) -> None:
+    create(store, a=1)
+    reader, writer = os.pipe()
+    pid = os.fork()
+    if pid == 0:
+        try:
+            run(store, Read(KEY))
+        except StoreError as error:
+            os.write(writer, str(error).encode())
+        os._exit(0)
+    os.waitpid(pid, 0)
+    os.close(writer)
+    with os.fdopen(reader, "rb") as answer:
+        assert b"opened before a fork" in answer.read()
+    assert read(store) == {"a": 1}
+
+
+def test_two_processes_write_one_set(store: Store, tmp_path: Path) -> None:
+    create(store, totalExtraRecs=10_000, spentExtraRecs=0)
+    script = """
+import sys
+from store import Call, open_store
+store = open_store(sys.argv[1])
+print("ready", flush=True)
+for _ in range(100):
+    [result] = store.batch_operate([Call(b"k" * 32, "incrementSpentExtraRecs", (1, 1000, 288))], 10)
+    assert result.value["status"] == "OK"
+"""
+    with another_process(script, f"lmdb://{tmp_path}/set?sync=false") as other:
+        for _ in range(100):
+            run(store, Call(KEY, "incrementSpentExtraRecs", (1, 1000, 288)))
+        assert other.wait(30) == 0
+    assert read(store)["spentExtraRecs"] == 200
