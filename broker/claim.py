@@ -1,8 +1,8 @@
 """A claim on an ipc address: held by one daemon at a time, and for no longer than it lives.
 
 ZeroMQ removes whatever socket it finds at the path of an ipc address and takes its place: a second daemon would steal
-the first one's submitters, silently. So a lock is held on the file `<path>.lock`. The kernel frees the lock of a process
-that dies; the files that it leaves are no obstacle.
+the first one's submitters, silently. So a lock is held on the file `<path>.lock`. The kernel frees the lock of a
+process that dies; the files that it leaves are no obstacle.
 """
 
 import fcntl

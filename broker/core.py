@@ -368,7 +368,7 @@ class Core:
         dispatch = worker.dispatch = Dispatch(self._dispatches, entries[0].operation, entries, now)
         for entry in entries:
             entry.state = DISPATCHED
-        parts = [Part(entry.deadline, entry.count, entry.flags, entry.only) for entry in entries]
+        parts = [Part(entry.deadline, entry.items, entry.flags, entry.only) for entry in entries]
         head = pack_dispatch(dispatch.number, dispatch.operation, parts)
         self.counters["dispatches"] += 1
         self.counters["dispatched"] += dispatch.items

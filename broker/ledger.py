@@ -90,6 +90,11 @@ class Entry:
     def owed(self) -> bool:
         return self.deadline == NEVER
 
+    @property
+    def items(self) -> int:
+        """Items in the body: work that follows from work is one, however many records it weighs."""
+        return 1 if self.submitter is None else self.count
+
 
 class Ledger:
     """All entries that are not yet answered, by deadline."""

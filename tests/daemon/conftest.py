@@ -20,8 +20,8 @@ def start(tmp_path: Path) -> Iterator[Start]:
     """Starts a daemon. At the test's end every one that still runs is told to end, and must leave nothing."""
     daemons: list[Daemon] = []
 
-    def _start(settings: Any = None, *arguments: str, ready: bool = True, store: str | None = None) -> Daemon:
-        daemon = Daemon(tmp_path, settings or {}, arguments, store)
+    def _start(settings: Any = None, *arguments: str, ready: bool = True, store_options: str = "") -> Daemon:
+        daemon = Daemon(tmp_path, settings or {}, arguments, store_options)
         daemons.append(daemon)
         if ready:
             daemon.wait_until_it_greets()

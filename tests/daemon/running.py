@@ -95,20 +95,21 @@ class Log:
 
 
 class Daemon:
-    """`python -m utxod serve` in a directory. settings: as for --set. arguments: further ones."""
+    """`python -m utxod serve` in a directory. settings: as for --set. arguments: further ones. store_options: of the
+    store's URL, as in &utxo_batch_size=1."""
 
     def __init__(
-        self, directory: Path, settings: Mapping[str, Any], arguments: tuple[str, ...], store: str | None = None
+        self, directory: Path, settings: Mapping[str, Any], arguments: tuple[str, ...], store_options: str = ""
     ) -> None:
         self.directory = directory
         self.socket = directory / "u.sock"
         self.endpoint = f"ipc://{self.socket}"
         self.faults = Faults(directory / "faults.json")
-        self.store_url = f"lmdb://{directory / 'store'}?sync=false"
+        self.store_url = f"lmdb://{directory / 'store'}?sync=false{store_options}"
         self.temporary = directory / "tmp"
         self.temporary.mkdir(exist_ok=True)
         command = [sys.executable, "-m", "utxod", "serve", "--listen", self.endpoint, *arguments]
-        command += ["--store", store or f"faulty+{self.store_url}&faults={self.faults.file}"]
+        command += ["--store", f"faulty+{self.store_url}&faults={self.faults.file}"]
         for key, value in settings.items():
             command += ["--set", f"{key}={value}"]
         environment = {name: value for name, value in os.environ.items() if not name.startswith("UTXOD_")}
