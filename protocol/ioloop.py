@@ -12,7 +12,7 @@ from .calls import Call
 from .errors import ClientClosed
 from .iothread import CLOSED, FORKED
 from .link import Link
-from .session import Session
+from .session import RECONNECT_MAX, SWEEP, Session
 from .wire import Error
 
 
@@ -76,22 +76,19 @@ class IOLoop:
         session = self.session
         now = time.monotonic()
         if self._link is None and now >= self._connect_at:
-            self._link = self._connect()
+            self._reconnect(now)
         if self._link is not None and not self._link.pump(session):
             self._connect_at = session.connection_lost(now)
             self._disconnect(self._link)
         self._wake_settled()
-        if self._link is not None and self._link.more:
-            self._soon()
         self._rest(now)
 
     def _rest(self, now: float) -> None:
         """One timer at most, and none while there is nothing to wait for."""
-        rest = self.session.rest(now)
         if self._link is None:
-            rest = max(0.0, self._connect_at - now)
-        elif self._link.blocked and not self.session.busy:
-            rest = None
+            rest: float | None = max(0.0, min(self._connect_at - now, SWEEP))
+        else:
+            rest = self._link.rest(self.session, now)
         if rest is None:
             return
         due = self._loop.time() + rest
@@ -116,6 +113,12 @@ class IOLoop:
         for descriptor in link.descriptors:
             self._loop.add_reader(descriptor, self._turn)
         return link
+
+    def _reconnect(self, now: float) -> None:
+        try:
+            self._link = self._connect()
+        except zmq.ZMQError:  # no descriptor is left, say: there may be one soon, and until then deadlines hold
+            self._connect_at = now + RECONNECT_MAX
 
     def _disconnect(self, link: Link) -> None:
         for descriptor in link.descriptors:

@@ -20,7 +20,7 @@ from . import codes
 from .calls import Call
 from .errors import ClientClosed
 from .link import Link
-from .session import SWEEP, Session
+from .session import RECONNECT_MAX, SWEEP, Session
 from .wire import Error
 
 CLOSED: Final = "the client is closed"
@@ -103,7 +103,7 @@ class IOThread:
             session.submit(self._handed.popleft())
         now = time.monotonic()
         if self._link is None and now >= self._connect_at:
-            self._link = self._connect()
+            self._reconnect(now)
         if self._link is not None and not self._link.pump(session):
             self._connect_at = session.connection_lost(now)
             self._disconnect(self._link)
@@ -115,13 +115,10 @@ class IOThread:
 
     def _sleep(self) -> None:
         now = time.monotonic()
-        rest = self.session.rest(now)
         if self._link is None:
-            rest = max(0.0, self._connect_at - now)
-        elif self._link.more:
-            rest = 0.0
-        elif self._link.blocked and not self.session.busy:
-            rest = None  # until there is somebody to greet
+            rest: float | None = max(0.0, min(self._connect_at - now, SWEEP))
+        else:
+            rest = self._link.rest(self.session, now)
         self._asleep = True
         if not self._handed and not self._ended:
             self._poller.poll(None if rest is None else rest * 1000 + 1)
@@ -139,6 +136,12 @@ class IOThread:
         for descriptor in link.descriptors:
             self._poller.register(descriptor, select.POLLIN)
         return link
+
+    def _reconnect(self, now: float) -> None:
+        try:
+            self._link = self._connect()
+        except zmq.ZMQError:  # no descriptor is left, say: there may be one soon, and until then deadlines hold
+            self._connect_at = now + RECONNECT_MAX
 
     def _disconnect(self, link: Link) -> None:
         for descriptor in link.descriptors:

@@ -55,8 +55,8 @@ class Link:
     def pump(self, session: Session) -> bool:
         """Sends what the session has, and hands it what has come; never blocks. False where the connection is lost.
 
-        It leaves no event unseen, as the socket's descriptor (zmq.FD) tells of each only
-        once: unless `more` is set, for the edge to do something else and come back.
+        It leaves no event unseen, as the socket's descriptor tells of each only once; unless `more` is set, so that the
+        edge gets to do something else before it comes back.
         """
         socket = self.socket
         self._send(session)
@@ -77,6 +77,10 @@ class Link:
     def descriptors(self) -> list[int]:
         """They become readable when `pump` is to be called, also where a blocked socket takes more again."""
         return [int(socket.getsockopt(zmq.FD)) for socket in (self.socket, self.monitor) if socket is not None]
+
+    def rest(self, session: Session, now: float) -> float | None:
+        """Seconds after which `pump` is due though no descriptor says so; None: not before one does."""
+        return 0.0 if self.more else session.rest(now, can_send=not self.blocked)
 
     def _send(self, session: Session) -> None:
         self.blocked = False

@@ -33,8 +33,9 @@ from .calls import ARRAY_HEADER_BYTES, STATUS, Call, fits, split
 from .greeting import Greeting
 from .wire import Error
 
-TICK_US: Final = 10_000  # deadlines on the wire are multiples of it,
-TICK_FROM: Final = 0.1  # where the caller waits at least so many seconds
+TICK_US: Final = 10_000  # deadlines on the wire are multiples of it;
+FINE_TICK_US: Final = 1_000  # of this one
+TICK_FROM: Final = 0.1  # where fewer seconds are left
 SWEEP: Final = 0.05  # seconds between two looks at what has expired
 RECONNECT_MAX: Final = 1.0  # seconds between two connections that did not get as far as a welcome
 
@@ -167,11 +168,11 @@ class Session:
         """Somebody waits."""
         return bool(self._pending or self._waiting or self._outbox)
 
-    def rest(self, now: float) -> float | None:
-        """Seconds until time alone makes something due; None: never."""
+    def rest(self, now: float, *, can_send: bool) -> float | None:
+        """Seconds until time alone makes something due; None: never. can_send: there is somebody to greet."""
         if self.busy:
             return SWEEP
-        return None if self.greeting.due is None else max(0.0, self.greeting.due - now)
+        return max(0.0, self.greeting.due - now) if can_send and self.greeting.due is not None else None
 
     def outgoing(self, now: float) -> list[bytes] | None:
         """The next message to be sent, None where there is none. It stays the next one until it was `sent`."""
@@ -221,8 +222,7 @@ class Session:
                 self._fail([call], "no daemon to send it to in time")
                 continue
             deadline = min(int(call.deadline * 1_000_000) + offset, latest)
-            if call.deadline - now >= TICK_FROM:
-                deadline -= deadline % TICK_US
+            deadline -= deadline % (TICK_US if call.deadline - now >= TICK_FROM else FINE_TICK_US)
             if not fits(call, limits):
                 parts, settled = split(call, limits)
                 if settled is not None:

@@ -4,13 +4,15 @@ import asyncio
 import gc
 import os
 import signal
+import subprocess
 import threading
 import time
 import weakref
 
 import psutil
 import pytest
-from scripted import RESULTS, answer_nothing, answer_well
+import zmq
+from scripted import RESULTS, ScriptedDaemon, answer_nothing, answer_well
 
 from protocol import (
     AsyncClient,
@@ -93,6 +95,18 @@ class Pending:
         return self.error
 
 
+def stop(process: "subprocess.Popen[str]") -> None:
+    os.kill(process.pid, signal.SIGSTOP)
+    os.waitpid(process.pid, os.WUNTRACED)  # the last of its threads has stopped
+
+
+def wait_until(condition, within=5.0) -> None:
+    end = time.monotonic() + within
+    while not condition():
+        assert time.monotonic() < end
+        threading.Event().wait(0.005)
+
+
 def descriptors() -> int:
     return psutil.Process().num_fds()
 
@@ -167,7 +181,7 @@ def test_nonsense_is_dropped_and_counted_and_the_call_is_bounded(start, endpoint
 def test_a_stopped_daemon_holds_up_no_call(daemon_process, endpoint):
     with Client(endpoint, grace=0.1) as client:
         client.get(TXID)
-        os.kill(daemon_process.pid, signal.SIGSTOP)
+        stop(daemon_process)
         begun = time.monotonic()
         with pytest.raises(NoAnswer):
             client.get(TXID, timeout=0.3)
@@ -180,10 +194,9 @@ def test_a_stopped_daemon_holds_up_no_call(daemon_process, endpoint):
 def test_a_killed_daemon_fails_what_was_pending_at_once_and_the_next_one_is_found(daemon_process, start, endpoint):
     with Client(endpoint) as client:
         client.get(TXID)
-        os.kill(daemon_process.pid, signal.SIGSTOP)
+        stop(daemon_process)
         pending = Pending(lambda: client.get(TXID, timeout=60))
-        while client.counters.requests < 2:
-            threading.Event().wait(0.005)
+        wait_until(lambda: client.counters.requests == 2)
         daemon_process.kill()
         error = pending.outcome(within=2)
         assert isinstance(error, NoAnswer)
@@ -214,6 +227,53 @@ def test_what_was_asked_before_the_daemon_was_there_is_asked_when_it_is(start, e
         pending = Pending(lambda: client.get(TXID))
         start()
         assert pending.outcome(within=4) is None
+
+
+def test_a_peer_that_vanishes_without_a_word_is_noticed(daemon_process, endpoint, monkeypatch):
+    monkeypatch.setattr("protocol.link.HEARTBEAT_MS", 50)
+    monkeypatch.setattr("protocol.link.HEARTBEAT_TIMEOUT_MS", 150)
+    with Client(endpoint) as client:
+        client.get(TXID)
+        stop(daemon_process)
+        with pytest.raises(NoAnswer, match="connection"):
+            client.get(TXID, timeout=30)
+
+
+def test_a_daemon_that_comes_and_goes_without_a_welcome_holds_up_no_call(start, endpoint):
+    with Client(endpoint, grace=0.1) as client:
+        for _ in range(6):  # by then the client waits for most of a second before it connects again
+            daemon = start()
+            daemon.greets = False
+            daemon.wait_for_greetings(1)
+            daemon.stop()
+        begun = time.monotonic()
+        with pytest.raises(NoAnswer):
+            client.get(TXID, timeout=0.1)
+        assert time.monotonic() - begun < 0.1 + 0.1 + 0.15
+        start()
+        assert client.get(TXID) == RESULTS["get"]
+
+
+def test_it_speaks_over_tcp_too():
+    daemon = ScriptedDaemon("tcp://127.0.0.1:*")
+    try:
+        with Client(daemon.endpoint) as client:
+            assert client.get(TXID) == RESULTS["get"]
+    finally:
+        daemon.stop()
+
+
+def test_an_endpoint_that_is_none_is_refused_and_leaves_nothing():
+    before = descriptors()
+    with pytest.raises(zmq.ZMQError):
+        Client("nowhere")
+
+    async def run():
+        with pytest.raises(zmq.ZMQError):
+            AsyncClient("nowhere")
+
+    asyncio.run(run())
+    assert descriptors() <= before
 
 
 def test_a_stale_answer_makes_the_client_greet_again(start, endpoint):

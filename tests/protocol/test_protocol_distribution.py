@@ -3,11 +3,12 @@
 import email
 import subprocess
 import sys
-import tomllib
 import zipfile
 from pathlib import Path
 
 import pytest
+
+import utxod
 
 ROOT = Path(__file__).parents[2]
 TALK = """
@@ -61,7 +62,7 @@ def test_it_needs_pyzmq_and_msgpack_only_and_has_the_daemons_version(wheel):
     metadata = email.message_from_bytes(archive.read(name))
     needs = {need.split(">")[0] for need in metadata.get_all("Requires-Dist", [])}
     assert needs == {"msgpack", "pyzmq"}
-    assert metadata["Version"] == tomllib.loads((ROOT / "pyproject.toml").read_text())["project"]["version"]
+    assert metadata["Version"] == utxod.__version__
 
 
 def test_installed_in_an_empty_environment_it_talks_to_a_daemon(wheel, tmp_path, daemon_endpoint):
