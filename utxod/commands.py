@@ -15,7 +15,7 @@ from typing import TYPE_CHECKING, Any
 import click
 
 from utxod import __version__
-from utxod.endpoint import default_endpoint, prepare
+from utxod.endpoint import IPC, default_endpoint, prepare
 
 if TYPE_CHECKING:
     from protocol.client import Client
@@ -43,7 +43,7 @@ def cli() -> None:
     """
 
 
-@cli.command()
+@cli.command(short_help="Run the daemon.")
 @click.option(
     "--config",
     type=click.Path(exists=True, dir_okay=False, path_type=Path),
@@ -52,7 +52,7 @@ def cli() -> None:
 )
 @click.option("--store", metavar="URL", help="lmdb:///DIRECTORY (embedded), or null: (for measuring).")
 @click.option("--listen", metavar="ENDPOINT", multiple=True, help="ipc:///PATH or tcp://HOST:PORT; may be repeated.")
-@click.option("--workers", type=int, help="Worker processes that read, and as many that write.")
+@click.option("--workers", type=click.IntRange(min=1), help="Worker processes that read, and as many that write.")
 @click.option("settings", "--set", metavar="KEY=VALUE", multiple=True, help="Any setting by its key; may be repeated.")
 @click.option("--show-settings", is_flag=True, help="Print every setting with its value and its meaning, and end.")
 def serve(
@@ -105,7 +105,7 @@ def serve(
         raise click.ClickException(str(error)) from None
 
 
-@cli.command()
+@cli.command(short_help="See it work, in a few seconds.")
 @click.option("--transactions", type=click.IntRange(min=100), default=20_000, show_default=True, help="Payments.")
 @click.option("--seed", default=1, show_default=True, help="Other transactions with another seed.")
 def demo(transactions: int, seed: int) -> None:
@@ -119,7 +119,7 @@ def demo(transactions: int, seed: int) -> None:
     raise SystemExit(run_demo(transactions, seed))
 
 
-@cli.command()
+@cli.command(short_help="Feed the transactions of block files to a daemon.")
 @click.argument("files", nargs=-1, required=True, type=click.Path(exists=True, dir_okay=False, path_type=Path))
 @click.option(
     "--connect",
@@ -176,7 +176,7 @@ def replay(
     raise SystemExit(1 if summary.tally.unanswered else 0)
 
 
-@cli.command()
+@cli.command(short_help="Show what a daemon is doing.")
 @connect
 @as_json
 @timeout
@@ -191,7 +191,7 @@ def status(connect: str, as_json: bool, timeout: float) -> None:
         show(*report_tables(report))
 
 
-@cli.command()
+@cli.command(short_help="Show a transaction's record.")
 @click.argument("txid", callback=lambda context, parameter, text: _txid(text))
 @connect
 @as_json
@@ -213,14 +213,14 @@ def _ask(endpoint: str, timeout: float, question: Callable[["Client"], dict[str,
     from protocol.client import Client
     from protocol.errors import UtxodError
 
+    nobody = f"no daemon answers at {endpoint}: start one (utxod serve), or name another with --connect"
+    if endpoint.startswith(IPC) and not Path(endpoint.removeprefix(IPC)).exists():
+        raise click.ClickException(nobody)
     try:
         with Client(endpoint, timeout=timeout) as client:
             return question(client)
     except UtxodError as error:
-        hint = ""
-        if error.code == codes.NO_ANSWER:
-            hint = f"\nNo daemon answers at {endpoint}. Start one (utxod serve), or name another with --connect."
-        raise click.ClickException(f"{error}{hint}") from None
+        raise click.ClickException(nobody if error.code == codes.NO_ANSWER else str(error)) from None
 
 
 async def _replay(planned: "Plan", connect: str | None, store: str | None, workers: int, window: int) -> "Summary":

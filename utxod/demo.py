@@ -120,7 +120,7 @@ class _Demo:
 
         async with AsyncClient(endpoint) as client:
             report = await client.status()
-            with self._progress(len(payments)) as advance:
+            with self._progress(len(funding) + len(payments)) as advance:
 
                 def done(transaction: Transaction, fate: Fate) -> None:
                     fates[transaction.txid] = fate

@@ -25,16 +25,18 @@ def console(stderr: bool = False) -> Console:
 
 
 def show(*renderables: RenderableType) -> None:
+    """Prints them, without the blanks that fill up a table's lines."""
     to = console()
-    for renderable in renderables:
-        to.print(renderable)
+    with to.capture() as captured:
+        to.print(*renderables, sep="\n")
+    sys.stdout.write("".join(line.rstrip() + "\n" for line in captured.get().splitlines()))
 
 
 def settings_table(settings: Any) -> RenderableType:
     """Key, value, meaning of every setting."""
-    table = _table("setting", "value", "meaning")
-    for setting in describe(settings):
-        table.add_row(setting.key, str(setting.value), setting.help)
+    table = Table("setting", "value", "meaning", box=None, padding=(0, 2, 0, 0), header_style="bold")
+    for key, value, meaning in describe(settings):
+        table.add_row(key, ", ".join(value) if isinstance(value, tuple) else str(value), meaning)
     return table
 
 
@@ -130,7 +132,7 @@ def _operations(operations: Mapping[str, Mapping[str, int]]) -> str:
 
 def _line(value: Any) -> str:
     if isinstance(value, Mapping):
-        return ", ".join(f"{name} {_line(inner)}" for name, inner in value.items()) or "none"
+        return ", ".join(f"{str(name).replace('_', ' ')} {_line(inner)}" for name, inner in value.items()) or "none"
     if isinstance(value, list):
         return ", ".join(_line(inner) for inner in value) or "none"
     return f"{value:,}" if isinstance(value, int) and not isinstance(value, bool) else str(value)
@@ -146,5 +148,5 @@ def _pairs(pairs: Mapping[str, Any]) -> Table:
 def _table(*columns: str) -> Table:
     table = Table(box=None, padding=(0, 2, 0, 0), header_style="bold")
     for index, column in enumerate(columns):
-        table.add_column(column, justify="left" if index == 0 or column == "meaning" else "right")
+        table.add_column(column, justify="right" if index else "left")
     return table

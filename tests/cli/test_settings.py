@@ -69,6 +69,11 @@ def test_every_wrong_value_is_named_at_once():
     assert len(str(error.value).splitlines()) == 2
 
 
+def test_a_number_is_not_negative():
+    with pytest.raises(SettingsError, match=r"^drain_seconds: must not be negative, got -1.0 \(from --set\)$"):
+        load_settings(Daemon, flags={"drain_seconds": ("-1", "--set")})
+
+
 def test_a_rule_of_the_settings_own_is_named_with_its_place():
     with pytest.raises(SettingsError) as error:
         load_settings(Daemon, environment={"UTXOD_WORKERS_WRITE": "0"})
