@@ -36,6 +36,15 @@ class InDoubt(NamedTuple):
     reason: str
 
 
+class LostRequest(NamedTuple):
+    """A request that was in the hands of a worker that is gone, and whose follow-up work may be lost with it: the
+    masters that its body names must be reconciled."""
+
+    operation: str
+    body: Body
+    reason: str
+
+
 class ReportWanted(NamedTuple):
     """A submitter asks how the daemon is."""
 
@@ -43,4 +52,4 @@ class ReportWanted(NamedTuple):
     request_id: bytes
 
 
-Action = Send | Instruct | Condemn | InDoubt | ReportWanted
+Action = Send | Instruct | Condemn | InDoubt | LostRequest | ReportWanted

@@ -24,10 +24,10 @@ import msgpack
 from protocol import codes, wire
 from protocol.codes import NO, UNKNOWN
 from protocol.dispatch import DISPATCH, STOP, FollowUp, Part, pack_dispatch, unpack_done
-from protocol.operations import FOLLOW_UPS, OPERATIONS, POOLS
+from protocol.operations import FOLLOW_UPS, MAY_OWE, OPERATIONS, POOLS
 from protocol.wire import Error, ProtocolError
 
-from .actions import Action, Condemn, InDoubt, Instruct, ReportWanted, Send
+from .actions import Action, Condemn, InDoubt, Instruct, LostRequest, ReportWanted, Send
 from .admission import WORKER_BACK_MS, no_place, unacceptable
 from .join import FollowUpJoin, Join, ReadJoin, part_error
 from .ledger import DISPATCHED, DONE, JOINING, NEVER, QUEUED, Body, Entry, Ledger
@@ -179,6 +179,7 @@ class Core:
                 self._read_again(entry)
             else:
                 self._fail(entry, Error(codes.WORKER_CRASHED, UNKNOWN, f"its worker {reason}"))
+        self._note_lost(worker.dispatch, reason)
         self._release(worker)
 
     def condemn(self, identity: bytes, reason: str) -> None:
@@ -215,8 +216,15 @@ class Core:
         for entry in dispatch.entries:
             if entry.state != DONE:
                 self._fail(entry, Error(codes.INTERNAL, UNKNOWN, f"its worker's answer can't be read: {reason}"))
+        self._note_lost(dispatch, f"answered nonsense: {reason}")
         self.condemn(worker.identity, f"answers nonsense: {reason}")
         self._release(worker)
+
+    def _note_lost(self, dispatch: Dispatch, reason: str) -> None:
+        """Follow-up work that the dispatch may have led to is lost, also that of requests that expired meanwhile."""
+        if dispatch.operation in MAY_OWE:
+            for entry in dispatch.entries:
+                self.actions.append(LostRequest(entry.operation, entry.body, f"its worker {reason}"))
 
     def _release(self, worker: Worker) -> None:
         """What the worker held, if anything, is done with; it may have more."""
@@ -306,7 +314,6 @@ class Core:
     def _settle(self, entry: Entry, header: Body, body: Body) -> None:
         """The entry's one answer. Parts that the answer no longer waits for are dropped."""
         entry.state = DONE
-        entry.body = b""
         join, entry.join = entry.join, None
         for part in join.parts if join else ():
             self._drop(part)
@@ -333,7 +340,6 @@ class Core:
             self.pools[part.pool].queue.discard(part)
         part.state = DONE
         part.parent = None
-        part.body = b""
 
     def _reply(self, submitter: Hashable, request_id: bytes, header: Body, body: Body, count: int) -> None:
         frames = [wire.pack_prefix(wire.REPLY, request_id), header, body]

@@ -15,7 +15,7 @@ import zmq
 from protocol import wire
 from protocol.dispatch import DONE, READY, unpack_ready
 
-from .actions import Action, Condemn, InDoubt, Instruct, ReportWanted, Send
+from .actions import Action, Condemn, InDoubt, Instruct, LostRequest, ReportWanted, Send
 from .claim import Claim, claim
 from .core import Core
 from .ledger import Body
@@ -51,7 +51,7 @@ class Edge:
         max_body_bytes: int,
         clock: Callable[[], int],
         on_condemn: Callable[[bytes, str], None],
-        on_in_doubt: Callable[[InDoubt], None],
+        on_in_doubt: Callable[[InDoubt | LostRequest], None],
         on_report: Callable[[], dict[str, Any]],
     ) -> None:
         self._core = core
@@ -171,7 +171,7 @@ class Edge:
             self._instruct(action)
         elif isinstance(action, Condemn):
             self._on_condemn(action.worker, action.reason)
-        elif isinstance(action, InDoubt):
+        elif isinstance(action, InDoubt | LostRequest):
             self._on_in_doubt(action)
         else:
             self._report(action)

@@ -42,6 +42,9 @@ FOLLOW_UPS: Final = {
     "lock_children": CHILDREN_POOL,
 }
 
+# What of a submitter's may have owed follow-ups: where its worker is lost, so are they.
+MAY_OWE: Final = frozenset({"spend", "abandon"})
+
 # Flags of a `create` item.
 CREATE_CONFLICTING: Final = 1
 CREATE_LOCKED: Final = 2

@@ -5,7 +5,7 @@ from typing import Any
 
 import msgpack
 
-from broker.actions import Condemn, InDoubt, Instruct, Send
+from broker.actions import Condemn, InDoubt, Instruct, LostRequest, Send
 from broker.core import Core
 from broker.settings import BrokerSettings
 from protocol import wire
@@ -37,6 +37,7 @@ class Broker:
         self.stopped: list[bytes] = []
         self.condemned: list[bytes] = []
         self.in_doubt: list[InDoubt] = []
+        self.lost: list[LostRequest] = []
         self._ids = 0
 
     def submit(
@@ -100,6 +101,8 @@ class Broker:
                 self.condemned.append(action.worker)
             elif isinstance(action, InDoubt):
                 self.in_doubt.append(action)
+            elif isinstance(action, LostRequest):
+                self.lost.append(action)
 
     def _sent(self, action: Send) -> None:
         prefix = wire.unpack_prefix(action.frames[0])

@@ -371,6 +371,20 @@ def test_owed_work_that_fails_or_is_lost_leaves_its_master_in_doubt(broker: Brok
     assert broker.nothing_is_left()
 
 
+def test_a_lost_worker_leaves_a_note_of_what_it_may_have_owed(broker: Broker) -> None:
+    """Also of requests that were answered meanwhile: the store may have applied them, and their follow-ups are lost."""
+    broker.ready(b"w1", "write")
+    request = broker.submit("spend", ["coins"], timeout=1)
+    broker.after(1.1)
+    assert broker.fate(request) == ("DEADLINE_EXCEEDED", "unknown")
+    broker.lose(b"w1")
+    assert [(lost.operation, wire.unpack_body(lost.body, 1)) for lost in broker.lost] == [("spend", ["coins"])]
+    broker.ready(b"w2", "write")
+    broker.submit("create")
+    broker.lose(b"w2")
+    assert len(broker.lost) == 1
+
+
 def test_new_parents_are_held_back_while_too_much_is_owed() -> None:
     broker = Broker(owed_items=2)
     owing(broker, owed(b"m"), owed(b"n"))
