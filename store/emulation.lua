@@ -415,7 +415,7 @@ end
 -- map
 
 Map.__index = function(self, key)
-    local value = rawget(self, CONTENT)[key]
+    local value = self[CONTENT][key]
     if value == NIL then
         return nil
     end
@@ -429,7 +429,7 @@ Map.__newindex = function(self, key, value)
     if type(key) ~= "string" and mathtype(key) ~= "integer" then
         error("a map's key is a string or an integer", 2)
     end
-    rawget(self, CONTENT)[key] = stored(value)
+    self[CONTENT][key] = stored(value)
 end
 
 local map = setmetatable({}, {
@@ -474,22 +474,20 @@ map.iterator = map.pairs
 ---------------------------------------------------------------------------------------------------------------------
 -- record and aerospike
 
--- A record's state: `bins` by name, decoded or assigned; `at`, where in `head` a bin begins that was not decoded yet;
--- `packed`, the large bins; `assigned`, the names not saved yet; `saved`, what is to be written.
-local function fetch(state, name)
-    local position = state.at[name]
-    local packed = state.packed[name]
-    if position then
-        return (decode(state.head, position))
-    end
-    return packed and (decode(packed, 1))
-end
-
+-- A record's state: `bins` by name, decoded or assigned; `lazy`, the bins that were not decoded yet: where in `head` they
+-- begin, or what they hold; `assigned`, the names not saved yet; `saved`, what is to be written.
 Record.__index = function(self, name)
-    local state = rawget(self, CONTENT)
+    local state = self[CONTENT]
     local value = state.bins[name]
     if value == nil then
-        value = fetch(state, name)
+        local lazy = state.lazy[name]
+        if lazy == nil then
+            return nil
+        elseif mathtype(lazy) then
+            value = decode(state.head, lazy)
+        else
+            value = decode(lazy, 1)
+        end
         state.bins[name] = value
     end
     if value == NIL then
@@ -503,7 +501,7 @@ Record.__newindex = function(self, name, value)
     if kind == "function" or kind == "userdata" or (kind == "table" and ENCODERS[getmetatable(value)] == nil) then
         error("can't set bin " .. name .. " to unsupported type", 2)
     end
-    local state = rawget(self, CONTENT)
+    local state = self[CONTENT]
     state.bins[name] = stored(value)
     state.assigned[name] = true
 end
@@ -557,10 +555,17 @@ local function read_map_count(packed)
     return unpack(tag == 0xde and ">I2" or ">I4", packed, 2)
 end
 
+-- Gives tables with room for so many names: growing them step by step takes longer than filling them.
+local function define_table(room)
+    return load("return {" .. ("_ = nil,"):rep(room) .. "}")
+end
+
+local new_bins, new_lazy = define_table(16), define_table(8)
+
 -- The bins that are small integers or flags, and where the others begin.
 local function scan_bins(head)
     local count, position = read_map_count(head)
-    local bins, at = {}, {}
+    local bins, lazy = new_bins(), new_lazy()
     for _ = 1, count do
         -- A bin's name has at most 15 characters: always the shortest form of a string.
         local after = position + byte(head, position) - 0x9f
@@ -573,10 +578,10 @@ local function scan_bins(head)
         elseif tag == 0xc3 then
             bins[name] = true
         else
-            at[name], position = after, skip(head, after)
+            lazy[name], position = after, skip(head, after)
         end
     end
-    return bins, at
+    return bins, lazy
 end
 
 -- At most 15: what an array's shortest form holds, and more than any rule takes.
@@ -602,16 +607,9 @@ return function(name, arguments, head, utxos, inputs, outputs)
     if rule == nil then
         error("no rule has the name " .. name, 0)
     end
-    local bins, at = scan_bins(head or "\x80")
-    local state = {
-        exists = head ~= nil,
-        head = head,
-        bins = bins,
-        at = at,
-        packed = { utxos = utxos, inputs = inputs, outputs = outputs },
-        assigned = {},
-        saved = nil,
-    }
+    local bins, lazy = scan_bins(head or "\x80")
+    lazy.utxos, lazy.inputs, lazy.outputs = utxos or lazy.utxos, inputs or lazy.inputs, outputs or lazy.outputs
+    local state = { exists = head ~= nil, head = head, bins = bins, lazy = lazy, assigned = {}, saved = nil }
     local rec = setmetatable({ [CONTENT] = state }, Record)
     local result = rule(rec, decode_arguments(arguments))
     return encode(result), state.saved and pack_saved(state.saved)

@@ -87,7 +87,7 @@ local function parseTarget(offset, utxoHash)
     if hash == nil then
         return nil, "utxo hash is not 32 bytes"
     end
-    return { offset = offset, hash = hash }
+    return { offset = offset, hash = hash, spender = nil, idx = nil }
 end
 
 -- As above, with the spending data as a string.
@@ -96,13 +96,14 @@ local function parseSpend(offset, utxoHash, spendingData)
     if target == nil then
         return nil, fault
     end
-    target.spender = contentOf(spendingData, SPENDING_DATA_BYTES)
-    if target.spender == nil then
+    local spender = contentOf(spendingData, SPENDING_DATA_BYTES)
+    if spender == nil then
         return nil, "spending data is not 36 bytes"
     end
-    if target.spender == FROZEN then
+    if spender == FROZEN then
         return nil, "spending data is the mark of a frozen output"
     end
+    target.spender = spender
     return target
 end
 
