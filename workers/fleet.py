@@ -1,7 +1,7 @@
 """The worker processes of one daemon: how many of each pool there are to be, and those that there are.
 
-One that dies is replaced: at once, or with growing delay where it died of its start, so that a worker that can't start
-costs no more than a start every ten seconds. One that is condemned dumps its stacks and is killed.
+One that dies is replaced: at once, or with growing delay where one after the other dies young, so that a worker that
+can't start costs no more than a start every ten seconds. One that is condemned dumps its stacks and is killed.
 """
 
 import logging
@@ -18,7 +18,7 @@ from .process import WorkerProcess, WorkerSettings
 
 log = logging.getLogger("utxod.workers")
 
-# A worker that dies younger than this died of its start: its successor waits.
+# Where a worker dies younger than this, and its predecessor did, its successor waits.
 _INFANCY_SECONDS: Final = 5.0
 _FIRST_DELAY_SECONDS: Final = 0.1
 _LONGEST_DELAY_SECONDS: Final = 10.0
@@ -49,6 +49,7 @@ class Fleet:
         self.processes: dict[bytes, WorkerProcess] = {}
         self.could_not_start = False
         self._infant_deaths = dict.fromkeys(counts, 0)
+        self._last_infant_death = dict.fromkeys(counts, 0.0)
         self._not_before = dict.fromkeys(counts, 0.0)
         self._to_kill: dict[WorkerProcess, float] = {}
         self._suspects: set[WorkerProcess] = set()
@@ -117,12 +118,15 @@ class Fleet:
         if now - process.started > _INFANCY_SECONDS:
             self._infant_deaths[process.pool] = 0
             return
+        if process.started < self._last_infant_death[process.pool]:
+            return  # of the same generation as the last one: killed together, they tell no more than one
+        self._last_infant_death[process.pool] = now
         self._infant_deaths[process.pool] += 1
         deaths = self._infant_deaths[process.pool]
         if deaths > 1:
             delay = min(_FIRST_DELAY_SECONDS * 2.0 ** (deaths - 2), _LONGEST_DELAY_SECONDS)
             self._not_before[process.pool] = now + delay
-            log.warning("the next %s worker starts in %.1f s: %d have died of their start", process.pool, delay, deaths)
+            log.warning("the next %s worker starts in %.1f s: %d in a row died young", process.pool, delay, deaths)
 
 
 def _in_words(status: int) -> str:

@@ -35,6 +35,7 @@ def start(tmp_path: Path) -> Iterator[Start]:
     finally:
         for daemon in daemons:
             daemon.destroy()
+            print(daemon.log.text)  # shown where the test has failed
 
 
 @pytest.fixture

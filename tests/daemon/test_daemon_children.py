@@ -11,7 +11,7 @@ from store.layout import record_key
 TRANSACTIONS = 200
 CHILDREN = 40
 TXIDS = [number.to_bytes(32, "big") for number in range(TRANSACTIONS)]
-OUTPUTS = {vout: (1, b"\x51") for vout in range(CHILDREN + 1)}
+OUTPUTS = dict.fromkeys(range(CHILDREN + 1), (1, b"Q"))
 
 
 def flags(store: Store, txids: list[bytes]) -> list[bool]:
