@@ -1,14 +1,14 @@
 """Frames between the broker and a worker. Both are ours and of one version; a malformed frame is a fault all the same.
 
     READY     worker -> broker   b"R", map {pool, pid}: one credit
-    DISPATCH  broker -> worker   b"D", array [dispatch id, operation, [[deadline, count, flags, only] per request]],
+    DISPATCH  broker -> worker   b"D", array [dispatch id, operation, [[deadline, items, flags, only] per request]],
                                  a body per request
-    DONE      worker -> broker   b"A", array [dispatch id, follow-ups], then a reply header and a reply body per request;
-                                 it returns the credit
+    DONE      worker -> broker   b"A", array [dispatch id, follow-ups], a reply header and a reply body per request: it
+                                 returns the credit
     STOP      broker -> worker   b"S": end when the dispatch in hand is done
 
 A follow-up is work that follows from the dispatch, for a pool of a higher rank:
-[request index or nil, item index, operation, key, count, body]. Where it names a request, that request's answer waits
+[request index or nil, item index, operation, key, items, body]. Where it names a request, that request's answer waits
 until the follow-up is done, and the item fails where it fails. Otherwise it is *owed*: never refused, never expired, in
 order per key.
 """
@@ -29,8 +29,8 @@ BOOT_ERROR_STATUS: Final = 3
 
 class Part(NamedTuple):
     """One request of a dispatch. deadline: microseconds on the daemon's clock, 0 for owed work, which has none.
-    only: the one item of the body to execute, or None for all.
-    """
+    only: the one item of the body to execute and to answer, or None for all: how a read that lost its worker is
+    dispatched again, alone, without anybody decoding the body in between."""
 
     deadline: int
     items: int

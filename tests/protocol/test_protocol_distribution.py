@@ -9,6 +9,7 @@ from pathlib import Path
 import pytest
 
 import utxod
+from utxod.daemon import own_daemon
 
 ROOT = Path(__file__).parents[2]
 TALK = """
@@ -65,8 +66,9 @@ def test_it_needs_pyzmq_and_msgpack_only_and_has_the_daemons_version(wheel):
     assert metadata["Version"] == utxod.__version__
 
 
-def test_installed_in_an_empty_environment_it_talks_to_a_daemon(wheel, tmp_path, daemon_endpoint):
+def test_installed_in_an_empty_environment_it_talks_to_a_daemon(wheel, tmp_path):
     run(sys.executable, "-m", "venv", tmp_path / "venv")
     python = tmp_path / "venv" / "bin" / "python"
     run(python, "-m", "pip", "install", "--quiet", "--disable-pip-version-check", wheel)
-    assert run(python, "-I", "-c", TALK, daemon_endpoint, cwd=tmp_path).strip() == "answered"
+    with own_daemon() as daemon:
+        assert run(python, "-I", "-c", TALK, daemon.endpoint, cwd=tmp_path).strip() == "answered"
