@@ -46,9 +46,3 @@ def daemon_process(endpoint: str) -> Iterator["subprocess.Popen[str]"]:
     for pipe in (process.stdin, process.stdout):
         if pipe is not None:
             pipe.close()
-
-
-@pytest.fixture
-def daemon_endpoint(daemon_process: "subprocess.Popen[str]", endpoint: str) -> str:
-    """Where a daemon in another process answers."""
-    return endpoint
