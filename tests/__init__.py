@@ -1,0 +1,1 @@
+"""Tests; the simulator among them is also used by the measurements."""

@@ -1,0 +1,111 @@
+"""The core's own structures, looked through as a whole: now and then in a run, and at its end."""
+
+from collections import Counter
+from typing import TYPE_CHECKING
+
+from broker import ledger
+from broker.core import Core
+from broker.ledger import Entry
+from broker.pool import Pool
+
+from .model import Model
+from .tasks import Violation
+
+if TYPE_CHECKING:
+    from .world import World
+
+
+def audit(core: Core, model: Model) -> None:
+    """Every entry is in one place, and everything that is counted adds up."""
+    places: dict[Entry, str] = {}
+    for pool in core.pools.values():
+        _audit_queue(pool, places)
+    held_keys: Counter[bytes] = Counter()
+    for worker in core.workers.values():
+        credit = worker.dispatch is None and not worker.retiring and not worker.condemned
+        if (worker in worker.pool.idle) != credit or worker.pool.workers.get(worker.identity) is not worker:
+            raise Violation(f"worker {worker.identity!r}: its credit, or its pool, is not what it should be")
+        for entry in worker.dispatch.entries if worker.dispatch else ():
+            _place(places, entry, "in hand")
+            held_keys[entry.key or b""] += entry.key is not None
+            if entry.state not in (ledger.DISPATCHED, ledger.DONE):
+                raise Violation(f"{entry.operation} in hand is in state {entry.state}")
+    waiting = 0
+    for entry in core.ledger:
+        waiting += 1
+        if entry.state == ledger.DONE:
+            raise Violation(f"an answered {entry.operation} is still in the ledger")
+        if entry.state == ledger.JOINING:
+            _audit_join(entry, places)
+        elif entry not in places:
+            raise Violation(f"{entry.operation} is in the ledger, and neither queued nor in hand")
+    if waiting != len(core.ledger) or any(count > 1 for count in held_keys.values()):
+        raise Violation(f"the ledger counts {len(core.ledger)}, {waiting} are there; keys in hand: {held_keys}")
+    pools = {identity: worker.pool.name for identity, worker in core.workers.items()}
+    if pools != model.pools:
+        raise Violation(f"workers: {pools}, where there are {model.pools}")
+
+
+def audit_end(world: "World") -> None:
+    """Every fault has cleared, every worker is gone and every deadline has passed: nothing is left."""
+    core = world.core
+    core.sweep(world.now + 3_600_000_000)
+    left = {
+        "pending": len(core.ledger),
+        "entries": list(core.ledger),
+        "buckets": core.ledger._buckets,
+        "order": core.ledger._order,
+        "workers": core.workers,
+        "owed": core.owed,
+        "actions": core.actions,
+        "tasks": world.model.open or world.model.owing or world.model.hands,
+    }
+    for name, pool in core.pools.items():
+        queue = pool.queue
+        left |= {
+            f"{name} queue": list(queue) or queue.items or queue.bytes or queue._lines,
+            f"{name} held": queue._held,
+            f"{name} keys": queue._followers,
+            f"{name} workers": pool.workers or pool.idle,
+        }
+    left = {name: what for name, what in left.items() if what}
+    if left:
+        raise Violation(f"left behind: {left}")
+
+
+def _place(places: dict[Entry, str], entry: Entry, place: str) -> None:
+    if entry in places:
+        raise Violation(f"{entry.operation} is in two places: {places[entry]} and {place}")
+    places[entry] = place
+
+
+def _audit_queue(pool: Pool, places: dict[Entry, str]) -> None:
+    queue = pool.queue
+    items = size = 0
+    held: Counter[object] = Counter()
+    for operation, lines in queue._lines.items():
+        for submitter, line in lines.items():
+            for entry in line:
+                if entry.operation != operation or entry.submitter != submitter or entry.pool != pool.name:
+                    raise Violation(f"{entry.operation} waits in the wrong line")
+                items += entry.count
+                size += entry.size
+                held[submitter] += entry.count
+            if not line:
+                raise Violation("an empty line")
+        if not lines:
+            raise Violation("an operation without lines")
+    if (items, size, held) != (queue.items, queue.bytes, queue._held):
+        raise Violation(f"pool {pool.name} counts {queue.items}, {queue.bytes}, {queue._held}: {items}, {size}, {held}")
+    for entry in queue:
+        _place(places, entry, f"queued for {pool.name}")
+        if entry.state != ledger.QUEUED:
+            raise Violation(f"{entry.operation} waits, in state {entry.state}")
+
+
+def _audit_join(entry: Entry, places: dict[Entry, str]) -> None:
+    if entry in places or entry.join is None or not entry.join.parts:
+        raise Violation(f"{entry.operation} waits for its parts, and is {places.get(entry)}, or there are none")
+    for part in entry.join.parts:
+        if part not in places or part.parent is not entry or part.state == ledger.DONE:
+            raise Violation(f"a part of {entry.operation} is nowhere, and its answer waits for it")

@@ -1,0 +1,217 @@
+"""One simulated run: clock, network, store and everybody around the real core, driven by one seed.
+
+Events wait in one heap by time. After each that was passed to the core, what the core wants done is carried out and the
+model is checked; that is one step. The run ends with every fault cleared and the daemon ended; nothing may be left.
+"""
+
+import heapq
+from collections.abc import Callable
+from itertools import count
+from random import Random
+from typing import Any, Final
+
+from broker.actions import Condemn, InDoubt, Instruct, ReportWanted, Send
+from broker.core import Core
+from broker.settings import BrokerSettings
+
+from .audit import audit, audit_end
+from .fleet import SimFleet
+from .model import Model
+from .submitters import Submitter
+from .tasks import Task, Violation
+from .weather import forecast, small_settings
+
+MS: Final = 1000
+SECOND: Final = 1000 * MS
+_SWEEP: Final = 50 * MS
+_TICK: Final = 100 * MS
+_AUDIT_EVERY: Final = 16
+# After the storm: deadlines, wedged workers and what is owed need no longer than this.
+_SETTLED_WITHIN: Final = 20 * SECOND
+
+CoreFactory = Callable[[BrokerSettings, int, int], Core]
+
+
+class World:
+    """steps: events passed to the core so far. trace: called with each event, None for silence."""
+
+    def __init__(self, seed: int, make_core: CoreFactory = Core, trace: Callable[[str], None] | None = None) -> None:
+        self.rng = Random(seed)  # noqa: S311 (a simulation)
+        self.steps = 0
+        self.now = 1
+        self.epoch = 1
+        self.closing = False
+        self.tasks: dict[Any, Task] = {}
+        self.settings: BrokerSettings = small_settings(self.rng)
+        self.weather = forecast(self.rng)
+        self.windy = 1
+        self._make_core = make_core
+        self._trace = trace
+        self._heap: list[tuple[int, int, Callable[..., bool], tuple[Any, ...]]] = []
+        self._sequence = count()
+        self._tasks_made = count(1)
+        self._requests = count(1)
+        self._ended = False
+        self.core = make_core(self.settings, self.epoch, self.now)
+        self.model = Model(self.core, self.settings, self.now)
+        self.fleet = SimFleet(self)
+        self.submitters = [Submitter(self, number) for number in range(self.rng.randint(2, 5))]
+
+    def run(self) -> int:
+        """Runs to the end; returns the steps. Raises Violation."""
+        rng = self.rng
+        self.fleet.tend()
+        for submitter in self.submitters:
+            self.after(rng.randint(1, 50 * MS), submitter.turn)
+        self.after(_SWEEP, self._sweep)
+        self.after(_TICK, self._tick)
+        storm = int(rng.uniform(0.6, 2.2) * SECOND)
+        ending = rng.choice(("settle", "settle", "drain", "abrupt"))
+        self._until(storm, lambda: False)
+        self.note("the storm is over:", ending)
+        if ending == "settle":
+            self._clear()
+            self.closing = True
+            self._until(self.now + _SETTLED_WITHIN, self._is_settled)
+            if not self._is_settled():
+                raise Violation(f"not settled: {self.model.open}, {self.model.owing}, {self.model.hands}")
+        self.core.draining = True
+        if ending != "abrupt":
+            self._until(self.now + rng.randint(100, 3_000) * MS, lambda: not self.core.ledger)
+        self.closing = True
+        self._step(self._end, ())
+        self._clear()
+        for pool in self.fleet.targets:
+            self.fleet.targets[pool] = 0
+        for worker in list(self.fleet.workers.values()):
+            self.after(1, self.fleet.retire, worker)
+            self.after(2 * SECOND, self.fleet.die, worker, "was killed")
+        self._until(self.now + 6 * SECOND, lambda: False)
+        audit_end(self)
+        return self.steps
+
+    # ---- the clock
+
+    def at(self, time: int, handler: Callable[..., bool], *args: Any) -> None:
+        heapq.heappush(self._heap, (time, next(self._sequence), handler, args))
+
+    def after(self, delay: int, handler: Callable[..., bool], *args: Any) -> None:
+        heapq.heappush(self._heap, (self.now + delay, next(self._sequence), handler, args))
+
+    def latency(self) -> int:
+        return 50 + int(self.rng.random() * 300)
+
+    def note(self, *what: Any) -> None:
+        if self._trace is not None:
+            self._trace(f"{self.now / SECOND:10.6f} {' '.join(map(str, what))}")
+
+    def _until(self, limit: int, done: Callable[[], bool]) -> None:
+        heap = self._heap
+        while heap and heap[0][0] <= limit and not done():
+            time, _, handler, args = heapq.heappop(heap)
+            self.now = self.model.now = time
+            self._step(handler, args)
+
+    def _step(self, handler: Callable[..., bool], args: tuple[Any, ...]) -> None:
+        if not handler(*args):
+            return
+        self.steps += 1
+        core, model = self.core, self.model
+        # Like the edge, the core hands out work once per turn: what comes at the same time is one turn.
+        turn_over = not (self._heap and self._heap[0][0] == self.now)
+        if turn_over:
+            core.dispatch(self.now)
+        if core.actions:
+            self._carry_out()
+        model.check()
+        if turn_over:
+            model.check_dispatched()
+        if self.steps % _AUDIT_EVERY == 0:
+            audit(core, model)
+
+    def _carry_out(self) -> None:
+        actions, self.core.actions = self.core.actions, []
+        for action in actions:
+            if isinstance(action, Send):
+                self._send(action)
+            elif isinstance(action, Instruct):
+                self.fleet.instructed(action.worker, action.frames)
+            elif isinstance(action, Condemn):
+                self.fleet.condemned(action.worker, action.reason)
+            elif isinstance(action, InDoubt):
+                self.note("in doubt", action.key, action.operation, action.reason)
+                self.model.in_doubt(action.key, action.operation)
+            elif isinstance(action, ReportWanted):
+                raise Violation("a report that nobody asked for")
+
+    def _send(self, action: Send) -> None:
+        self.note("answer", action.submitter, action.frames[1])
+        self.model.answered(action.submitter, action.frames)
+        if not any(one.present and one.identity == action.submitter for one in self.submitters):
+            self.core.counters["undeliverable"] += max(1, action.items)
+
+    # ---- what happens by itself
+
+    def _sweep(self) -> bool:
+        if self._ended:
+            return False
+        late = self.rng.randint(1, 300) * MS if self.rng.random() < self.weather.stall else 0
+        self.after(_SWEEP + late, self._sweep)
+        self.note("sweep")
+        self.model.sweep()
+        self.core.sweep(self.now)
+        return True
+
+    def _tick(self) -> bool:
+        """The weather changes: the store, the fleet, the daemon itself."""
+        rng, weather = self.rng, self.weather
+        if self.closing:
+            return False
+        self.after(_TICK, self._tick)
+        if rng.random() < weather.wedge:
+            pools = list(self.fleet.wedged_until) if rng.random() < 0.5 else [rng.choice(list(self.fleet.wedged_until))]
+            for pool in pools:
+                self.fleet.wedged_until[pool] = self.now + rng.randint(20, 900) * MS
+            self.note("the store is wedged", pools)
+        if rng.random() < weather.upheaval:
+            self.fleet.upheaval()
+        if rng.random() < weather.idle_crash and self.fleet.workers:
+            self.fleet.die(rng.choice(list(self.fleet.workers.values())), "crashed")
+        if rng.random() < weather.restart and not self.core.draining:
+            self._restart()
+        return False
+
+    def _restart(self) -> None:
+        """kill -9 of the daemon: nothing is answered any more, and the next one knows nothing of it."""
+        self.note("the daemon is killed, and started again")
+        self.epoch += 1
+        self.core = self._make_core(self.settings, self.epoch, self.now)
+        self.model = Model(self.core, self.settings, self.now)
+        self.fleet.restart()
+
+    def _clear(self) -> None:
+        self.weather.clear()
+        self.windy = 0
+        for pool in self.fleet.wedged_until:
+            self.fleet.wedged_until[pool] = 0
+
+    def _end(self) -> bool:
+        self.note("end")
+        self._ended = True
+        self.model.end()
+        self.core.end()
+        return True
+
+    def _is_settled(self) -> bool:
+        model = self.model
+        return not (model.open or model.owing or model.hands)
+
+    # ---- tasks
+
+    def make(self, operation: str, pool: str, **fields: Any) -> Task:
+        task = Task(next(self._tasks_made), operation, pool, **fields)
+        self.tasks[task.body] = task
+        return task
+
+    def request_id(self) -> bytes:
+        return next(self._requests).to_bytes(16, "little")
