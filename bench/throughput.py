@@ -54,7 +54,7 @@ async def _null_many(endpoint: str, report: Report, rounds: int, seconds: float)
             rate, outcomes = await ask_many(client.spend_many, itertools.repeat(spends), seconds)
             spent.append(rate)
             check_outcomes(report, outcomes, True)
-    report.figures.append(Figure("null store, get, 100 a request", gets, "items/s", NULL_GOAL))
+    report.figures.append(Figure("null store, get of one field, 100 a request", gets, "items/s", NULL_GOAL))
     report.figures.append(Figure("null store, spend, 100 a request", spent, "items/s", NULL_GOAL))
 
 
@@ -68,7 +68,7 @@ def _threads(endpoint: str, report: Report, rounds: int, seconds: float) -> None
             )
             rates.append(rate)
             report.promise(RIGHT, wrong == 0)
-    report.figures.append(Figure("null store, get, 64 threads", rates, "items/s", THREADS_GOAL))
+    report.figures.append(Figure("null store, get of one field, 64 threads", rates, "items/s", THREADS_GOAL))
 
 
 async def _asyncio(endpoint: str, report: Report, rounds: int, seconds: float) -> None:
@@ -83,7 +83,7 @@ async def _asyncio(endpoint: str, report: Report, rounds: int, seconds: float) -
             rate, wrong = await ask_singles(is_right, txids, seconds)
             rates.append(rate)
             report.promise(RIGHT, wrong == 0)
-    report.figures.append(Figure("null store, get, 64 asyncio tasks", rates, "items/s", ASYNCIO_GOAL))
+    report.figures.append(Figure("null store, get of one field, 64 asyncio tasks", rates, "items/s", ASYNCIO_GOAL))
 
 
 async def _embedded(endpoint: str, report: Report, rounds: int, seconds: float) -> None:
@@ -112,5 +112,5 @@ async def _embedded(endpoint: str, report: Report, rounds: int, seconds: float) 
             _, outcomes = await ask_many(client.spend_many, batched(second, MANY))
             report.promise("every coin could be spent once, and not again", all(o.code == SPENT for o in outcomes))
     report.figures.append(Figure("embedded store, create, 100 a request", creates, "items/s"))
-    report.figures.append(Figure("embedded store, get, 100 a request", gets, "items/s"))
+    report.figures.append(Figure("embedded store, get of one field, 100 a request", gets, "items/s"))
     report.figures.append(Figure("embedded store, spend, 100 a request", spends, "items/s", SPENDS_GOAL))
