@@ -390,3 +390,18 @@ for _ in range(100):
             run(store, Call(KEY, "incrementSpentExtraRecs", (1, 1000, 288)))
         assert other.wait(30) == 0
     assert read(store)["spentExtraRecs"] == 200
+
+
+def test_a_rule_finds_every_bin_wherever_it_is_kept(store: Store) -> None:
+    store._rules = Rules(  # type: ignore[attr-defined]
+        b"function read(rec, name) local m = map(); m['found'] = rec[name]; return m end\n"
+        b"function assign(rec, name, value) rec[name] = value; aerospike:update(rec); return map() end"
+    )
+    bins = {"txID": KEY, "version": 1, "fee": -5, "locked": True, "createdAt": 1 << 40, "utxos": [b"x"], "outputs": []}
+    create(store, **bins)
+    for name in (*bins, "locktime", "inputs", "nosuch"):
+        assert run(store, Call(KEY, "read", (name,)))[0].value == {"found": bins.get(name)}
+    for name, value in (("version", None), ("locktime", 7), ("outputs", None), ("locked", None), ("nosuch", [1])):
+        run(store, Call(KEY, "assign", (name, value)))
+        bins[name] = value
+    assert read(store) == {name: value for name, value in bins.items() if value is not None}
