@@ -12,30 +12,29 @@ from running import Daemon, End
 
 
 def test_writes_of_a_killed_worker_are_answered_at_once(start: Start) -> None:
-    workers = 20
+    workers, rounds = 4, 5
     daemon = start({"workers.write": workers, "broker.budget_seconds": 60})
-    daemon.wait_for_workers()
-    daemon.wait_until(lambda status: status["pools"]["write"]["workers"] == workers, within=30)
-    daemon.faults.set(kind="hang")
-    pids = daemon.workers("write")
+    delays = []
     with daemon.client() as client, Callers(client) as callers:
-        waiting = set()
-        for number in range(workers):  # one in the hands of each
-            waiting.add(callers.create(number))
-            daemon.wait_until_in_flight(number + 1)
-        delays = []
-        for count, pid in enumerate(pids):
-            daemon.log.expect("started write worker", workers + count)
-            killed = time.monotonic()
-            os.kill(pid, signal.SIGKILL)
-            done, waiting = wait(waiting, 5, FIRST_COMPLETED)
-            ((code, executed, answered),) = (future.result() for future in done)
-            assert (code, executed) == ("WORKER_CRASHED", "unknown")
-            delays.append((answered - killed) * 1000)
-        daemon.faults.clear()
-    print(f"killed to answered: median {statistics.median(delays):.1f} ms, worst {max(delays):.1f} ms")
+        for _ in range(rounds):
+            daemon.wait_until(lambda status: status["pools"]["write"]["workers"] == workers)
+            daemon.faults.set(kind="hang")
+            waiting = set()
+            for number in range(workers):  # one in the hands of each
+                waiting.add(callers.create(number))
+                daemon.wait_until_in_flight(number + 1)
+            for pid in daemon.workers("write"):
+                killed = time.monotonic()
+                os.kill(pid, signal.SIGKILL)
+                done, waiting = wait(waiting, 5, FIRST_COMPLETED)
+                ((code, executed, answered),) = (future.result() for future in done)
+                assert (code, executed) == ("WORKER_CRASHED", "unknown")
+                delays.append((answered - killed) * 1000)
+            daemon.faults.clear()
+            daemon.log.expect("write worker .* is gone", count=len(delays))
+    print(f"killed to answered: median {statistics.median(delays):.1f} ms, worst {max(delays):.1f} ms of {len(delays)}")
     assert statistics.median(delays) < 100
-    assert max(delays) < 500
+    assert max(delays) < 1000
 
 
 def test_what_was_queued_behind_a_killed_worker_is_served_by_its_successor(daemon: Daemon) -> None:
