@@ -39,6 +39,8 @@ log = logging.getLogger("utxod")
 
 # How often workers are looked at; one that is found stopped twice in a row is ended.
 _WATCH_SECONDS: Final = 0.25
+# How long a worker may take from its start to its first credit.
+_START_SECONDS: Final = 30.0
 # How long a dead worker's connection may take to be seen as gone; what it had sent is read until then.
 _LAST_WORDS_SECONDS: Final = 0.05
 # How long workers may take to end by themselves, once told.
@@ -170,8 +172,7 @@ class Supervisor:
                     self._tend(now)
                 if now >= next_watch:
                     next_watch = now + _WATCH_SECONDS
-                    for identity in self._fleet.newly_stopped():
-                        self._core.condemn(identity, "is stopped")
+                    self._watch_workers(now)
                 if now >= next_collection and len(self._core.ledger) < _COLLECT_BELOW:
                     next_collection = now + _COLLECT_SECONDS
                     gc.collect()
@@ -195,6 +196,22 @@ class Supervisor:
             raise StartError("the workers could not start; their last words are above")
         self._fleet.tend(now)
         self._replace_next(now)
+
+    def _watch_workers(self, now: float) -> None:
+        """Ends those that are stopped, and those that have not become ready in their time."""
+        for identity in self._fleet.newly_stopped():
+            self._condemn(identity, "is stopped")
+        for identity, process in list(self._fleet.processes.items()):
+            late = now - process.started > _START_SECONDS
+            if late and identity not in self._core.workers and not process.leaving:
+                self._condemn(identity, f"has not become ready in {_START_SECONDS:g} s")
+
+    def _condemn(self, identity: bytes, reason: str) -> None:
+        if identity in self._core.workers:
+            self._core.condemn(identity, reason)
+            self._edge.flush()
+        else:
+            self._fleet.condemn(identity, reason, time.monotonic())
 
     def _worker_exited(self, process: WorkerProcess, reason: str) -> None:
         self._dying.append((process, reason, time.monotonic() + _LAST_WORDS_SECONDS))
