@@ -1,11 +1,12 @@
 """The embedded store: LMDB in a directory, shared by all processes of a host.
 
 A batch is one write transaction, or one read transaction where it only reads; what `batch_operate` has returned is on
-the disk, unless the store was opened with sync off. Where it raises, nothing of the batch was written, but for an error
-of the disk while committing, which says that it is in doubt.
+the disk, unless the store was opened with sync off. Where it raises, nothing of the batch was written, unless the error
+says that it is in doubt, as one of the disk while committing can be.
 """
 
 import os
+import shutil
 import time
 from collections.abc import Callable, Mapping, Sequence
 from pathlib import Path
@@ -48,6 +49,7 @@ class EmbeddedStore:
         max_record_bytes: int = MAX_RECORD_BYTES,
     ) -> None:
         self._pid = os.getpid()
+        self._directory = directory
         self._map_bytes = map_bytes
         self._max_record_bytes = max_record_bytes
         self._rules = Rules()
@@ -111,21 +113,28 @@ class EmbeddedStore:
             if isinstance(error, lmdb.Error):
                 raise self._store_error(error, in_doubt=False) from error
             raise
+        number = transaction.id()
         try:
             transaction.commit()
         except lmdb.Error as error:
-            # Before the last page is written, a full map or disk leaves the set as it was; what else goes wrong may
-            # have gone wrong after it.
-            raise self._store_error(error, in_doubt=not _is_full(error)) from error
+            raise self._store_error(error, in_doubt=self._may_be_committed(number)) from error
         return results
+
+    def _may_be_committed(self, number: int) -> bool:
+        """Whether a write transaction whose commit failed is, or may be, part of the set. (LMDB reports a full disk as
+        any other error of it.)"""
+        try:
+            with self._environment.begin() as transaction:
+                return bool(transaction.id() >= number)
+        except lmdb.Error:
+            return True
 
     def _store_error(self, error: Exception, in_doubt: bool) -> StoreError:
         if isinstance(error, lmdb.MapFullError):
             message = f"the set is full: reopen it with map_size above {self._map_bytes} bytes"
-        elif _is_full(error):
-            message = f"no room left on the disk: make room, then ask again ({error})"
         else:
-            message = f"embedded store: {error}"
+            free = shutil.disk_usage(self._directory).free
+            message = f"embedded store: {error} ({free} bytes are free on the disk of {self._directory})"
         return StoreError(message, in_doubt=in_doubt)
 
     def _execute(self, transaction: Any, records: Sequence[Record]) -> list[Result]:
@@ -234,7 +243,3 @@ class EmbeddedStore:
 def _holds(raw: bytes | None, condition: Mapping[str, Value]) -> bool:
     bins = {} if raw is None else codec.read_bins(raw, list(condition))
     return all(bins.get(name) == value for name, value in condition.items())
-
-
-def _is_full(error: Exception) -> bool:
-    return isinstance(error, lmdb.MapFullError | lmdb.DiskError)

@@ -291,36 +291,57 @@ def test_a_full_set_refuses_the_batch_and_says_what_to_do(tmp_path: Path) -> Non
     store.close()
 
 
-def test_an_error_of_the_disk_while_committing_is_in_doubt(store: Store, monkeypatch: pytest.MonkeyPatch) -> None:
+ON_A_SMALL_DISK = """
+import resource, signal, sys
+from store import Mode, Read, StoreError, Write, open_store
+store = open_store(sys.argv[1])
+signal.signal(signal.SIGXFSZ, signal.SIG_IGN)
+resource.setrlimit(resource.RLIMIT_FSIZE, (300_000, 300_000))
+keys = [bytes([n]) * 32 for n in range(20)]
+for key in keys:
+    try:
+        store.batch_operate([Write(key, {"a": bytes(50_000)}, Mode.CREATE)], 5)
+    except StoreError as error:
+        assert not error.in_doubt
+        assert "bytes are free on the disk" in str(error)
+        break
+assert [store.batch_operate([Read(k)], 5)[0].status for k in (keys[0], key)] == ["OK", "NOT_FOUND"]
+print("ready", flush=True)
+sys.stdin.read()
+"""
+
+
+def test_a_full_disk_refuses_the_batch_and_leaves_the_set_as_it_was(tmp_path: Path) -> None:
+    with another_process(ON_A_SMALL_DISK, f"lmdb://{tmp_path}/set"):
+        store = open_store(f"lmdb://{tmp_path}/set")
+        create(store, a=1)
+        assert read(store, bytes(32))["a"] == bytes(50_000)
+        store.close()
+
+
+def test_an_error_after_the_commit_is_in_doubt(store: Store, monkeypatch: pytest.MonkeyPatch) -> None:
     class Committing:
-        def __init__(self, transaction: Any, error: Exception) -> None:
-            self._transaction, self._error = transaction, error
+        def __init__(self, transaction: Any) -> None:
+            self._transaction = transaction
 
         def __getattr__(self, name: str) -> Any:
             return getattr(self._transaction, name)
 
         def commit(self) -> None:
-            self._transaction.abort()
-            raise self._error
+            self._transaction.commit()
+            raise lmdb.Error("mdb_txn_commit: Input/output error")
 
     class Environment:
-        def __init__(self, environment: Any, error: Exception) -> None:
-            self._environment, self._error = environment, error
-
-        def begin(self, **options: Any) -> Any:
-            return Committing(self._environment.begin(**options), self._error)
+        def begin(self, write: bool = False) -> Any:
+            return Committing(real.begin(write=True)) if write else real.begin()
 
     real = store._environment  # type: ignore[attr-defined]
-    for error, in_doubt, message in (
-        (lmdb.Error("mdb_txn_commit: Input/output error"), True, "Input/output error"),
-        (lmdb.DiskError("mdb_txn_commit: No space left on device"), False, "no room left on the disk"),
-    ):
-        monkeypatch.setattr(store, "_environment", Environment(real, error))
-        with pytest.raises(StoreError, match=message) as caught:
-            run(store, Write(KEY, {"a": 1}, Mode.CREATE))
-        assert caught.value.in_doubt is in_doubt
+    monkeypatch.setattr(store, "_environment", Environment())
+    with pytest.raises(StoreError, match="Input/output error") as caught:
+        run(store, Write(KEY, {"a": 1}, Mode.CREATE))
+    assert caught.value.in_doubt
     monkeypatch.undo()
-    create(store, a=1)
+    assert read(store) == {"a": 1}
 
 
 def test_a_writer_that_waits_too_long_names_the_holder(store: Store, tmp_path: Path) -> None:
