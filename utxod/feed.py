@@ -96,7 +96,10 @@ class Feeder:
     async def __aexit__(
         self, kind: type[BaseException] | None, error: BaseException | None, traceback: TracebackType | None
     ) -> None:
-        await self._tasks.__aexit__(kind, error, traceback)
+        try:
+            await self._tasks.__aexit__(kind, error, traceback)
+        except BaseExceptionGroup as group:
+            raise error or group.exceptions[0] from None  # the caller's own error, as it was raised
 
     async def feed(self, transaction: Transaction, height: int, block_id: int | None = None) -> None:
         """Returns when it is under way. height: of the block it is in. block_id: None where it is in none."""

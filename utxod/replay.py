@@ -6,13 +6,16 @@ from dataclasses import dataclass
 from graphlib import TopologicalSorter
 from hashlib import sha256
 from pathlib import Path
-from typing import Any
+from typing import Any, Final
 
 from protocol.aio import AsyncClient
-from store.transaction import Transaction, iter_block
+from store.transaction import Transaction, iter_block, read_varint
 
-from .blockfiles import BlockFileError, BlockPlace, in_chain_order, scan
+from .blockfiles import HEADER_BYTES, BlockFileError, BlockPlace, in_chain_order, scan
 from .feed import Feeder, Tally
+
+# BIP 144: in place of the number of inputs, which is never 0.
+_WITNESS_MARKER: Final = b"\x00\x01"
 
 Progress = Callable[[int], None]  # bytes of blocks that are done since the last call
 
@@ -83,10 +86,15 @@ async def replay(client: AsyncClient, planned: Plan, *, window: int, progress: P
 
 def read_block(place: BlockPlace) -> list[Transaction]:
     """The block's transactions, in its order. Raises BlockFileError."""
+    raw = place.read()
     try:
-        return list(iter_block(place.read()))
+        return list(iter_block(raw))
     except ValueError as error:
-        raise BlockFileError(f"{place.file}: the block at byte {place.offset}: {error}") from None
+        where = f"{place.file}: the block at byte {place.offset}"
+        _, coinbase = read_varint(raw, HEADER_BYTES, where)
+        if raw[coinbase + 4 : coinbase + 6] == _WITNESS_MARKER:
+            raise BlockFileError(f"{where} carries witness data, which is not read here") from None
+        raise BlockFileError(f"{where}: {error}") from None
 
 
 def in_dependency_order(transactions: Sequence[Transaction]) -> Iterator[Transaction]:

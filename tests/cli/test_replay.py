@@ -108,6 +108,22 @@ def test_parents_that_are_not_in_the_set_are_counted_and_seeded_where_that_is_as
     assert seeded["parents_not_in_the_set"] == 0
 
 
+@pytest.mark.parametrize(
+    ("damage", "message"),
+    [(lambda raw: raw[:-3], "locktime: truncated"), (lambda raw: raw[:85] + b"\0\1" + raw[85:], "witness data")],
+    ids=["cut short", "segregated witness"],
+)
+def test_a_block_that_cannot_be_read_ends_the_replay_with_its_place_and_no_traceback(tmp_path, damage, message):
+    raw = block([Generator().coinbase([1])])
+    file = tmp_path / "block.bin"
+    file.write_bytes(damage(raw))
+    result = CliRunner().invoke(cli, ["replay", str(file)])
+    assert result.exit_code == 1
+    assert "Error: " in result.output
+    assert f"{file}: the block at byte 0" in result.output
+    assert message in result.output
+
+
 @pytest.mark.skipif(not REAL_BLOCKS.is_dir(), reason="the real blocks are not beside the checkout (or UTXOD_BLOCKS)")
 def test_real_blocks_spend_every_input_once_and_a_second_time_nothing(tmp_path):
     files = sorted(REAL_BLOCKS.glob("*.bin"))
