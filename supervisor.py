@@ -244,23 +244,31 @@ class Supervisor:
 
     def _replace_next(self, now: float) -> None:
         """One step of a rolling restart: a new worker first, then the old one's end."""
-        if self._replacement is not None:
-            if self._replacement in self._fleet.processes and self._replacement not in self._core.workers:
+        processes = self._fleet.processes
+        new = self._replacement
+        if new is not None:
+            if new in processes and new not in self._core.workers:
                 return
             self._replacement = None
-            old = self._fleet.processes.get(self._to_replace.popleft())
-            if old is not None:
+            old = processes.get(self._to_replace.popleft())
+            if old is not None and new in self._core.workers:
                 self._retire(old)
                 self._edge.flush()
-        while self._to_replace and self._to_replace[0] not in self._fleet.processes:
+            elif old is not None:
+                log.error("%s worker %d could not be replaced: it stays", old.pool, old.pid)
+        while self._to_replace:
+            old = processes.get(self._to_replace[0])
+            if old is not None and not old.leaving:
+                self._replacement = self._fleet.start(old.pool, now).identity
+                return
             self._to_replace.popleft()
-        if self._to_replace:
-            old = self._fleet.processes[self._to_replace[0]]
-            self._replacement = self._fleet.start(old.pool, now).identity
 
     def _stop_workers(self) -> None:
         for process in list(self._fleet.processes.values()):
+            worker = self._core.workers.get(process.identity)
             self._retire(process)
+            if worker is not None and worker.dispatch is not None:
+                process.kill()  # the time to drain is over: what it holds has been answered as unknown
         self._edge.flush()
         until = time.monotonic() + _STOP_SECONDS
         while self._fleet.processes and time.monotonic() < until:

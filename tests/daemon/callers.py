@@ -31,8 +31,8 @@ class Callers:
     def create(self, number: int, **options: Any) -> "Future[tuple[str, str, float]]":
         return self._submit(self._client.create_partial, txid(number), OUTPUT, block_height=HEIGHT, **options)
 
-    def get(self, number: int) -> "Future[tuple[str, str, float]]":
-        return self._submit(self._client.get, txid(number))
+    def get(self, number: int, **options: Any) -> "Future[tuple[str, str, float]]":
+        return self._submit(self._client.get, txid(number), **options)
 
     def lock(self, number: int) -> "Future[tuple[str, str, float]]":
         return self._submit(self._client.set_locked, txid(number), True)

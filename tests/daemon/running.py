@@ -220,11 +220,11 @@ class End:
     """Learns of a process's end from the kernel, also where it is not ours. To be made while it is alive."""
 
     def __init__(self, pid: int) -> None:
-        self._descriptor = os.pidfd_open(pid)
+        self.descriptor = os.pidfd_open(pid)
 
     def wait(self, within: float) -> bool:
-        ended = bool(select.select([self._descriptor], [], [], within)[0])
-        os.close(self._descriptor)
+        ended = bool(select.select([self.descriptor], [], [], within)[0])
+        os.close(self.descriptor)
         return ended
 
 
