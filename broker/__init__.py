@@ -3,6 +3,7 @@
 core    every rule of the broker, without I/O and without a clock: events in, actions out
 ledger  what is owed an answer, and by when
 queue   what waits for a worker, fair between submitters
+follow  work that follows from work, as entries
 pool    workers of one kind: credit, admission, breaker
 edge    the sockets: moves frames between ZeroMQ and the core
 """

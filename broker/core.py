@@ -23,14 +23,15 @@ import msgpack
 
 from protocol import codes, wire
 from protocol.codes import NO, UNKNOWN
-from protocol.dispatch import DISPATCH, STOP, FollowUp, Part, pack_dispatch, unpack_done
-from protocol.operations import FOLLOW_UPS, MAY_OWE, OPERATIONS, POOLS
+from protocol.dispatch import DISPATCH, STOP, Part, pack_dispatch, unpack_done
+from protocol.operations import MAY_OWE, OPERATIONS, POOLS
 from protocol.wire import Error, ProtocolError
 
 from .actions import Action, Condemn, InDoubt, Instruct, LostRequest, ReportWanted, Send
 from .admission import WORKER_BACK_MS, no_place, unacceptable
-from .join import FollowUpJoin, Join, ReadJoin, part_error
-from .ledger import DISPATCHED, DONE, JOINING, NEVER, QUEUED, Body, Entry, Ledger
+from .follow import follow_up_entries, single_reads
+from .join import FollowUpJoin, Join, ReadJoin, part_error, second_header
+from .ledger import DISPATCHED, DONE, JOINING, QUEUED, Body, Entry, Ledger
 from .pool import Dispatch, Pool, Worker
 from .settings import MICROSECONDS, BrokerSettings
 
@@ -58,11 +59,10 @@ class Core:
             for name, kind in POOLS.items()
         }
         self._limits = settings.limits
-        self._batch_limit = settings.batch_limit
-        self._owed_limit = settings.owed_items
+        self._batch_limit, self._owed_limit = settings.batch_limit, settings.owed_items
         self._execution_limit = int(settings.execution_limit_seconds * MICROSECONDS)
         self._probe_us = int(settings.probe_seconds * MICROSECONDS)
-        self._dispatches = 0
+        self._dispatches, self._ended = 0, False
 
     # ---- from submitters
 
@@ -147,18 +147,25 @@ class Core:
                 return
             if len(frames) != 1 + 2 * len(dispatch.entries):
                 raise ValueError(f"{len(frames)} frames for {len(dispatch.entries)} requests")
-            parts = self._parts(worker.pool, dispatch, follow_ups)
+            parts, owed = follow_up_entries(worker.pool, dispatch, follow_ups)
+            joins = {
+                index: FollowUpJoin(bytes(frames[1 + 2 * index]), frames[2 + 2 * index], dispatch.entries[index].count)
+                for index in parts
+            }
         except (ValueError, TypeError, IndexError) as error:
             self._malformed(worker, dispatch, str(error))
             return
         worker.pool.observe(dispatch, now)
         worker.pool.close(dispatch)
         for index, entry in enumerate(dispatch.entries):
-            self._executed(entry, frames[1 + 2 * index], frames[2 + 2 * index], parts.get(index, ()))
-        for entry in parts.get(None, ()):
-            self.owed += 1
-            self.ledger.add(entry)
-            self.pools[entry.pool].queue.add(entry)
+            if entry.state == DONE:
+                self.counters["late"] += entry.count
+            elif index in joins:
+                self._await(entry, joins[index], parts[index])
+            else:
+                self._executed(entry, frames[1 + 2 * index], frames[2 + 2 * index])
+        for entry in owed:
+            self._owe(entry)
         self._release(worker)
 
     def on_lost(self, identity: bytes, reason: str, now: int) -> None:
@@ -202,13 +209,14 @@ class Core:
             worker.pool.idle.pop(worker, None)
             self._release(worker)
 
-    def _executed(self, entry: Entry, header: Body, body: Body, parts: Sequence[Entry]) -> None:
-        if entry.state == DONE:
-            self.counters["late"] += entry.count
-        elif parts:
-            self._await(entry, FollowUpJoin(bytes(header), body), parts)
-        else:
-            self._settle(entry, header, body)
+    def _executed(self, entry: Entry, header: Body, body: Body) -> None:
+        if entry.retried and entry.parent is None:
+            try:
+                header = second_header(bytes(header))
+            except ProtocolError as error:
+                self._fail(entry, Error(error.code, UNKNOWN, str(error)))
+                return
+        self._settle(entry, header, body)
 
     def _malformed(self, worker: Worker, dispatch: Dispatch, reason: str) -> None:
         """A worker whose answer can't be read: its items are answered, and it is replaced."""
@@ -240,50 +248,26 @@ class Core:
 
     # ---- work that follows from work
 
-    def _parts(self, pool: Pool, dispatch: Dispatch, follow_ups: Sequence[FollowUp]) -> dict[int | None, list[Entry]]:
-        """The follow-ups as entries, by the request whose answer waits. Raises ValueError where one is not allowed."""
-        parts: dict[int | None, list[Entry]] = {}
-        for request, item, operation, key, count, body in follow_ups:
-            parent = None if request is None else dispatch.entries[request]
-            target = FOLLOW_UPS.get(operation)
-            if target is None or POOLS[target].rank <= pool.kind.rank:
-                raise ValueError(f"follow-up {operation!r} out of pool {pool.name}")
-            entry = Entry(
-                operation=operation,
-                pool=target,
-                deadline=NEVER if parent is None else parent.deadline,
-                count=count,
-                body=body,
-                parent=parent,
-                item=item,
-                key=key,
-            )
-            parts.setdefault(request, []).append(entry)
-        return parts
+    def _owe(self, entry: Entry) -> None:
+        if self._ended:
+            self._doubt(entry, "the daemon has shut down")
+            return
+        self.owed += 1
+        self.ledger.add(entry)
+        self.pools[entry.pool].queue.add(entry)
+
+    def _doubt(self, entry: Entry, reason: str) -> None:
+        self.counters["in_doubt"] += 1
+        self.actions.append(InDoubt(entry.key or b"", entry.operation, reason))
 
     def _read_again(self, entry: Entry) -> None:
-        """Each read alone, so that a poisonous one takes no neighbour with it."""
         self.counters["read_again"] += entry.count
         if entry.count == 1:
             entry.retried = True
             entry.state = QUEUED
             self.pools[entry.pool].queue.add(entry)
             return
-        parts = [
-            Entry(
-                operation=entry.operation,
-                pool=entry.pool,
-                deadline=entry.deadline,
-                count=1,
-                body=entry.body,
-                flags=entry.flags,
-                parent=entry,
-                item=item,
-                only=item,
-            )
-            for item in range(entry.count)
-        ]
-        self._await(entry, ReadJoin(entry.count), parts)
+        self._await(entry, ReadJoin(entry.count), single_reads(entry))
 
     def _await(self, entry: Entry, join: Join, parts: Sequence[Entry]) -> None:
         entry.state = JOINING
@@ -332,8 +316,7 @@ class Core:
         self.owed -= 1
         error = part_error(bytes(header))
         if error is not None:
-            self.counters["in_doubt"] += 1
-            self.actions.append(InDoubt(entry.key or b"", entry.operation, f"{error.code}: {error.message}"))
+            self._doubt(entry, f"{error.code}: {error.message}")
 
     def _drop(self, part: Entry) -> None:
         if part.state == QUEUED:
@@ -399,10 +382,10 @@ class Core:
                 self._give_up_waiting(pool, codes.UNAVAILABLE, f"pool {pool.name} has no worker", WORKER_BACK_MS)
 
     def end(self) -> None:
-        """The time to drain is over: everything that is left is answered, and owed work is in doubt."""
+        """The time to drain is over: what is left is answered; what is owed, now or by a late answer, is in doubt."""
+        self._ended = True
         for entry in list(self.ledger):
-            if entry.state != DONE:
-                self._give_up(entry, codes.SHUTTING_DOWN, "the daemon has shut down")
+            self._give_up(entry, codes.SHUTTING_DOWN, "the daemon has shut down")
 
     def report(self) -> dict[str, Any]:
         """What `utxod status` shows of the broker."""

@@ -6,8 +6,16 @@ left, `answer` is the reply's header and body.
 
 from typing import Final
 
-from protocol.codes import INTERNAL, UNKNOWN
-from protocol.wire import Error, ProtocolError, ReplyHeader, join_results, pack_reply_header, unpack_reply_header
+from protocol.codes import FAULTS, INTERNAL, UNKNOWN
+from protocol.wire import (
+    Error,
+    ProtocolError,
+    ReplyHeader,
+    join_results,
+    pack_reply_header,
+    unpack_body,
+    unpack_reply_header,
+)
 
 from .ledger import Body, Entry
 
@@ -23,14 +31,32 @@ def part_error(header: bytes) -> Error | None:
     return reply.error or reply.errors.get(0)
 
 
-class FollowUpJoin:
-    """A request that was executed, and whose items fail where their follow-ups do."""
+def second_header(header: bytes) -> bytes:
+    """The reply header of a read that had lost a worker before. Raises ProtocolError where the frame is none."""
+    reply = unpack_reply_header(header)
+    if reply.error is None and not reply.errors:
+        return header
+    errors = {index: _second_error(error) for index, error in reply.errors.items()}
+    return pack_reply_header(reply._replace(error=reply.error and _second_error(reply.error), errors=errors))
 
-    def __init__(self, header: bytes, body: Body) -> None:
+
+def _second_error(error: Error) -> Error:
+    """A fault's `no` holds for the second dispatch alone: the first may have executed the item."""
+    return error._replace(executed=UNKNOWN) if error.code in FAULTS else error
+
+
+class FollowUpJoin:
+    """A request that was executed, and whose items fail where their follow-ups do. header, body: the reply to it so
+    far. Raises ProtocolError where the header can't be read, or is not of `count` items."""
+
+    def __init__(self, header: bytes, body: Body, count: int) -> None:
         self.parts: dict[Entry, None] = {}
         self.errors: dict[int, Error] = {}
         self._header = header
+        self._reply = unpack_reply_header(header)
         self._body = body
+        if self._reply.count != count:
+            raise ProtocolError(INTERNAL, f"reply header: of {self._reply.count} items, where there are {count}")
 
     def settle(self, part: Entry, error: Error | None, body: Body) -> None:
         del self.parts[part]
@@ -41,8 +67,8 @@ class FollowUpJoin:
     def answer(self) -> tuple[bytes, Body]:
         if not self.errors:
             return self._header, self._body
-        reply = unpack_reply_header(self._header)
-        return pack_reply_header(reply._replace(errors={**reply.errors, **self.errors})), self._body
+        errors = {**self._reply.errors, **self.errors}
+        return pack_reply_header(self._reply._replace(errors=errors)), self._body
 
 
 class ReadJoin:
@@ -56,11 +82,18 @@ class ReadJoin:
 
     def settle(self, part: Entry, error: Error | None, body: Body) -> None:
         del self.parts[part]
+        result = bytes(body)
+        if error is None:
+            try:
+                unpack_body(result, 1)
+            except ProtocolError as fault:
+                # It would shift the results of the others.
+                error = Error(INTERNAL, UNKNOWN, str(fault))
         if error is not None:
-            self.errors[part.item] = error
+            self.errors[part.item] = _second_error(error)
         else:
             # An array of one is one byte, then its element.
-            self._results[part.item] = bytes(body)[1:]
+            self._results[part.item] = result[1:]
 
     def answer(self) -> tuple[bytes, Body]:
         return pack_reply_header(ReplyHeader(None, len(self._results), self.errors)), join_results(self._results)

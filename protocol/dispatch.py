@@ -82,6 +82,17 @@ def unpack_done(frame: bytes) -> tuple[int, list[FollowUp]]:
         dispatch_id, follow_ups = fields
         if type(dispatch_id) is not int:
             raise ValueError("dispatch id is no integer")
-        return dispatch_id, [FollowUp(*fields) for fields in follow_ups]
+        return dispatch_id, [_checked(FollowUp(*fields)) for fields in follow_ups]
     except Exception as error:
         raise ValueError(f"worker's answer: {error}") from None
+
+
+def _checked(follow_up: FollowUp) -> FollowUp:
+    types = tuple(map(type, follow_up))
+    if types not in (_JOINED, _OWED) or follow_up.items < 1:
+        raise ValueError("a follow-up is not what it should be")
+    return follow_up
+
+
+_JOINED: Final = (int, int, str, bytes, int, bytes)
+_OWED: Final = (type(None), int, str, bytes, int, bytes)

@@ -15,7 +15,7 @@ import msgpack
 from broker.core import Core
 from broker.settings import MICROSECONDS, BrokerSettings
 from protocol import codes
-from protocol.operations import FOLLOW_UPS, OPERATIONS, POOLS
+from protocol.operations import FOLLOW_UPS, MAY_OWE, OPERATIONS, POOLS
 
 from .tasks import DONE, HELD, JOINING, NO, OK, QUEUED, UNKNOWN, Hand, Message, Task, Violation, parse_header
 
@@ -40,6 +40,7 @@ class Model:
         self.condemned: set[bytes] = set()
         self.due: dict[Task, tuple[Any, ...]] = {}
         self.doubts: Counter[tuple[bytes, str]] = Counter()
+        self.losses: Counter[bytes] = Counter()
         self.to_stop: set[bytes] = set()
         self.to_condemn: set[bytes] = set()
         self.touched: bytes | None = None
@@ -79,6 +80,7 @@ class Model:
         else:
             for task, only in hand.tasks:
                 self._failed(task, only, codes.INTERNAL)
+            self._lost_with(hand)
             if identity not in self.condemned:
                 self.to_condemn.add(identity)
         self._release(identity)
@@ -92,6 +94,8 @@ class Model:
                 self._once_more(task)
             else:
                 self._failed(task, only, codes.WORKER_CRASHED)
+        if hand:
+            self._lost_with(hand)
         pool = self.pools.pop(identity)
         self.retired.discard(identity)
         self.condemned.discard(identity)
@@ -191,6 +195,11 @@ class Model:
         if not self.doubts[key, operation]:
             del self.doubts[key, operation]
 
+    def lost_request(self, body: bytes) -> None:
+        self.losses[body] -= 1
+        if not self.losses[body]:
+            del self.losses[body]
+
     def told_to_stop(self, identity: bytes) -> None:
         if identity not in self.to_stop:
             raise Violation(f"worker {identity!r} is told to stop, unasked or with work in hand")
@@ -217,8 +226,9 @@ class Model:
     # ---- after every step
 
     def check(self) -> None:
-        if self.due or self.doubts or self.to_stop or self.to_condemn:
-            raise Violation(f"not done at once: {self.due or dict(self.doubts) or self.to_stop or self.to_condemn}")
+        if self.due or self.doubts or self.losses or self.to_stop or self.to_condemn:
+            missing = self.due or self.doubts or self.losses or self.to_stop or self.to_condemn
+            raise Violation(f"not done at once: {missing}")
         core = self.core
         counters = core.counters
         if len(core.ledger) != len(self.open) + len(self.owing):
@@ -406,6 +416,11 @@ class Model:
             whole.errors[index or 0] = error
         if not whole.waiting:
             self._due(whole, JOIN)
+
+    def _lost_with(self, hand: Hand) -> None:
+        """What it may have led to is not known."""
+        if hand.operation in MAY_OWE:
+            self.losses.update(task.body for task, _ in hand.tasks)
 
     def _once_more(self, task: Task) -> None:
         task.retry = True

@@ -1,4 +1,4 @@
-"""Simulated submitters: they ask now and then or flood, vanish and come back, and some of what they send is nonsense."""
+"""Simulated submitters: they ask now and then or flood, vanish and come back, and send some nonsense."""
 
 from typing import TYPE_CHECKING, Final
 

@@ -1,4 +1,4 @@
-"""What may go wrong in one run, and how often: drawn from the run's seed, so that some runs are calm and some are not."""
+"""What may go wrong in one run, and how often: drawn from the run's seed, so that some are calm and some are not."""
 
 from dataclasses import dataclass
 from random import Random

@@ -10,7 +10,7 @@ from itertools import count
 from random import Random
 from typing import Any, Final
 
-from broker.actions import Condemn, InDoubt, Instruct, ReportWanted, Send
+from broker.actions import Condemn, InDoubt, Instruct, LostRequest, Send
 from broker.core import Core
 from broker.settings import BrokerSettings
 
@@ -36,7 +36,7 @@ class World:
     """steps: events passed to the core so far. trace: called with each event, None for silence."""
 
     def __init__(self, seed: int, make_core: CoreFactory = Core, trace: Callable[[str], None] | None = None) -> None:
-        self.rng = Random(seed)  # noqa: S311 (a simulation)
+        self.rng = Random(seed)
         self.steps = 0
         self.now = 1
         self.epoch = 1
@@ -141,8 +141,10 @@ class World:
             elif isinstance(action, InDoubt):
                 self.note("in doubt", action.key, action.operation, action.reason)
                 self.model.in_doubt(action.key, action.operation)
-            elif isinstance(action, ReportWanted):
-                raise Violation("a report that nobody asked for")
+            elif isinstance(action, LostRequest):
+                self.model.lost_request(action.body)
+            else:
+                raise Violation(f"nobody asked for {action}")
 
     def _send(self, action: Send) -> None:
         self.note("answer", action.submitter, action.frames[1])

@@ -1,0 +1,135 @@
+"""What the simulator found, each by hand."""
+
+from collections.abc import Callable
+from typing import Any
+
+import msgpack
+import pytest
+from by_hand import Broker, Handed, reply
+
+from protocol import wire
+from protocol.codes import NO, UNKNOWN
+from protocol.dispatch import FollowUp, pack_done
+from protocol.wire import Error
+
+MASTER = b"master"
+BODY = wire.pack_body([1])
+
+
+def malformed(broker: Broker, follow_up: Any) -> None:
+    """A worker's answer to a dispatch of two requests, with a follow-up that is none."""
+    handed = broker.handed[-1]
+    frames = [msgpack.packb((handed.number, [follow_up]))]
+    for part, body in zip(handed.parts, handed.bodies, strict=True):
+        frames += reply(part, body, {})
+    broker.core.on_done(handed.worker, frames, broker.now)
+    broker.turn()
+
+
+@pytest.mark.parametrize(
+    "follow_up",
+    [
+        (-1, 0, "lock_children", MASTER, 1, BODY),
+        (2, 0, "lock_children", MASTER, 1, BODY),
+        ("0", 0, "lock_children", MASTER, 1, BODY),
+        (0, 1, "lock_children", MASTER, 1, BODY),
+        (0, -1, "lock_children", MASTER, 1, BODY),
+        (0, None, "lock_children", MASTER, 1, BODY),
+        (0, 0, "lock_children", [], 1, BODY),
+        (None, 0, "increment", None, 1, BODY),
+        (None, 0, "increment", 7, 1, BODY),
+        (None, 0, "increment", MASTER, 0, BODY),
+        (None, 0, "increment", MASTER, "1", BODY),
+        (None, 0, "increment", MASTER, 1, 5),
+        (None, 0, ["increment"], MASTER, 1, BODY),
+        None,
+    ],
+)
+def test_a_follow_up_that_is_none_is_a_fault_of_its_worker_and_touches_nobody_else(
+    broker: Broker, follow_up: Any
+) -> None:
+    requests = [broker.submit("set_locked"), broker.submit("set_locked", submitter="b")]
+    broker.ready(b"w", "write")
+    malformed(broker, follow_up)
+    assert [broker.fate(request) for request in requests] == [("INTERNAL", UNKNOWN)] * 2
+    assert broker.condemned == [b"w"]
+    assert broker.nothing_is_left()
+
+
+def test_work_follows_only_from_a_pool_that_feeds(broker: Broker) -> None:
+    request = broker.submit("get")
+    broker.ready(b"r")
+    malformed(broker, (0, 0, "lock_children", MASTER, 1, BODY))
+    assert broker.fate(request) == ("INTERNAL", UNKNOWN)
+
+
+@pytest.mark.parametrize("header", [b"garbage", wire.ok_header(7)])
+def test_a_header_that_waits_for_parts_is_read_before_anything_waits(broker: Broker, header: bytes) -> None:
+    request = broker.submit("set_locked")
+    broker.ready(b"w", "write")
+    [handed] = broker.handed
+    follow_up = FollowUp(0, 0, "lock_children", MASTER, 1, BODY)
+    broker.core.on_done(b"w", [pack_done(handed.number, [follow_up]), header, BODY], broker.now)
+    broker.turn()
+    assert broker.fate(request) == ("INTERNAL", UNKNOWN)
+    assert broker.nothing_is_left()
+
+
+def test_a_result_that_is_none_shifts_none_of_the_reads_beside_it(broker: Broker) -> None:
+    request = broker.submit("get", ["a", "b", "c"])
+    broker.ready(b"r1")
+    broker.lose(b"r1")
+    broker.ready(b"r2")
+    for bodies in (None, wire.pack_body([1, 2, 3]), None):
+        handed = broker.handed[-1]
+        header, body = reply(handed.parts[0], handed.bodies[0], {})
+        broker.core.on_done(b"r2", [pack_done(handed.number, []), header, bodies or body], broker.now)
+        broker.turn()
+    assert broker.results(request) == ["a", None, "c"]
+    assert {index: error.code for index, error in broker.answers[request].errors.items()} == {1: "INTERNAL"}
+
+
+def whole(error: Error) -> Callable[[Handed], list[bytes]]:
+    return lambda handed: [wire.error_header(error, handed.parts[0].items), wire.EMPTY_BODY]
+
+
+def single(error: Error) -> Callable[[Handed], list[bytes]]:
+    return lambda handed: reply(handed.parts[0], handed.bodies[0], {0: error})
+
+
+@pytest.mark.parametrize("items", [["a"], ["a", "b"]])
+@pytest.mark.parametrize("answer", [whole, single])
+@pytest.mark.parametrize(("code", "executed"), [("STORE_ERROR", UNKNOWN), ("TX_NOT_FOUND", NO)])
+def test_a_second_workers_no_does_not_speak_for_the_first(
+    broker: Broker, items: list[str], answer: Any, code: str, executed: str
+) -> None:
+    request = broker.submit("get", items)
+    broker.ready(b"r1")
+    broker.lose(b"r1")
+    broker.ready(b"r2")
+    for _ in items:
+        handed = broker.handed[-1]
+        broker.core.on_done(b"r2", [pack_done(handed.number, []), *answer(Error(code, NO))(handed)], broker.now)
+        broker.turn()
+    found = broker.answers[request]
+    errors = [found.error] if found.error else list(found.errors.values())
+    assert {(error.code, error.executed) for error in errors if error} == {(code, executed)}
+
+
+def test_a_second_answer_that_can_not_be_read_is_a_fault(broker: Broker) -> None:
+    request = broker.submit("get")
+    broker.ready(b"r1")
+    broker.lose(b"r1")
+    broker.ready(b"r2")
+    broker.core.on_done(b"r2", [pack_done(broker.handed[-1].number, []), b"garbage", BODY], broker.now)
+    broker.turn()
+    assert broker.fate(request) == ("INTERNAL", UNKNOWN)
+
+
+def test_what_is_owed_after_the_end_is_in_doubt_and_not_forgotten(broker: Broker) -> None:
+    broker.submit("spend")
+    broker.ready(b"w", "write")
+    broker.end()
+    broker.done(broker.handed[0], [FollowUp(None, 0, "increment", MASTER, 1, BODY)])
+    assert [doubt.key for doubt in broker.in_doubt] == [MASTER]
+    assert broker.nothing_is_left()
