@@ -1,23 +1,26 @@
-"""The rules of store/rules/utxo.lua, run in this process as they run inside Aerospike (see emulation.lua).
+"""The rules of store/rules/utxo.lua, run in this process as inside Aerospike (see emulation.lua and values.lua).
 
 Only MessagePack crosses between Python and Lua, and once per call in each direction.
 """
 
 from importlib.resources import files
-from typing import Any, Final
+from typing import Any
 
 import msgpack
 from lupa.lua54 import LuaError, LuaRuntime
+
+from .codec import unpack
 
 __all__ = ["LuaError", "Rules", "rules_source"]
 
 
 def rules_source() -> bytes:
     """The Lua module of the rules, as it is also registered with Aerospike."""
-    return (files(__package__) / "rules" / "utxo.lua").read_bytes()
+    return _source("rules/utxo.lua")
 
 
-_EMULATION: Final = "emulation.lua"
+def _source(path: str) -> bytes:
+    return (files(__package__) / path).read_bytes()
 
 
 class Rules:
@@ -25,9 +28,9 @@ class Rules:
 
     def __init__(self, source: bytes | None = None) -> None:
         runtime = LuaRuntime(encoding=None, unpack_returned_tuples=True, register_eval=False, register_builtins=False)
-        emulation = (files(__package__) / _EMULATION).read_bytes()
+        values = runtime.compile(_source("values.lua"))()
         # Called with packed values only: run(function, arguments, head, utxos, inputs, outputs).
-        self.run: Any = runtime.compile(emulation)(source if source is not None else rules_source())
+        self.run: Any = runtime.compile(_source("emulation.lua"))(values, rules_source() if source is None else source)
 
     def call(self, function: str, args: tuple[Any, ...], bins: dict[str, Any] | None) -> tuple[Any, dict[str, Any]]:
         """The rule's result, and the bins it saved (None: removed), on a record with these bins; None: no record.
@@ -35,7 +38,3 @@ class Rules:
         head = None if bins is None else msgpack.packb(bins)
         result, saved = self.run(function.encode(), msgpack.packb(args), head)
         return unpack(result), {} if saved is None else unpack(saved)
-
-
-def unpack(packed: bytes) -> Any:
-    return msgpack.unpackb(packed, strict_map_key=False)

@@ -66,7 +66,13 @@ class Histories(RuleBasedStateMachine):
         self.height = 100
         self.mined = False
         self.spent_children = 0
-        common = {"utxos": HASHES, "recordUtxos": OUTPUTS, "spentUtxos": 0, "locked": False, "conflicting": False}
+        common: dict[str, Any] = {
+            "utxos": HASHES,
+            "recordUtxos": OUTPUTS,
+            "spentUtxos": 0,
+            "locked": False,
+            "conflicting": False,
+        }
         master = common | {"totalExtraRecs": 1, "spentExtraRecs": 0, "unminedSince": 100, "external": True}
         creation = [Write(TXID, master, Mode.CREATE), Write(CHILD, common, Mode.CREATE)]
         assert all(result.status == "OK" for result in self.store.batch_operate(creation, 5))

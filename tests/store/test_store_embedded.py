@@ -1,9 +1,4 @@
-import os
-import subprocess
-import sys
 import time
-from collections.abc import Iterator
-from contextlib import contextmanager
 from pathlib import Path
 from typing import Any
 
@@ -13,9 +8,7 @@ import pytest
 from store import Call, Mode, Read, Record, Remove, Result, Status, Store, StoreError, Write, open_store
 from store.embedded import EmbeddedStore
 from store.emulation import Rules
-from store.writer_lock import WriterLockTimeout
 
-REPOSITORY = Path(__file__).parents[2]
 KEY, OTHER = b"k" * 32, b"o" * 32
 BUDGET = 5.0
 
@@ -34,50 +27,6 @@ def read(store: Store, key: bytes = KEY) -> Any:
 
 def statuses(results: list[Result]) -> list[str]:
     return [result.status.value for result in results]
-
-
-@contextmanager
-def another_process(script: str, *arguments: str) -> Iterator["subprocess.Popen[str]"]:
-    """A process that runs the script, once it has said that it is ready. It is killed in the end."""
-    command = [sys.executable, "-c", script, *arguments]
-    with subprocess.Popen(command, stdin=subprocess.PIPE, stdout=subprocess.PIPE, text=True, cwd=REPOSITORY) as process:
-        try:
-            assert process.stdout is not None
-            assert process.stdout.readline() == "ready\n"
-            yield process
-        finally:
-            process.kill()
-
-
-HOLD_LOCK = """
-import sys
-from pathlib import Path
-from store.writer_lock import WriterLock
-with WriterLock(Path(sys.argv[1]) / "writer.lock").held(1):
-    print("ready", flush=True)
-    sys.stdin.read()
-"""
-
-STOP_INSIDE_A_WRITE = """
-import sys
-from store import Mode, Write, embedded, open_store
-store = open_store(sys.argv[1])
-class Endless(dict):
-    def items(self):
-        yield "a", 1
-        print("ready", flush=True)
-        sys.stdin.read()
-store.batch_operate([Write(b"x" * 32, {"a": 1}, Mode.CREATE), Write(b"k" * 32, Endless(), Mode.UPSERT)], 5)
-"""
-
-HOLD_READER = """
-import os, sys, lmdb
-environment = lmdb.open(sys.argv[1], lock=True)
-transaction = environment.begin()
-transaction.get(b"k")
-print("ready", flush=True)
-sys.stdin.read()
-"""
 
 
 def test_a_record_is_created_read_changed_and_removed(store: Store) -> None:
@@ -231,22 +180,6 @@ def test_what_was_written_is_there_after_opening_again(tmp_path: Path) -> None:
         store.close()
 
 
-def test_what_was_written_survives_a_kill(tmp_path: Path) -> None:
-    url = f"lmdb://{tmp_path}/set"
-    script = """
-import sys
-from store import Mode, Write, open_store
-open_store(sys.argv[1]).batch_operate([Write(b"k" * 32, {"a": 1}, Mode.CREATE)], 5)
-print("ready", flush=True)
-sys.stdin.read()
-"""
-    with another_process(script, url):
-        pass
-    store = open_store(url)
-    assert read(store) == {"a": 1}
-    store.close()
-
-
 def test_utxo_batch_size_is_fixed_for_the_life_of_a_set(tmp_path: Path) -> None:
     open_store(f"lmdb://{tmp_path}?utxo_batch_size=4").close()
     store = open_store(f"lmdb://{tmp_path}")
@@ -291,34 +224,6 @@ def test_a_full_set_refuses_the_batch_and_says_what_to_do(tmp_path: Path) -> Non
     store.close()
 
 
-ON_A_SMALL_DISK = """
-import resource, signal, sys
-from store import Mode, Read, StoreError, Write, open_store
-store = open_store(sys.argv[1])
-signal.signal(signal.SIGXFSZ, signal.SIG_IGN)
-resource.setrlimit(resource.RLIMIT_FSIZE, (300_000, 300_000))
-keys = [bytes([n]) * 32 for n in range(20)]
-for key in keys:
-    try:
-        store.batch_operate([Write(key, {"a": bytes(50_000)}, Mode.CREATE)], 5)
-    except StoreError as error:
-        assert not error.in_doubt
-        assert "bytes are free on the disk" in str(error)
-        break
-assert [store.batch_operate([Read(k)], 5)[0].status for k in (keys[0], key)] == ["OK", "NOT_FOUND"]
-print("ready", flush=True)
-sys.stdin.read()
-"""
-
-
-def test_a_full_disk_refuses_the_batch_and_leaves_the_set_as_it_was(tmp_path: Path) -> None:
-    with another_process(ON_A_SMALL_DISK, f"lmdb://{tmp_path}/set"):
-        store = open_store(f"lmdb://{tmp_path}/set")
-        create(store, a=1)
-        assert read(store, bytes(32))["a"] == bytes(50_000)
-        store.close()
-
-
 def test_an_error_after_the_commit_is_in_doubt(store: Store, monkeypatch: pytest.MonkeyPatch) -> None:
     class Committing:
         def __init__(self, transaction: Any) -> None:
@@ -344,81 +249,20 @@ def test_an_error_after_the_commit_is_in_doubt(store: Store, monkeypatch: pytest
     assert read(store) == {"a": 1}
 
 
-def test_a_writer_that_waits_too_long_names_the_holder(store: Store, tmp_path: Path) -> None:
-    create(store, a=1)
-    with another_process(HOLD_LOCK, str(tmp_path / "set")) as holder:
-        started = time.monotonic()
-        with pytest.raises(WriterLockTimeout, match=f"held by process {holder.pid}, for 0") as caught:
-            store.batch_operate([Write(KEY, {"a": 2}, Mode.UPDATE)], 0.1)
-        assert 0.1 <= time.monotonic() - started < 2
-        assert (caught.value.in_doubt, caught.value.holder) == (False, holder.pid)
-        assert read(store) == {"a": 1}
-    assert run(store, Write(KEY, {"a": 2}, Mode.UPDATE))[0].status is Status.OK
-
-
-def test_a_writer_killed_inside_its_transaction_leaves_nothing_behind(store: Store, tmp_path: Path) -> None:
-    create(store, a=1)
-    url = f"lmdb://{tmp_path}/set?sync=false"
-    with another_process(STOP_INSIDE_A_WRITE, url) as writer:
-        with pytest.raises(WriterLockTimeout, match=f"held by process {writer.pid}"):
-            store.batch_operate([Write(KEY, {"a": 2}, Mode.UPDATE)], 0)
-        assert read(store) == {"a": 1}
-        writer.kill()
-        assert run(store, Write(KEY, {"b": 2}, Mode.UPDATE))[0].status is Status.OK
-    assert read(store) == {"a": 1, "b": 2}
-    assert run(store, Read(b"x" * 32))[0].status is Status.NOT_FOUND
-
-
-def test_the_slots_of_dead_readers_are_freed(tmp_path: Path) -> None:
-    store = EmbeddedStore(tmp_path, sync=False)
-    with another_process(HOLD_READER, str(tmp_path)):
-        assert store.clear_stale_readers() == 0
-    assert store.clear_stale_readers() == 1
-    assert store.clear_stale_readers() == 0
-    store.close()
-
-
-def test_a_store_is_refused_after_a_fork(store: Store) -> None:
-    create(store, a=1)
-    reader, writer = os.pipe()
-    pid = os.fork()
-    if pid == 0:
-        try:
-            run(store, Read(KEY))
-        except StoreError as error:
-            os.write(writer, str(error).encode())
-        os._exit(0)
-    os.waitpid(pid, 0)
-    os.close(writer)
-    with os.fdopen(reader, "rb") as answer:
-        assert b"opened before a fork" in answer.read()
-    assert read(store) == {"a": 1}
-
-
-def test_two_processes_write_one_set(store: Store, tmp_path: Path) -> None:
-    create(store, totalExtraRecs=10_000, spentExtraRecs=0)
-    script = """
-import sys
-from store import Call, open_store
-store = open_store(sys.argv[1])
-print("ready", flush=True)
-for _ in range(100):
-    [result] = store.batch_operate([Call(b"k" * 32, "incrementSpentExtraRecs", (1, 1000, 288))], 10)
-    assert result.value["status"] == "OK"
-"""
-    with another_process(script, f"lmdb://{tmp_path}/set?sync=false") as other:
-        for _ in range(100):
-            run(store, Call(KEY, "incrementSpentExtraRecs", (1, 1000, 288)))
-        assert other.wait(30) == 0
-    assert read(store)["spentExtraRecs"] == 200
-
-
 def test_a_rule_finds_every_bin_wherever_it_is_kept(store: Store) -> None:
     store._rules = Rules(  # type: ignore[attr-defined]
         b"function read(rec, name) local m = map(); m['found'] = rec[name]; return m end\n"
         b"function assign(rec, name, value) rec[name] = value; aerospike:update(rec); return map() end"
     )
-    bins = {"txID": KEY, "version": 1, "fee": -5, "locked": True, "createdAt": 1 << 40, "utxos": [b"x"], "outputs": []}
+    bins: dict[str, Any] = {
+        "txID": KEY,
+        "version": 1,
+        "fee": -5,
+        "locked": True,
+        "createdAt": 1 << 40,
+        "utxos": [b"x"],
+        "outputs": [],
+    }
     create(store, **bins)
     for name in (*bins, "locktime", "inputs", "nosuch"):
         assert run(store, Call(KEY, "read", (name,)))[0].value == {"found": bins.get(name)}
