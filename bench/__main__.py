@@ -1,31 +1,67 @@
-"""python -m bench NAME [--json]"""
+"""python -m bench NAME [--json], each measurement with options of its own."""
 
 from collections.abc import Callable
-from typing import Final
+from typing import Any, Final
 
 import click
 
+from .crash import crash
 from .latency import latency
 from .report import Report
 from .throughput import throughput
 
-BENCHES: Final[dict[str, Callable[[int, float], Report]]] = {"throughput": throughput, "latency": latency}
+_JSON: Final = click.Option(["--json", "as_json"], is_flag=True, help="One JSON object, on the last line.")
+_SECONDS: Final = click.FloatRange(min=0.1)
 
 
-@click.command(context_settings={"help_option_names": ["-h", "--help"]})
-@click.argument("name", type=click.Choice(list(BENCHES)))
-@click.option("--json", "as_json", is_flag=True, help="One JSON object, on the last line.")
-@click.option("--rounds", type=click.IntRange(min=1), default=5, show_default=True, help="Of which the median counts.")
-@click.option("--seconds", type=click.FloatRange(min=0.1), default=1.5, show_default=True, help="Of each round.")
-def bench(name: str, as_json: bool, rounds: int, seconds: float) -> None:
+def _option(name: str, type: click.FloatRange | click.IntRange, default: float, help: str) -> click.Option:
+    return click.Option([f"--{name}"], type=type, default=default, show_default=True, help=help)
+
+
+def _count(name: str, default: int, help: str) -> click.Option:
+    return _option(name, click.IntRange(min=1), default, help)
+
+
+def _rounds(default: int) -> click.Option:
+    return _count("rounds", default, "Of which the median counts.")
+
+
+def _seconds(default: float) -> click.Option:
+    return _option("seconds", _SECONDS, default, "Of each round.")
+
+
+@click.group(context_settings={"help_option_names": ["-h", "--help"]})
+def bench() -> None:
     """Measure a daemon of its own on this machine.
 
     Checks on the way that what the daemon promises holds: the exit code is 1 where it does not, and 0 where only a goal
     of speed fell short.
     """
-    report = BENCHES[name](rounds, seconds)
-    report.print(as_json)
-    raise SystemExit(0 if report.ok else 1)
+
+
+def command(name: str, measure: Callable[..., Report], help: str, *options: click.Option) -> click.Command:
+    """measure: called with the options by their names."""
+
+    def run(as_json: bool, **given: Any) -> None:
+        report = measure(**given)
+        report.print(as_json)
+        raise SystemExit(0 if report.ok else 1)
+
+    return click.Command(name, callback=run, params=[*options, _JSON], help=help)
+
+
+for _one in (
+    command("throughput", throughput, "Items per second.", _rounds(5), _seconds(1.5)),
+    command("latency", latency, "How long one who asks one item at a time waits.", _rounds(5), _seconds(1.5)),
+    command(
+        "crash",
+        crash,
+        "From the end of a worker to the answers of its items.",
+        _count("kills", 100, "SIGKILLs."),
+        _count("stops", 10, "SIGSTOPs."),
+    ),
+):
+    bench.add_command(_one)
 
 
 if __name__ == "__main__":

@@ -16,7 +16,7 @@ from rich.table import Table
 
 from protocol.codes import NO_ANSWER
 from protocol.items import Outcome
-from utxod.show import show
+from utxod.show import report_tables, show
 
 
 @dataclass(frozen=True, slots=True)
@@ -52,11 +52,12 @@ class Figure:
 
 @dataclass(slots=True)
 class Report:
-    """promises: what was checked, and whether it held every time."""
+    """promises: what was checked, and whether it held every time. details: what else was seen, as a daemon's report."""
 
     name: str
     figures: list[Figure] = field(default_factory=list)
     promises: dict[str, bool] = field(default_factory=dict)
+    details: dict[str, Any] = field(default_factory=dict)
 
     def promise(self, what: str, holds: bool) -> None:
         """A promise may be checked many times; once broken it stays so."""
@@ -73,6 +74,7 @@ class Report:
             "met": all(figure.met for figure in self.figures),
             "figures": [figure.as_map() for figure in self.figures],
             "promises": self.promises,
+            "details": self.details,
             "machine": {"cpus": os.cpu_count(), "python": platform.python_version(), "system": platform.platform()},
         }
 
@@ -89,7 +91,13 @@ class Report:
             goal = "" if figure.goal is None else f"{'' if figure.higher_is_better else '< '}{_text(figure.goal)}"
             verdict = "" if figure.goal is None else "met" if figure.met else "[yellow]short of it"
             table.add_row(figure.name, f"{_text(figure.value)} {figure.unit}", spread, goal, verdict)
-        show(table, "", *(f"{'held' if held else '[red]BROKEN'}: {what}" for what, held in self.promises.items()))
+        details = ["", *report_tables(self.details)] if self.details else []
+        show(
+            table,
+            *details,
+            "",
+            *(f"{'held' if held else '[red]BROKEN'}: {what}" for what, held in self.promises.items()),
+        )
 
 
 ANSWERED: Final = "every item was answered"

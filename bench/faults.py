@@ -1,0 +1,47 @@
+"""A daemon whose store breaks when it is told to: for what is measured of faults."""
+
+import contextlib
+import json
+from collections.abc import Iterator, Mapping
+from pathlib import Path
+from typing import Any, Final
+
+from utxod.daemon import OwnDaemon, own_daemon
+
+_STORE: Final = "faulty+lmdb://{directory}/store?sync=false&faults={directory}/faults.json"
+
+
+class Faults:
+    """The faults in force, in the file that every worker's store reads (store/faulty.py)."""
+
+    def __init__(self, directory: Path) -> None:
+        self._file = directory / "faults.json"
+
+    def set(self, **fault: Any) -> None:
+        new = self._file.with_suffix(".new")
+        new.write_text(json.dumps([fault]))
+        new.rename(self._file)
+
+    def clear(self) -> None:
+        self._file.unlink(missing_ok=True)
+
+    @contextlib.contextmanager
+    def hang(self) -> Iterator[None]:
+        """The store answers nobody."""
+        self.set(kind="hang")
+        try:
+            yield
+        finally:
+            self.clear()
+
+
+@contextlib.contextmanager
+def faulty_daemon(settings: Mapping[str, Any]) -> Iterator[tuple[OwnDaemon, Faults]]:
+    """settings: as for --set."""
+    arguments = [part for key, value in settings.items() for part in ("--set", f"{key}={value}")]
+    with own_daemon(_STORE, arguments) as daemon:
+        faults = Faults(daemon.directory)
+        try:
+            yield daemon, faults
+        finally:
+            faults.clear()
