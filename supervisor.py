@@ -43,6 +43,8 @@ _WATCH_SECONDS: Final = 0.25
 _START_SECONDS: Final = 30.0
 # How long a dead worker's connection may take to be seen as gone; what it had sent is read until then.
 _LAST_WORDS_SECONDS: Final = 0.05
+# A sweep that is so late says that this process was stopped, or starved: nobody is judged by that time.
+_STOOD_STILL_SECONDS: Final = 0.25
 # How long workers may take to end by themselves, once told.
 _STOP_SECONDS: Final = 2.0
 # The directory of the workers' private address.
@@ -155,7 +157,8 @@ class Supervisor:
     def run(self) -> int:
         """Serves until it is told to end. Returns the exit status. Raises StartError."""
         sweep = self._settings.broker.sweep_seconds
-        next_sweep = next_watch = next_collection = 0.0
+        next_sweep = next_watch = next_collection = time.monotonic()
+        stood_still = False
         restore = self._catch_signals()
         try:
             self._fleet.tend(time.monotonic())
@@ -166,7 +169,11 @@ class Supervisor:
                 self._handle_signals()
                 now = time.monotonic()
                 if now >= next_sweep:
-                    next_sweep = now + sweep
+                    late, next_sweep = now - next_sweep, now + sweep
+                    stood_still = late > _STOOD_STILL_SECONDS and not stood_still
+                    if stood_still:
+                        log.warning("stood still for %.1f s: what has come in meanwhile is read first", late)
+                        continue
                     self._core.sweep(clock())
                     self._edge.flush()
                     self._tend(now)

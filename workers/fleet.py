@@ -113,7 +113,7 @@ class Fleet:
         now = time.monotonic()
         if process.leaving:
             return
-        if status == BOOT_ERROR_STATUS:
+        if status > 0:
             self.could_not_start = True
         if now - process.started > _INFANCY_SECONDS:
             self._infant_deaths[process.pool] = 0

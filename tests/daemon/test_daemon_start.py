@@ -40,6 +40,17 @@ def test_a_set_of_another_layout_is_refused(start: Start, tmp_path) -> None:
     daemon.expect_nothing_left()
 
 
+def test_a_set_whose_settings_cannot_be_read_is_refused(start: Start, tmp_path) -> None:
+    with lmdb.open(str(tmp_path / "store"), map_size=1 << 20) as environment, environment.begin(write=True) as write:
+        write.put(b"settings", b"\xc1")
+    daemon = start(ready=False)
+    assert daemon.process.wait(10) == 1
+    daemon.log.close()
+    assert "the workers could not start" in daemon.log.lines[-1]
+    daemon.expected_tracebacks = True
+    daemon.expect_nothing_left()
+
+
 def test_a_second_daemon_at_an_ipc_address_refuses_and_names_it(start: Start) -> None:
     first = start()
     second = start(ready=False)

@@ -66,3 +66,19 @@ def test_a_breaker_sends_one_probe_at_a_time_and_closes_by_itself_when_the_store
         assert daemon.status()["pools"]["write"]["breaker"] == "closed"
         daemon.wait_until(lambda status: status["pools"]["write"]["workers"] == 2)
     assert "died young" not in daemon.log.text
+
+
+def test_a_daemon_that_stood_still_blames_no_worker_for_it(start: Start) -> None:
+    daemon = start(SHORT)
+    daemon.wait_for_workers()
+    daemon.faults.set(kind="delay", seconds=0.1, times=None)
+    with daemon.client() as client, Callers(client) as callers:
+        for number in range(2):
+            written = callers.create(number)
+            daemon.wait_until_in_flight(1)
+            with daemon.stopped():
+                # Its timeout ends after the worker's answer, and after the execution limit.
+                assert callers.get(1, timeout=2 * LIMIT).result()[0] == "NO_ANSWER"
+            assert written.result()[0] == "OK"
+    daemon.log.expect("stood still")
+    assert daemon.counter("condemned") == 0
