@@ -94,18 +94,19 @@ function decode(source, position)
     local tag = byte(source, position)
     if tag < 0x80 then
         return tag, position + 1
+    elseif tag < 0xc0 then
+        if tag >= 0xa0 then
+            local after = position + tag - 0x9f
+            return sub(source, position + 1, after - 1), after
+        elseif tag < 0x90 then
+            return decode_map(source, position + 1, tag - 0x80)
+        end
+        return decode_list(source, position + 1, tag - 0x90)
     elseif tag == 0xc4 then
         local content, after = unpack("s1", source, position + 1)
         return setmetatable({ content = content }, Bytes), after
     elseif tag >= 0xe0 then
         return tag - 0x100, position + 1
-    elseif tag >= 0xa0 and tag < 0xc0 then
-        local after = position + tag - 0x9f
-        return sub(source, position + 1, after - 1), after
-    elseif tag < 0x90 then
-        return decode_map(source, position + 1, tag - 0x80)
-    elseif tag < 0xa0 then
-        return decode_list(source, position + 1, tag - 0x90)
     end
     return DECODERS[tag](source, position + 1)
 end
