@@ -20,6 +20,7 @@ from protocol.errors import UtxodError
 from .house import ROOT
 
 START_SECONDS: Final = 20.0
+POLL_SECONDS: Final = 0.02
 STOP_SECONDS: Final = 15.0
 EMBEDDED: Final = "lmdb://{directory}/store"
 EMBEDDED_UNSYNCED: Final = EMBEDDED + "?sync=false"
@@ -57,10 +58,10 @@ def own_daemon(store: str = EMBEDDED, arguments: Sequence[str] = ()) -> Iterator
                 stdin=subprocess.DEVNULL,
                 stdout=output,
                 stderr=output,
-                env=_environment(directory),
+                env=environment(directory),
                 cwd=directory,
                 start_new_session=True,  # the terminal's Ctrl-C is for us; we stop the daemon in turn
-                preexec_fn=_end_with_parent,  # noqa: PLW1509 (one C call)
+                preexec_fn=end_with_parent,  # noqa: PLW1509 (one C call)
             )
         try:
             _wait_until_ready(process, endpoint, log)
@@ -71,14 +72,15 @@ def own_daemon(store: str = EMBEDDED, arguments: Sequence[str] = ()) -> Iterator
         shutil.rmtree(directory, ignore_errors=True)
 
 
-def _environment(directory: Path) -> dict[str, str]:
+def environment(directory: Path) -> dict[str, str]:
     """Ours, less the settings in it, with the house first on the path: it may be a bare checkout."""
     kept = {name: value for name, value in os.environ.items() if not name.startswith("UTXOD_")}
     path = [str(ROOT), *filter(None, [kept.get("PYTHONPATH")])]
     return kept | {"PYTHONPATH": os.pathsep.join(path), "UTXOD_STATE": str(directory / "state")}
 
 
-def _end_with_parent() -> None:
+def end_with_parent() -> None:
+    """The kernel sends this process SIGTERM when its parent is gone."""
     ctypes.CDLL(None).prctl(_PR_SET_PDEATHSIG, signal.SIGTERM)
 
 
@@ -90,10 +92,11 @@ def _wait_until_ready(process: subprocess.Popen[bytes], endpoint: str, log: Path
                 pools = client.status(timeout=0.5)["pools"]
                 if all(pool["workers"] for pool in pools.values()):
                     return
-            if process.poll() is not None:
-                raise DaemonError(f"the daemon ended at its start (exit code {process.returncode}):\n{_tail(log)}")
+            with contextlib.suppress(subprocess.TimeoutExpired):
+                process.wait(POLL_SECONDS)
+                raise DaemonError(f"the daemon ended at its start (exit code {process.returncode}):\n{last_lines(log)}")
             if time.monotonic() > deadline:
-                raise DaemonError(f"the daemon did not answer within {START_SECONDS:.0f} s:\n{_tail(log)}")
+                raise DaemonError(f"the daemon did not answer within {START_SECONDS:.0f} s:\n{last_lines(log)}")
 
 
 def _stop(process: subprocess.Popen[bytes]) -> None:
@@ -105,5 +108,6 @@ def _stop(process: subprocess.Popen[bytes]) -> None:
         process.wait()
 
 
-def _tail(log: Path) -> str:
+def last_lines(log: Path) -> str:
+    """Of what a process wrote: enough to say why it ended."""
     return "\n".join(log.read_text(errors="replace").splitlines()[-15:])
