@@ -89,8 +89,7 @@ class Core:
     def _on_request(self, submitter: Hashable, request_id: bytes, frames: Sequence[Body], now: int) -> None:
         if len(frames) != 3:
             raise ProtocolError(codes.BAD_REQUEST, f"frames: {len(frames)}, where a request has 3")
-        header = wire.unpack_request_header(frames[1])
-        body = frames[2]
+        header, body = wire.unpack_request_header(frames[1]), frames[2]
         error = unacceptable(header, len(body), self._limits, self.epoch, now)
         if error is None and self.draining:
             error = Error(codes.SHUTTING_DOWN, NO, "the daemon is shutting down")
@@ -120,8 +119,9 @@ class Core:
         self.actions.append(Send(submitter, frames, 0))
 
     def _refuse(self, submitter: Hashable, request_id: bytes, error: Error, count: int = 0) -> None:
-        self.counters[f"refused {error.code}"] += max(1, count)
-        self._reply(submitter, request_id, wire.error_header(error, count), wire.EMPTY_BODY, count)
+        items = min(max(1, count), self._limits.max_items)  # a refused header may claim to hold anything
+        self.counters[f"refused {error.code}"] += items
+        self._reply(submitter, request_id, wire.error_header(error, count), wire.EMPTY_BODY, items)
 
     # ---- from workers
 

@@ -5,7 +5,7 @@ from typing import Any
 
 import msgpack
 import pytest
-from by_hand import Broker, Handed, reply
+from by_hand import EPOCH, SECOND, Broker, Handed, reply
 
 from protocol import wire
 from protocol.codes import NO, UNKNOWN
@@ -133,3 +133,11 @@ def test_what_is_owed_after_the_end_is_in_doubt_and_not_forgotten(broker: Broker
     broker.done(broker.handed[0], [FollowUp(None, 0, "increment", MASTER, 1, BODY)])
     assert [doubt.key for doubt in broker.in_doubt] == [MASTER]
     assert broker.nothing_is_left()
+
+
+def test_what_a_refused_header_claims_can_not_make_the_counters_unreadable(broker: Broker) -> None:
+    for _ in range(3):
+        header = wire.RequestHeader(EPOCH, "get", broker.now + SECOND, (1 << 64) - 1, 0)
+        request = broker.send([wire.pack_request_header(header), BODY])
+        assert broker.fate(request) == ("TOO_LARGE", NO)
+    assert wire.unpack_report(wire.pack_report(broker.core.report()))["counters"]["refused TOO_LARGE"] == 30_000

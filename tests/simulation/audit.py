@@ -7,6 +7,7 @@ from broker import ledger
 from broker.core import Core
 from broker.ledger import Entry
 from broker.pool import Pool
+from protocol.wire import pack_report
 
 from .model import Model
 from .tasks import Violation
@@ -68,6 +69,7 @@ def audit_end(world: "World") -> None:
             f"{name} keys": queue._followers,
             f"{name} workers": pool.workers or pool.idle,
         }
+    pack_report(core.report())
     left = {name: what for name, what in left.items() if what}
     if left:
         raise Violation(f"left behind: {left}")

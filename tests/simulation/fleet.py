@@ -234,8 +234,7 @@ class SimFleet:
         executed = self.rng.choice((NO, UNKNOWN))
         if executed == UNKNOWN and self.rng.random() < 0.5:
             self._execute(hand, landing=False)
-        replies = [(_STORE_FAILED[executed], wire.EMPTY_BODY, []) for _ in hand.tasks]
-        return _message(hand, replies, [], [])
+        return _message(hand, [(_STORE_FAILED[executed], wire.EMPTY_BODY, []) for _ in hand.tasks], [], [])
 
     def _send(self, worker: SimWorker, message: Message, twice: bool) -> None:
         world = self.world

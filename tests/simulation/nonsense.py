@@ -9,7 +9,7 @@ from protocol import codes, wire
 from protocol.dispatch import pack_done
 from protocol.wire import RequestHeader
 
-from .tasks import Hand, Message
+from .tasks import Hand, Message, Task
 
 _GARBAGE: Final = b"\xc1\xff garbage"
 _KEY: Final = b"master 0"
@@ -53,18 +53,20 @@ def garble(message: Message, hand: Hand, pool: str, rng: Random) -> Message:
         return Message(number + 1000, [pack_done(number + 1000, []), *frames[1:]])
     if kind == 5:
         # A header that nobody reads on its way to the submitter.
-        replies = [(_GARBAGE, body, []) for _ in hand.tasks]
-        return Message(number, [pack_done(number, []), *[frame for reply in replies for frame in reply[:2]]], replies)
+        return _well_formed(number, [(_GARBAGE, body, []) for _ in hand.tasks])
     if kind == 6 and pool != "children":
         spoilt = [frame if index % 2 == 0 else _GARBAGE for index, frame in enumerate(frames)]
         spoilt[0] = pack_done(number, [(0, 0, "lock_children", _KEY, 1, body)])  # type: ignore[list-item]
         return Message(number, spoilt, sound=False)
     if kind == 7:
         bodies = rng.choice((b"", b"\x93\x01\x02\x03", _GARBAGE))
-        replies = [(header, bodies, []) for header, _, _ in message.replies]
-        return Message(number, [pack_done(number, []), *[frame for reply in replies for frame in reply[:2]]], replies)
+        return _well_formed(number, [(header, bodies, []) for header, _, _ in message.replies])
     spoilt = [msgpack.packb((number, [rng.choice(follow_ups)])), *frames[1:]]
     return Message(number, spoilt, sound=False)
+
+
+def _well_formed(number: int, replies: list[tuple[bytes, bytes, list[Task]]]) -> Message:
+    return Message(number, [pack_done(number, []), *[frame for reply in replies for frame in reply[:2]]], replies)
 
 
 def malformed(request_id: bytes, epoch: int, now: int, rng: Random) -> tuple[list[bytes], str | None]:
@@ -80,11 +82,10 @@ def malformed(request_id: bytes, epoch: int, now: int, rng: Random) -> tuple[lis
         return [prefix[:2] + b"\x09" + prefix[3:], b"", b""], codes.UNSUPPORTED
     if kind == 5:
         return [wire.pack_prefix(77, request_id)], codes.UNSUPPORTED
-    header = wire.pack_request_header(whole)
     if kind == 6:
-        return [prefix, header], codes.BAD_REQUEST
+        return [prefix, wire.pack_request_header(whole)], codes.BAD_REQUEST
     if kind == 7:
-        return [prefix, header, b"\x90", b""], codes.BAD_REQUEST
+        return [prefix, wire.pack_request_header(whole), b"\x90", b""], codes.BAD_REQUEST
     if kind == 8:
         spoilt = (_GARBAGE, b"", b"\x90", b"\x95" * 200, msgpack.packb([epoch, 5, soon, 1, 0]), b"\x95\x01")
         return [prefix, rng.choice(spoilt), b"\x90"], codes.BAD_REQUEST
@@ -98,5 +99,5 @@ def malformed(request_id: bytes, epoch: int, now: int, rng: Random) -> tuple[lis
         (codes.BAD_REQUEST, whole._replace(flags=1), 9),
         (codes.UNSUPPORTED, whole._replace(operation=rng.choice(("lock_children", "nosuch", ""))), 9),
         (codes.BAD_REQUEST, whole._replace(deadline=now + 60_000_000), 9),
-    )[kind - 10]  # type: ignore[assignment]
-    return [prefix, wire.pack_request_header(header), b"." * size], code  # type: ignore[arg-type]
+    )[kind - 10]
+    return [prefix, wire.pack_request_header(header), b"." * size], code

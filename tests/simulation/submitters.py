@@ -59,15 +59,23 @@ class Submitter:
         if rng.random() < world.weather.malformed:
             world.at(arrives, self._deliver_malformed, self.identity, world.request_id())
             return
-        operation = rng.choice(_OPERATIONS)
         items = 1 if rng.random() < 0.6 else rng.randint(2, 12)
         timeout = rng.randint(1, 60) if rng.random() < 0.2 else rng.randint(60, 600)
         if rng.random() < 0.02:
             timeout = 2_900
+        self._send(rng.choice(_OPERATIONS), items, timeout, arrives)
+
+    def ask_now(self, operation: str) -> Task:
+        """One plain request, by a submitter that is there."""
+        self.present = True
+        return self._send(operation, 1, 900, self.world.now + self.world.latency())
+
+    def _send(self, operation: str, items: int, timeout_ms: int, arrives: int) -> Task:
+        world, rng = self.world, self.world.rng
         task = world.make(
             operation,
             OPERATIONS[operation],
-            deadline=world.now + timeout * MS,
+            deadline=world.now + timeout_ms * MS,
             weight=items,
             items=items,
             padding=rng.randint(0, 300) if rng.random() < 0.2 else 0,
@@ -83,6 +91,7 @@ class Submitter:
             task.body,
         ]
         world.at(arrives, self._deliver, task, world.epoch, frames)
+        return task
 
     def _deliver(self, task: Task, epoch: int, frames: list[bytes]) -> bool:
         world = self.world

@@ -25,7 +25,7 @@ _FAULTS: Final = {
     "wedge": 0.03,
     "upheaval": 0.05,
     "idle_crash": 0.03,
-    "restart": 0.006,
+    "restart": 0.02,
     "stall": 0.03,
 }
 

@@ -18,7 +18,7 @@ from .audit import audit, audit_end
 from .fleet import SimFleet
 from .model import Model
 from .submitters import Submitter
-from .tasks import Task, Violation
+from .tasks import OK, Task, Violation
 from .weather import forecast, small_settings
 
 MS: Final = 1000
@@ -75,6 +75,7 @@ class World:
             self._until(self.now + _SETTLED_WITHIN, self._is_settled)
             if not self._is_settled():
                 raise Violation(f"not settled: {self.model.open}, {self.model.owing}, {self.model.hands}")
+            self._check_recovered()
         self.core.draining = True
         if ending != "abrupt":
             self._until(self.now + rng.randint(100, 3_000) * MS, lambda: not self.core.ledger)
@@ -89,6 +90,15 @@ class World:
         self._until(self.now + 6 * SECOND, lambda: False)
         audit_end(self)
         return self.steps
+
+    def _check_recovered(self) -> None:
+        """After the storm: whoever asks now is served, in every pool."""
+        self._until(self.now + SECOND, lambda: False)
+        for operation in ("get", "create", "increment"):
+            task = self.submitters[0].ask_now(operation)
+            self._until(task.deadline, lambda task=task: task.answer is not None)  # type: ignore[misc]
+            if task.answer != OK:
+                raise Violation(f"after the storm {task} is answered {task.answer}")
 
     # ---- the clock
 

@@ -1,0 +1,299 @@
+"""The model's own reckoning: what is open, owed, queued and in whose hands, and what each piece of work came to.
+
+Nothing here looks at the core: it follows from the events alone. `due` and `doubts` are what the core owes in the same
+step; model.py holds it against what the core does.
+"""
+
+import heapq
+from collections import Counter
+from collections.abc import Hashable, Sequence
+from typing import Any
+
+import msgpack
+
+from broker.settings import MICROSECONDS, BrokerSettings
+from protocol import codes
+from protocol.operations import MAY_OWE, POOLS
+
+from .tasks import DONE, JOINING, NO, OK, QUEUED, UNKNOWN, Hand, Message, Task, parse_header
+
+REPLY = "as the worker replied"
+JOIN = "joined"
+ITEMS = "item by item"
+
+
+class Reckoning:
+    """One incarnation of the daemon. due: the answers that this step owes, and what they must say; doubts, losses: the
+    reports of lost work; to_stop, to_condemn: workers. `now` is set before each event."""
+
+    def __init__(self, settings: BrokerSettings, now: int) -> None:
+        self.now = now
+        self.open: dict[tuple[Hashable, bytes], Task] = {}
+        self.owing: dict[Task, None] = {}
+        self.hands: dict[bytes, Hand] = {}
+        self.lines: dict[bytes, dict[Task, None]] = {}
+        self.running: set[bytes] = set()
+        self.queued: dict[str, dict[tuple[Task, int | None], None]] = {name: {} for name in POOLS}
+        self.pools: dict[bytes, str] = {}
+        self.retired: set[bytes] = set()
+        self.condemned: set[bytes] = set()
+        self.due: dict[Task, tuple[Any, ...]] = {}
+        self.doubts: Counter[tuple[bytes, str]] = Counter()
+        self.losses: Counter[bytes] = Counter()
+        self.to_stop: set[bytes] = set()
+        self.to_condemn: set[bytes] = set()
+        self.touched: bytes | None = None
+        self.pending = 0
+        self.ended = False
+        self._deadlines: list[tuple[int, int, Task]] = []
+        self._empty_since: dict[str, int | None] = dict.fromkeys(POOLS, now)
+        self._execution_limit = int(settings.execution_limit_seconds * MICROSECONDS)
+        self._deserted = int(settings.workerless_seconds * MICROSECONDS)
+
+    # ---- events
+
+    def admitted(self, task: Task) -> None:
+        self.open[task.submitter, task.request_id] = task
+        self.pending += task.weight
+        self.queued[task.pool][task, None] = None
+        heapq.heappush(self._deadlines, (task.deadline, task.number, task))
+
+    def ready(self, identity: bytes, pool: str) -> None:
+        self.pools[identity] = pool
+        self._empty_since[pool] = None
+        self.touched = identity
+
+    def done(self, identity: bytes, message: Message) -> None:
+        """A worker's answer is about to be passed in."""
+        hand = self.hands.get(identity)
+        if hand is None or (message.number is not None and message.number != hand.number):
+            return
+        if message.sound:
+            for (task, only), (header, body, parts) in zip(hand.tasks, message.replies, strict=True):
+                self._replied(task, only, header, body, parts)
+            for owed in message.owed:
+                self._owe(owed)
+        else:
+            for task, only in hand.tasks:
+                self._failed(task, only, codes.INTERNAL)
+            self._lost_with(hand)
+            if identity not in self.condemned:
+                self.to_condemn.add(identity)
+        self._release(identity)
+
+    def lost(self, identity: bytes) -> None:
+        if identity not in self.pools:
+            return
+        hand = self.hands.get(identity)
+        for task, only in hand.tasks if hand else ():
+            if POOLS[task.pool].repeatable and not task.retry and task.deadline > self.now and task.state != DONE:
+                self._once_more(task)
+            else:
+                self._failed(task, only, codes.WORKER_CRASHED)
+        if hand:
+            self._lost_with(hand)
+        pool = self.pools.pop(identity)
+        self.retired.discard(identity)
+        self.condemned.discard(identity)
+        self._release(identity)
+        if pool not in self.pools.values():
+            self._empty_since[pool] = self.now
+
+    def condemn(self, identity: bytes) -> None:
+        if identity in self.pools and identity not in self.condemned:
+            self.to_condemn.add(identity)
+
+    def retire(self, identity: bytes) -> None:
+        if identity in self.pools and identity not in self.retired:
+            self.retired.add(identity)
+            if identity not in self.hands and identity not in self.condemned:
+                self.to_stop.add(identity)
+
+    def sweep(self) -> None:
+        now = self.now
+        while self._deadlines and self._deadlines[0][0] <= now:
+            task = heapq.heappop(self._deadlines)[2]
+            self._due(task, codes.DEADLINE_EXCEEDED, NO if task.state == QUEUED and not task.handed else UNKNOWN)
+        for identity, hand in self.hands.items():
+            if identity not in self.condemned and now - hand.started > self._execution_limit:
+                self.to_condemn.add(identity)
+                self._give_up(self.pools[identity])
+        for pool in self.queued:
+            if self.is_deserted(pool):
+                self._give_up(pool)
+
+    def end(self) -> None:
+        self.ended = True
+        for task in self.open.values():
+            self._due(task, codes.SHUTTING_DOWN, NO if task.state == QUEUED and not task.handed else UNKNOWN)
+        for task in self.owing:
+            self._drop(task)
+            self.doubts[task.key or b"", task.operation] += 1
+        self.owing.clear()
+
+    def is_deserted(self, pool: str) -> bool:
+        since = self._empty_since[pool]
+        return since is not None and self.now - since > self._deserted
+
+    # ---- what it comes to
+
+    def _due(self, task: Task, *expect: Any) -> None:
+        if task.state == DONE:
+            return
+        self.queued[task.pool].pop((task, None), None)
+        task.state = DONE
+        for part in task.waiting:
+            if isinstance(part, Task):
+                self._drop(part)
+            else:
+                self.queued[task.pool].pop((task, part), None)
+        task.waiting = set()
+        self.due[task] = expect
+
+    def _drop(self, part: Task) -> None:
+        if self.queued[part.pool].pop((part, None), self) is None and part.key is not None:
+            self._leave_line(part)
+        part.state = DONE
+
+    def _first(self, key: bytes) -> Task | None:
+        """Who is first with a key, but for parts that have expired where they waited."""
+        for task in self.lines[key]:
+            if task.owed or task.handed or task.deadline > self.now:
+                return task
+        return None
+
+    def _leave_line(self, task: Task) -> None:
+        line = self.lines[task.key or b""]
+        line.pop(task, None)
+        if not line:
+            del self.lines[task.key or b""]
+
+    def _owe(self, task: Task) -> None:
+        if self.ended:
+            self.doubts[task.key or b"", task.operation] += 1
+            return
+        self.owing[task] = None
+        self._line_up(task)
+
+    def _line_up(self, task: Task) -> None:
+        self.queued[task.pool][task, None] = None
+        self.lines.setdefault(task.key or b"", {})[task] = None
+
+    def _replied(self, task: Task, only: int | None, header: bytes, body: bytes, parts: Sequence[Task]) -> None:
+        if task.state == DONE:
+            return
+        if only is not None or task.parent or task.owed:
+            self._part_done(task, only, _part_error(header, body, only))
+        elif parts:
+            parsed = parse_header(header)
+            task.errors = {index: error[1] for index, error in parsed[3].items()} if parsed else {}
+            task.waiting = set(parts)
+            task.state = JOINING
+            for part in parts:
+                self._line_up(part)
+        elif task.retry:
+            self._replied_again(task, header, body)
+        else:
+            self._due(task, REPLY, header, body)
+
+    def _replied_again(self, task: Task, header: bytes, body: bytes) -> None:
+        parsed = parse_header(header)
+        if parsed is None:
+            self._due(task, codes.INTERNAL, UNKNOWN)
+        elif parsed[0] in codes.FAULTS:
+            self._due(task, parsed[0], UNKNOWN)
+        elif parsed[3]:
+            task.errors = {index: _doubtful(error) for index, error in parsed[3].items()}
+            self._due(task, ITEMS)
+        else:
+            self._due(task, REPLY, header, body)
+
+    def _failed(self, task: Task, only: int | None, code: str) -> None:
+        if task.state == DONE:
+            return
+        if only is not None or task.parent or task.owed:
+            self._part_done(task, only, UNKNOWN)
+        else:
+            self._due(task, code, UNKNOWN)
+
+    def _part_done(self, task: Task, only: int | None, error: str | None) -> None:
+        if task.owed:
+            task.state = DONE
+            del self.owing[task]
+            if error is not None:
+                self.doubts[task.key or b"", task.operation] += 1
+            return
+        whole, part, index = (task, only, only) if only is not None else (task.parent, task, task.item)
+        if only is None:
+            task.state = DONE
+            error = error and UNKNOWN
+        if whole is None or whole.state == DONE or part not in whole.waiting:
+            return
+        whole.waiting.discard(part)
+        if error is not None:
+            whole.errors[index or 0] = error
+        if not whole.waiting:
+            self._due(whole, JOIN)
+
+    def _lost_with(self, hand: Hand) -> None:
+        """What it may have led to is not known."""
+        if hand.operation in MAY_OWE:
+            self.losses.update(task.body for task, _ in hand.tasks)
+
+    def _once_more(self, task: Task) -> None:
+        task.retry = True
+        if task.items == 1:
+            task.state = QUEUED
+            self.queued[task.pool][task, None] = None
+            return
+        task.state = JOINING
+        task.waiting = set(range(task.items))
+        task.errors = {}
+        for item in range(task.items):
+            self.queued[task.pool][task, item] = None
+
+    def _give_up(self, pool: str) -> None:
+        """The pool's store does not answer, or it has no worker: what waits there is answered."""
+        for task, only in list(self.queued[pool]):
+            if (task, only) not in self.queued[pool] or task.owed:
+                continue
+            if only is None and task.parent is None:
+                self._due(task, codes.UNAVAILABLE, UNKNOWN if task.handed else NO)
+                continue
+            del self.queued[pool][task, only]
+            if task.key is not None:
+                self._leave_line(task)
+            self._part_done(task, only, UNKNOWN)
+
+    def _release(self, identity: bytes) -> None:
+        self.touched = identity
+        hand = self.hands.pop(identity, None)
+        for task, _ in hand.tasks if hand else ():
+            if task.key is not None:
+                self.running.discard(task.key)
+                self._leave_line(task)
+        if hand and identity in self.retired and identity not in self.condemned and identity not in self.to_condemn:
+            self.to_stop.add(identity)
+
+
+def _doubtful(error: tuple[str, str]) -> str:
+    """What a second worker says of a read is not all there is to know: the first may have executed it."""
+    return UNKNOWN if error[0] in codes.FAULTS else error[1]
+
+
+def _part_error(header: bytes, body: bytes, only: int | None) -> str | None:
+    """What a part's reply says went wrong: `executed`, or None where it is well."""
+    parsed = parse_header(header)
+    if parsed is None:
+        return UNKNOWN
+    error = (parsed[0], parsed[1]) if parsed[0] != OK else parsed[3].get(0)
+    if error is not None:
+        return _doubtful(error)
+    if only is not None:
+        try:
+            values = msgpack.unpackb(body)
+        except ValueError:
+            return UNKNOWN
+        if type(values) is not list or len(values) != 1:
+            return UNKNOWN
+    return None
