@@ -37,7 +37,7 @@ class Figure:
     def met(self) -> bool:
         if self.goal is None:
             return True
-        return self.value >= self.goal if self.higher_is_better else self.value < self.goal
+        return self.value >= self.goal if self.higher_is_better else self.value <= self.goal
 
     def as_map(self) -> dict[str, Any]:
         return {
@@ -88,7 +88,7 @@ class Report:
             table.add_column(column, justify="left" if not column else "right")
         for figure in self.figures:
             spread = f"{_text(min(figure.rounds))} - {_text(max(figure.rounds))}"
-            goal = "" if figure.goal is None else f"{'' if figure.higher_is_better else '< '}{_text(figure.goal)}"
+            goal = "" if figure.goal is None else f"{'' if figure.higher_is_better else '<= '}{_text(figure.goal)}"
             verdict = "" if figure.goal is None else "met" if figure.met else "[yellow]short of it"
             table.add_row(figure.name, f"{_text(figure.value)} {figure.unit}", spread, goal, verdict)
         details = ["", *report_tables(self.details)] if self.details else []
