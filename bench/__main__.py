@@ -5,9 +5,12 @@ from typing import Any, Final
 
 import click
 
+from .chaos import chaos
 from .crash import crash
+from .incident import incident
 from .latency import latency
 from .report import Report
+from .simulate import simulate
 from .throughput import throughput
 
 _JSON: Final = click.Option(["--json", "as_json"], is_flag=True, help="One JSON object, on the last line.")
@@ -54,11 +57,34 @@ for _one in (
     command("throughput", throughput, "Items per second.", _rounds(5), _seconds(1.5)),
     command("latency", latency, "How long one who asks one item at a time waits.", _rounds(5), _seconds(1.5)),
     command(
+        "incident",
+        incident,
+        "Callers on a store that wedges: all are answered in time, and nothing of it is left.",
+        _count("waiters", 13_693, "Concurrent calls."),
+    ),
+    command(
         "crash",
         crash,
         "From the end of a worker to the answers of its items.",
         _count("kills", 100, "SIGKILLs."),
         _count("stops", 10, "SIGSTOPs."),
+    ),
+    command(
+        "chaos",
+        chaos,
+        "Everything is broken, again and again; then all answers are held against the store.",
+        _option("minutes", _SECONDS, 10.0, "For which things are broken."),
+        click.Option(["--seed"], type=int, help="Of what is broken when; a new one if not given."),
+    ),
+    command(
+        "simulate",
+        simulate,
+        "The broker in a simulated world, where everything fails: no promise breaks, every planted bug is found.",
+        _count("seeds", 2_000, "Runs."),
+        _option("first-seed", click.IntRange(min=0), 0, "Of the runs."),
+        _option("processes", click.IntRange(min=0), 0, "Side by side; 0: as many as CPUs."),
+        click.Option(["--seed"], type=int, help="This run alone."),
+        click.Option(["--trace"], is_flag=True, help="Print its events."),
     ),
 ):
     bench.add_command(_one)
