@@ -12,6 +12,6 @@ def test_a_worker_that_is_stopped_before_it_is_ready_is_replaced(start: Start) -
     pid = int(line.rsplit(" ", 1)[1])
     os.kill(pid, signal.SIGSTOP)
     daemon.log.expect(f"write worker {pid} is stopped")
-    daemon.log.expect("started write worker", count=2)
+    daemon.log.expect(f"write worker {pid} is gone")
     daemon.wait_for_workers()
     assert pid not in daemon.workers("write")
