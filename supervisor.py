@@ -22,15 +22,16 @@ from collections import deque
 from contextlib import suppress
 from dataclasses import asdict, dataclass, field
 from pathlib import Path
-from typing import Any, Final
+from typing import Annotated, Any, Final
 
 import zmq
+from annotated_types import Ge
 
 from broker.claim import Claim
 from broker.core import Core
 from broker.doubts import DoubtList
 from broker.edge import Edge
-from broker.settings import BrokerSettings
+from broker.settings import BrokerSettings, PositiveInt, SecondsOrNone
 from protocol.operations import WRITE_POOL
 from workers.fleet import Fleet
 from workers.process import WorkerProcess, WorkerSettings
@@ -63,9 +64,9 @@ def _xdg(variable: str, fallback: str) -> Path:
 
 @dataclass(frozen=True)
 class WorkerCounts:
-    read: int = field(default=1, metadata={"help": "workers that read (get, outpoint)"})
-    write: int = field(default=1, metadata={"help": "workers that write (create, spend, set_locked)"})
-    children: int = field(default=1, metadata={"help": "workers for child records, counters and delete-at-height"})
+    read: PositiveInt = field(default=1, metadata={"help": "workers that read (get, outpoint)"})
+    write: PositiveInt = field(default=1, metadata={"help": "workers that write (create, spend, set_locked)"})
+    children: PositiveInt = field(default=1, metadata={"help": "workers for child records and counters"})
 
 
 @dataclass(frozen=True)
@@ -84,10 +85,10 @@ class Settings:
     )
     workers: WorkerCounts = field(default_factory=WorkerCounts)
     broker: BrokerSettings = field(default_factory=BrokerSettings)
-    block_height_retention: int = field(
+    block_height_retention: Annotated[int, Ge(0)] = field(
         default=288, metadata={"help": "blocks after which a spent transaction may be deleted"}
     )
-    drain_seconds: float = field(default=10.0, metadata={"help": "how long shutting down may take, in seconds"})
+    drain_seconds: SecondsOrNone = field(default=10.0, metadata={"help": "how long shutting down may take, in seconds"})
 
 
 def _clear_leftovers() -> None:

@@ -1,37 +1,50 @@
-"""What of the broker can be set. Durations are seconds; the core counts in microseconds."""
+"""What of the broker can be set. Durations are seconds; the core counts in microseconds.
+
+The ranges are checked by whoever reads settings from a file, the environment or flags.
+"""
 
 from dataclasses import dataclass, field
+from typing import Annotated
+
+from annotated_types import Ge, Gt
 
 from protocol.wire import Limits
 
 MICROSECONDS = 1_000_000
 
+PositiveInt = Annotated[int, Gt(0)]
+Seconds = Annotated[float, Gt(0)]
+SecondsOrNone = Annotated[float, Ge(0)]
+
 _LIMITS = Limits()
-
-
-def _seconds(default: float, help: str) -> float:
-    value: float = field(default=default, metadata={"help": help})
-    return value
 
 
 @dataclass(frozen=True)
 class BrokerSettings:
-    sweep_seconds: float = _seconds(0.05, "how often deadlines are rechecked, in seconds")
-    batch_limit: int = field(default=1000, metadata={"help": "items in one dispatch at most"})
-    max_items: int = field(default=_LIMITS.max_items, metadata={"help": "items in one request at most"})
-    max_body_bytes: int = field(default=_LIMITS.max_body_bytes, metadata={"help": "bytes of a request's body at most"})
-    max_timeout_seconds: float = _seconds(3600.0, "how far ahead a deadline may lie, in seconds")
-    queue_items: int = field(default=200_000, metadata={"help": "items that may wait in one pool's queue"})
-    queue_bytes: int = field(default=512 * 1024 * 1024, metadata={"help": "bytes that may wait in one pool's queue"})
-    owed_items: int = field(
+    sweep_seconds: Seconds = field(default=0.05, metadata={"help": "how often deadlines are rechecked, in seconds"})
+    batch_limit: PositiveInt = field(default=1000, metadata={"help": "items in one dispatch at most"})
+    max_items: PositiveInt = field(default=_LIMITS.max_items, metadata={"help": "items in one request at most"})
+    max_body_bytes: PositiveInt = field(default=_LIMITS.max_body_bytes, metadata={"help": "bytes of a request's body"})
+    max_timeout_seconds: Seconds = field(
+        default=3600.0, metadata={"help": "how far ahead a deadline may lie, in seconds"}
+    )
+    queue_items: PositiveInt = field(default=200_000, metadata={"help": "items that may wait in one pool's queue"})
+    queue_bytes: PositiveInt = field(default=1 << 29, metadata={"help": "bytes that may wait in one pool's queue"})
+    owed_items: PositiveInt = field(
         default=50_000, metadata={"help": "owed follow-up items from which on new parents are held back"}
     )
-    budget_seconds: float = _seconds(5.0, "what one dispatch may take in the store, in seconds")
-    grace_seconds: float = _seconds(
-        1.0, "how far a dispatch may outlast its time until its worker is ended, in seconds"
+    budget_seconds: Seconds = field(
+        default=5.0, metadata={"help": "what one dispatch may take in the store, in seconds"}
     )
-    workerless_seconds: float = _seconds(5.0, "how long a pool without a worker keeps its items waiting, in seconds")
-    probe_seconds: float = _seconds(1.0, "how long an open breaker waits before it lets a probe through, in seconds")
+    grace_seconds: SecondsOrNone = field(
+        default=1.0, metadata={"help": "how far a dispatch may outlast its time until its worker is ended, in seconds"}
+    )
+    workerless_seconds: SecondsOrNone = field(
+        default=5.0, metadata={"help": "how long a pool without a worker keeps its items waiting, in seconds"}
+    )
+    probe_seconds: Seconds = field(
+        default=1.0, metadata={"help": "how long an open breaker waits before it lets a probe through, in seconds"}
+    )
 
     @property
     def limits(self) -> Limits:

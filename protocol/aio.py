@@ -10,7 +10,8 @@ from typing import Any, TypeVar
 
 from . import items
 from .calls import STATUS, Call
-from .client import DEFAULT_ENDPOINT, DEFAULT_GRACE, DEFAULT_TIMEOUT
+from .client import DEFAULT_GRACE, DEFAULT_TIMEOUT
+from .endpoint import default_endpoint
 from .ioloop import IOLoop
 from .items import (
     CreateItem,
@@ -35,10 +36,10 @@ class AsyncClient:
     asked may be executed all the same."""
 
     def __init__(
-        self, endpoint: str = DEFAULT_ENDPOINT, *, timeout: float = DEFAULT_TIMEOUT, grace: float = DEFAULT_GRACE
+        self, endpoint: str | None = None, *, timeout: float = DEFAULT_TIMEOUT, grace: float = DEFAULT_GRACE
     ) -> None:
         self._timeout = items.checked_timeout(timeout)
-        self._io = IOLoop(endpoint, grace)
+        self._io = IOLoop(endpoint or default_endpoint(), grace)
 
     async def close(self) -> None:
         """Fails the calls that are pending with NO_ANSWER, at once. Closing again does nothing."""

@@ -12,6 +12,7 @@ from typing import Any, Final, TypeVar
 
 from . import items
 from .calls import STATUS, Call
+from .endpoint import default_endpoint
 from .iothread import IOThread
 from .items import (
     CreateItem,
@@ -28,7 +29,6 @@ from .items import (
 from .session import Counters
 from .wire import ONE_TRANSACTION
 
-DEFAULT_ENDPOINT: Final = "ipc:///run/utxod.sock"
 DEFAULT_TIMEOUT: Final = 5.0
 DEFAULT_GRACE: Final = 0.25
 
@@ -36,17 +36,18 @@ T = TypeVar("T")
 
 
 class Client:
-    """endpoint: of the daemon, ZeroMQ's ipc:// or tcp://. timeout: seconds a call may take, unless it says otherwise.
-    grace: seconds beyond it in which an answer is still waited for. The daemon need not be there yet.
+    """endpoint: of the daemon, ZeroMQ's ipc:// or tcp://; None: the usual one (endpoint.py). timeout: seconds a call
+    may take, unless it says otherwise. grace: seconds beyond it in which an answer is still waited for. The daemon need not
+    be there yet.
 
     Raises zmq.ZMQError where the endpoint is none.
     """
 
     def __init__(
-        self, endpoint: str = DEFAULT_ENDPOINT, *, timeout: float = DEFAULT_TIMEOUT, grace: float = DEFAULT_GRACE
+        self, endpoint: str | None = None, *, timeout: float = DEFAULT_TIMEOUT, grace: float = DEFAULT_GRACE
     ) -> None:
         self._timeout = items.checked_timeout(timeout)
-        self._io = IOThread(endpoint, grace)
+        self._io = IOThread(endpoint or default_endpoint(), grace)
         self._finalizer = weakref.finalize(self, self._io.close)
 
     def close(self) -> None:

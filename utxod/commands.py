@@ -14,8 +14,9 @@ from typing import TYPE_CHECKING, Any
 
 import click
 
+from protocol.endpoint import IPC, default_endpoint
 from utxod import __version__
-from utxod.endpoint import IPC, default_endpoint, prepare
+from utxod.endpoint import prepare
 
 if TYPE_CHECKING:
     from protocol.client import Client

@@ -1,24 +1,13 @@
-"""Where a daemon listens, and a client looks, when nobody says otherwise.
-
-    $XDG_RUNTIME_DIR/utxod/utxod.sock     where the login session has such a directory
-    /tmp/utxod-<uid>/utxod.sock           elsewhere
-
-The directory is its owner's alone (0700): whoever can open the socket can spend coins.
-"""
+"""The place of an ipc endpoint: made before the daemon listens there."""
 
 import os
 import stat
 from pathlib import Path
 
-IPC = "ipc://"
+from protocol.endpoint import IPC, default_endpoint
+
 # The kernel's limit on the path of a Unix socket (sun_path, less its final zero byte).
 MAX_IPC_PATH_BYTES = 107
-
-
-def default_endpoint() -> str:
-    runtime = os.environ.get("XDG_RUNTIME_DIR")
-    directory = Path(runtime) / "utxod" if runtime else Path(f"/tmp/utxod-{os.getuid()}")  # noqa: S108 (made 0700, owner checked)
-    return f"{IPC}{directory / 'utxod.sock'}"
 
 
 def prepare(endpoint: str) -> None:

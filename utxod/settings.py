@@ -2,7 +2,7 @@
 
 A setting's key is its path, `pools.write.workers`; the same key in the environment is UTXOD_POOLS_WRITE_WORKERS, in the
 file `workers` under [pools.write]. Everything is checked at the start, and an error names the key, the value and the
-place it came from. Nothing that can be set may be negative. A field's metadata {"help": ...} is its documentation.
+place it came from. A field's metadata {"help": ...} is its documentation.
 """
 
 import dataclasses
@@ -90,17 +90,9 @@ def _validated(cls: type[S], given: Mapping[str, tuple[Any, str]]) -> S:
             node = node[step]
         node[name] = value
     try:
-        settings = TypeAdapter(cls).validate_python(tree)
+        return TypeAdapter(cls).validate_python(tree)
     except ValidationError as error:
         raise SettingsError("\n".join(_fault(dict(fault), given) for fault in error.errors())) from None
-    negative = [
-        f"{key}: must not be negative, got {value} (from {given[key][1]})"
-        for key, value, _ in describe(settings)
-        if isinstance(value, int | float) and value < 0
-    ]
-    if negative:
-        raise SettingsError("\n".join(negative))
-    return settings
 
 
 def _fault(fault: Mapping[str, Any], given: Mapping[str, tuple[Any, str]]) -> str:

@@ -104,8 +104,8 @@ class Fleet:
         self._to_kill.pop(process, None)
         self._suspects.discard(process)
         reason = process.condemned_because or _in_words(status)
-        if not process.leaving or status != 0:
-            log.warning("%s worker %d is gone: it %s", process.pool, process.pid, reason)
+        level = logging.INFO if process.leaving and not process.condemned_because else logging.WARNING
+        log.log(level, "%s worker %d is gone: it %s", process.pool, process.pid, reason)
         self._delay_successor(process, status)
         self._on_exit(process, reason)
 

@@ -1,9 +1,12 @@
 """Settings: which place wins, and what an error says."""
 
 from dataclasses import dataclass, field
+from typing import Annotated
 
 import pytest
+from annotated_types import Ge
 
+import supervisor
 from utxod.settings import SettingsError, describe, load_settings
 
 
@@ -17,7 +20,7 @@ class Counts:
 class Daemon:
     store: str = "null:"
     listen: tuple[str, ...] = ()
-    drain_seconds: float = 10.0
+    drain_seconds: Annotated[float, Ge(0)] = 10.0
     durable: bool = True
     workers: Counts = field(default_factory=Counts)
 
@@ -69,9 +72,17 @@ def test_every_wrong_value_is_named_at_once():
     assert len(str(error.value).splitlines()) == 2
 
 
-def test_a_number_is_not_negative():
-    with pytest.raises(SettingsError, match=r"^drain_seconds: must not be negative, got -1.0 \(from --set\)$"):
+def test_a_number_is_in_the_range_that_its_field_names():
+    with pytest.raises(
+        SettingsError, match=r"^drain_seconds: must be greater than or equal to 0, got '?-1'? \(from --set"
+    ):
         load_settings(Daemon, flags={"drain_seconds": ("-1", "--set")})
+
+
+@pytest.mark.parametrize("key", ["workers.write", "broker.sweep_seconds", "broker.batch_limit"])
+def test_the_daemon_can_not_be_set_to_nothing(key):
+    with pytest.raises(SettingsError, match=rf"^{key}: must be greater than 0"):
+        load_settings(supervisor.Settings, flags={key: ("0", "--set")})
 
 
 def test_a_rule_of_the_settings_own_is_named_with_its_place():
