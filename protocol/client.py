@@ -37,8 +37,8 @@ T = TypeVar("T")
 
 class Client:
     """endpoint: of the daemon, ZeroMQ's ipc:// or tcp://; None: the usual one (endpoint.py). timeout: seconds a call
-    may take, unless it says otherwise. grace: seconds beyond it in which an answer is still waited for. The daemon need not
-    be there yet.
+    may take, unless it says otherwise. grace: seconds beyond it in which an answer is still waited for. The daemon need
+    not be there yet.
 
     Raises zmq.ZMQError where the endpoint is none.
     """
