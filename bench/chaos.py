@@ -1,0 +1,213 @@
+"""Chaos: a real daemon, its clients in several processes, and somebody who breaks things; then the history of all
+answers is held against the store.
+
+The monkey kills and stops workers, also inside a write transaction, wedges the store and lets it come back, injects
+other faults of it, fills it up, kills and drains the daemon, kills clients. Everything that it does follows from the
+seed, but not the order in which processes run: a run can't be repeated exactly.
+"""
+
+import contextlib
+import random
+import shutil
+import sys
+import tempfile
+import time
+from collections.abc import Callable, Iterator
+from pathlib import Path
+from typing import Any, Final
+
+from protocol.client import DEFAULT_GRACE
+from store import open_store
+
+from .chaos_checker import Checker, Findings
+from .chaos_daemon import WORKERS, ChaosDaemon
+from .chaos_history import Call, read_history
+from .chaos_lots import Lots
+from .chaos_monkey import Clients, Monkey, plan
+from .chaos_resolver import Resolver
+from .report import Figure, Report
+
+SLOTS: Final = 4
+CALLERS: Final = 4
+# What a caller's own process may take to notice an answer, on a machine that has more to run than it has processors.
+TOLERANCE_SECONDS: Final = 0.25
+_CLIENTS_END_SECONDS: Final = 30.0
+_QUIET_SECONDS: Final = 30.0
+_DESCRIPTORS_MORE: Final = 8
+_SHOWN: Final = 40
+
+ANSWERED: Final = "every call was answered"
+IN_TIME: Final = "every call was answered by its deadline, the client's grace and 250 ms"
+# What a violation is called, and the promise that it breaks.
+_PROMISES: Final = {
+    "late": IN_TIME,
+    "unanswered": ANSWERED,
+    "wrong answer": "every answer was right",
+    "executed after a no": "nothing answered `executed: no` was executed",
+    "double spend": "nothing was spent twice",
+    "lost acknowledged write": "everything acknowledged is there",
+    "torn": "all that is there is there whole",
+    "unresolved": "each `unknown` was resolved by asking again",
+    "counter wrong": "counters of child records are right, or in doubt",
+    "left": "nothing was left of the faults",
+    "process": "daemon and clients did as they should",
+}
+_FIGURES: Final = ("unanswered", "wrong answer", "double spend", "lost acknowledged write", "counter wrong")
+_GOALS: Final = {"kill": ("SIGKILLs of workers", 10.0), "stop": ("SIGSTOPs of workers", 2.0), "wedge": ("wedges", 0.5)}
+
+
+def chaos(minutes: float, seed: int | None = None) -> Report:
+    """minutes: how long things are broken. seed: None takes a new one, which the report names."""
+    if seed is None:
+        seed = random.SystemRandom().getrandbits(32)
+    directory = Path(tempfile.mkdtemp(prefix="utxod-chaos-"))
+    run = _Run(directory, seed, minutes)
+    try:
+        report = run.report()
+    finally:
+        run.destroy()
+    if report.ok:
+        shutil.rmtree(directory, ignore_errors=True)
+    else:
+        print(f"everything of this run is in {directory}", file=sys.stderr)
+    return report
+
+
+class _Run:
+    def __init__(self, directory: Path, seed: int, minutes: float) -> None:
+        self._directory = directory
+        self._seed = seed
+        self._minutes = minutes
+        self._lots = Lots(seed)
+        self._daemon = ChaosDaemon(directory)
+        self._clients: Clients | None = None
+
+    def report(self) -> Report:
+        daemon = self._daemon
+        daemon.start()
+        seconds = self._minutes * 60
+        self._clients = clients = Clients(self._directory, daemon.endpoint, self._seed, SLOTS, CALLERS, seconds)
+        monkey = Monkey(self._seed, daemon, clients)
+        with _progress(clients, monkey) as progress:
+            monkey.run(plan(self._seed, seconds), progress)
+        complaints = [("process", text) for text in clients.wait(_CLIENTS_END_SECONDS)]
+        calls = self._history()
+        complaints += [("unanswered", str(call)) for call in _unanswered(calls, clients)]
+        resolved = self._resolve(calls)
+        complaints += self._leave()
+        complaints += [("process", text) for text in daemon.complaints]
+        checker = Checker(
+            self._lots,
+            [*calls, *resolved],
+            bound=DEFAULT_GRACE + TOLERANCE_SECONDS,
+            killed_daemon=monkey.killed_daemon,
+            doubts=daemon.doubts,
+        )
+        for kind, text in complaints:
+            checker.findings.complain(kind, text)
+        store = open_store(daemon.store_url)
+        try:
+            findings = checker.check(store)
+        finally:
+            store.close()
+        return self._written(findings, monkey, clients)
+
+    def destroy(self) -> None:
+        if self._clients is not None:
+            self._clients.destroy()
+        self._daemon.destroy()
+
+    def _history(self) -> list[Call]:
+        calls = [call for path in sorted(self._directory.glob("client-*.jsonl")) for call in read_history(path)]
+        return sorted(calls, key=lambda call: call.asked)
+
+    def _resolve(self, calls: list[Call]) -> list[Call]:
+        self._daemon.wait_for(_is_quiet, _QUIET_SECONDS)
+        resolver = Resolver(self._daemon.endpoint, self._lots, self._directory / "resolver.jsonl")
+        return resolver.resolve(calls)
+
+    def _leave(self) -> list[tuple[str, str]]:
+        """Ends the daemon; what was left that must not be."""
+        left = []
+        daemon = self._daemon
+        report = daemon.wait_for(_is_quiet, _QUIET_SECONDS)
+        if daemon.descriptors_gained > _DESCRIPTORS_MORE:
+            left.append(f"the daemon has {daemon.descriptors_gained} descriptors more than at its start")
+        workers = {pool: len(daemon.workers(pool)) for pool in WORKERS}
+        known = {pool: of["workers"] for pool, of in report["pools"].items()}
+        if workers != known:
+            left.append(f"there are workers {workers}, the broker knows {known}")
+        daemon.drain()
+        left += [f"process {pid} is left" for pid in daemon.processes_left()]
+        left += [f"{path} is left" for path in (self._directory / "tmp").iterdir()]
+        return [("left", text) for text in left]
+
+    def _written(self, findings: Findings, monkey: Monkey, clients: Clients) -> Report:
+        report = Report("chaos")
+        counts, done = findings.counts, monkey.done
+        for name, (text, per_minute) in _GOALS.items():
+            report.figures.append(Figure(text, [done[name]], "", int(per_minute * self._minutes)))
+        for kind in _FIGURES:
+            report.figures.append(Figure(kind, [counts[kind]], "", 0, higher_is_better=False))
+        over = findings.slowest_over_due * 1000
+        bound = (DEFAULT_GRACE + TOLERANCE_SECONDS) * 1000
+        report.figures.append(Figure("slowest answer, over its deadline", [over], "ms", bound, higher_is_better=False))
+        for name in ("calls", "lots", "spent outputs", "counters", "counter in doubt", _OFF):
+            report.figures.append(Figure(name, [counts[name]], ""))
+        report.figures.append(Figure("starts of the daemon", [self._daemon.starts], ""))
+        for kind, promise in _PROMISES.items():
+            report.promise(promise, counts[kind] == 0)
+        report.details = {
+            "seed": self._seed,
+            "answers": {name.removeprefix("answer "): n for name, n in sorted(counts.items()) if name[:6] == "answer"},
+            "broken": dict(sorted(done.items())),
+        }
+        for violation in findings.violations[:_SHOWN]:
+            print(violation, file=sys.stderr)
+        if len(findings.violations) > _SHOWN:
+            print(f"... and {len(findings.violations) - _SHOWN} more", file=sys.stderr)
+        diary = self._directory / "diary.txt"
+        diary.write_text("".join(f"{when:.3f} {what}\n" for when, what in monkey.diary))
+        return report
+
+
+_OFF: Final = "counter off since the daemon was killed"
+
+
+def _is_quiet(report: dict[str, Any]) -> bool:
+    pools = report["pools"]
+    return (
+        report["pending"] == report["owed"] == 0
+        and all(pool["breaker"] == "closed" and pool["in_flight"] == 0 for pool in pools.values())
+        and all(pools[name]["workers"] >= 1 for name in WORKERS)
+    )
+
+
+def _unanswered(calls: list[Call], clients: Clients) -> list[Call]:
+    """Those of clients that were not killed."""
+    return [call for call in calls if not call.answered and call.client not in clients.killed]
+
+
+@contextlib.contextmanager
+def _progress(clients: Clients, monkey: Monkey) -> Iterator[Callable[[], None]]:
+    """A line on a terminal, renewed once a second."""
+    shown = 0.0
+
+    def show() -> None:
+        nonlocal shown
+        now = time.monotonic()
+        if now - shown >= 1.0:
+            shown = now
+            last = monkey.diary[-1][1] if monkey.diary else ""
+            kills, left = monkey.done["kill"], clients.until - now
+            print(
+                f"\r{left:5.0f} s left, {kills} workers killed; {last:.60}\x1b[K", end="", file=sys.stderr, flush=True
+            )
+
+    if not sys.stderr.isatty():
+        yield lambda: None
+        return
+    try:
+        yield show
+    finally:
+        print("\r\x1b[K", end="", file=sys.stderr)

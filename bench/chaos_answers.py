@@ -1,0 +1,99 @@
+"""Is every answer of a chaos run one that could be right? Each is held against what had been asked and answered."""
+
+from collections import defaultdict
+from collections.abc import Callable, Sequence
+from typing import Any, Final
+
+from protocol import codes
+
+from .chaos_history import YES, Answer, Call, Item, events
+from .chaos_lots import Lots
+
+# What a daemon may answer that is broken on purpose; INTERNAL, as its store gives results that are none.
+_FAULTS: Final = frozenset(
+    {
+        codes.STALE, codes.OVERLOADED, codes.UNAVAILABLE, codes.SHUTTING_DOWN, codes.DEADLINE_EXCEEDED,
+        codes.WORKER_CRASHED, codes.STORE_ERROR, codes.NO_ANSWER, codes.INTERNAL, "CUT_OFF",
+    }
+)  # fmt: skip
+_REFUSALS: Final = {
+    "create": {codes.TX_EXISTS, codes.CREATING},
+    "spend": {codes.TX_NOT_FOUND, codes.SPENT, codes.LOCKED, codes.CREATING},
+    "transaction": {codes.TX_NOT_FOUND, codes.SPENT, codes.LOCKED, codes.CREATING},
+    "abandon": {codes.TX_NOT_FOUND},
+    "get": {codes.TX_NOT_FOUND},
+    "outpoint": {codes.TX_NOT_FOUND},
+    "set_locked": {codes.TX_NOT_FOUND},
+}
+
+Complain = Callable[[str, str, Sequence[Call]], None]
+
+
+class AnswerCheck:
+    """complain: told of each wrong answer: kind, what is wrong, the calls that show it."""
+
+    def __init__(self, lots: Lots, calls: Sequence[Call], complain: Complain) -> None:
+        self._lots = lots
+        self._complain = complain
+        self._created: dict[int, Call] = {}
+        self._may_create: dict[int, float] = {}
+        self._asked_for: dict[tuple[int, int, str], float] = {}
+        self._locked_from: dict[int, float] = defaultdict(lambda: float("inf"))
+        self._calls = calls
+
+    def run(self) -> None:
+        self._learn()
+        for item, answer, call in events(self._calls, tuple(_REFUSALS)):
+            problem = self._problem(call.operation, item, answer, call)
+            if problem:
+                self._complain("wrong answer", f"{list(item)}: {problem}", [call])
+
+    def _learn(self) -> None:
+        for (number,), answer, call in events(self._calls, ("create",)):
+            if answer.code == "OK":
+                if number in self._created:
+                    self._complain("wrong answer", f"lot {number} was created twice", [self._created[number], call])
+                self._created[number] = call
+            if answer.executed != "no":
+                self._may_create[number] = min(call.asked, self._may_create.get(number, float("inf")))
+        for item, _, call in events(self._calls, ("spend", "transaction")):
+            self._asked_for.setdefault(item[:3], call.asked)
+        for (number, value), answer, call in events(self._calls, ("set_locked",)):
+            if value and answer.executed != "no":
+                self._locked_from[number] = min(self._locked_from[number], call.asked)
+
+    def _problem(self, operation: str, item: Item, answer: Answer, call: Call) -> str:
+        if answer.executed == YES:
+            return self._wrong_result(operation, item, answer.value)
+        code, number = answer.code, item[0]
+        if code not in _FAULTS and code not in _REFUSALS[operation]:
+            return f"{code} is no answer to this"
+        if answer.executed == "unknown" or code in _FAULTS:
+            return ""
+        created = self._created.get(number)
+        if operation == "transaction":
+            # One answer stands for all of its items.
+            return ""
+        if code == codes.TX_NOT_FOUND and created is not None and 0 < created.answered < call.asked:
+            return "not found, though it had been created"
+        if code == codes.TX_EXISTS and not self._may_create.get(number, float("inf")) < call.answered:
+            return "said to exist before anybody had created it"
+        if code == codes.LOCKED and not self._locked_from[number] < call.answered:
+            return "said to be locked, which nobody asked for"
+        if code == codes.SPENT and not self._asked_for.get((number, item[1], answer.value), 1e300) < call.answered:
+            return "said to be spent by one that never asked for it"
+        return ""
+
+    def _wrong_result(self, operation: str, item: Item, value: Any) -> str:
+        lot = self._lots.lot(item[0])
+        if operation == "get" and value != lot.txid.hex():
+            return f"another transaction's record: {value}"
+        if operation == "outpoint":
+            output = lot.outputs[item[1]]
+            if value != [output.satoshis, output.locking_script.hex()]:
+                return f"another output: {value}"
+        if operation == "create" and value != lot.children + 1:
+            return f"{value} records, not {lot.children + 1}"
+        if operation == "set_locked" and value != lot.children:
+            return f"{value} child records, not {lot.children}"
+        return ""

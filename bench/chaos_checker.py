@@ -1,0 +1,258 @@
+"""Holds the history of a chaos run against its store."""
+
+import json
+from collections import Counter, defaultdict
+from collections.abc import Mapping, Sequence
+from dataclasses import dataclass, field
+from pathlib import Path
+from typing import Any, Final
+
+import msgpack
+
+from store import Read, Status, Store
+from store.layout import FROZEN, record_key
+
+from .chaos_answers import AnswerCheck
+from .chaos_history import Answer, Call, events
+from .chaos_lots import UTXO_BATCH_SIZE, Lot, Lots
+from .chaos_state import FREE, HELD, OPEN, Claim, Outpoint, claims_of, held_twice
+
+_HASH_BYTES: Final = 32
+_READ_SECONDS: Final = 10.0
+_AT_ONCE: Final = 200
+# How long after its last spend was answered a counter's follow-up may still have been under way.
+_FOLLOW_UP_SECONDS: Final = 30.0
+
+Bins = Mapping[str, Any]
+
+
+@dataclass(frozen=True, slots=True)
+class Violation:
+    """kind: what promise broke. calls: the lines of the history that show it."""
+
+    kind: str
+    what: str
+    calls: Sequence[Call] = ()
+
+    def __str__(self) -> str:
+        return "\n".join([f"{self.kind}: {self.what}", *(f"    {call}" for call in self.calls)])
+
+
+@dataclass(slots=True)
+class Findings:
+    violations: list[Violation] = field(default_factory=list)
+    counts: Counter[str] = field(default_factory=Counter)
+    slowest_over_due: float = 0.0
+    slowest: Call | None = None
+
+    def complain(self, kind: str, what: str, calls: Sequence[Call] = ()) -> None:
+        self.violations.append(Violation(kind, what, calls))
+        self.counts[kind] += 1
+
+
+class Checker:
+    """calls: all of the run, in the order in which they were asked, the resolver's among them. bound: seconds after its
+    deadline by which a call is answered. killed_daemon: when, seconds, monotonic."""
+
+    def __init__(
+        self, lots: Lots, calls: Sequence[Call], *, bound: float, killed_daemon: Sequence[float], doubts: Path
+    ) -> None:
+        self.findings = Findings()
+        self._lots = lots
+        self._calls = calls
+        self._bound = bound
+        self._killed_daemon = killed_daemon
+        self._doubtful = doubtful_txids(doubts)
+        self._claims = claims_of(calls)
+
+    def check(self, store: Store) -> Findings:
+        self._check_times()
+        AnswerCheck(self._lots, self._calls, self.findings.complain).run()
+        numbers = sorted({item[0] for call in self._calls for item in call.items})
+        for first in range(0, len(numbers), _AT_ONCE):
+            self._check_lots([self._lots.lot(number) for number in numbers[first : first + _AT_ONCE]], store)
+        return self.findings
+
+    # ---- what needs no store
+
+    def _check_times(self) -> None:
+        findings = self.findings
+        for call in self._calls:
+            findings.counts["calls"] += 1
+            findings.counts.update(f"answer {answer.code}" for answer in call.answers)
+            if not call.answered:
+                continue
+            over = call.answered - call.due
+            if over > findings.slowest_over_due:
+                findings.slowest_over_due, findings.slowest = over, call
+            if over > self._bound:
+                findings.complain("late", f"answered {over:.3f} s after its deadline", [call])
+
+    # ---- and what does
+
+    def _check_lots(self, lots: Sequence[Lot], store: Store) -> None:
+        keys = [(lot, index, record_key(lot.txid, index)) for lot in lots for index in range(lot.children + 1)]
+        results = store.batch_operate([Read(key) for _, _, key in keys], _READ_SECONDS)
+        records: dict[int, list[Bins | None]] = defaultdict(list)
+        for (lot, _, _), result in zip(keys, results, strict=True):
+            records[lot.number].append(result.value if result.status is Status.OK else None)
+        by_lot = self._calls_by_lot
+        for lot in lots:
+            self._check_lot(lot, records[lot.number], by_lot.get(lot.number, []), store)
+
+    @property
+    def _calls_by_lot(self) -> Mapping[int, list[tuple[Answer, Call]]]:
+        if not hasattr(self, "_by_lot"):
+            self._by_lot: dict[int, list[tuple[Answer, Call]]] = defaultdict(list)
+            for item, answer, call in events(self._calls, ("create", "set_locked")):
+                self._by_lot[item[0]].append((answer, call))
+        return self._by_lot
+
+    def _check_lot(
+        self, lot: Lot, records: Sequence[Bins | None], told: Sequence[tuple[Answer, Call]], store: Store
+    ) -> None:
+        creations = [(answer, call) for answer, call in told if call.operation == "create"]
+        shown = [call for _, call in creations]
+        if records[0] is None:
+            if any(record is not None for record in records):
+                self.findings.complain("torn", f"lot {lot.number}: child records without a master", shown)
+            if any(answer.code in ("OK", "TX_EXISTS") for answer, _ in creations):
+                self.findings.complain("lost acknowledged write", f"lot {lot.number} is not there", shown)
+            if any(
+                claim.state == HELD
+                for vout in lot.outputs
+                for claim in self._claims[Outpoint(lot.number, vout)].values()
+            ):
+                self.findings.complain(
+                    "lost acknowledged write", f"lot {lot.number} is not there, and was spent", shown
+                )
+            return
+        self.findings.counts["lots"] += 1
+        if all(answer.executed == "no" for answer, _ in creations):
+            self.findings.complain("executed after a no", f"lot {lot.number} is there", shown)
+        whole = [record for record in records if record is not None]
+        if len(whole) < len(records):
+            self.findings.complain("torn", f"lot {lot.number}: {len(whole)} records of {len(records)}", shown)
+            return
+        self._check_whole(lot, whole, shown, store)
+        self._check_locked(lot, whole, [(a, call) for a, call in told if call.operation == "set_locked"])
+        self._check_counter(lot, whole)
+
+    def _check_whole(self, lot: Lot, records: Sequence[Bins], shown: Sequence[Call], store: Store) -> None:
+        creation = lot.creation()
+        for index, (bins, (_, expected)) in enumerate(zip(records, creation.records, strict=True)):
+            where = f"lot {lot.number}, record {index}"
+            utxos = bins["utxos"]
+            if [utxo and utxo[:_HASH_BYTES] for utxo in utxos] != expected["utxos"]:
+                self.findings.complain("torn", f"{where}: other outputs than were created", shown)
+                continue
+            spent = sum(utxo is not None and len(utxo) > _HASH_BYTES for utxo in utxos)
+            if (bins["recordUtxos"], bins["spentUtxos"]) != (expected["recordUtxos"], spent):
+                counted = f"recordUtxos {bins['recordUtxos']}, spentUtxos {bins['spentUtxos']}"
+                self.findings.complain("torn", f"{where}: {counted}, where {spent} are spent of {len(utxos)}", shown)
+            if bins.get("creating"):
+                self.findings.complain("torn", f"{where}: is still being created", shown)
+            for offset, utxo in enumerate(utxos):
+                if utxo is not None:
+                    self._check_output(Outpoint(lot.number, index * UTXO_BATCH_SIZE + offset), utxo[_HASH_BYTES:])
+        if creation.external and not _has_blob(store, lot):
+            self.findings.complain("torn", f"lot {lot.number}: its blob is not there", shown)
+
+    def _check_output(self, outpoint: Outpoint, spending_data: bytes) -> None:
+        """spending_data: as it is stored, empty where the output is unspent."""
+        spenders = self._claims.get(outpoint, {})
+        where = f"{outpoint.lot}:{outpoint.vout}"
+        held = {data: claim for data, claim in spenders.items() if claim.state == HELD}
+        twice = held_twice(spenders)
+        if len(held) > 1 or twice:
+            self.findings.complain("double spend", where, _shown(*(twice or held.values())))
+        for data, claim in spenders.items():
+            for problem in claim.problems:
+                self.findings.complain("wrong answer", f"{where}: {problem}", _shown(claim))
+            if claim.state == OPEN:
+                self.findings.complain("unresolved", where, _shown(claim))
+            elif claim.state == HELD and data != spending_data:
+                spender = spending_data[:32].hex() or "nobody"
+                self.findings.complain(
+                    "lost acknowledged write",
+                    f"{where} is spent by {spender}",
+                    _shown(claim, spenders.get(spending_data)),
+                )
+            elif claim.state == FREE and data == spending_data:
+                self.findings.complain("executed after a no", f"{where} is spent", _shown(claim))
+        if spending_data and spending_data != FROZEN:
+            self.findings.counts["spent outputs"] += 1
+            if spending_data not in spenders:
+                self.findings.complain("wrong answer", f"{where} is spent by one that never asked for it")
+
+    def _check_locked(self, lot: Lot, records: Sequence[Bins], told: Sequence[tuple[Answer, Call]]) -> None:
+        done = [(answer, call) for answer, call in told if answer.executed != "no"]
+        wanted = False
+        if done:
+            answer, call = done[-1]
+            value = next(item[1] for item in call.items if item[0] == lot.number)
+            wanted = bool(value)
+            if answer.executed != "yes":
+                self.findings.complain("unresolved", f"lot {lot.number}: whether it is locked", [call])
+                return
+        found = [bool(bins["locked"]) for bins in records]
+        if any(one != wanted for one in found):
+            calls = [call for _, call in told]
+            self.findings.complain(
+                "lost acknowledged write", f"lot {lot.number}: locked is {found}, not {wanted}", calls
+            )
+
+    def _check_counter(self, lot: Lot, records: Sequence[Bins]) -> None:
+        master, children = records[0], records[1:]
+        if not children:
+            return
+        self.findings.counts["counters"] += 1
+        spent = sum(child["spentUtxos"] == child["recordUtxos"] for child in children)
+        if (master["totalExtraRecs"], master["spentExtraRecs"]) == (len(children), spent):
+            return
+        counted = f"{master['spentExtraRecs']} of {master['totalExtraRecs']} children"
+        what = f"lot {lot.number}: {counted}, where {spent} are spent"
+        if lot.txid in self._doubtful:
+            self.findings.counts["counter in doubt"] += 1
+        elif self._daemon_was_killed_meanwhile(lot):
+            self.findings.counts["counter off since the daemon was killed"] += 1
+        else:
+            self.findings.complain("counter wrong", what, self._calls_on_children(lot))
+
+    def _calls_on_children(self, lot: Lot) -> list[Call]:
+        found = {
+            id(call): call
+            for vout in lot.outputs
+            if vout >= UTXO_BATCH_SIZE
+            for claim in self._claims[Outpoint(lot.number, vout)].values()
+            for answer, call in claim.events
+            if answer.executed != "no"
+        }
+        return sorted(found.values(), key=lambda call: call.asked)
+
+    def _daemon_was_killed_meanwhile(self, lot: Lot) -> bool:
+        calls = self._calls_on_children(lot)
+        first = min(call.asked for call in calls)
+        last = max(call.answered or call.due for call in calls) + _FOLLOW_UP_SECONDS
+        return any(first < killed < last for killed in self._killed_daemon)
+
+
+def doubtful_txids(path: Path) -> set[bytes]:
+    """The masters that the list of what is in doubt names, directly or in a request; wire order."""
+    found: set[bytes] = set()
+    for line in path.read_text().splitlines() if path.exists() else ():
+        doubt = json.loads(line)
+        if "txid" in doubt:
+            found.add(bytes.fromhex(doubt["txid"])[::-1])
+        else:
+            found |= {item[0] for item in msgpack.unpackb(bytes.fromhex(doubt["request"]), strict_map_key=False)}
+    return found
+
+
+def _has_blob(store: Store, lot: Lot) -> bool:
+    return all(store.blobs.output(lot.txid, vout) == output for vout, output in lot.outputs.items())
+
+
+def _shown(*claims: Claim | None) -> list[Call]:
+    calls = {id(call): call for claim in claims if claim is not None for _, call in claim.events}
+    return sorted(calls.values(), key=lambda call: call.asked)

@@ -1,0 +1,187 @@
+"""The daemon of a chaos run: one address, one set, faults of its store in a file; started again and again."""
+
+import contextlib
+import json
+import os
+import shlex
+import signal
+import subprocess
+import sys
+import time
+from collections.abc import Callable
+from pathlib import Path
+from typing import Any, Final
+from urllib.parse import quote
+
+import psutil
+
+from protocol.client import Client
+from protocol.errors import UtxodError
+from store.faulty import Fault
+from utxod.daemon import DaemonError, end_with_parent, environment, last_lines
+
+from .chaos_lots import UTXO_BATCH_SIZE
+
+WORKERS: Final = {"read": 2, "write": 3, "children": 2}
+DRAIN_SECONDS: Final = 3.0
+EXECUTION_LIMIT_SECONDS: Final = 1.2
+_SETTINGS: Final = {
+    "broker.budget_seconds": 0.8,
+    "broker.grace_seconds": EXECUTION_LIMIT_SECONDS - 0.8,
+    "broker.probe_seconds": 0.3,
+    "broker.workerless_seconds": 2.0,
+    "drain_seconds": DRAIN_SECONDS,
+}
+_START_SECONDS: Final = 30.0
+_END_SECONDS: Final = DRAIN_SECONDS + 8.0
+_ALONE_SECONDS: Final = 3.0  # how long workers may outlive a daemon that was killed
+_LOOK_SECONDS: Final = 0.01
+_SMALLEST_MAP: Final = 4096  # LMDB then takes what is there, and no more
+
+
+class Faults:
+    """The faults that the workers' stores read from a file, by name."""
+
+    def __init__(self, file: Path) -> None:
+        self.file = file
+        self._faults: dict[str, Fault] = {}
+
+    def set(self, name: str, **fault: Any) -> None:
+        self._faults[name] = fault
+        self._write()
+
+    def clear(self, name: str) -> None:
+        if self._faults.pop(name, None) is not None:
+            self._write()
+
+    def _write(self) -> None:
+        new = self.file.with_suffix(".new")
+        new.write_text(json.dumps(list(self._faults.values())))
+        new.rename(self.file)
+
+
+class ChaosDaemon:
+    """directory: where everything of it is. complaints: what it did that it must not do, in words."""
+
+    def __init__(self, directory: Path) -> None:
+        self.directory = directory
+        self.endpoint = f"ipc://{directory / 'utxod.sock'}"
+        self.store_url = f"lmdb://{quote(str(directory / 'store'))}?sync=false&utxo_batch_size={UTXO_BATCH_SIZE}"
+        self.doubts = directory / "state" / "in-doubt.jsonl"
+        self.log = directory / "daemon.log"
+        self.faults = Faults(directory / "faults.json")
+        self.complaints: list[str] = []
+        self.starts = 0
+        self._descriptors = 0
+
+    def start(self, *, full: bool = False) -> None:
+        """Returns when it serves. full: its set has no room for more. Raises DaemonError."""
+        self.starts += 1
+        url = f"faulty+{self.store_url}&faults={quote(str(self.faults.file))}"
+        command = [sys.executable, "-m", "utxod", "serve", "--listen", self.endpoint, "--store"]
+        command.append(f"{url}&map_size={_SMALLEST_MAP}" if full else url)
+        settings = {**_SETTINGS, **{f"workers.{pool}": count for pool, count in WORKERS.items()}}
+        for key, value in settings.items():
+            command += ["--set", f"{key}={value}"]
+        (self.directory / "tmp").mkdir(exist_ok=True)
+        with self.log.open("ab") as output:
+            output.write(f"---- {shlex.join(command)}\n".encode())
+            self.process = subprocess.Popen(  # noqa: S603 (ourselves)
+                command,
+                stdin=subprocess.DEVNULL,
+                stdout=output,
+                stderr=output,
+                env=environment(self.directory) | {"TMPDIR": str(self.directory / "tmp")},
+                cwd=self.directory,
+                start_new_session=True,
+                preexec_fn=end_with_parent,  # noqa: PLW1509 (one C call)
+            )
+        self.wait_for(lambda report: all(pool["workers"] for pool in report["pools"].values()), _START_SECONDS)
+        self._descriptors = self.descriptors()
+
+    def wait_for(self, condition: Callable[[dict[str, Any]], bool], seconds: float) -> dict[str, Any]:
+        """The first report that fulfils the condition. Raises DaemonError."""
+        until = time.monotonic() + seconds
+        report: dict[str, Any] = {}
+        with Client(self.endpoint, timeout=1.0) as client:
+            while time.monotonic() < until:
+                with contextlib.suppress(UtxodError):
+                    report = client.status(timeout=0.5)
+                    if condition(report):
+                        return report
+                if self.process.poll() is not None:
+                    break
+                time.sleep(_LOOK_SECONDS)
+        raise DaemonError(f"the daemon is not as it should be: {report}\n{last_lines(self.log)}")
+
+    # ---- its end
+
+    def kill(self) -> None:
+        """SIGKILL; its workers must end by themselves."""
+        workers = self.workers()
+        self.process.kill()
+        self.process.wait()
+        self._complain_of_survivors(workers, _ALONE_SECONDS)
+
+    def drain(self) -> None:
+        """SIGTERM; it must end within its limit, with status 0 and without a worker left."""
+        workers = self.workers()
+        self.process.send_signal(signal.SIGTERM)
+        try:
+            status = self.process.wait(_END_SECONDS)
+        except subprocess.TimeoutExpired:
+            self.complaints.append(f"the daemon did not end within {_END_SECONDS:g} s of SIGTERM")
+            self.kill()
+            return
+        if status != 0:
+            self.complaints.append(f"the daemon ended with status {status} after SIGTERM:\n{last_lines(self.log)}")
+        self._complain_of_survivors(workers, 0.5)
+
+    def restart_if_it_ended(self) -> None:
+        if self.process.poll() is not None:
+            self.complaints.append(
+                f"the daemon ended by itself, with status {self.process.returncode}:\n{last_lines(self.log)}"
+            )
+            self.start()
+
+    def destroy(self) -> None:
+        """At the end of a run that failed."""
+        if self.process.poll() is None:
+            self.process.send_signal(signal.SIGCONT)
+            self.process.kill()
+            self.process.wait()
+
+    # ---- what it is made of
+
+    def workers(self, pool: str | None = None) -> list[psutil.Process]:
+        """The workers of a pool, or all, oldest first, as the system knows them."""
+        found = []
+        with contextlib.suppress(psutil.Error):
+            for process in psutil.Process(self.process.pid).children():
+                with contextlib.suppress(psutil.Error, ValueError, IndexError):
+                    settings = json.loads(process.cmdline()[-1])
+                    if pool in (None, settings["pool"]):
+                        found.append(process)
+        return found
+
+    def descriptors(self) -> int:
+        return len(os.listdir(f"/proc/{self.process.pid}/fd"))
+
+    @property
+    def descriptors_gained(self) -> int:
+        """Since its last start; both times without a client."""
+        return self.descriptors() - self._descriptors
+
+    def processes_left(self) -> list[int]:
+        """Processes of this run's daemons that are still there."""
+        left = []
+        for process in psutil.process_iter():
+            with contextlib.suppress(psutil.Error):
+                if any(str(self.directory / "faults.json") in word for word in process.cmdline()):
+                    left.append(process.pid)
+        return left
+
+    def _complain_of_survivors(self, workers: list[psutil.Process], seconds: float) -> None:
+        _, alive = psutil.wait_procs(workers, seconds)
+        for worker in alive:
+            self.complaints.append(f"worker {worker.pid} has outlived its daemon by {seconds:g} s")

@@ -1,0 +1,316 @@
+"""The monkey: what it breaks, how often, and when, from one seed."""
+
+import contextlib
+import fcntl
+import heapq
+import itertools
+import json
+import os
+import random
+import signal
+import subprocess
+import sys
+import time
+from collections import Counter
+from collections.abc import Callable
+from functools import partial
+from pathlib import Path
+from typing import Any, Final, NamedTuple
+
+import psutil
+
+from utxod.daemon import environment, last_lines
+
+from .chaos_clients import ClientSettings
+from .chaos_daemon import EXECUTION_LIMIT_SECONDS, WORKERS, ChaosDaemon
+
+# How often a minute. The daemon is not restarted in the last part of a run, so that what it gathers can be seen.
+RATES: Final = {
+    "kill": 14.0, "stop": 3.5, "kill_in_transaction": 2.5, "wedge": 1.0, "hesitate": 2.0, "fault": 6.0,
+    "kill_client": 1.0, "stop_daemon": 0.3, "roll": 0.5, "grow": 0.7, "shrink": 0.7,
+    "kill_daemon": 0.4, "drain": 0.3, "drain_wedged": 0.2, "fill": 0.3,
+}  # fmt: skip
+_RESTARTS: Final = ("kill_daemon", "drain", "drain_wedged", "fill")
+_RESTARTS_UNTIL: Final = 0.75
+_FAULTS: Final = ("raise_before", "raise_after", "drop", "none", "malform", "fail", "delay")
+_FUNCTIONS: Final = (None, None, "spendMulti", "setLocked", "incrementSpentExtraRecs")
+_LOOK_SECONDS: Final = 0.05
+_HOLDER_TRIES: Final = 300
+
+
+class Planned(NamedTuple):
+    """after: seconds from the beginning."""
+
+    after: float
+    name: str
+
+
+def plan(seed: int, seconds: float) -> list[Planned]:
+    """Each at its rate, at least once, at random times."""
+    chance = random.Random(seed)  # noqa: S311 (no secrets here)
+    planned = []
+    for name, rate in RATES.items():
+        last = seconds * (_RESTARTS_UNTIL if name in _RESTARTS else 0.97)
+        planned += [Planned(chance.uniform(0, last), name) for _ in range(max(1, round(rate * seconds / 60)))]
+    return sorted(planned)
+
+
+class Clients:
+    """The client processes, one per slot; one that is killed is replaced. killed: the names of those."""
+
+    def __init__(self, directory: Path, endpoint: str, seed: int, slots: int, callers: int, seconds: float) -> None:
+        self.directory = directory
+        self.started = time.monotonic()
+        self.until = self.started + seconds
+        self.killed: set[str] = set()
+        self._common = {
+            "endpoint": endpoint, "slots": slots, "callers": callers, "seed": seed,
+            "started": self.started, "until": self.until,
+        }  # fmt: skip
+        self._started = 0
+        self.names = [""] * slots
+        self.processes: list[subprocess.Popen[bytes]] = [self._start(slot) for slot in range(slots)]
+
+    def _start(self, slot: int) -> "subprocess.Popen[bytes]":
+        self._started += 1
+        name = self.names[slot] = f"client-{self._started}"
+        settings = ClientSettings(
+            history=str(self.directory / f"{name}.jsonl"), name=name, slot=slot, use_asyncio=slot % 2 == 1,
+            **self._common,  # type: ignore[arg-type]
+        )  # fmt: skip
+        with (self.directory / "clients.log").open("ab") as output:
+            return subprocess.Popen(  # noqa: S603 (ourselves)
+                [sys.executable, "-m", "bench.chaos_clients", json.dumps(settings.__dict__)],
+                stdin=subprocess.DEVNULL,
+                stdout=output,
+                stderr=output,
+                env=environment(self.directory),
+                cwd=self.directory,
+            )
+
+    def kill(self, slot: int) -> None:
+        process = self.processes[slot]
+        if process.poll() is None:
+            process.kill()
+            process.wait()
+            self.killed.add(self.names[slot])
+            self.processes[slot] = self._start(slot)
+
+    def wait(self, seconds: float) -> list[str]:
+        """Until all have ended; what was wrong with them, in words."""
+        complaints = []
+        until = time.monotonic() + seconds
+        for process in self.processes:
+            try:
+                status = process.wait(max(0.0, until - time.monotonic()))
+            except subprocess.TimeoutExpired:
+                complaints.append(f"a client process did not end within {seconds:g} s of its time")
+                process.kill()
+                status = process.wait()
+            if status not in (0, -signal.SIGKILL):
+                complaints.append(f"a client process failed: {last_lines(self.directory / 'clients.log')}")
+        return complaints
+
+    def destroy(self) -> None:
+        for process in self.processes:
+            process.kill()
+            process.wait()
+
+
+class Monkey:
+    """done: how often each was done. killed_daemon: when, seconds, monotonic. diary: when what was done to whom."""
+
+    def __init__(self, seed: int, daemon: ChaosDaemon, clients: Clients) -> None:
+        self.done: Counter[str] = Counter()
+        self.killed_daemon: list[float] = []
+        self.diary: list[tuple[float, str]] = []
+        self._random = random.Random(f"{seed}:monkey")  # noqa: S311 (no secrets here)
+        self._daemon = daemon
+        self._clients = clients
+        self._later: list[tuple[float, int, Callable[[], object]]] = []
+        self._order = itertools.count()
+
+    def run(self, planned: list[Planned], progress: Callable[[], None]) -> None:
+        """Until the clients' time is over; then it puts things back."""
+        todo = list(planned)
+        while (now := time.monotonic()) < self._clients.until:
+            self._daemon.restart_if_it_ended()
+            while self._later and self._later[0][0] <= now:
+                heapq.heappop(self._later)[2]()
+            if todo and self._clients.started + todo[0].after <= now:
+                getattr(self, f"_{todo.pop(0).name}")()
+            else:
+                time.sleep(_LOOK_SECONDS)
+            progress()
+        while self._later:
+            heapq.heappop(self._later)[2]()
+
+    def _note(self, name: str, what: str = "") -> None:
+        self.done[name] += 1
+        self.diary.append((time.monotonic(), f"{name} {what}".strip()))
+
+    def _in(self, seconds: float, action: Callable[[], object]) -> None:
+        heapq.heappush(self._later, (time.monotonic() + seconds, next(self._order), action))
+
+    # ---- workers
+
+    def _kill(self) -> None:
+        worker = self._any_worker()
+        if worker is not None and _signal(worker, signal.SIGKILL):
+            self._note("kill", str(worker.pid))
+
+    def _stop(self) -> None:
+        """For a moment, or until it is killed for it."""
+        worker = self._any_worker()
+        if worker is not None and _signal(worker, signal.SIGSTOP):
+            seconds = self._random.choice((0.1, 0.3, 3.0))
+            self._note("stop", f"{worker.pid} for {seconds} s")
+            self._in(seconds, partial(_signal, worker, signal.SIGCONT))
+
+    def _kill_in_transaction(self) -> None:
+        """Stops the holder of the writers' lock, so that it stays it; kills it, or leaves that to the daemon."""
+        holder = self._stopped_holder()
+        if holder is None:
+            return
+        if self._random.random() < 0.5:
+            time.sleep(self._random.uniform(0, 0.1))
+            if _signal(holder, signal.SIGKILL):
+                self._note("kill", f"{holder.pid}, which held the writers' lock")
+        self._note("kill_in_transaction", str(holder.pid))
+
+    def _stopped_holder(self) -> psutil.Process | None:
+        workers = {worker.pid: worker for worker in self._daemon.workers()}
+        with contextlib.suppress(OSError), (self._daemon.directory / "store" / "writer.lock").open("rb") as lock:
+            for _ in range(_HOLDER_TRIES):
+                worker = workers.get(_named_in(lock.fileno()))
+                if worker is not None and _is_held(lock.fileno()) and _signal(worker, signal.SIGSTOP):
+                    if _is_stopped(worker) and _is_held(lock.fileno()) and _named_in(lock.fileno()) == worker.pid:
+                        return worker
+                    _signal(worker, signal.SIGCONT)
+                time.sleep(0.002)
+        return None
+
+    def _any_worker(self) -> psutil.Process | None:
+        """Of the pools alike; those that write get half of it."""
+        pool = self._random.choice(("write", "write", *WORKERS))
+        workers = self._daemon.workers(pool)
+        return self._random.choice(workers) if workers else None
+
+    # ---- the store
+
+    def _wedge(self) -> None:
+        """Hangs for so long that workers are killed for it and the breaker opens."""
+        self._hang("wedge", self._random.uniform(2.0, 4.0) * EXECUTION_LIMIT_SECONDS)
+
+    def _hesitate(self) -> None:
+        self._hang("hesitate", self._random.uniform(0.1, 0.6))
+
+    def _hang(self, name: str, seconds: float) -> None:
+        function = self._random.choice(_FUNCTIONS)
+        self._daemon.faults.set(name, kind="hang", **({"function": function} if function else {}))
+        self._note(name, f"{function or 'everything'} for {seconds:.2f} s")
+        self._in(seconds, lambda: self._daemon.faults.clear(name))
+
+    def _fault(self) -> None:
+        kind, function = self._random.choice(_FAULTS), self._random.choice(_FUNCTIONS)
+        fault: dict[str, Any] = {"kind": kind, "times": self._random.randint(1, 3), "index": self._random.randint(0, 3)}
+        if function:
+            fault["function"] = function
+        if kind == "delay":
+            fault |= {"seconds": 0.5, "index": 0}
+        name = f"fault {next(self._order)}"
+        self._daemon.faults.set(name, **fault)
+        self._note("fault", json.dumps(fault))
+        self._in(1.0, lambda: self._daemon.faults.clear(name))
+
+    def _fill(self) -> None:
+        """The set is full, until the daemon is started with a larger map."""
+        self._daemon.drain()
+        self._note("fill")
+        self._daemon.start(full=True)
+        self._in(self._random.uniform(1.5, 3.0), self._make_room)
+
+    def _make_room(self) -> None:
+        self._daemon.drain()
+        self._daemon.start()
+
+    # ---- the daemon
+
+    def _kill_daemon(self) -> None:
+        self.killed_daemon.append(time.monotonic())
+        self._note("kill_daemon")
+        self._daemon.kill()
+        time.sleep(self._random.uniform(0, 0.5))
+        self._daemon.start()
+
+    def _drain(self) -> None:
+        self._note("drain")
+        self._daemon.drain()
+        self._daemon.start()
+
+    def _drain_wedged(self) -> None:
+        """Its limit passes before what is in flight is done."""
+        self._daemon.faults.set("drain", kind="hang")
+        self._note("drain_wedged")
+        time.sleep(0.2)
+        self._daemon.drain()
+        self._daemon.faults.clear("drain")
+        self._daemon.start()
+
+    def _stop_daemon(self) -> None:
+        self._daemon.process.send_signal(signal.SIGSTOP)
+        self._note("stop_daemon")
+        time.sleep(self._random.uniform(0.2, 1.5))
+        self._daemon.process.send_signal(signal.SIGCONT)
+
+    def _roll(self) -> None:
+        self._signal_daemon("roll", signal.SIGHUP)
+
+    def _grow(self) -> None:
+        self._signal_daemon("grow", signal.SIGTTIN)
+
+    def _shrink(self) -> None:
+        self._signal_daemon("shrink", signal.SIGTTOU)
+
+    def _signal_daemon(self, name: str, number: signal.Signals) -> None:
+        self._daemon.process.send_signal(number)
+        self._note(name)
+
+    # ---- the clients
+
+    def _kill_client(self) -> None:
+        slot = self._random.randrange(len(self._clients.processes))
+        self._clients.kill(slot)
+        self._note("kill_client", f"in slot {slot}")
+
+
+def _signal(process: psutil.Process, number: signal.Signals) -> bool:
+    """Whether it was still there."""
+    with contextlib.suppress(psutil.Error):
+        process.send_signal(number)
+        return True
+    return False
+
+
+def _is_stopped(process: psutil.Process) -> bool:
+    for _ in range(50):
+        with contextlib.suppress(psutil.Error):
+            if process.status() == psutil.STATUS_STOPPED:
+                return True
+        time.sleep(0.001)
+    return False
+
+
+def _named_in(lock: int) -> int:
+    """The process that the writers' lock names; 0 where it names none."""
+    words = os.pread(lock, 40, 0).split()
+    return int(words[0]) if words and words[0].isdigit() else 0
+
+
+def _is_held(lock: int) -> bool:
+    try:
+        fcntl.flock(lock, fcntl.LOCK_EX | fcntl.LOCK_NB)
+    except BlockingIOError:
+        return True
+    fcntl.flock(lock, fcntl.LOCK_UN)
+    return False

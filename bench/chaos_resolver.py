@@ -1,0 +1,88 @@
+"""After a chaos run, when nothing is broken any more: asks again whatever was left `unknown`, as a caller would.
+
+What is asked here is written to a history of its own, which is *quiet*: its answers are the last word.
+"""
+
+import itertools
+import time
+from collections.abc import Iterable, Sequence
+from pathlib import Path
+from typing import Any, Final
+
+from protocol.client import Client
+from protocol.operations import SPEND_IGNORE_LOCKED
+
+from .chaos_asking import Question, answers_of, start
+from .chaos_history import Answer, Call, HistoryFile, Item, events, read_history
+from .chaos_lots import Lots
+
+_TIMEOUT: Final = 10.0
+_AT_ONCE: Final = 200
+
+
+class Resolver:
+    def __init__(self, endpoint: str, lots: Lots, path: Path) -> None:
+        self._endpoint = endpoint
+        self._lots = lots
+        self._path = path
+        self._file = HistoryFile(path)
+        self._numbers = itertools.count()
+
+    def resolve(self, calls: Sequence[Call]) -> list[Call]:
+        """Asks again; returns the calls of it."""
+        with Client(self._endpoint) as self._client:
+            self._many("create", dict.fromkeys(item for item, _ in _last(calls, ("create",), _is_open_create)))
+            self._many("set_locked", dict.fromkeys((lot, False) for (lot, _), _ in _last(calls, ("set_locked",))))
+            self._transactions(calls)
+            for operation in ("spend", "abandon"):
+                open_ones = _last(calls, ("spend", "transaction", "abandon"))
+                self._many(operation, [item for item, call in open_ones if call.operation == operation])
+        self._file.close()
+        return read_history(self._path, quiet=True)
+
+    def _transactions(self, calls: Sequence[Call]) -> None:
+        """All of it, or what is left of it taken back. Where one was taken back already, that is asked again."""
+        open_ones = {id(call): call for _, call in _last(calls, ("spend", "transaction", "abandon"))}
+        for call in open_ones.values():
+            if call.operation != "transaction":
+                continue
+            if self._ask("transaction", call.items)[0].code != "OK":
+                self._ask("abandon", call.items)
+
+    def _many(self, operation: str, items: Iterable[Item]) -> None:
+        listed = list(items)
+        for first in range(0, len(listed), _AT_ONCE):
+            self._ask(operation, listed[first : first + _AT_ONCE])
+
+    def _ask(self, operation: str, items: Sequence[Item]) -> list[Answer]:
+        flags = SPEND_IGNORE_LOCKED if operation in ("spend", "transaction") else 0
+        question = Question(operation, items, _TIMEOUT, flags)
+        number, now = next(self._numbers), time.monotonic()
+        self._file.asked(number, operation, items, now, now + _TIMEOUT)
+        given: Any
+        try:
+            given = start(self._client, self._lots, question)
+        except Exception as error:
+            given = error
+        answers = answers_of(question, given)
+        self._file.answered(number, answers, time.monotonic())
+        return answers
+
+
+def _is_open_create(answers: Sequence[Answer]) -> bool:
+    return any(answer.executed == "unknown" for answer in answers) and all(answer.code != "OK" for answer in answers)
+
+
+def _is_open(answers: Sequence[Answer]) -> bool:
+    return any(answer.executed == "unknown" for answer in answers)
+
+
+def _last(calls: Sequence[Call], operations: Sequence[str], is_open: Any = _is_open) -> list[tuple[Item, Call]]:
+    """The last call of each intent of which something is open. calls: in the order in which they were asked."""
+    answers: dict[Item, list[Answer]] = {}
+    last: dict[Item, tuple[Item, Call]] = {}
+    for item, answer, call in events(calls, operations):
+        intent = item[:1] if operations == ("set_locked",) else item
+        answers.setdefault(intent, []).append(answer)
+        last[intent] = item, call
+    return [found for intent, found in last.items() if is_open(answers[intent])]
