@@ -9,6 +9,7 @@ from .chaos import chaos
 from .crash import crash
 from .incident import incident
 from .latency import latency
+from .ledger import ledger
 from .report import Report
 from .simulate import simulate
 from .throughput import throughput
@@ -75,6 +76,13 @@ for _one in (
         "Everything is broken, again and again; then all answers are held against the store.",
         _option("minutes", _SECONDS, 10.0, "For which things are broken."),
         click.Option(["--seed"], type=int, help="Of what is broken when; a new one if not given."),
+    ),
+    command(
+        "ledger",
+        ledger,
+        "What each of a million pending items costs the broker.",
+        _count("items", 1_000_000, "Pending at once."),
+        _rounds(3),
     ),
     command(
         "simulate",
