@@ -1,0 +1,129 @@
+"""A ledger with a million items pending: what admitting, handing out, answering and sweeping one of them costs.
+
+The broker's core alone, in a process of its own for each round; half of the items are answered by a worker, the others
+expire. Pauses of Python's collector are measured where the ledger is full, and where the daemon lets it run.
+"""
+
+import gc
+import time
+from collections.abc import Callable
+from concurrent.futures import ProcessPoolExecutor
+from multiprocessing import get_context
+from typing import Final
+
+import psutil
+
+from broker.core import Core
+from broker.settings import BrokerSettings
+from protocol import wire
+from protocol.dispatch import pack_done
+from protocol.operations import READ_POOL
+from protocol.wire import RequestHeader
+
+from .report import Figure, Report
+
+ITEM_GOAL_US: Final = 5.0
+SWEEP_GOAL_MS: Final = 50.0
+EACH_ONCE: Final = "each request was answered once, and nothing was left"
+# With fewer pending the daemon lets the collector run.
+COLLECTED_BELOW: Final = 20_000
+
+_EPOCH: Final = 7
+_NOW: Final = 1_000_000
+_LAST_DEADLINE: Final = _NOW + 10_000_000
+_SUBMITTERS: Final = 16
+_ITEM_BYTES: Final = 40
+_BOUNDLESS: Final = 1 << 40
+
+# (name of the figure, unit, goal)
+_FIGURES: Final = (
+    ("admit", "us/item", ITEM_GOAL_US),
+    ("hand out", "us/item", ITEM_GOAL_US),
+    ("answer", "us/item", ITEM_GOAL_US),
+    ("sweep, all due", "us/item", ITEM_GOAL_US),
+    ("sweep, nothing due", "ms", SWEEP_GOAL_MS),
+    ("memory beside the body", "bytes/item", None),
+    ("collection of all, which the daemon avoids", "ms", None),
+    (f"collection below {COLLECTED_BELOW:,} requests, as the daemon's", "ms", SWEEP_GOAL_MS),
+)
+
+
+def ledger(items: int, rounds: int) -> Report:
+    """items: pending at once. Measured with requests of one item, and of 100."""
+    report = Report("ledger")
+    for each in (1, 100):
+        rounds_measured: list[list[float]] = []
+        for _ in range(rounds):
+            with ProcessPoolExecutor(1, mp_context=get_context("spawn")) as process:
+                values, held = process.submit(_measure, items, each).result()
+            rounds_measured.append(values)
+            report.promise(EACH_ONCE, held)
+        for (name, unit, goal), *found in zip(_FIGURES, *rounds_measured, strict=True):
+            report.figures.append(Figure(f"requests of {each}: {name}", found, unit, goal, higher_is_better=False))
+    return report
+
+
+def _measure(items: int, each: int) -> tuple[list[float], bool]:
+    """The values of `_FIGURES`, and whether each request was answered once and nothing was left."""
+    gc.disable()
+    core = Core(BrokerSettings(queue_items=_BOUNDLESS, queue_bytes=_BOUNDLESS), _EPOCH, _NOW)
+    requests = items // each
+    early = [_message(number, each) for number in range(min(COLLECTED_BELOW, requests))]
+    gc.collect()
+    seconds = _time(lambda: _admit(core, early))
+    small = _time(gc.collect)
+    late = [_message(number, each) for number in range(len(early), requests)]
+    gc.collect()
+    before = psutil.Process().memory_info().rss
+    seconds += _time(lambda: _admit(core, late))
+    memory = (psutil.Process().memory_info().rss - before) / max(1, len(late) * each)
+    large = _time(gc.collect)
+    idle = _time(lambda: core.sweep(_NOW))
+    handing, answering, answered = _answer(core, items // 2)
+    left = items - answered
+    core.workers.clear()
+    sweeping = _time(lambda: core.sweep(_LAST_DEADLINE))
+    counters = core.counters
+    held = counters["admitted"] == counters["answered"] == requests * each and not len(core.ledger)
+    per_item = [seconds / items, handing / answered, answering / answered, sweeping / left]
+    values = [*[value * 1e6 for value in per_item], idle * 1e3, memory, large * 1e3, small * 1e3]
+    return values, held and not any(pool.queue for pool in core.pools.values())
+
+
+def _message(number: int, each: int) -> tuple[bytes, ...]:
+    deadline = _NOW + 1 + number % (_LAST_DEADLINE - _NOW)
+    return (
+        wire.pack_prefix(wire.REQUEST, number.to_bytes(wire.REQUEST_ID_BYTES, "little")),
+        wire.pack_request_header(RequestHeader(_EPOCH, "get", deadline, each, 0)),
+        bytes(_ITEM_BYTES * each),
+    )
+
+
+def _admit(core: Core, messages: list[tuple[bytes, ...]]) -> None:
+    submitters = [(0, b"submitter %d" % number) for number in range(_SUBMITTERS)]
+    for number, message in enumerate(messages):
+        core.on_message(submitters[number % _SUBMITTERS], message, _NOW)
+
+
+def _answer(core: Core, items: int) -> tuple[float, float, int]:
+    """Has a worker answer that many items at least: seconds to hand out, seconds to answer, items."""
+    core.on_ready(b"worker", READ_POOL, 0)
+    handing = answering = 0.0
+    answered = 0
+    while answered < items:
+        core.actions.clear()
+        handing += _time(lambda: core.dispatch(_NOW))
+        dispatch = core.workers[b"worker"].dispatch
+        if dispatch is None:
+            break
+        reply = [wire.ok_header(dispatch.entries[0].count), wire.EMPTY_BODY]
+        frames = [pack_done(dispatch.number, []), *reply * len(dispatch.entries)]
+        answering += _time(lambda frames=frames: core.on_done(b"worker", frames, _NOW))  # type: ignore[misc]
+        answered += dispatch.items
+    return handing, answering, answered
+
+
+def _time(what: Callable[[], object]) -> float:
+    started = time.perf_counter()
+    what()
+    return time.perf_counter() - started
