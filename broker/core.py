@@ -30,7 +30,7 @@ from protocol.wire import Error, ProtocolError
 from .actions import Action, Condemn, InDoubt, Instruct, LostRequest, ReportWanted, Send
 from .admission import WORKER_BACK_MS, no_place, unacceptable
 from .follow import follow_up_entries, single_reads
-from .join import FollowUpJoin, Join, ReadJoin, part_error, second_header
+from .join import FollowUpJoin, Join, ReadJoin, leaves_open, part_error, second_header
 from .ledger import DISPATCHED, DONE, JOINING, QUEUED, Body, Entry, Ledger
 from .pool import Dispatch, Pool, Worker
 from .settings import MICROSECONDS, BrokerSettings
@@ -158,6 +158,8 @@ class Core:
         worker.pool.observe(dispatch, now)
         worker.pool.close(dispatch)
         for index, entry in enumerate(dispatch.entries):
+            if dispatch.operation in MAY_OWE and leaves_open(bytes(frames[1 + 2 * index])):
+                self.actions.append(LostRequest(entry.operation, entry.body, "what was executed of it is not known"))
             if entry.state == DONE:
                 self.counters["late"] += entry.count
             elif index in joins:

@@ -20,6 +20,7 @@ from protocol.wire import (
 from .ledger import Body, Entry
 
 _NIL: Final = b"\xc0"
+_UNKNOWN: Final = UNKNOWN.encode()
 
 
 def part_error(header: bytes) -> Error | None:
@@ -29,6 +30,17 @@ def part_error(header: bytes) -> Error | None:
     except ProtocolError as error:
         return Error(INTERNAL, UNKNOWN, str(error))
     return reply.error or reply.errors.get(0)
+
+
+def leaves_open(header: bytes) -> bool:
+    """Whether it is not known of an item what was executed. Decoded only where the word stands in it."""
+    if _UNKNOWN not in header:
+        return False
+    try:
+        reply = unpack_reply_header(header)
+    except ProtocolError:
+        return True
+    return any(error.executed == UNKNOWN for error in (reply.error, *reply.errors.values()) if error)
 
 
 def second_header(header: bytes) -> bytes:

@@ -141,3 +141,20 @@ def test_what_a_refused_header_claims_can_not_make_the_counters_unreadable(broke
         request = broker.send([wire.pack_request_header(header), BODY])
         assert broker.fate(request) == ("TOO_LARGE", NO)
     assert wire.unpack_report(wire.pack_report(broker.core.report()))["counters"]["refused TOO_LARGE"] == 30_000
+
+
+@pytest.mark.parametrize("expired", [False, True])
+def test_a_spend_whose_result_is_not_known_may_have_lost_its_follow_up(broker: Broker, expired: bool) -> None:
+    broker.submit("spend", ["a", "b"])
+    broker.ready(b"w", "write")
+    if expired:
+        broker.after(6)
+    broker.done(broker.handed[0], errors={1: Error("INTERNAL", UNKNOWN)})
+    assert [(lost.operation, wire.unpack_body(bytes(lost.body), 2)) for lost in broker.lost] == [("spend", ["a", "b"])]
+
+
+def test_a_spend_that_was_refused_has_lost_nothing(broker: Broker) -> None:
+    broker.submit("spend", ["a", "b"])
+    broker.ready(b"w", "write")
+    broker.done(broker.handed[0], errors={1: Error("SPENT", NO, "by one unknown")})
+    assert not broker.lost
