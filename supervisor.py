@@ -284,6 +284,10 @@ class Supervisor:
         self._fleet.kill()
         while self._fleet.processes:
             self._edge.turn(50)
+        self._edge.read_workers()
+        for process, reason, _ in self._dying:
+            self._core.on_lost(process.identity, reason, clock())
+        self._edge.flush()
 
     # ---- signals
 

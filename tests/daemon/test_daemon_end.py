@@ -1,14 +1,17 @@
 """P10 and P11: a drain finishes what it can, and whatever way a daemon ends, nothing of it is left."""
 
+import json
 import signal
 import threading
 from collections import Counter
 
+import msgpack
 from callers import Callers, txid
 from conftest import Start
 from running import Daemon, End, until
 
 from protocol.client import Client
+from protocol.items import Spend
 from store import Read, Status
 
 
@@ -49,6 +52,23 @@ def test_what_is_not_done_when_the_time_to_drain_is_over_is_answered_with_the_tr
     daemon.expect_nothing_left()
     with daemon.store() as store:
         assert store.batch_operate([Read(txid(1))], 1)[0].status is Status.NOT_FOUND
+
+
+def test_what_a_spend_may_have_led_to_is_in_doubt_where_the_time_to_drain_ends_it(start: Start) -> None:
+    daemon = start({"drain_seconds": 0.2})
+    daemon.wait_for_workers()
+    daemon.faults.set(kind="hang")
+    with daemon.client() as client:
+        spending = threading.Thread(target=client.spend_many, args=([Spend(txid(0), 0, txid(1), txid(2), 0, 1)],))
+        spending.start()
+        daemon.wait_until_in_flight(1)
+        daemon.signal(signal.SIGTERM)
+        assert daemon.process.wait(5) == 0
+        spending.join()
+    (line,) = (daemon.directory / "state" / "in-doubt.jsonl").read_text().splitlines()
+    doubt = json.loads(line)
+    assert doubt["operation"] == "spend"
+    assert msgpack.unpackb(bytes.fromhex(doubt["request"]))[0][0] == txid(0)
 
 
 def test_a_second_signal_ends_a_drain_at_once(start: Start) -> None:
@@ -98,7 +118,7 @@ class Load:
 
 
 def test_a_drain_under_load_answers_all_that_it_took(daemon: Daemon) -> None:
-    with daemon.client() as client, Load(client) as load:
+    with daemon.client(timeout=1) as client, Load(client) as load:
         daemon.signal(signal.SIGTERM)
         assert daemon.process.wait(5) == 0
     assert set(load.codes) <= {"OK", "SHUTTING_DOWN", "NO_ANSWER"}
@@ -117,7 +137,8 @@ def test_after_a_kill_no_worker_is_left_and_the_next_daemon_serves_the_same_stor
     daemon.wait_for_workers()
     ends = [End(process["pid"]) for process in daemon.status()["processes"]]
     assert len(ends) == 3
-    with daemon.client() as client, Load(client) as load:
+    # What was not sent when the daemon went waits for the next one, for as long as its caller does.
+    with daemon.client(timeout=1) as client, Load(client) as load:
         daemon.kill()
         assert all(end.wait(2) for end in ends)
     assert set(load.codes) == {"OK", "NO_ANSWER"}
