@@ -45,7 +45,7 @@ _START_SECONDS: Final = 30.0
 # How long a dead worker's connection may take to be seen as gone; what it had sent is read until then.
 _LAST_WORDS_SECONDS: Final = 0.05
 # A sweep that is so late says that this process was stopped, or starved: nobody is judged by that time.
-_STOOD_STILL_SECONDS: Final = 0.25
+_STOOD_STILL_SECONDS: Final = 0.5
 # How long workers may take to end by themselves, once told.
 _STOP_SECONDS: Final = 2.0
 # The directory of the workers' private address.
@@ -158,11 +158,11 @@ class Supervisor:
     def run(self) -> int:
         """Serves until it is told to end. Returns the exit status. Raises StartError."""
         sweep = self._settings.broker.sweep_seconds
-        next_sweep = next_watch = next_collection = time.monotonic()
         stood_still = False
         restore = self._catch_signals()
         try:
             self._fleet.tend(time.monotonic())
+            next_sweep = next_watch = next_collection = time.monotonic()
             gc.disable()
             while not self._is_done():
                 self._edge.turn(1 if self._dying else max(0, round((next_sweep - time.monotonic()) * 1000)))

@@ -12,10 +12,12 @@ def main() -> None:
     except house.ForeignModule as error:
         sys.exit(f"utxod: {error}")
     # ruff: noqa: PLC0415 (not before the check)
-    import click
+    try:
+        import click
 
-    from utxod.commands import cli
-
+        from utxod.commands import cli
+    except KeyboardInterrupt:
+        sys.exit(130)
     try:
         sys.exit(cli(prog_name="utxod", standalone_mode=False))
     except click.ClickException as error:

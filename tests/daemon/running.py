@@ -119,6 +119,7 @@ class Daemon:
             stderr=subprocess.PIPE,
             text=True,
             cwd=directory,
+            process_group=0,  # as a terminal's job has one
             env={
                 **environment,
                 "PYTHONPATH": str(ROOT),

@@ -1,5 +1,6 @@
 """Starting: what can't work is said at once, in words; an address has one daemon."""
 
+import os
 import signal
 import socket
 
@@ -89,7 +90,8 @@ def test_one_daemon_serves_on_ipc_and_tcp_at_once(start: Start) -> None:
 
 def test_a_ctrl_c_is_an_orderly_end(start: Start) -> None:
     daemon = start()
-    daemon.signal(signal.SIGINT)
+    daemon.wait_for_workers()
+    os.killpg(daemon.process.pid, signal.SIGINT)
     assert daemon.process.wait(10) == 0
     daemon.log.close()
     daemon.expect_nothing_left()
