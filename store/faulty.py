@@ -1,7 +1,8 @@
 """A store that injects faults into another: for tests, and for runs that break things on purpose.
 
 A fault is a map: `kind`, and where they apply `times` (batches it hits, 1 by default, null: all), `index` (which record
-of the batch, 0 by default), `function` (only batches with a call of that rule), `seconds` (of a delay).
+of the batch, 0 by default), `function` (only batches with a call of that rule), `seconds` (of a delay), `after` (true:
+a hang or delay comes when the batch has been executed; false by default).
 """
 
 import json
@@ -74,12 +75,19 @@ class FaultyStore:
                 Result(Status.ERROR, message="injected", key=records[index].key),
                 *results[index:],
             ]
-        if kind == "hang":
+        if fault.get("after"):
+            results = self._inner.batch_operate(records, budget)
+            self._wait(fault)
+            return results
+        self._wait(fault)
+        return _spoil(self._inner.batch_operate(records, budget), kind, index)
+
+    def _wait(self, fault: Fault) -> None:
+        if fault["kind"] == "delay":
+            time.sleep(fault["seconds"])
+        elif fault["kind"] == "hang":
             while any(listed["kind"] == "hang" for listed in self._faults()):
                 time.sleep(_POLL)
-        elif kind == "delay":
-            time.sleep(fault["seconds"])
-        return _spoil(self._inner.batch_operate(records, budget), kind, index)
 
     def close(self) -> None:
         self._inner.close()

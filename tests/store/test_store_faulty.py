@@ -8,7 +8,7 @@ from typing import Any
 import pytest
 
 from store import Call, Mode, Read, Record, Status, Store, StoreError, Write, open_store
-from store.faulty import FaultyStore
+from store.faulty import FaultyStore, FileFaults
 
 KEYS = [bytes([n]) * 32 for n in range(3)]
 CREATE = [Write(key, {"n": n}, Mode.CREATE) for n, key in enumerate(KEYS)]
@@ -73,6 +73,14 @@ def test_a_delay_passes(store: Store) -> None:
     assert time.monotonic() - started >= 0.05
 
 
+def test_a_delay_after_the_batch_finds_it_executed(store: Store) -> None:
+    started = time.monotonic()
+    faulty = FaultyStore(store, [{"kind": "delay", "seconds": 0.05, "after": True}])
+    assert [result.status for result in faulty.batch_operate(CREATE, 1)] == [Status.OK] * 3
+    assert time.monotonic() - started >= 0.05
+    assert values(store) == [{"n": 0}, {"n": 1}, {"n": 2}]
+
+
 def test_faults_come_from_a_file_that_is_read_anew(tmp_path: Path) -> None:
     file = tmp_path / "faults.json"
     store = open_store(f"faulty+lmdb://{tmp_path}/set?sync=false&utxo_batch_size=4&faults={file}")
@@ -87,6 +95,27 @@ def test_faults_come_from_a_file_that_is_read_anew(tmp_path: Path) -> None:
     file.unlink()
     assert values(store) == [None] * 3
     store.close()
+
+
+def test_a_batch_that_hangs_afterwards_has_been_executed(tmp_path: Path) -> None:
+    file = tmp_path / "faults.json"
+    write_faults(file, [{"kind": "hang", "after": True}])
+    inner = open_store(f"lmdb://{tmp_path}/set?sync=false")
+    faulty = FaultyStore(inner, FileFaults(file))
+    done = threading.Event()
+
+    def operate() -> None:
+        faulty.batch_operate(CREATE, 1)
+        done.set()
+
+    thread = threading.Thread(target=operate)
+    thread.start()
+    assert not done.wait(0.1)
+    assert values(inner) == [{"n": 0}, {"n": 1}, {"n": 2}]
+    write_faults(file, [])
+    assert done.wait(5)
+    thread.join()
+    inner.close()
 
 
 def test_a_hanging_batch_goes_on_when_the_file_says_so(tmp_path: Path) -> None:
