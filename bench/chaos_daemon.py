@@ -40,13 +40,14 @@ _SMALLEST_MAP: Final = 4096  # LMDB then takes what is there, and no more
 
 
 class Faults:
-    """The faults that the workers' stores read from a file, by name."""
+    """The faults that the workers' stores read from a file, by name: newer ones before older ones, and last what hits every batch."""
 
     def __init__(self, file: Path) -> None:
         self.file = file
         self._faults: dict[str, Fault] = {}
 
     def set(self, name: str, **fault: Any) -> None:
+        self._faults.pop(name, None)
         self._faults[name] = fault
         self._write()
 
@@ -56,7 +57,8 @@ class Faults:
 
     def _write(self) -> None:
         new = self.file.with_suffix(".new")
-        new.write_text(json.dumps(list(self._faults.values())))
+        faults = sorted(reversed(self._faults.values()), key=lambda fault: fault.get("times", 1) is None)
+        new.write_text(json.dumps(faults))
         new.rename(self.file)
 
 

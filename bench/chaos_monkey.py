@@ -26,7 +26,7 @@ from .chaos_daemon import EXECUTION_LIMIT_SECONDS, WORKERS, ChaosDaemon
 
 # How often a minute. The daemon is not restarted in the last part of a run, so that what it gathers can be seen.
 RATES: Final = {
-    "kill": 14.0, "stop": 3.5, "kill_in_transaction": 2.5, "wedge": 1.0, "hesitate": 2.0, "fault": 6.0,
+    "kill": 14.0, "stop": 3.5, "kill_in_transaction": 2.5, "wedge": 1.0, "hesitate": 2.0, "fault": 6.0, "slow": 9.0,
     "kill_client": 1.0, "stop_daemon": 0.3, "roll": 0.5, "grow": 0.7, "shrink": 0.7,
     "kill_daemon": 0.4, "drain": 0.3, "drain_wedged": 0.2, "fill": 0.3,
 }  # fmt: skip
@@ -207,9 +207,19 @@ class Monkey:
 
     def _hang(self, name: str, seconds: float) -> None:
         function = self._random.choice(_FUNCTIONS)
-        self._daemon.faults.set(name, kind="hang", **({"function": function} if function else {}))
-        self._note(name, f"{function or 'everything'} for {seconds:.2f} s")
+        fault: dict[str, Any] = {"kind": "hang", "after": self._random.random() < 0.5}
+        if function:
+            fault["function"] = function
+        self._daemon.faults.set(name, **fault)
+        self._note(name, f"{json.dumps(fault)} for {seconds:.2f} s")
         self._in(seconds, lambda: self._daemon.faults.clear(name))
+
+    def _slow(self) -> None:
+        """Every batch takes longer, before or after it is executed: who is killed then had it in hand."""
+        seconds, after = self._random.uniform(0.005, 0.03), self._random.random() < 0.6
+        self._daemon.faults.set("slow", kind="delay", times=None, seconds=seconds, after=after)
+        self._note("slow", f"by {seconds:.3f} s {'after' if after else 'before'} each batch")
+        self._in(self._random.uniform(3.0, 8.0), partial(self._daemon.faults.clear, "slow"))
 
     def _fault(self) -> None:
         kind, function = self._random.choice(_FAULTS), self._random.choice(_FUNCTIONS)
