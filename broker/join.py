@@ -12,6 +12,7 @@ from protocol.wire import (
     ProtocolError,
     ReplyHeader,
     join_results,
+    ok_header,
     pack_reply_header,
     unpack_body,
     unpack_reply_header,
@@ -21,6 +22,7 @@ from .ledger import Body, Entry
 
 _NIL: Final = b"\xc0"
 _UNKNOWN: Final = UNKNOWN.encode()
+_WELL: Final = ok_header(0)[:4]  # an array of seven, the first of which is OK
 
 
 def part_error(header: bytes) -> Error | None:
@@ -33,8 +35,8 @@ def part_error(header: bytes) -> Error | None:
 
 
 def leaves_open(header: bytes) -> bool:
-    """Whether it is not known of an item what was executed. Decoded only where the word stands in it."""
-    if _UNKNOWN not in header:
+    """Whether it is not known of an item what was executed. Not decoded where it is plainly well."""
+    if header.startswith(_WELL) and _UNKNOWN not in header:
         return False
     try:
         reply = unpack_reply_header(header)

@@ -13,6 +13,8 @@ BRIEFLY = {
     "throughput": "--rounds 1 --seconds 0.2",
     "latency": "--rounds 1 --seconds 0.2",
     "crash": "--kills 2 --stops 1",
+    "ledger": "--items 5000 --rounds 1",
+    "simulate": "--seeds 20 --processes 1",
 }
 
 

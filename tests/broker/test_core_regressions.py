@@ -7,6 +7,7 @@ import msgpack
 import pytest
 from by_hand import EPOCH, SECOND, Broker, Handed, reply
 
+from broker.actions import LostRequest
 from protocol import wire
 from protocol.codes import NO, UNKNOWN
 from protocol.dispatch import FollowUp, pack_done
@@ -158,3 +159,10 @@ def test_a_spend_that_was_refused_has_lost_nothing(broker: Broker) -> None:
     broker.ready(b"w", "write")
     broker.done(broker.handed[0], errors={1: Error("SPENT", NO, "by one unknown")})
     assert not broker.lost
+
+
+def test_a_spend_whose_header_can_not_be_read_may_have_owed(broker: Broker) -> None:
+    broker.submit("spend")
+    broker.ready(b"w", "write")
+    broker.core.on_done(b"w", [pack_done(broker.handed[0].number, []), b"garbage", BODY], broker.now)
+    assert [action.operation for action in broker.core.actions if isinstance(action, LostRequest)] == ["spend"]

@@ -70,6 +70,8 @@ class Reckoning:
             return
         if message.sound:
             for (task, only), (header, body, parts) in zip(hand.tasks, message.replies, strict=True):
+                if hand.operation in MAY_OWE and _leaves_open(header):
+                    self.losses[task.body] += 1
                 self._replied(task, only, header, body, parts)
             for owed in message.owed:
                 self._owe(owed)
@@ -279,6 +281,11 @@ class Reckoning:
 def _doubtful(error: tuple[str, str]) -> str:
     """What a second worker says of a read is not all there is to know: the first may have executed it."""
     return UNKNOWN if error[0] in codes.FAULTS else error[1]
+
+
+def _leaves_open(header: bytes) -> bool:
+    parsed = parse_header(header)
+    return parsed is None or UNKNOWN in (parsed[1], *(executed for _, executed in parsed[3].values()))
 
 
 def _part_error(header: bytes, body: bytes, only: int | None) -> str | None:
