@@ -1,0 +1,94 @@
+"""P7, P10 and P11: owed work is finished or noted; a lock in other hands is no wedge; nothing gathers."""
+
+import json
+import os
+import signal
+from concurrent.futures import ThreadPoolExecutor
+from pathlib import Path
+from typing import Any
+
+from callers import Callers, txid
+from conftest import SHORT, Start
+from running import Daemon, until
+
+from protocol.client import Client
+from protocol.items import Spend, utxo_hash
+from store import Read
+from store.writer_lock import WriterLock
+
+OUTPUTS = {0: (1, b"\x51"), 1: (2, b"\x51")}  # with one output per record: a child record each
+
+
+def spend_the_child(client: Client) -> None:
+    """The child record's only output, so that the master's counter is owed an increment."""
+    client.create_partial(txid(1), OUTPUTS, block_height=1)
+    assert client.spend(Spend(txid(1), 1, utxo_hash(txid(1), 1, b"\x51", 2), txid(9), 0, 10)) is True
+
+
+def spent_children(daemon: Daemon) -> Any:
+    with daemon.store() as store:
+        return store.batch_operate([Read(txid(1), ["spentExtraRecs"])], 1)[0].value["spentExtraRecs"]
+
+
+def test_owed_work_is_finished_before_a_drain_ends(start: Start) -> None:
+    daemon = start(store_options="&utxo_batch_size=1")
+    daemon.faults.set(kind="hang", function="incrementSpentExtraRecs")
+    with daemon.client() as client:
+        spend_the_child(client)
+        daemon.wait_until(lambda status: status["owed"] == 1)
+    daemon.signal(signal.SIGTERM)
+    daemon.log.expect("SIGTERM: draining 1 pending")
+    daemon.faults.clear()
+    assert daemon.process.wait(5) == 0
+    assert spent_children(daemon) == 1
+    assert not (daemon.directory / "state").exists()
+
+
+def test_owed_work_whose_worker_is_lost_is_noted_for_reconcile(start: Start) -> None:
+    daemon = start(store_options="&utxo_batch_size=1")
+    daemon.faults.set(kind="hang", function="incrementSpentExtraRecs")
+    with daemon.client() as client:
+        spend_the_child(client)
+        daemon.wait_until_in_flight(1, "children")
+        os.kill(daemon.workers("children")[0], signal.SIGKILL)
+        daemon.wait_until(lambda status: status["owed"] == 0)
+    daemon.faults.clear()
+    lines = [json.loads(line) for file in (daemon.directory / "state").iterdir() for line in file.open()]
+    assert [(line["txid"], line["operation"]) for line in lines] == [(txid(1)[::-1].hex(), "increment")]
+    assert daemon.counter("in_doubt") == 1
+
+
+def test_waiting_for_the_writers_lock_is_not_taken_for_a_wedge(start: Start) -> None:
+    daemon = start({**SHORT, "broker.grace_seconds": 1})
+    daemon.wait_for_workers()
+    before = daemon.started()
+    lock = WriterLock(daemon.directory / "store" / "writer.lock")
+    with daemon.client() as client, Callers(client) as callers:
+        with lock.held(1):
+            assert callers.create(1).result()[:2] == ("STORE_ERROR", "no")
+            assert callers.get(1).result()[0] == "TX_NOT_FOUND"
+        assert callers.create(1).result()[0] == "OK"
+    lock.close()
+    assert daemon.started() == before
+    assert daemon.status()["pools"]["write"]["breaker"] == "closed"
+
+
+def test_of_workers_and_submitters_that_are_gone_no_descriptor_is_left(daemon: Daemon) -> None:
+    def descriptors() -> int:
+        return len(list(Path(f"/proc/{daemon.process.pid}/fd").iterdir()))
+
+    def submitter(number: int) -> None:
+        with daemon.client() as client:
+            client.create_partial(txid(number), OUTPUTS, block_height=1)
+
+    daemon.wait_for_workers()
+    at_first = descriptors()
+    with ThreadPoolExecutor(8) as pool:
+        list(pool.map(submitter, range(40)))
+    for pool in ("read", "write", "children"):
+        os.kill(daemon.workers(pool)[0], signal.SIGKILL)
+    daemon.log.expect("is gone", count=3)
+    daemon.wait_for_workers()
+    until(lambda: descriptors() <= at_first)
+    status = daemon.status()
+    assert (status["pending"], status["owed"]) == (0, 0)
