@@ -187,6 +187,17 @@ def test_sighup_replaces_all_workers_without_a_failed_item(daemon: Daemon) -> No
     assert sorted(process["pool"] for process in after["processes"]) == ["children", "read", "write"]
 
 
+def test_a_second_sighup_in_the_middle_of_the_first_leaves_no_worker_too_many(daemon: Daemon) -> None:
+    daemon.wait_for_workers()
+    daemon.signal(signal.SIGHUP)
+    daemon.log.expect("started", count=5)
+    daemon.signal(signal.SIGHUP)
+    daemon.log.expect("replacing all workers", count=2)
+    daemon.log.expect("started", count=8)
+    daemon.wait_until(lambda status: len(status["processes"]) == 3)
+    assert [pool["workers"] for pool in daemon.wait_for_workers()["pools"].values()] == [1, 1, 1]
+
+
 def test_sighup_keeps_a_worker_whose_replacement_cannot_start(daemon: Daemon) -> None:
     daemon.wait_for_workers()
     before = {process["pid"] for process in daemon.status()["processes"]}

@@ -14,6 +14,7 @@ from running import Daemon, until
 from protocol.client import Client
 from protocol.items import Spend, utxo_hash
 from store import Read
+from store.layout import record_key
 from store.writer_lock import WriterLock
 
 OUTPUTS = {0: (1, b"\x51"), 1: (2, b"\x51")}  # with one output per record: a child record each
@@ -42,6 +43,20 @@ def test_owed_work_is_finished_before_a_drain_ends(start: Start) -> None:
     assert daemon.process.wait(5) == 0
     assert spent_children(daemon) == 1
     assert not (daemon.directory / "state").exists()
+
+
+def test_a_transaction_that_is_spent_is_given_its_delete_at_height_in_all_its_records(start: Start) -> None:
+    daemon = start({"block_height_retention": 100}, store_options="&utxo_batch_size=1")
+    outputs = dict.fromkeys(range(5), (2, b"\x51"))
+    with daemon.client() as client:
+        client.create_partial(txid(1), outputs, block_height=1, mined=[(7, 1, 0)])
+        spends = [Spend(txid(1), vout, utxo_hash(txid(1), vout, b"\x51", 2), txid(9), vout, 10) for vout in outputs]
+        assert client.spend_transaction(spends) == [True] * 5
+        daemon.wait_until(lambda status: status["owed"] == 0)
+    with daemon.store() as store:
+        records = store.batch_operate([Read(record_key(txid(1), index), ["deleteAtHeight"]) for index in outputs], 1)
+    assert [record.value for record in records] == [{"deleteAtHeight": 110}] * 5
+    assert daemon.counter("in_doubt") == 0
 
 
 def test_owed_work_whose_worker_is_lost_is_noted_for_reconcile(start: Start) -> None:
