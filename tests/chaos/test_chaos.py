@@ -1,0 +1,30 @@
+"""A short run of chaos: real processes, everything broken at least once, no promise with it."""
+
+import json
+
+from click.testing import CliRunner
+
+from bench.__main__ import bench
+from bench.chaos_monkey import RATES, plan
+
+
+def test_no_promise_breaks_whatever_else_does():
+    result = CliRunner().invoke(bench, ["chaos", "--minutes", "0.2", "--seed", "7", "--json"], catch_exceptions=False)
+    found = json.loads(result.stdout.splitlines()[-1])
+    print(result.output)
+    assert result.exit_code == 0
+    assert found["ok"]
+    assert all(found["promises"].values())
+    figures = {figure["name"]: figure["value"] for figure in found["figures"]}
+    assert figures["calls"] > 300
+    assert figures["spent outputs"] > 100
+
+
+def test_ten_minutes_break_what_they_are_to_break():
+    planned = plan(seed=1, seconds=600)
+    counts = {name: sum(one.name == name for one in planned) for name in RATES}
+    assert counts["kill"] >= 120
+    assert counts["stop"] >= 25
+    assert counts["wedge"] >= 8
+    assert min(counts.values()) >= 2
+    assert planned == plan(seed=1, seconds=600) != plan(seed=2, seconds=600)
