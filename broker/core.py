@@ -30,7 +30,7 @@ from protocol.wire import Error, ProtocolError
 from .actions import Action, Condemn, InDoubt, Instruct, LostRequest, ReportWanted, Send
 from .admission import WORKER_BACK_MS, no_place, unacceptable
 from .follow import follow_up_entries, single_reads
-from .join import FollowUpJoin, Join, ReadJoin, leaves_open, part_error, second_header
+from .join import FollowUpJoin, Join, ReadJoin, check_header, leaves_open, part_error, second_header
 from .ledger import DISPATCHED, DONE, JOINING, QUEUED, Body, Entry, Ledger
 from .pool import Dispatch, Pool, Worker
 from .settings import MICROSECONDS, BrokerSettings
@@ -148,24 +148,25 @@ class Core:
             if len(frames) != 1 + 2 * len(dispatch.entries):
                 raise ValueError(f"{len(frames)} frames for {len(dispatch.entries)} requests")
             parts, owed = follow_up_entries(worker.pool, dispatch, follow_ups)
-            joins = {
-                index: FollowUpJoin(bytes(frames[1 + 2 * index]), frames[2 + 2 * index], dispatch.entries[index].count)
-                for index in parts
-            }
+            headers = [bytes(frame) for frame in frames[1::2]]
+            for header, entry in zip(headers, dispatch.entries, strict=True):
+                check_header(header, entry.items)
         except (ValueError, TypeError, IndexError) as error:
             self._malformed(worker, dispatch, str(error))
             return
         worker.pool.observe(dispatch, now)
         worker.pool.close(dispatch)
-        for index, entry in enumerate(dispatch.entries):
-            if dispatch.operation in MAY_OWE and leaves_open(bytes(frames[1 + 2 * index])):
+        for index, (entry, header, body) in enumerate(zip(dispatch.entries, headers, frames[2::2], strict=True)):
+            if dispatch.operation in MAY_OWE and leaves_open(header):
                 self.actions.append(LostRequest(entry.operation, entry.body, "what was executed of it is not known"))
             if entry.state == DONE:
                 self.counters["late"] += entry.count
-            elif index in joins:
-                self._await(entry, joins[index], parts[index])
+            elif index in parts:
+                self._await(entry, FollowUpJoin(header, body), parts[index])
+            elif entry.retried and entry.parent is None:
+                self._settle(entry, second_header(header), body)
             else:
-                self._executed(entry, frames[1 + 2 * index], frames[2 + 2 * index])
+                self._settle(entry, header, body)
         for entry in owed:
             self._owe(entry)
         self._release(worker)
@@ -210,15 +211,6 @@ class Core:
         if worker.dispatch is None:
             worker.pool.idle.pop(worker, None)
             self._release(worker)
-
-    def _executed(self, entry: Entry, header: Body, body: Body) -> None:
-        if entry.retried and entry.parent is None:
-            try:
-                header = second_header(bytes(header))
-            except ProtocolError as error:
-                self._fail(entry, Error(error.code, UNKNOWN, str(error)))
-                return
-        self._settle(entry, header, body)
 
     def _malformed(self, worker: Worker, dispatch: Dispatch, reason: str) -> None:
         """A worker whose answer can't be read: its items are answered, and it is replaced."""

@@ -4,6 +4,7 @@ A join holds the `parts` it still waits for. `settle` takes one that is done, we
 left, `answer` is the reply's header and body.
 """
 
+from functools import lru_cache
 from typing import Final
 
 from protocol.codes import FAULTS, INTERNAL, UNKNOWN
@@ -22,31 +23,38 @@ from .ledger import Body, Entry
 
 _NIL: Final = b"\xc0"
 _UNKNOWN: Final = UNKNOWN.encode()
-_WELL: Final = ok_header(0)[:4]  # an array of seven, the first of which is OK
+
+
+@lru_cache(maxsize=1024)
+def _well(count: int) -> bytes:
+    return ok_header(count)
+
+
+def check_header(header: bytes, count: int) -> None:
+    """Raises ProtocolError where the frame is no header of a reply to `count` items: its submitter could not read it.
+    Decoded only where it does not plainly say that all is well."""
+    if header != _well(count):
+        reply = unpack_reply_header(header)
+        if reply.error is None and reply.count != count:
+            raise ProtocolError(INTERNAL, f"reply header: of {reply.count} items, where there are {count}")
 
 
 def part_error(header: bytes) -> Error | None:
     """What went wrong with a part of one item, read from its reply header; None where it is well."""
-    try:
-        reply = unpack_reply_header(header)
-    except ProtocolError as error:
-        return Error(INTERNAL, UNKNOWN, str(error))
+    reply = unpack_reply_header(header)
     return reply.error or reply.errors.get(0)
 
 
 def leaves_open(header: bytes) -> bool:
-    """Whether it is not known of an item what was executed. Not decoded where it is plainly well."""
-    if header.startswith(_WELL) and _UNKNOWN not in header:
+    """Whether it is not known of an item what was executed. Decoded only where the word stands in it."""
+    if _UNKNOWN not in header:
         return False
-    try:
-        reply = unpack_reply_header(header)
-    except ProtocolError:
-        return True
+    reply = unpack_reply_header(header)
     return any(error.executed == UNKNOWN for error in (reply.error, *reply.errors.values()) if error)
 
 
 def second_header(header: bytes) -> bytes:
-    """The reply header of a read that had lost a worker before. Raises ProtocolError where the frame is none."""
+    """The reply header of a read that had lost a worker before."""
     reply = unpack_reply_header(header)
     if reply.error is None and not reply.errors:
         return header
@@ -60,17 +68,13 @@ def _second_error(error: Error) -> Error:
 
 
 class FollowUpJoin:
-    """A request that was executed, and whose items fail where their follow-ups do. header, body: the reply to it so
-    far. Raises ProtocolError where the header can't be read, or is not of `count` items."""
+    """A request that was executed, and whose items fail where their follow-ups do. header, body: the reply so far."""
 
-    def __init__(self, header: bytes, body: Body, count: int) -> None:
+    def __init__(self, header: bytes, body: Body) -> None:
         self.parts: dict[Entry, None] = {}
         self.errors: dict[int, Error] = {}
         self._header = header
-        self._reply = unpack_reply_header(header)
         self._body = body
-        if self._reply.count != count:
-            raise ProtocolError(INTERNAL, f"reply header: of {self._reply.count} items, where there are {count}")
 
     def settle(self, part: Entry, error: Error | None, body: Body) -> None:
         del self.parts[part]
@@ -79,10 +83,10 @@ class FollowUpJoin:
             self.errors[part.item] = error._replace(executed=UNKNOWN)
 
     def answer(self) -> tuple[bytes, Body]:
-        if not self.errors:
+        reply = unpack_reply_header(self._header)
+        if reply.error is not None or not self.errors:
             return self._header, self._body
-        errors = {**self._reply.errors, **self.errors}
-        return pack_reply_header(self._reply._replace(errors=errors)), self._body
+        return pack_reply_header(reply._replace(errors={**reply.errors, **self.errors})), self._body
 
 
 class ReadJoin:

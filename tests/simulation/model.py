@@ -71,12 +71,12 @@ class Model(Reckoning):
             if detail != [header, frames[2]]:
                 raise Violation(f"{task} is not answered as its worker replied: {parsed}")
         elif kind in (JOIN, ITEMS):
-            errors = {index: error[1] for index, error in parsed[3].items()} if parsed else None
-            if parsed is None or parsed[0] != OK or errors != task.errors:
+            errors = {index: error[1] for index, error in parsed[3].items()}
+            if parsed[0] != OK or errors != task.errors:
                 raise Violation(f"{task} is answered {parsed}, its parts came to {task.errors}")
             if kind == JOIN:
                 self._check_results(task, errors, frames[2])
-        elif parsed is None or [kind, *detail] != [*parsed[:2]]:
+        elif (kind, *detail) != parsed[:2]:
             raise Violation(f"{task} is answered {parsed}, due is {kind} {detail}")
         self._record(task, parsed)
 
@@ -179,7 +179,7 @@ class Model(Reckoning):
             raise Violation(f"{task} is answered {parsed} without a cause")
         self._due(task, codes.DEADLINE_EXCEEDED, UNKNOWN if task.handed else NO)
         expect = self.due.pop(task)
-        if state == JOINING and parsed and parsed[0] == OK:
+        if state == JOINING and parsed[0] == OK:
             task.errors |= {index if isinstance(index, int) else index.item: UNKNOWN for index in waiting}
             return (JOIN,)
         return expect
@@ -192,10 +192,9 @@ class Model(Reckoning):
     def _record(self, task: Task, parsed: Any) -> None:
         """What the answer says is held against what happened, and against what happens from now on."""
         everything = (1 << task.items) - 1
-        if parsed is None:
-            task.answer = UNKNOWN
-            return
-        code, executed, _, errors = parsed
+        code, executed, count, errors = parsed
+        if code == OK and count != task.items:
+            raise Violation(f"{task} is answered with {count} items")
         task.answer = OK if code == OK else executed
         if code != OK:
             errors = dict.fromkeys(range(task.items), (code, executed))

@@ -22,9 +22,9 @@ class SkipsACompletion(Core):
         super().__init__(*args)
         self._completions = count(1)
 
-    def _executed(self, entry: Entry, header: Any, body: Any) -> None:
-        if next(self._completions) % 40:
-            super()._executed(entry, header, body)
+    def _settle(self, entry: Entry, header: Any, body: Any) -> None:
+        if entry.state != DISPATCHED or next(self._completions) % 40:
+            super()._settle(entry, header, body)
 
 
 class CompletesTwice(Core):

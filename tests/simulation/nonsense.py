@@ -52,8 +52,10 @@ def garble(message: Message, hand: Hand, pool: str, rng: Random) -> Message:
     if kind == 4:
         return Message(number + 1000, [pack_done(number + 1000, []), *frames[1:]])
     if kind == 5:
-        # A header that nobody reads on its way to the submitter.
-        return _well_formed(number, [(_GARBAGE, body, []) for _ in hand.tasks])
+        # One header in the batch that its submitter could not read, or that is of another number of items.
+        spoilt = list(frames)
+        spoilt[1 + 2 * rng.randrange(len(hand.tasks))] = rng.choice((_GARBAGE, wire.ok_header(13)))
+        return Message(number, spoilt, sound=False)
     if kind == 6 and pool != "children":
         spoilt = [frame if index % 2 == 0 else _GARBAGE for index, frame in enumerate(frames)]
         spoilt[0] = pack_done(number, [(0, 0, "lock_children", _KEY, 1, body)])  # type: ignore[list-item]

@@ -188,7 +188,7 @@ class Reckoning:
             self._part_done(task, only, _part_error(header, body, only))
         elif parts:
             parsed = parse_header(header)
-            task.errors = {index: error[1] for index, error in parsed[3].items()} if parsed else {}
+            task.errors = {index: error[1] for index, error in parsed[3].items()}
             task.waiting = set(parts)
             task.state = JOINING
             for part in parts:
@@ -200,9 +200,7 @@ class Reckoning:
 
     def _replied_again(self, task: Task, header: bytes, body: bytes) -> None:
         parsed = parse_header(header)
-        if parsed is None:
-            self._due(task, codes.INTERNAL, UNKNOWN)
-        elif parsed[0] in codes.FAULTS:
+        if parsed[0] in codes.FAULTS:
             self._due(task, parsed[0], UNKNOWN)
         elif parsed[3]:
             task.errors = {index: _doubtful(error) for index, error in parsed[3].items()}
@@ -285,14 +283,12 @@ def _doubtful(error: tuple[str, str]) -> str:
 
 def _leaves_open(header: bytes) -> bool:
     parsed = parse_header(header)
-    return parsed is None or UNKNOWN in (parsed[1], *(executed for _, executed in parsed[3].values()))
+    return UNKNOWN in (parsed[1], *(executed for _, executed in parsed[3].values()))
 
 
 def _part_error(header: bytes, body: bytes, only: int | None) -> str | None:
     """What a part's reply says went wrong: `executed`, or None where it is well."""
     parsed = parse_header(header)
-    if parsed is None:
-        return UNKNOWN
     error = (parsed[0], parsed[1]) if parsed[0] != OK else parsed[3].get(0)
     if error is not None:
         return _doubtful(error)

@@ -138,7 +138,7 @@ class Submitter:
         if len(actions) != 1 or answer.submitter != submitter or answer.frames[0][4:] != request_id:  # type: ignore[union-attr]
             raise Violation(f"a refusal that is not one answer: {actions}")
         parsed = parse_header(answer.frames[1])  # type: ignore[union-attr]
-        if parsed is None or parsed[1] != NO:
+        if parsed[1] != NO:
             raise Violation(f"a refusal that does not say `no`: {parsed}")
         return parsed[0]
 

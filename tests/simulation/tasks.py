@@ -150,10 +150,10 @@ class Message:
 
 
 @lru_cache(maxsize=4096)
-def parse_header(header: bytes) -> tuple[str, str, int, dict[int, tuple[str, str]]] | None:
-    """(code, executed, count, code and executed by item); None where it can't be read."""
+def parse_header(header: bytes) -> tuple[str, str, int, dict[int, tuple[str, str]]]:
+    """(code, executed, count, code and executed by item). Raises Violation: nobody is sent what can't be read."""
     try:
         code, executed, _, _, _, count, errors = msgpack.unpackb(header, strict_map_key=False)
         return code, executed, count, {index: (fields[0], fields[1]) for index, fields in errors.items()}
-    except Exception:
-        return None
+    except Exception as error:
+        raise Violation(f"a header that can't be read: {header!r}") from error
