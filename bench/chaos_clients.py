@@ -134,12 +134,14 @@ class Caller:
 
     def _lock(self) -> Asking:
         """A lot is locked by one caller of all, so that the last one is known. Mostly it is unlocked again."""
-        number = self._newest(_SPENT_AMONG)
         settings = self._settings
-        if not self._lots.lot(number).lockable or number % (settings.slots * settings.callers) != (
-            settings.slot * settings.callers + self._number
-        ):
+        callers, mine = settings.slots * settings.callers, settings.slot * settings.callers + self._number
+        newest = self._newest(1)
+        last = range(max(0, newest - _SPENT_AMONG), newest)
+        lockable = [number for number in last if number % callers == mine and self._lots.lot(number).lockable]
+        if not lockable:
             return
+        number = self.random.choice(lockable)
         yield from self._insist("set_locked", [(number, True)])
         if self.random.random() < 0.9:
             yield from self._get()

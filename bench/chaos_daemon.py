@@ -40,7 +40,7 @@ _SMALLEST_MAP: Final = 4096  # LMDB then takes what is there, and no more
 
 
 class Faults:
-    """The faults that the workers' stores read from a file, by name: newer ones before older ones, and last what hits every batch."""
+    """The faults that the workers' stores read from a file, by name. What hits every batch comes last."""
 
     def __init__(self, file: Path) -> None:
         self.file = file
@@ -57,7 +57,7 @@ class Faults:
 
     def _write(self) -> None:
         new = self.file.with_suffix(".new")
-        faults = sorted(reversed(self._faults.values()), key=lambda fault: fault.get("times", 1) is None)
+        faults = sorted(self._faults.values(), key=lambda fault: fault.get("times", 1) is None)
         new.write_text(json.dumps(faults))
         new.rename(self.file)
 

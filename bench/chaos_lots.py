@@ -17,7 +17,7 @@ from utxod.generate import Generator
 UTXO_BATCH_SIZE: Final = 4
 _MAX_OUTPUTS: Final = 24
 _COIN: Final = 1_000_000
-_LOCKABLE_EVERY: Final = 6
+LOCKABLE_EVERY: Final = 5
 _HEIGHT: Final = 1_000
 
 
@@ -33,7 +33,7 @@ class Lot(NamedTuple):
 
     @property
     def lockable(self) -> bool:
-        return self.number % _LOCKABLE_EVERY == 0
+        return self.number % LOCKABLE_EVERY == 0
 
     @property
     def children(self) -> int:

@@ -46,12 +46,16 @@ class Planned(NamedTuple):
 
 
 def plan(seed: int, seconds: float) -> list[Planned]:
-    """Each at its rate, at least once, at random times."""
+    """Each at its rate, at random times; at least once, but for restarts, of which a short run has time for one."""
     chance = random.Random(seed)  # noqa: S311 (no secrets here)
+    counts = {name: round(rate * seconds / 60) for name, rate in RATES.items()}
+    counts |= {name: max(1, count) for name, count in counts.items() if name not in _RESTARTS}
+    if not any(counts[name] for name in _RESTARTS):
+        counts[chance.choice(_RESTARTS)] = 1
     planned = []
-    for name, rate in RATES.items():
+    for name, count in counts.items():
         last = seconds * (_RESTARTS_UNTIL if name in _RESTARTS else 0.97)
-        planned += [Planned(chance.uniform(0, last), name) for _ in range(max(1, round(rate * seconds / 60)))]
+        planned += [Planned(chance.uniform(0, last), name) for _ in range(count)]
     return sorted(planned)
 
 
