@@ -234,7 +234,7 @@ class Supervisor:
             self._edge.read_workers()
             self._core.on_lost(process.identity, reason, clock())
             self._edge.flush()
-            self._fleet.tend(time.monotonic())
+            self._tend(time.monotonic())
 
     def _scale(self, pool: str, by: int) -> None:
         self._fleet.counts[pool] = max(1, self._fleet.counts[pool] + by)

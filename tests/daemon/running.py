@@ -153,7 +153,8 @@ class Daemon:
     def wait_until(self, condition: Callable[[dict[str, Any]], Any], within: float = 10.0) -> dict[str, Any]:
         """The first status that fulfils the condition."""
         with self.client() as client:
-            return until(lambda: status if condition(status := client.status()) else None, within)
+            status: dict[str, Any] = until(lambda: seen if condition(seen := client.status()) else None, within)
+            return status
 
     def wait_until_in_flight(self, items: int, pool: str = "write") -> dict[str, Any]:
         return self.wait_until(lambda status: status["pools"][pool]["in_flight"] >= items)

@@ -11,7 +11,7 @@ from conftest import Start
 from running import Daemon, End, until
 
 from protocol.client import Client
-from protocol.items import Spend
+from protocol.items import CreateItem, Spend
 from store import Read, Status
 
 
@@ -87,6 +87,10 @@ def test_a_second_signal_ends_a_drain_at_once(start: Start) -> None:
     daemon.expect_nothing_left()
 
 
+def creation(txid: bytes) -> CreateItem:
+    return CreateItem.partial(txid, {0: (1, b"\x51")}, block_height=1)
+
+
 class Load:
     """Callers that create one transaction after the other until they are told to stop, or lose their daemon."""
 
@@ -111,7 +115,7 @@ class Load:
         number = thread << 32
         while not self._stop.is_set():
             number += 1
-            (outcome,) = self._client.create_many([(None, 1, (), 0, (txid(number), {0: (1, b"\x51")}))])
+            (outcome,) = self._client.create_many([creation(txid(number))])
             self.codes[outcome.code] += 1
             if outcome.code in ("SHUTTING_DOWN", "NO_ANSWER"):
                 return

@@ -100,8 +100,8 @@ def test_of_workers_and_submitters_that_are_gone_no_descriptor_is_left(daemon: D
     at_first = descriptors()
     with ThreadPoolExecutor(8) as pool:
         list(pool.map(submitter, range(40)))
-    for pool in ("read", "write", "children"):
-        os.kill(daemon.workers(pool)[0], signal.SIGKILL)
+    for kind in ("read", "write", "children"):
+        os.kill(daemon.workers(kind)[0], signal.SIGKILL)
     daemon.log.expect("is gone", count=3)
     daemon.wait_for_workers()
     until(lambda: descriptors() <= at_first)

@@ -3,9 +3,11 @@
 import os
 import signal
 import socket
+from pathlib import Path
 
 import lmdb
 import msgpack
+import pytest
 from conftest import Start
 
 from protocol.client import Client
@@ -21,17 +23,18 @@ def test_a_daemon_serves_and_leaves_nothing_behind(start: Start) -> None:
     assert not [line for line in daemon.log.lines if " WARNING " in line or " ERROR " in line]
 
 
-def test_a_daemon_whose_workers_cannot_start_ends_and_says_why(start: Start, tmp_path) -> None:
+def test_a_daemon_whose_workers_cannot_start_ends_and_says_why(start: Start, tmp_path: Path) -> None:
     (tmp_path / "store").write_text("no directory")
     daemon = start(ready=False)
     assert daemon.process.wait(10) == 1
     daemon.log.close()
     assert f"{tmp_path / 'store'}: cannot be opened: [Errno 17] File exists" in daemon.log.text
     assert "the workers could not start" in daemon.log.lines[-1]
+    assert len(daemon.started()) == 3
     daemon.expect_nothing_left()
 
 
-def test_a_set_of_another_layout_is_refused(start: Start, tmp_path) -> None:
+def test_a_set_of_another_layout_is_refused(start: Start, tmp_path: Path) -> None:
     with lmdb.open(str(tmp_path / "store"), map_size=1 << 20) as environment, environment.begin(write=True) as write:
         write.put(b"settings", msgpack.packb({"layout": 999, "utxo_batch_size": 128}))
     daemon = start(ready=False)
@@ -41,7 +44,7 @@ def test_a_set_of_another_layout_is_refused(start: Start, tmp_path) -> None:
     daemon.expect_nothing_left()
 
 
-def test_a_set_whose_settings_cannot_be_read_is_refused(start: Start, tmp_path) -> None:
+def test_a_set_whose_settings_cannot_be_read_is_refused(start: Start, tmp_path: Path) -> None:
     with lmdb.open(str(tmp_path / "store"), map_size=1 << 20) as environment, environment.begin(write=True) as write:
         write.put(b"settings", b"\xc1")
     daemon = start(ready=False)
@@ -76,6 +79,25 @@ def test_a_tcp_address_in_use_is_named(start: Start) -> None:
         daemon.log.close()
         assert address in daemon.log.text
         daemon.expect_nothing_left()
+
+
+@pytest.mark.parametrize(
+    ("address", "message"),
+    [
+        ("ipc:///proc/nowhere/u.sock", "its directory can't be made: No such file or directory"),
+        ("tcp://127.0.0.1:99999", "a port is at most 65535"),
+        ("carrier-pigeon://roof", "Protocol not supported"),
+        ("ipc:///" + "x" * 200, "longer than the 107 bytes"),
+    ],
+)
+def test_an_address_that_is_none_is_refused_in_one_line(start: Start, address: str, message: str) -> None:
+    daemon = start(None, "--listen", address, ready=False)
+    assert daemon.process.wait(10) == 1
+    daemon.log.close()
+    (line,) = daemon.log.lines
+    assert address in line
+    assert message in line
+    daemon.expect_nothing_left()
 
 
 def test_one_daemon_serves_on_ipc_and_tcp_at_once(start: Start) -> None:

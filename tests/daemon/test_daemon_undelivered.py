@@ -30,7 +30,7 @@ def test_a_submitter_that_does_not_read_loses_no_answer_silently_and_holds_up_no
     with daemon.client(timeout=5) as client:
         client.create_partial(b"\x01" * 32, {0: (1, b"\x51")}, block_height=1)
         ask_all.start()
-        counters = {}
+        counters: dict[str, int] = {}
         while counters.get("answered", 0) < ANSWERS:
             began = time.monotonic()
             client.get(b"\x01" * 32)
