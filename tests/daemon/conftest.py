@@ -7,8 +7,8 @@ from running import Daemon, Raw
 
 # Limits that a test can wait for.
 SHORT = {
-    "broker.budget_seconds": 0.3,
-    "broker.grace_seconds": 0.1,
+    "broker.budget_seconds": 0.4,
+    "broker.grace_seconds": 0.2,
     "broker.probe_seconds": 0.2,
 }
 

@@ -42,7 +42,7 @@ def test_a_submitter_that_does_not_read_loses_no_answer_silently_and_holds_up_no
     assert delivered + undeliverable == ANSWERS
     assert undeliverable > 0
     assert not deaf.socket.poll(50)
-    assert slowest < 1
+    assert slowest < 2
     print(f"{undeliverable} undeliverable; meanwhile {calls} calls of another, {slowest * 1000:.1f} ms at most")
 
 

@@ -39,7 +39,7 @@ def test_while_writes_are_wedged_the_others_are_refused_at_once_and_reads_go_on(
         assert daemon.status()["pools"]["write"]["breaker"] == "open"
         began = time.monotonic()
         assert callers.create(2).result()[:2] == ("UNAVAILABLE", "no")
-        assert time.monotonic() - began < 0.3
+        assert time.monotonic() - began < 1
         assert callers.get(1).result()[0] == "OK"
         assert callers.get(2).result()[0] == "TX_NOT_FOUND"
         assert daemon.status()["pools"]["read"]["breaker"] == "closed"
