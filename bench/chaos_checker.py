@@ -204,26 +204,37 @@ class Checker:
 
     def _check_counter(self, lot: Lot, records: Sequence[Bins]) -> None:
         master, children = records[0], records[1:]
-        if not children:
-            return
-        self.findings.counts["counters"] += 1
+        self.findings.counts["counters"] += bool(children)
         spent = sum(child["spentUtxos"] == child["recordUtxos"] for child in children)
-        if (master["totalExtraRecs"], master["spentExtraRecs"]) == (len(children), spent):
-            return
-        counted = f"{master['spentExtraRecs']} of {master['totalExtraRecs']} children"
-        what = f"lot {lot.number}: {counted}, where {spent} are spent"
+        if (master["totalExtraRecs"], master["spentExtraRecs"]) != (len(children), spent):
+            counted = f"{master['spentExtraRecs']} of {master['totalExtraRecs']} children"
+            self._miscounted(lot, f"{counted}, where {spent} are spent")
+        elif lot.mined and not lot.lockable:
+            self._check_height(lot, master, children)
+
+    def _miscounted(self, lot: Lot, what: str) -> None:
         if lot.txid in self._doubtful:
             self.findings.counts["counter in doubt"] += 1
         elif self._daemon_was_killed_meanwhile(lot):
             self.findings.counts["counter off since the daemon was killed"] += 1
         else:
-            self.findings.complain("counter wrong", what, self._calls_on_children(lot))
+            self.findings.complain("counter wrong", f"lot {lot.number}: {what}", self._calls_on(lot))
 
-    def _calls_on_children(self, lot: Lot) -> list[Call]:
+    def _check_height(self, lot: Lot, master: Bins, children: Sequence[Bins]) -> None:
+        """Of one in a block, and never locked: it is to be deleted when, and only when, all of it is spent. That of the
+        children follows in a dispatch of its own, which may be lost as a counter's is."""
+        complete = all(bins["spentUtxos"] == bins["recordUtxos"] for bins in (master, *children))
+        height = master.get("deleteAtHeight")
+        self.findings.counts["complete"] += complete
+        if complete != (height is not None):
+            self.findings.complain("torn", f"lot {lot.number}: complete {complete}, deleted at height {height}")
+        if any(child.get("deleteAtHeight") != height for child in children):
+            self._miscounted(lot, f"deleted at height {height}, its children at another")
+
+    def _calls_on(self, lot: Lot) -> list[Call]:
         found = {
             id(call): call
             for vout in lot.outputs
-            if vout >= UTXO_BATCH_SIZE
             for claim in self._claims[Outpoint(lot.number, vout)].values()
             for answer, call in claim.events
             if answer.executed != "no"
@@ -231,9 +242,9 @@ class Checker:
         return sorted(found.values(), key=lambda call: call.asked)
 
     def _daemon_was_killed_meanwhile(self, lot: Lot) -> bool:
-        calls = self._calls_on_children(lot)
-        first = min(call.asked for call in calls)
-        last = max(call.answered or call.due for call in calls) + _FOLLOW_UP_SECONDS
+        calls = self._calls_on(lot)
+        first = min((call.asked for call in calls), default=float("inf"))
+        last = max((call.answered or call.due for call in calls), default=0.0) + _FOLLOW_UP_SECONDS
         return any(first < killed < last for killed in self._killed_daemon)
 
 

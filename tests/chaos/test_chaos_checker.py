@@ -12,7 +12,7 @@ from bench.chaos_history import YES, Answer, Call, HistoryFile, read_history
 from bench.chaos_lots import UTXO_BATCH_SIZE, Lot, Lots
 from store import Call as RuleCall
 from store import Mode, Remove, Store, Write, open_store
-from store.layout import locate, pack_spending_data
+from store.layout import locate, pack_spending_data, record_key
 from store.transaction import parse_transaction
 
 LOTS = Lots(1)
@@ -31,6 +31,11 @@ def first_lot(*, children: int) -> Lot:
 
 SMALL, LARGE = first_lot(children=0), first_lot(children=2)
 LOCKABLE = next(lot for lot in map(LOTS.lot, range(1000)) if lot.children == 1 and lot.raw and lot.lockable)
+
+
+MINED = next(
+    lot for lot in map(LOTS.lot, range(1000)) if lot.children == 1 and lot.raw and lot.mined and not lot.lockable
+)
 
 
 class Scene:
@@ -235,6 +240,28 @@ def test_a_counter_that_a_killed_daemon_took_with_it(scene: Scene) -> None:
     findings = scene.check(killed_daemon=(scene.calls[-1].answered,))
     assert not findings.violations
     assert findings.counts["counter off since the daemon was killed"] == 1
+
+
+def spend_all(scene: Scene, **master: Any) -> None:
+    """Its counter is told, and its bins are changed."""
+    scene.put(MINED)
+    scene.told("create", [(MINED.number,)], Answer("OK", YES, 2))
+    for vout in MINED.outputs:
+        scene.spend(MINED, vout, A, vout)
+        scene.told("spend", [(MINED.number, vout, A, vout)], OK)
+    scene.change(MINED.txid, spentExtraRecs=1, **master)
+
+
+def test_what_is_spent_as_a_whole_and_would_stay_for_ever(scene: Scene) -> None:
+    spend_all(scene)
+    assert scene.found() == ["torn"]
+
+
+def test_child_records_that_would_be_deleted_at_another_height(scene: Scene) -> None:
+    spend_all(scene, deleteAtHeight=1500)
+    assert scene.found() == ["counter wrong"]
+    scene.change(record_key(MINED.txid, 1), deleteAtHeight=1500)
+    assert scene.found() == []
 
 
 def test_an_answer_that_comes_too_late(scene: Scene) -> None:
