@@ -124,6 +124,8 @@ class Ledger:
         if bucket is not None and entry in bucket:
             del bucket[entry]
             self._count -= 1
+            if not bucket:
+                bucket.clear()  # gives the room of those that were in it back now, and not at their deadline
 
     def take_expired(self, now: int) -> list[Entry]:
         """Removes and returns the entries whose deadline has come at `now` (microseconds)."""

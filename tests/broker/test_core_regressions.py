@@ -1,5 +1,6 @@
 """What the simulator found, each by hand."""
 
+import sys
 from collections.abc import Callable
 from typing import Any
 
@@ -166,3 +167,12 @@ def test_a_spend_whose_header_can_not_be_read_may_have_owed(broker: Broker) -> N
     broker.ready(b"w", "write")
     broker.core.on_done(b"w", [pack_done(broker.handed[0].number, []), b"garbage", BODY], broker.now)
     assert [action.operation for action in broker.core.actions if isinstance(action, LostRequest)] == ["spend"]
+
+
+def test_what_is_answered_leaves_no_room_taken_until_its_deadline(broker: Broker) -> None:
+    broker.ready(b"r")
+    requests = [broker.submit(timeout=3_000) for _ in range(2_000)]
+    while broker.handed:
+        broker.done(broker.handed.pop())
+    assert broker.answers.keys() == set(requests)
+    assert sum(map(sys.getsizeof, broker.core.ledger._buckets.values())) < 1_000

@@ -68,7 +68,8 @@ class SimFleet:
         self.world.after(boot * MS, self._ready, worker)
 
     def _ready(self, worker: SimWorker) -> bool:
-        if not worker.alive:
+        if worker.epoch != self.world.epoch or (not worker.alive and self.rng.random() > 0.2 * self.world.windy):
+            # Where it is dead already, its greeting is mostly read before its end is noticed, or not at all.
             return False
         self.world.note("ready", worker.identity, worker.pool)
         self.world.model.ready(worker.identity, worker.pool)
@@ -90,11 +91,14 @@ class SimFleet:
         return False
 
     def _lost(self, worker: SimWorker, why: str) -> bool:
-        if worker.epoch != self.world.epoch:
+        return self._gone(worker.identity, worker.epoch, why)
+
+    def _gone(self, identity: bytes, epoch: int, why: str = "is none of ours") -> bool:
+        if epoch != self.world.epoch:
             return False
-        self.world.note("lost", worker.identity)
-        self.world.model.lost(worker.identity)
-        self.world.core.on_lost(worker.identity, why, self.world.now)
+        self.world.note("lost", identity)
+        self.world.model.lost(identity)
+        self.world.core.on_lost(identity, why, self.world.now)
         return True
 
     def retire(self, worker: SimWorker) -> bool:
@@ -128,6 +132,11 @@ class SimFleet:
         self.workers.clear()
         self.tend()
 
+    def forget_strangers(self) -> None:
+        """Those whose end nobody will notice, because they greeted after it."""
+        for identity in sorted(self.world.model.pools.keys() - self.workers.keys()):
+            self.world.after(1, self._gone, identity, self.world.epoch)
+
     # ---- what the core asks for
 
     def instructed(self, identity: bytes, frames: list[bytes]) -> None:
@@ -151,10 +160,13 @@ class SimFleet:
         self.world.note("condemned", identity, reason)
         self.world.model.told_to_condemn(identity)
         worker = self.workers.get(identity)
-        if worker is not None:
-            worker.leaving = True
-            self.world.after(self.rng.randint(1, 50) * MS, self.die, worker, "was condemned")
-            self.tend()
+        if worker is None:
+            # One that greeted when it was dead, or dying: there is nobody to end.
+            self.world.after(1, self._gone, identity, self.world.epoch)
+            return
+        worker.leaving = True
+        self.world.after(self.rng.randint(1, 50) * MS, self.die, worker, "was condemned")
+        self.tend()
 
     # ---- a worker's life
 

@@ -87,7 +87,9 @@ class World:
         for worker in list(self.fleet.workers.values()):
             self.after(1, self.fleet.retire, worker)
             self.after(2 * SECOND, self.fleet.die, worker, "was killed")
-        self._until(self.now + 6 * SECOND, lambda: False)
+        self._until(self.now + 3 * SECOND, lambda: False)
+        self.fleet.forget_strangers()
+        self._until(self.now + 3 * SECOND, lambda: False)
         audit_end(self)
         return self.steps
 
