@@ -36,10 +36,10 @@ class Faults:
 
 
 @contextlib.contextmanager
-def faulty_daemon(settings: Mapping[str, Any]) -> Iterator[tuple[OwnDaemon, Faults]]:
-    """settings: as for --set."""
+def faulty_daemon(settings: Mapping[str, Any], store_options: str = "") -> Iterator[tuple[OwnDaemon, Faults]]:
+    """settings: as for --set. store_options: of the store's URL, as in &utxo_batch_size=1."""
     arguments = [part for key, value in settings.items() for part in ("--set", f"{key}={value}")]
-    with own_daemon(_STORE, arguments) as daemon:
+    with own_daemon(_STORE + store_options, arguments) as daemon:
         faults = Faults(daemon.directory)
         try:
             yield daemon, faults

@@ -10,6 +10,7 @@ from store.transaction import Transaction
 from utxod.daemon import EMBEDDED, EMBEDDED_UNSYNCED, own_daemon
 from utxod.generate import Generator
 
+from .load import expect_ok
 from .report import RIGHT, Figure, Report
 
 GET_GOAL_MS: Final = 0.6
@@ -37,8 +38,7 @@ def latency(rounds: int, seconds: float) -> Report:
 
 def _coins(client: Client, generator: Generator) -> list[Transaction]:
     coins = [generator.coinbase([1000]) for _ in range(COINS)]
-    for outcome in client.create_many([CreateItem.whole(coin.raw, block_height=1) for coin in coins]):
-        outcome.result  # noqa: B018 (raises where it failed)
+    expect_ok(client.create_many([CreateItem.whole(coin.raw, block_height=1) for coin in coins]))
     return coins
 
 

@@ -82,5 +82,12 @@ def ask_from_threads(
     return sum(asked) / (time.perf_counter() - started), sum(wrong)
 
 
+def expect_ok(outcomes: Iterable[Outcome[Any]]) -> None:
+    """Raises the first error, where there is one: what is measured was not prepared."""
+    for outcome in outcomes:
+        if outcome.error is not None:
+            raise outcome.error
+
+
 def batched(items: Sequence[Any], size: int) -> Iterator[Sequence[Any]]:
     return (items[start : start + size] for start in range(0, len(items), size))

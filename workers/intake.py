@@ -32,7 +32,8 @@ def serve(executor: Executor, *, identity: bytes, backend: str, pool: str) -> No
         frames = socket.recv_multipart(copy=False)
         tag = frames[0].bytes
         if tag == DISPATCH:
-            socket.send_multipart(_execute(executor, frames[1:]), copy=False)
+            # Copied: for large frames that it must not copy, pyzmq would start a context and a thread of its own.
+            socket.send_multipart(_execute(executor, frames[1:]))
         elif tag == STOP:
             break
     socket.close()
