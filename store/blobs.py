@@ -133,6 +133,16 @@ class BlobStore:
             os.close(descriptor)
 
 
+class NoBlobs(BlobStore):
+    """Of a store that was given no directory for them: finds nothing, and refuses to keep anything."""
+
+    def __init__(self) -> None:
+        self._directory = Path("/nonexistent")
+
+    def _write(self, txid: bytes, blob: bytes) -> None:
+        raise OSError("the store has no directory for large transactions: give it blobs=DIRECTORY in its URL")
+
+
 def _output_offsets(transaction: Transaction) -> list[int]:
     """Where each output begins in the raw transaction: they are the last thing in it but the locktime."""
     position = len(transaction.raw) - 4

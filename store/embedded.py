@@ -39,6 +39,8 @@ class EmbeddedStore:
 
     One environment per process: it is not to be used after a fork, nor by two threads at once."""
 
+    is_atomic: Final = True
+
     def __init__(
         self,
         directory: Path,

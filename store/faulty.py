@@ -60,6 +60,10 @@ class FaultyStore:
     def blobs(self) -> BlobStore:
         return self._inner.blobs
 
+    @property
+    def is_atomic(self) -> bool:
+        return self._inner.is_atomic
+
     def batch_operate(self, records: Sequence[Record], budget: float) -> list[Result]:
         fault = self._take(records)
         if fault is None:

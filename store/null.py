@@ -33,6 +33,7 @@ class NullStore:
     shared: they are not to be changed."""
 
     utxo_batch_size: Final = DEFAULT_UTXO_BATCH_SIZE
+    is_atomic: Final = True
 
     def __init__(self) -> None:
         creation = create_records(Partial(_TXID, {0: _OUTPUT, 1: _OUTPUT}), Circumstances(block_height=0, now_ms=0))

@@ -1,6 +1,7 @@
 """Stores by URL.
 
 lmdb:///var/lib/utxod?sync=false&utxo_batch_size=128&map_size=274877906944   the embedded store
+aerospike://host[:port][,host...]/namespace?set=utxo&blobs=/dir              an Aerospike cluster (aerospike_url.py)
 null:                                                                        answers everything, keeps nothing
 faulty+lmdb:///dir?...&faults=/path/faults.json                              injects faults into another store
 """
@@ -10,6 +11,7 @@ from pathlib import Path
 from typing import Any
 from urllib.parse import SplitResult, parse_qsl, unquote, urlsplit
 
+from .aerospike_url import parse_aerospike_url
 from .embedded import EmbeddedStore
 from .faulty import FaultyStore, FileFaults
 from .null import NullStore
@@ -32,10 +34,16 @@ def open_store(url: str) -> Store:
 def _open(scheme: str, parts: SplitResult, options: dict[str, str]) -> Store:
     if scheme == "lmdb":
         return _open_embedded(parts, options)
+    if scheme == "aerospike":
+        settings = parse_aerospike_url(parts, options)
+        _refuse_rest(options)
+        from .aerospike import AerospikeStore  # noqa: PLC0415  # its client is not loaded for another store
+
+        return AerospikeStore(settings)
     if scheme == "null":
         _refuse_rest(options)
         return NullStore()
-    raise ValueError(f"store URL: unknown scheme {scheme!r}; known are lmdb, null and faulty+...")
+    raise ValueError(f"store URL: unknown scheme {scheme!r}; known are lmdb, aerospike, null and faulty+...")
 
 
 def _open_embedded(parts: SplitResult, options: dict[str, str]) -> EmbeddedStore:

@@ -64,11 +64,16 @@ Record = Read | Write | Remove | Call
 
 
 class Status(StrEnum):
+    """OVERLOADED: refused for now, for want of room or because too many ask for the record. UNAVAILABLE: nobody who
+    could do it is there now. In both cases nothing was done."""
+
     OK = "OK"
     NOT_FOUND = "NOT_FOUND"
     EXISTS = "EXISTS"
     CONDITION_FALSE = "CONDITION_FALSE"
     TOO_BIG = "TOO_BIG"
+    OVERLOADED = "OVERLOADED"
+    UNAVAILABLE = "UNAVAILABLE"
     ERROR = "ERROR"
 
 
@@ -87,15 +92,18 @@ class Result:
 
 
 class StoreError(Exception):
-    """The whole batch failed. in_doubt: False where nothing of it was or will be written."""
+    """The whole batch failed. in_doubt: False where nothing of it was or will be written. status: OVERLOADED or
+    UNAVAILABLE where that is why."""
 
-    def __init__(self, message: str, *, in_doubt: bool) -> None:
+    def __init__(self, message: str, *, in_doubt: bool, status: Status = Status.ERROR) -> None:
         super().__init__(message)
         self.in_doubt = in_doubt
+        self.status = status
 
 
 class Store(Protocol):
-    """utxo_batch_size: outputs per record, fixed for the life of a set. blobs: where large transactions lie."""
+    """utxo_batch_size: outputs per record, fixed for the life of a set. blobs: where large transactions lie.
+    is_atomic: whether a batch of writes is applied as a whole or not at all, and no other one beside it."""
 
     @property
     def utxo_batch_size(self) -> int: ...
@@ -103,8 +111,11 @@ class Store(Protocol):
     @property
     def blobs(self) -> BlobStore: ...
 
+    @property
+    def is_atomic(self) -> bool: ...
+
     def batch_operate(self, records: Sequence[Record], budget: float) -> list[Result]:
-        """Execute the records in order. budget: seconds left for it. Raises StoreError."""
+        """Execute the records, those of one key in their order. budget: seconds left for it. Raises StoreError."""
         ...
 
     def close(self) -> None: ...

@@ -18,7 +18,7 @@ from pydantic import TypeAdapter, ValidationError
 
 PREFIX = "UTXOD_"
 # Variables that are no settings of the daemon: where the commands of the client side connect to, the settings file.
-OTHER_VARIABLES = frozenset({"UTXOD_CONNECT", "UTXOD_CONFIG", "UTXOD_BLOCKS"})
+OTHER_VARIABLES = frozenset({"UTXOD_CONNECT", "UTXOD_CONFIG", "UTXOD_BLOCKS", "UTXOD_TEST_AEROSPIKE"})
 
 S = TypeVar("S")
 

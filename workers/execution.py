@@ -11,7 +11,7 @@ from protocol.wire import Error
 from store import Store, StoreError
 
 from .batch import Batch
-from .work import Work
+from .work import Work, batch_failure
 
 log = logging.getLogger("utxod.worker")
 
@@ -37,7 +37,7 @@ class Executor:
             # Where an earlier call of this dispatch came back, part of the item may be written.
             executed = UNKNOWN if error.in_doubt or work.returned else NO
             log.warning("%s of %d items: the store failed: %s", operation, len(batch), error)
-            batch.fail_open(Error(codes.STORE_ERROR, executed, str(error)))
+            batch.fail_open(batch_failure(error, executed))
         except Exception as error:
             log.exception("%s of %d items raised", operation, len(batch))
             batch.fail_open(Error(codes.INTERNAL, UNKNOWN if work.called else NO, _name(error)))

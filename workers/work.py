@@ -82,6 +82,8 @@ def _align(records: Sequence[Record], results: Sequence[Any]) -> list[Result]:
 
 
 _STATUS_CODES: Final = {Status.NOT_FOUND: codes.TX_NOT_FOUND, Status.EXISTS: codes.TX_EXISTS}
+# Refused by the store before it did anything, for now. An answer that is OVERLOADED carries when to ask again.
+_REFUSED: Final = {Status.OVERLOADED: (codes.OVERLOADED, 100), Status.UNAVAILABLE: (codes.UNAVAILABLE, 0)}
 
 
 def failure(result: Result, what: str) -> Error:
@@ -91,7 +93,18 @@ def failure(result: Result, what: str) -> Error:
         return Error(code, NO, what)
     if result is MISSING:
         return Error(codes.INTERNAL, UNKNOWN, f"{what}: {result.message}")
+    if result.status in _REFUSED:
+        code, retry_after = _REFUSED[result.status]
+        return Error(code, NO, f"{what}: {result.message}", retry_after)
     return Error(codes.STORE_ERROR, UNKNOWN if result.in_doubt else NO, f"{what}: {result.message or result.status}")
+
+
+def batch_failure(error: StoreError, executed: str) -> Error:
+    """Of every item of a batch that the store failed as a whole. executed: NO or UNKNOWN."""
+    code, retry_after = codes.STORE_ERROR, 0
+    if executed == NO and error.status in _REFUSED:
+        code, retry_after = _REFUSED[error.status]
+    return Error(code, executed, str(error), retry_after)
 
 
 def malformed(what: str, why: object) -> Error:

@@ -10,7 +10,7 @@ from store import open_store
     [
         ("", "unknown scheme ''"),
         ("/var/lib/utxod", "unknown scheme ''"),
-        ("redis://host", "unknown scheme 'redis'; known are lmdb, null"),
+        ("redis://host", "unknown scheme 'redis'; known are lmdb, aerospike, null"),
         ("lmdb://relative/path", "absolute directory"),
         ("lmdb:", "absolute directory"),
         ("lmdb:///", "absolute directory"),
