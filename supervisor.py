@@ -126,7 +126,7 @@ class Supervisor:
                 backend,
                 max_body_bytes=settings.broker.max_body_bytes,
                 clock=clock,
-                on_condemn=lambda identity, reason: self._fleet.condemn(identity, reason, time.monotonic()),
+                on_condemn=self._end_worker,
                 on_in_doubt=DoubtList(Path(settings.state), settings.store).add,
                 on_report=self._report,
             )
@@ -223,6 +223,15 @@ class Supervisor:
 
     def _worker_exited(self, process: WorkerProcess, reason: str) -> None:
         self._dying.append((process, reason, time.monotonic() + _LAST_WORDS_SECONDS))
+
+    def _end_worker(self, identity: bytes, reason: str) -> None:
+        """What the core has condemned. One that is no process of this daemon's (it runs elsewhere, or greeted with its last breath)
+        has no end that would be noticed: it is lost now."""
+        if identity in self._fleet.processes:
+            self._fleet.condemn(identity, reason, time.monotonic())
+        elif all(process.identity != identity for process, _, _ in self._dying):
+            log.error("worker %s %s; it is no process of this daemon's, and gets no more work", identity.hex(), reason)
+            self._core.on_lost(identity, reason, clock())
 
     def _bury(self) -> None:
         """Answers for the dead, once what they had sent is read: until then the connection stands."""
