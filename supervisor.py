@@ -225,8 +225,8 @@ class Supervisor:
         self._dying.append((process, reason, time.monotonic() + _LAST_WORDS_SECONDS))
 
     def _end_worker(self, identity: bytes, reason: str) -> None:
-        """What the core has condemned. One that is no process of this daemon's (it runs elsewhere, or greeted with its last breath)
-        has no end that would be noticed: it is lost now."""
+        """Ends a worker that the core has condemned. One that is no process of this daemon's (it runs elsewhere, or
+        greeted with its last breath) has no end that would be noticed: it is lost now."""
         if identity in self._fleet.processes:
             self._fleet.condemn(identity, reason, time.monotonic())
         elif all(process.identity != identity for process, _, _ in self._dying):
