@@ -33,7 +33,11 @@ CoreFactory = Callable[[BrokerSettings, int, int], Core]
 
 
 class World:
-    """steps: events passed to the core so far. trace: called with each event, None for silence."""
+    """make_core: a planted bug may stand in for the core. trace: called with each event, None for silence.
+
+    steps: events passed to the core so far. windy: 1, and 0 once every fault is over. tasks: everything that was asked
+    or followed, by its body. closing: nobody asks any more.
+    """
 
     def __init__(self, seed: int, make_core: CoreFactory = Core, trace: Callable[[str], None] | None = None) -> None:
         self.rng = Random(seed)
