@@ -3,6 +3,7 @@
 import time
 from collections.abc import Iterator
 
+import psutil
 import pytest
 from seven import NOTHING_ENDS_IT, SEVEN, SLACK, Service, is_read, of_another_pool, serving
 
@@ -89,3 +90,16 @@ def test_a_wedge_is_ended_at_the_execution_limit_and_the_rest_is_refused(strict:
     assert f"has been busy with {operation} for too long; it dumps its stacks and is ended" in log
     assert "in batch_operate" in log
     assert daemon.status()["pools"][OPERATIONS[operation]]["breaker"] == "closed"
+
+
+def test_large_answers_leave_nothing_in_a_worker(patient: Service) -> None:
+    def held() -> tuple[int, int]:
+        (pid,) = patient.daemon.workers("read")
+        return (worker := psutil.Process(pid)).num_threads(), worker.num_fds()
+
+    script = bytes(200_000)
+    patient.client.create_partial(b"\xff" * 32, {0: (1, script)}, block_height=1)
+    assert patient.serves("outpoint")
+    before = held()
+    assert patient.client.outpoint(b"\xff" * 32, 0).locking_script == script
+    assert held() == before
