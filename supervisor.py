@@ -206,13 +206,18 @@ class Supervisor:
         self._replace_next(now)
 
     def _watch_workers(self, now: float) -> None:
-        """Ends those that are stopped, and those that have not become ready in their time."""
+        """Ends those that are stopped, and those that have not become ready in their time; forgets those whose greeting
+        was read after their end."""
         for identity in self._fleet.newly_stopped():
             self._condemn(identity, "is stopped")
         for identity, process in list(self._fleet.processes.items()):
             late = now - process.started > _START_SECONDS
             if late and identity not in self._core.workers and not process.leaving:
                 self._condemn(identity, f"has not become ready in {_START_SECONDS:g} s")
+        if not self._settings.listen_workers:
+            dying = {process.identity for process, _, _ in self._dying}
+            for identity in self._core.workers.keys() - self._fleet.processes.keys() - dying:
+                self._core.on_lost(identity, "greeted with its last breath", clock())
 
     def _condemn(self, identity: bytes, reason: str) -> None:
         if identity in self._core.workers:

@@ -50,6 +50,7 @@ class SimFleet:
         self.targets = {name: self.rng.choice((1, 1, 2, 3)) for name in POOLS}
         self.wedged_until = dict.fromkeys(POOLS, 0)
         self._started = 0
+        self._dying: set[bytes] = set()
 
     # ---- the supervisor
 
@@ -83,6 +84,7 @@ class SimFleet:
         self.world.note("dies", worker.identity, why)
         worker.alive = False
         del self.workers[worker.identity]
+        self._dying.add(worker.identity)
         noticed = self.world.now + self.rng.randint(1, 8 * MS)
         if self.rng.random() > 0.1 * self.world.windy:
             noticed = max(noticed, worker.arrives + 1)
@@ -91,6 +93,7 @@ class SimFleet:
         return False
 
     def _lost(self, worker: SimWorker, why: str) -> bool:
+        self._dying.discard(worker.identity)
         return self._gone(worker.identity, worker.epoch, why)
 
     def _gone(self, identity: bytes, epoch: int, why: str = "is none of ours") -> bool:
@@ -132,10 +135,12 @@ class SimFleet:
         self.workers.clear()
         self.tend()
 
-    def forget_strangers(self) -> None:
-        """Those whose end nobody will notice, because they greeted after it."""
-        for identity in sorted(self.world.model.pools.keys() - self.workers.keys()):
+    def watch(self) -> bool:
+        """Finds those whose end nobody will notice, because they greeted after it."""
+        self.world.after(250 * MS, self.watch)
+        for identity in sorted(self.world.model.pools.keys() - self.workers.keys() - self._dying):
             self.world.after(1, self._gone, identity, self.world.epoch)
+        return False
 
     # ---- what the core asks for
 

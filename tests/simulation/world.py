@@ -69,6 +69,7 @@ class World:
             self.after(rng.randint(1, 50 * MS), submitter.turn)
         self.after(_SWEEP, self._sweep)
         self.after(_TICK, self._tick)
+        self.after(_TICK, self.fleet.watch)
         storm = int(rng.uniform(0.6, 2.2) * SECOND)
         ending = rng.choice(("settle", "settle", "drain", "abrupt"))
         self._until(storm, lambda: False)
@@ -91,9 +92,7 @@ class World:
         for worker in list(self.fleet.workers.values()):
             self.after(1, self.fleet.retire, worker)
             self.after(2 * SECOND, self.fleet.die, worker, "was killed")
-        self._until(self.now + 3 * SECOND, lambda: False)
-        self.fleet.forget_strangers()
-        self._until(self.now + 3 * SECOND, lambda: False)
+        self._until(self.now + 6 * SECOND, lambda: False)
         audit_end(self)
         return self.steps
 
