@@ -247,6 +247,35 @@ def test_undoing_a_spend_takes_the_delete_at_height_back(run: Run, store: Store,
     assert store.blobs.delete_at_height(coinbase.txid) is None
 
 
+def test_signals_of_two_workers_that_come_in_the_other_order_leave_the_children_as_their_master(
+    run: Run, store: Store, generate: Generator
+) -> None:
+    coinbase = generate.coinbase([1, 2, 3])
+    run("create", [[coinbase.raw, 1, [[1, 1, 0]], 0, None]]).results  # noqa: B018
+    spends = [[*generate.spend((coinbase, vout), height=HEIGHT)] for vout in range(3)]
+    (counted,) = run("spend", spends[2:]).follow_ups
+    run(counted.operation, wire.unpack_body(counted.body, 1))
+    (made,) = run("spend", spends[:2]).follow_ups
+    (undone,) = run("abandon", spends[:1]).follow_ups
+    for follow_up in (undone, made):
+        assert run(follow_up.operation, wire.unpack_body(follow_up.body, 1)).results == [True]
+    for key in (coinbase.txid, child_key(coinbase.txid, 1)):
+        assert "deleteAtHeight" not in bins_of(store, key)
+    assert store.blobs.delete_at_height(coinbase.txid) is None
+
+
+def test_a_count_whose_children_are_missing_was_counted_all_the_same(
+    run: Run, store: Store, generate: Generator
+) -> None:
+    coinbase = generate.coinbase([1, 2, 3])
+    run("create", [[coinbase.raw, 1, [[1, 1, 0]], 0, None]]).results  # noqa: B018
+    run("spend", [[*generate.spend((coinbase, vout), height=HEIGHT)] for vout in range(3)])
+    store.batch_operate([Remove(child_key(coinbase.txid, 1))], 5.0)
+    (outcome,) = run("increment", [[coinbase.txid, 1, HEIGHT]]).outcomes
+    assert (outcome.code, outcome.executed) == ("TX_NOT_FOUND", "unknown")
+    assert bins_of(store, coinbase.txid)["spentExtraRecs"] == 1
+
+
 # ---- one transaction: all of its spends, or none
 
 
@@ -342,7 +371,7 @@ def test_a_child_that_is_missing_is_an_error(run: Run, store: Store, generate: G
     coinbase = matured(run, generate, [1, 2, 3, 4, 5])
     store.batch_operate([Remove(child_key(coinbase.txid, 2))], 5.0)
     assert run("lock_children", [[coinbase.txid, 2, True]]).codes == ["TX_NOT_FOUND"]
-    assert run("set_dah_children", [[coinbase.txid, 2, "DAHSET", 9]]).codes == ["TX_NOT_FOUND"]
+    assert run("set_dah_children", [[coinbase.txid, 2]]).codes == ["TX_NOT_FOUND"]
 
 
 def test_set_dah_makes_no_new_record(run: Run, store: Store, generate: Generator) -> None:

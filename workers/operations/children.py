@@ -1,7 +1,7 @@
 """Follow-up work on all child records of a transaction: locking, and delete-at-height.
 
-Items [txid, child count, value] and [txid, child count, signal, block height]; result true. A child that is missing, or
-whose result is, is an error: the whole item is not done unless every child is.
+Items [txid, child count, value] and [txid, child count]; result true. A child that is missing, or whose result is, is
+an error: the whole item is not done unless every child is.
 """
 
 from collections.abc import Sequence
@@ -10,11 +10,11 @@ from typing import Final
 from protocol import codes
 from protocol.codes import UNKNOWN
 from protocol.wire import Error
-from store import Call, Record, Result, Status
+from store import Call, Read, Record, Result, Status
 from store.layout import child_key
 
-from ..items import BadItem, check_bool, check_fields, check_height, check_txid, check_uint
-from ..work import Answer, Work, failure, read_answer
+from ..items import BadItem, check_bool, check_fields, check_txid, check_uint
+from ..work import Answer, Work, failure, malformed, read_answer
 from .set_dah import dah_write
 
 ALL_SPENT: Final = "ALLSPENT"
@@ -31,13 +31,20 @@ def owe_what_follows(work: Work, txid: bytes, answer: Answer, height: int) -> No
         delta = 1 if answer.signal == ALL_SPENT else -1
         work.batch.owe("increment", txid, 1, [txid, delta, height])
     elif answer.signal in (DAH_SET, DAH_UNSET) and answer.child_count is not None:
-        item = [txid, answer.child_count, answer.signal, height]
-        work.batch.owe("set_dah_children", txid, max(1, answer.child_count), item)
+        work.batch.owe("set_dah_children", txid, max(1, answer.child_count), [txid, answer.child_count])
 
 
-def set_children_dah(work: Work, txid: bytes, children: int, signal: str, height: int) -> Error | None:
-    """Gives all child records, and the blob, the delete-at-height of a master that has just been set or unset."""
-    dah = height + work.retention if signal == DAH_SET else 0
+def set_children_dah(work: Work, txid: bytes, children: int) -> Error | None:
+    """Gives all child records, and the blob, their master's delete-at-height.
+
+    It is read here, not taken from the signal: two workers' signals may come in another order than the master changed
+    in. What is done last for a master comes after its last change, so it finds what that left."""
+    (master,) = work.operate([Read(txid, ("deleteAtHeight",))])
+    if master.status is not Status.OK:
+        return failure(master, "master record")
+    dah = master.value.get("deleteAtHeight") or 0 if type(master.value) is dict else None
+    if type(dah) is not int:
+        return malformed("master record", "its delete-at-height is no integer")
     error = _first_error(work, [dah_write(txid, child, dah) for child in range(1, children + 1)])
     if error is None:
         try:
@@ -66,18 +73,13 @@ def run_set_dah(work: Work) -> None:
     batch = work.batch
     for index in batch.open():
         try:
-            txid, children, signal, height = check_fields(
-                batch.items[index], "txid", "child count", "signal", "block height"
-            )
+            txid, children = check_fields(batch.items[index], "txid", "child count")
             check_txid(txid)
             check_uint(children, "child count", _MAX_CHILDREN)
-            check_height(height)
-            if signal not in (DAH_SET, DAH_UNSET):
-                raise BadItem(f"signal: neither {DAH_SET} nor {DAH_UNSET}")
         except BadItem as fault:
             batch.fail(index, fault.error)
             continue
-        _finish(work, index, set_children_dah(work, txid, children, signal, height))
+        _finish(work, index, set_children_dah(work, txid, children))
 
 
 def _finish(work: Work, index: int, error: Error | None) -> None:

@@ -6,6 +6,7 @@ is complete no longer, the children's delete-at-height follows here, in the same
 
 from typing import NamedTuple
 
+from protocol.codes import UNKNOWN
 from store import Call
 
 from ..items import BadItem, check_fields, check_height, check_txid
@@ -35,7 +36,9 @@ def run(work: Work) -> None:
         answer = read_answer(result, "record")
         error = answer.error
         if error is None and answer.signal in (DAH_SET, DAH_UNSET) and answer.child_count is not None:
-            error = set_children_dah(work, increment.txid, answer.child_count, answer.signal, increment.height)
+            error = set_children_dah(work, increment.txid, answer.child_count)
+            # The counter itself has been changed.
+            error = error and error._replace(executed=UNKNOWN)
         if error is not None:
             batch.fail(increment.item, error)
         else:
