@@ -23,7 +23,8 @@ from .chaos_checker import Checker, Findings
 from .chaos_daemon import WORKERS, ChaosDaemon
 from .chaos_history import Call, read_history
 from .chaos_lots import Lots
-from .chaos_monkey import Clients, Monkey, plan
+from .chaos_monkey import Monkey, plan
+from .chaos_processes import Clients
 from .chaos_resolver import Resolver
 from .report import Figure, Report
 
@@ -152,7 +153,7 @@ class _Run:
         over = findings.slowest_over_due * 1000
         bound = (DEFAULT_GRACE + TOLERANCE_SECONDS) * 1000
         report.figures.append(Figure("slowest answer, over its deadline", [over], "ms", bound, higher_is_better=False))
-        for name in ("calls", "lots", "spent outputs", "counters", "counter in doubt", _OFF):
+        for name in ("calls", "lots", "spent outputs", "complete", "counters", "counter in doubt", _OFF):
             report.figures.append(Figure(name, [counts[name]], ""))
         report.figures.append(Figure("starts of the daemon", [self._daemon.starts], ""))
         for kind, promise in _PROMISES.items():

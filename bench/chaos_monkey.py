@@ -7,27 +7,23 @@ import itertools
 import json
 import os
 import random
+import resource
 import signal
-import subprocess
-import sys
 import time
 from collections import Counter
 from collections.abc import Callable
 from functools import partial
-from pathlib import Path
 from typing import Any, Final, NamedTuple
 
 import psutil
 
-from utxod.daemon import environment, last_lines
-
-from .chaos_clients import ClientSettings
 from .chaos_daemon import EXECUTION_LIMIT_SECONDS, WORKERS, ChaosDaemon
+from .chaos_processes import Clients
 
 # How often a minute. The daemon is not restarted in the last part of a run, so that what it gathers can be seen.
 RATES: Final = {
     "kill": 14.0, "stop": 3.5, "kill_in_transaction": 2.5, "wedge": 1.0, "hesitate": 2.0, "fault": 6.0, "slow": 9.0,
-    "kill_client": 1.0, "stop_daemon": 0.3, "roll": 0.5, "grow": 0.7, "shrink": 0.7,
+    "no_room": 0.5, "kill_client": 1.0, "stop_daemon": 0.3, "roll": 0.5, "grow": 0.7, "shrink": 0.7,
     "kill_daemon": 0.4, "drain": 0.3, "drain_wedged": 0.2, "fill": 0.3,
 }  # fmt: skip
 _RESTARTS: Final = ("kill_daemon", "drain", "drain_wedged", "fill")
@@ -57,68 +53,6 @@ def plan(seed: int, seconds: float) -> list[Planned]:
         last = seconds * (_RESTARTS_UNTIL if name in _RESTARTS else 0.97)
         planned += [Planned(chance.uniform(0, last), name) for _ in range(count)]
     return sorted(planned)
-
-
-class Clients:
-    """The client processes, one per slot; one that is killed is replaced. killed: the names of those."""
-
-    def __init__(self, directory: Path, endpoint: str, seed: int, slots: int, callers: int, seconds: float) -> None:
-        self.directory = directory
-        self.started = time.monotonic()
-        self.until = self.started + seconds
-        self.killed: set[str] = set()
-        self._common = {
-            "endpoint": endpoint, "slots": slots, "callers": callers, "seed": seed,
-            "started": self.started, "until": self.until,
-        }  # fmt: skip
-        self._started = 0
-        self.names = [""] * slots
-        self.processes: list[subprocess.Popen[bytes]] = [self._start(slot) for slot in range(slots)]
-
-    def _start(self, slot: int) -> "subprocess.Popen[bytes]":
-        self._started += 1
-        name = self.names[slot] = f"client-{self._started}"
-        settings = ClientSettings(
-            history=str(self.directory / f"{name}.jsonl"), name=name, slot=slot, use_asyncio=slot % 2 == 1,
-            **self._common,  # type: ignore[arg-type]
-        )  # fmt: skip
-        with (self.directory / "clients.log").open("ab") as output:
-            return subprocess.Popen(  # noqa: S603 (ourselves)
-                [sys.executable, "-m", "bench.chaos_clients", json.dumps(settings.__dict__)],
-                stdin=subprocess.DEVNULL,
-                stdout=output,
-                stderr=output,
-                env=environment(self.directory),
-                cwd=self.directory,
-            )
-
-    def kill(self, slot: int) -> None:
-        process = self.processes[slot]
-        if process.poll() is None:
-            process.kill()
-            process.wait()
-            self.killed.add(self.names[slot])
-            self.processes[slot] = self._start(slot)
-
-    def wait(self, seconds: float) -> list[str]:
-        """Until all have ended; what was wrong with them, in words."""
-        complaints = []
-        until = time.monotonic() + seconds
-        for process in self.processes:
-            try:
-                status = process.wait(max(0.0, until - time.monotonic()))
-            except subprocess.TimeoutExpired:
-                complaints.append(f"a client process did not end within {seconds:g} s of its time")
-                process.kill()
-                status = process.wait()
-            if status not in (0, -signal.SIGKILL):
-                complaints.append(f"a client process failed: {last_lines(self.directory / 'clients.log')}")
-        return complaints
-
-    def destroy(self) -> None:
-        for process in self.processes:
-            process.kill()
-            process.wait()
 
 
 class Monkey:
@@ -237,6 +171,16 @@ class Monkey:
         self._note("fault", json.dumps(fault))
         self._in(1.0, lambda: self._daemon.faults.clear(name))
 
+    def _no_room(self) -> None:
+        """The workers that write can't make their set's file any larger: a commit fails half way."""
+        size = (self._daemon.directory / "store" / "data.mdb").stat().st_size
+        workers = self._daemon.workers("write")
+        for worker in workers:
+            _limit_files(worker, size)
+        self._note("no_room", f"above {size} bytes")
+        for worker in workers:
+            self._in(2.0, partial(_limit_files, worker, resource.RLIM_INFINITY))
+
     def _fill(self) -> None:
         """The set is full, until the daemon is started with a larger map."""
         self._daemon.drain()
@@ -304,6 +248,11 @@ def _signal(process: psutil.Process, number: signal.Signals) -> bool:
         process.send_signal(number)
         return True
     return False
+
+
+def _limit_files(process: psutil.Process, size: int) -> None:
+    with contextlib.suppress(psutil.Error):
+        process.rlimit(psutil.RLIMIT_FSIZE, (size, resource.RLIM_INFINITY))
 
 
 def _is_stopped(process: psutil.Process) -> bool:
