@@ -307,7 +307,7 @@ end
 
 function aerospike.update(_, rec)
     local state = check(rec, Record)[CONTENT]
-    return state.exists and save(state) or 1
+    return state.exists and save(state) or -2
 end
 
 ---------------------------------------------------------------------------------------------------------------------

@@ -1,11 +1,16 @@
 import json
-from collections.abc import Iterator
+from collections.abc import Callable, Iterator
 from pathlib import Path
+from typing import Any
 
 import pytest
+import ruled
+from served import ServedRules
 
 from store import Store, open_store
+from store.emulation import Rules, rules_source
 from store.transaction import Transaction, parse_transaction
+from tests.aerospike_server import BOTH, SET, empty, server_client, server_url
 
 REPOSITORY = Path(__file__).parents[2]
 FIRST_SPENDS = json.loads((REPOSITORY / "utxod" / "data" / "first-spends.json").read_text())
@@ -16,6 +21,43 @@ def store(tmp_path: Path) -> Iterator[Store]:
     opened = open_store(f"lmdb://{tmp_path}/set?sync=false")
     yield opened
     opened.close()
+
+
+@pytest.fixture(params=BOTH)
+def either_store(request: pytest.FixtureRequest, tmp_path: Path) -> Iterator[Store]:
+    """One test, every store."""
+    if request.param == "lmdb":
+        yield request.getfixturevalue("store")
+        return
+    opened = open_store(server_url(blobs=tmp_path / "blobs"))
+    yield opened
+    opened.close()
+    empty(SET)
+
+
+@pytest.fixture(params=BOTH)
+def load_rules(request: pytest.FixtureRequest) -> Iterator[Callable[[bytes], Rules | ServedRules]]:
+    """Loads a module of rules: into the emulation, or into a server."""
+    if request.param == "lmdb":
+        yield Rules
+        return
+    with server_client() as client:
+        loaded: list[ServedRules] = []
+
+        def load(source: bytes) -> ServedRules:
+            loaded.append(ServedRules(client, source))
+            return loaded[-1]
+
+        yield load
+        for rules in loaded:
+            rules.remove()
+
+
+@pytest.fixture
+def run_rules(request: pytest.FixtureRequest, load_rules: Any, monkeypatch: pytest.MonkeyPatch) -> None:
+    """Where the records of ruled.py have their rules from."""
+    if load_rules is not Rules:
+        monkeypatch.setattr(ruled, "RULES", load_rules(rules_source()))
 
 
 @pytest.fixture(scope="session")

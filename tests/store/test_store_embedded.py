@@ -4,70 +4,11 @@ from typing import Any
 
 import lmdb
 import pytest
+from storing import KEY, OTHER, create, read, run, statuses
 
-from store import Call, Mode, Read, Record, Remove, Result, Status, Store, StoreError, Write, open_store
+from store import Call, Mode, Read, Remove, Status, Store, StoreError, Write, open_store
 from store.embedded import EmbeddedStore
 from store.emulation import Rules
-
-KEY, OTHER = b"k" * 32, b"o" * 32
-BUDGET = 5.0
-
-
-def run(store: Store, *records: Record) -> list[Result]:
-    return store.batch_operate(records, BUDGET)
-
-
-def create(store: Store, key: bytes = KEY, **bins: Any) -> None:
-    assert run(store, Write(key, bins, Mode.CREATE))[0].status is Status.OK
-
-
-def read(store: Store, key: bytes = KEY) -> Any:
-    return run(store, Read(key))[0].value
-
-
-def statuses(results: list[Result]) -> list[str]:
-    return [result.status.value for result in results]
-
-
-def test_a_record_is_created_read_changed_and_removed(store: Store) -> None:
-    assert run(store, Read(KEY))[0].status is Status.NOT_FOUND
-    create(store, a=1, utxos=[b"x", None], outputs=[b"o"])
-    assert read(store) == {"a": 1, "utxos": [b"x", None], "outputs": [b"o"]}
-    assert run(store, Write(KEY, {"a": None, "b": 2.0, "outputs": None}, Mode.UPDATE))[0].status is Status.OK
-    assert read(store) == {"b": 2.0, "utxos": [b"x", None]}
-    assert statuses(run(store, Remove(KEY), Remove(KEY), Read(KEY))) == ["OK", "NOT_FOUND", "NOT_FOUND"]
-
-
-def test_a_read_of_named_bins_gives_those_that_exist(store: Store) -> None:
-    create(store, a=1, b=None, utxos=[b"x"])
-    for names, expected in (
-        (["a", "b", "c"], {"a": 1}),
-        (["utxos", "outputs"], {"utxos": [b"x"]}),
-        (["utxos", "a"], {"utxos": [b"x"], "a": 1}),
-        ([], {}),
-    ):
-        assert run(store, Read(KEY, names))[0].value == expected
-
-
-def test_modes(store: Store) -> None:
-    assert run(store, Write(KEY, {"a": 1}, Mode.UPDATE))[0].status is Status.NOT_FOUND
-    assert run(store, Write(KEY, {"a": 1}, Mode.UPSERT))[0].status is Status.OK
-    assert run(store, Write(KEY, {"a": 2}, Mode.CREATE))[0].status is Status.EXISTS
-    assert run(store, Write(KEY, {"b": 2}, Mode.UPSERT))[0].status is Status.OK
-    assert read(store) == {"a": 1, "b": 2}
-
-
-def test_conditions(store: Store) -> None:
-    create(store, token=b"mine", creating=True)
-    for condition, status in (
-        ({"token": b"theirs"}, Status.CONDITION_FALSE),
-        ({"token": b"mine", "creating": None}, Status.CONDITION_FALSE),
-        ({"token": b"mine", "locked": None}, Status.OK),
-    ):
-        assert run(store, Write(KEY, {"creating": True}, Mode.UPDATE, condition))[0].status is status
-    assert run(store, Remove(KEY, {"token": b"theirs"}))[0].status is Status.CONDITION_FALSE
-    assert run(store, Remove(KEY, {"token": b"mine"}))[0].status is Status.OK
-    assert run(store, Write(KEY, {"a": 1}, Mode.UPSERT, {"token": b"mine"}))[0].status is Status.CONDITION_FALSE
 
 
 def test_a_record_whose_time_to_live_has_passed_is_absent(store: Store, monkeypatch: pytest.MonkeyPatch) -> None:
@@ -85,36 +26,6 @@ def test_a_record_whose_time_to_live_has_passed_is_absent(store: Store, monkeypa
     assert read(store) == {"token": 2}
 
 
-def test_a_batch_sees_its_own_writes_and_answers_in_order(store: Store) -> None:
-    results = run(
-        store,
-        Read(KEY),
-        Write(KEY, {"totalExtraRecs": 2, "spentExtraRecs": 0}, Mode.CREATE),
-        Call(KEY, "incrementSpentExtraRecs", (1, 1000, 288)),
-        Read(KEY, ["spentExtraRecs"]),
-        Call(OTHER, "setLocked", (True,)),
-    )
-    assert statuses(results) == ["NOT_FOUND", "OK", "OK", "OK", "OK"]
-    assert [result.key for result in results] == [KEY, KEY, KEY, KEY, OTHER]
-    assert results[2].value == {"status": "OK", "childCount": 2}
-    assert results[3].value == {"spentExtraRecs": 1}
-    assert results[4].value["errorCode"] == "TX_NOT_FOUND"
-    assert run(store, Read(OTHER))[0].status is Status.NOT_FOUND
-
-
-def test_a_rule_leaves_the_bins_it_does_not_touch(store: Store) -> None:
-    bins: dict[str, Any] = {
-        "utxos": [b"h" * 32],
-        "inputs": [b"i"],
-        "outputs": [b"o"],
-        "totalExtraRecs": 0,
-        "x": {"y": [1.5, None]},
-    }
-    create(store, **bins)
-    run(store, Call(KEY, "setLocked", (True,)))
-    assert read(store) == bins | {"locked": True}
-
-
 def test_a_rule_that_raises_fails_its_record_alone_and_saves_nothing(store: Store) -> None:
     store._rules = Rules(  # type: ignore[attr-defined]
         b"function good(rec) rec['a'] = 2; aerospike:update(rec); return map() end\n"
@@ -130,28 +41,6 @@ def test_a_rule_that_raises_fails_its_record_alone_and_saves_nothing(store: Stor
     assert (read(store), read(store, OTHER)) == ({"a": 1}, {"a": 2})
 
 
-def test_what_cannot_be_stored_fails_its_record_alone(store: Store) -> None:
-    results = run(
-        store,
-        Write(KEY, {"a": 1 << 64}, Mode.CREATE),
-        Write(KEY, {"a": object()}, Mode.CREATE),  # type: ignore[dict-item]
-        Write(KEY, {"sixteen letters!": 1}, Mode.CREATE),
-        Call(KEY, "setLocked", (1 << 64,)),
-        Write(OTHER, {"a": 1}, Mode.CREATE),
-    )
-    assert statuses(results) == ["ERROR", "ERROR", "ERROR", "ERROR", "OK"]
-    assert run(store, Read(KEY))[0].status is Status.NOT_FOUND
-
-
-@pytest.mark.parametrize("key", [b"", b"settings", KEY[:31], KEY + b"12345", b"k" * 600, "k" * 32, None])
-def test_a_bad_key_fails_its_record_alone(store: Store, key: Any) -> None:
-    bad: list[Record] = [Read(key), Write(key, {"a": 1}, Mode.UPSERT), Remove(key), Call(key, "setLocked", (True,))]
-    results = run(store, *bad, Write(KEY, {"a": 1}, Mode.CREATE))
-    assert statuses(results) == ["ERROR"] * 4 + ["OK"]
-    assert "key" in results[0].message
-    assert statuses(run(store, Read(key), Read(KEY))) == ["ERROR", "OK"]
-
-
 def test_a_record_that_would_be_too_big_is_refused_and_stays_as_it_was(tmp_path: Path) -> None:
     store = EmbeddedStore(tmp_path, sync=False, max_record_bytes=500)
     create(store, a=b"x" * 400, conflictingCs=[], utxos=[])
@@ -165,11 +54,6 @@ def test_a_record_that_would_be_too_big_is_refused_and_stays_as_it_was(tmp_path:
     assert read(store) == {"a": b"x" * 400, "conflictingCs": [bytes(32)], "utxos": []}
     assert run(store, Read(OTHER))[0].status is Status.NOT_FOUND
     store.close()
-
-
-def test_the_limit_of_a_record_is_1_mib_by_default(store: Store) -> None:
-    assert run(store, Write(KEY, {"a": bytes(1 << 20)}, Mode.CREATE))[0].status is Status.TOO_BIG
-    assert run(store, Write(KEY, {"a": bytes((1 << 20) - 100)}, Mode.CREATE))[0].status is Status.OK
 
 
 def test_what_was_written_is_there_after_opening_again(tmp_path: Path) -> None:
