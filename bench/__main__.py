@@ -10,6 +10,7 @@ from .crash import crash
 from .incident import incident
 from .latency import latency
 from .ledger import ledger
+from .overload import overload
 from .report import Report
 from .simulate import simulate
 from .throughput import throughput
@@ -62,6 +63,13 @@ for _one in (
         incident,
         "Callers on a store that wedges: all are answered in time, and nothing of it is left.",
         _count("waiters", 13_693, "Concurrent calls."),
+    ),
+    command(
+        "overload",
+        overload,
+        "Three times what the daemon can carry, and one that floods.",
+        _rounds(3),
+        _seconds(3.0),
     ),
     command(
         "crash",
