@@ -78,15 +78,16 @@ class EmbeddedStore:
             raise
 
     def batch_operate(self, records: Sequence[Record], budget: float) -> list[Result]:
-        """As the seam says. budget: seconds, of which only waiting for other writers can take many."""
+        """As the seam says. budget: seconds; a batch that outlasts it, waiting or working, changes nothing."""
+        until = time.monotonic() + budget
         if os.getpid() != self._pid:
             raise StoreError(
                 "the embedded store was opened before a fork: open it anew in this process", in_doubt=False
             )
         if all(type(record) is Read for record in records):
-            return self._read_batch(records)
+            return self._read_batch(records, until)
         with self._lock.held(budget):
-            return self._write_batch(records)
+            return self._write_batch(records, until)
 
     def clear_stale_readers(self) -> int:
         """Free the reader slots of processes that died, which keep old pages alive. Returns how many there were."""
@@ -97,18 +98,18 @@ class EmbeddedStore:
             self._environment.close()
         self._lock.close()
 
-    def _read_batch(self, records: Sequence[Record]) -> list[Result]:
+    def _read_batch(self, records: Sequence[Record], until: float) -> list[Result]:
         try:
             with self._environment.begin() as transaction:
-                return self._execute(transaction, records)
+                return self._execute(transaction, records, until)
         except lmdb.Error as error:
             raise StoreError(f"embedded store: {error}", in_doubt=False) from error
 
-    def _write_batch(self, records: Sequence[Record]) -> list[Result]:
+    def _write_batch(self, records: Sequence[Record], until: float) -> list[Result]:
         transaction = None
         try:
             transaction = self._environment.begin(write=True)
-            results = self._execute(transaction, records)
+            results = self._execute(transaction, records, until)
         except BaseException as error:
             if transaction is not None:
                 transaction.abort()
@@ -139,11 +140,14 @@ class EmbeddedStore:
             message = f"embedded store: {error} ({free} bytes are free on the disk of {self._directory})"
         return StoreError(message, in_doubt=in_doubt)
 
-    def _execute(self, transaction: Any, records: Sequence[Record]) -> list[Result]:
+    def _execute(self, transaction: Any, records: Sequence[Record], until: float) -> list[Result]:
         now = int(time.time())
         handlers = self._handlers
         results = []
         for record in records:
+            if time.monotonic() > until:
+                message = f"the time is up, with {len(results)} of {len(records)} records done; they are undone"
+                raise StoreError(message, in_doubt=False)
             key = record.key
             if type(key) is bytes and len(key) in _KEY_SIZES:
                 result = handlers[type(record)](self, transaction, record, now)

@@ -154,3 +154,14 @@ def test_a_rule_finds_every_bin_wherever_it_is_kept(store: Store) -> None:
         run(store, Call(KEY, "assign", (name, value)))
         bins[name] = value
     assert read(store) == {name: value for name, value in bins.items() if value is not None}
+
+
+@pytest.mark.parametrize("last", [Read(KEY), Write(KEY, {"late": 1}, Mode.UPSERT)])
+def test_a_batch_that_outlasts_its_budget_changes_nothing(store: Store, last: Read | Write) -> None:
+    create(store, a=1)
+    first = [last] if isinstance(last, Read) else [Write(OTHER, {"b": 1}, Mode.CREATE)]
+    with pytest.raises(StoreError, match="the time is up") as caught:
+        store.batch_operate(first * 20_000 + [last], 0.005)
+    assert not caught.value.in_doubt
+    assert read(store) == {"a": 1}
+    assert statuses(run(store, Read(OTHER))) == ["NOT_FOUND"]
