@@ -163,6 +163,8 @@ class Supervisor:
         try:
             self._fleet.tend(time.monotonic())
             next_sweep = next_watch = next_collection = time.monotonic()
+            gc.collect()
+            gc.freeze()
             gc.disable()
             while not self._is_done():
                 self._edge.turn(1 if self._dying else max(0, round((next_sweep - time.monotonic()) * 1000)))
