@@ -166,6 +166,13 @@ def create_records(source: Transaction | Partial, circumstances: Circumstances) 
     return Creation(records, external)
 
 
+def move_out(creation: Creation) -> Creation:
+    """The same, with the transaction in the blob store: for one that is too big for a record."""
+    (key, master), *children = creation.records
+    kept = {name: value for name, value in master.items() if name not in ("inputs", "outputs")}
+    return Creation([(key, kept | {"external": True}), *children], external=True)
+
+
 def _output_slots(source: Transaction | Partial) -> list[Output | None]:
     if isinstance(source, Transaction):
         return list(source.outputs)

@@ -73,6 +73,7 @@ class Raising:
         self.inner = inner
         self.utxo_batch_size = inner.utxo_batch_size
         self.blobs = inner.blobs
+        self.is_atomic = inner.is_atomic
 
     def batch_operate(self, records: Sequence[Any], budget: float) -> list[Any]:
         raise KeyError("injected")

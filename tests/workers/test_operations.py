@@ -35,6 +35,7 @@ class Recording:
         self._inner = inner
         self.utxo_batch_size = inner.utxo_batch_size
         self.blobs = inner.blobs
+        self.is_atomic = inner.is_atomic
         self.batches: list[list[Any]] = []
 
     def batch_operate(self, records: Sequence[Any], budget: float) -> list[Result]:

@@ -5,84 +5,85 @@ partial: [txid, {vout: [satoshis, locking script]}]. Result: a map with txID, fe
 isCoinbase, totalUtxos and records.
 
 All records of a transaction are written in one batch, create-only, the master among them: whether this call created it
-is decided by the master record alone. A blob is written before the records that point to it.
+is decided by the master record alone. A blob is written before the records that point to it. Where the store's batches
+are not atomic, transactions of several records are created under a lock (create_locked.py).
 """
 
 import time
 from collections.abc import Sequence
-from typing import Any, Final, NamedTuple
+from typing import Any, Final
 
 from protocol import codes
 from protocol.codes import NO, UNKNOWN
 from protocol.operations import CREATE_COINBASE, CREATE_CONFLICTING, CREATE_LOCKED
 from protocol.wire import Error
 from store import Call, Mode, Read, Result, Status, Write
-from store.layout import Circumstances, Creation, MinedBlock, Partial, create_records
+from store.layout import Circumstances, MinedBlock, Partial, create_records, move_out
 from store.transaction import Output, Transaction, parse_transaction
 
 from ..items import MAX_INT64, BadItem, check_fields, check_flags, check_height, check_txid, check_uint
 from ..work import Work, failure, read_answer
+from .create_locked import Candidate, Errors, create_locked, is_being_created
 
 _FLAGS: Final = CREATE_CONFLICTING | CREATE_LOCKED | CREATE_COINBASE
 _MAX_MINED: Final = 1024
-# When it is worth asking again for a transaction that somebody else is creating, in milliseconds.
-_SOON_MS: Final = 100
 _TOLD: Final = ("txID", "fee", "sizeInBytes", "isCoinbase", "totalUtxos")
 
 
-class _Creation(NamedTuple):
-    item: int
-    source: Transaction | Partial
-    conflicting: bool
-    creation: Creation
-
-
 def run(work: Work) -> None:
-    creations: list[_Creation] = []
+    candidates: list[Candidate] = []
     for index in work.batch.open():
         try:
-            creations.append(_parse(work, index))
+            candidates.append(_parse(work, index))
         except BadItem as fault:
             work.batch.fail(index, fault.error)
-    creations = _put_blobs(work, creations)
-    writes = [Write(key, bins, Mode.CREATE) for one in creations for key, bins in one.creation.records]
-    results = iter(work.operate(writes))
-    created: list[_Creation] = []
-    for one in creations:
-        error = _error_of([next(results) for _ in one.creation.records])
-        if error is not None:
-            work.batch.fail(one.item, error)
-        else:
-            created.append(one)
-    doubtful = _note_in_parents(work, [one for one in created if one.conflicting])
-    for one in created:
-        if one.item in doubtful:
-            work.batch.fail(one.item, doubtful[one.item])
+    errors: Errors = {}
+    locked = [] if work.store.is_atomic else [one for one in candidates if one.children]
+    _create_at_once(work, [one for one in candidates if work.store.is_atomic or not one.children], errors)
+    if locked:
+        errors |= create_locked(work, locked, lambda source: _put_blob(work, source))
+    errors |= _note_in_parents(work, [one for one in candidates if one.conflicting and one.item not in errors])
+    for one in candidates:
+        if one.item in errors:
+            work.batch.fail(one.item, errors[one.item])
         else:
             work.batch.complete(one.item, _told(one))
 
 
-def _put_blobs(work: Work, creations: Sequence[_Creation]) -> list[_Creation]:
+def _create_at_once(work: Work, candidates: Sequence[Candidate], errors: Errors) -> None:
+    """All records of each in one batch. One that is too big for a record goes to the blob store."""
+    too_big: list[Candidate] = []
+    writable = _put_blobs(work, candidates, errors)
+    writes = [Write(key, bins, Mode.CREATE) for one in writable for key, bins in one.creation.records]
+    results = iter(work.operate(writes))
+    for one in writable:
+        own = [next(results) for _ in one.creation.records]
+        if own[0].status is Status.TOO_BIG and not one.creation.external:
+            too_big.append(one._replace(creation=move_out(one.creation)))
+        elif (error := _error_of(own)) is not None:
+            errors[one.item] = error
+    if too_big:
+        _create_at_once(work, too_big, errors)
+
+
+def _put_blobs(work: Work, candidates: Sequence[Candidate], errors: Errors) -> list[Candidate]:
     """Writes the blobs of what does not exist yet: an existing transaction's blob must not be replaced by a partial
     one's. Returns what is still to be created."""
-    external = [one for one in creations if one.creation.external]
+    external = [one for one in candidates if one.creation.external]
     found = work.operate([Read(one.source.txid, ("txID",)) for one in external])
-    errors: dict[int, Error] = {}
     begun: set[bytes] = set()
     for one, result in zip(external, found, strict=True):
         if result.status is not Status.NOT_FOUND:
             exists = result.status is Status.OK
             errors[one.item] = Error(codes.TX_EXISTS, NO, "transaction") if exists else failure(result, "transaction")
         elif one.source.txid in begun:
-            errors[one.item] = Error(codes.CREATING, NO, "another creation of it is under way", _SOON_MS)
+            errors[one.item] = is_being_created()
         else:
             begun.add(one.source.txid)
             error = _put_blob(work, one.source)
             if error is not None:
                 errors[one.item] = error
-    for item, error in errors.items():
-        work.batch.fail(item, error)
-    return [one for one in creations if one.item not in errors]
+    return [one for one in candidates if one.item not in errors]
 
 
 def _put_blob(work: Work, source: Transaction | Partial) -> Error | None:
@@ -108,7 +109,7 @@ def _error_of(results: Sequence[Result]) -> Error | None:
     return None
 
 
-def _note_in_parents(work: Work, created: Sequence[_Creation]) -> dict[int, Error]:
+def _note_in_parents(work: Work, created: Sequence[Candidate]) -> Errors:
     """A conflicting transaction is noted in each parent that is in the set. Returns, by item, what is in doubt."""
     notes = [
         (one.item, Call(parent, "noteConflicting", (one.source.txid,)))
@@ -116,7 +117,7 @@ def _note_in_parents(work: Work, created: Sequence[_Creation]) -> dict[int, Erro
         if isinstance(one.source, Transaction)
         for parent in dict.fromkeys(spend.previous_txid for spend in one.source.inputs)
     ]
-    doubtful: dict[int, Error] = {}
+    doubtful: Errors = {}
     for (item, _), result in zip(notes, work.operate([call for _, call in notes]), strict=True):
         error = read_answer(result, "parent").error
         if error is not None and error.code != codes.TX_NOT_FOUND:
@@ -124,12 +125,12 @@ def _note_in_parents(work: Work, created: Sequence[_Creation]) -> dict[int, Erro
     return doubtful
 
 
-def _told(one: _Creation) -> dict[str, Any]:
+def _told(one: Candidate) -> dict[str, Any]:
     bins = one.creation.master
     return {**{name: bins[name] for name in _TOLD if name in bins}, "records": len(one.creation.records)}
 
 
-def _parse(work: Work, index: int) -> _Creation:
+def _parse(work: Work, index: int) -> Candidate:
     raw, height, mined, flags, partial = check_fields(
         work.batch.items[index], "raw", "block height", "mined", "flags", "partial"
     )
@@ -148,7 +149,7 @@ def _parse(work: Work, index: int) -> _Creation:
     )
     try:
         source = _parse_partial(partial, flags) if raw is None else _parse_raw(raw)
-        return _Creation(index, source, conflicting, create_records(source, circumstances))
+        return Candidate(index, source, conflicting, create_records(source, circumstances))
     except ValueError as error:
         raise BadItem(str(error)) from None
 

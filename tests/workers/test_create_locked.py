@@ -1,0 +1,242 @@
+"""Creation under a lock: by creators that die at any step, and by two at once. Against either store; the embedded one
+is used as if its batches were not atomic."""
+
+import itertools
+from collections import Counter
+from collections.abc import Sequence
+from concurrent.futures import ThreadPoolExecutor
+from pathlib import Path
+from typing import Any
+
+import pytest
+from dispatching import Dispatched, dispatch
+
+from protocol.operations import CREATE_CONFLICTING, CREATE_LOCKED
+from store import Call, Mode, Read, Record, Remove, Result, Status, Store, StoreError, Write, open_store
+from store.layout import child_key, lock_key
+from store.transaction import Transaction
+from tests.aerospike_server import SERVER, SET, empty, server_url
+from utxod.generate import Generator
+
+RECORDS = 3
+
+
+class Died(BaseException):
+    """The creator's process is gone."""
+
+
+class Stepwise:
+    """Does the records of a batch one by one; after so many of them the process dies."""
+
+    is_atomic = False
+
+    def __init__(self, inner: Store, *, dies_after: int = 1 << 30) -> None:
+        self._inner = inner
+        self._left = dies_after
+        self.utxo_batch_size = inner.utxo_batch_size
+        self.blobs = inner.blobs
+
+    def batch_operate(self, records: Sequence[Record], budget: float) -> list[Result]:
+        results = []
+        for record in records:
+            if self._left == 0:
+                raise Died
+            self._left -= 1
+            results += self._inner.batch_operate([record], budget)
+        return results
+
+    def close(self) -> None:
+        self._inner.close()
+
+
+@pytest.fixture
+def large(generate: Generator) -> Transaction:
+    return generate.coinbase([1, 2, 3, 4, 5])
+
+
+def create(store: Any, *items: Any) -> Dispatched:
+    return dispatch(store, "create", list(items))
+
+
+def whole(transaction: Transaction, flags: int = 0) -> list[Any]:
+    return [transaction.raw, 1, [], flags, None]
+
+
+def partial(transaction: Transaction, *vouts: int) -> list[Any]:
+    outputs = {vout: list(transaction.outputs[vout]) for vout in vouts}
+    return [None, 1, [], 0, [transaction.txid, outputs]]
+
+
+def keys_of(transaction: Transaction) -> list[bytes]:
+    return [transaction.txid, *(child_key(transaction.txid, n) for n in range(1, RECORDS))]
+
+
+def bins_of(store: Store, key: bytes) -> Any:
+    (result,) = store.batch_operate([Read(key)], 5)
+    return result.value if result.status is Status.OK else None
+
+
+def is_complete(store: Store, transaction: Transaction) -> bool:
+    records = [bins_of(store, key) for key in keys_of(transaction)]
+    utxos = [utxo for record in records for utxo in record["utxos"]]
+    assert len(utxos) == len(transaction.outputs)
+    assert None not in utxos
+    return not any("creating" in record for record in records) and bins_of(store, lock_key(transaction.txid)) is None
+
+
+def expire_lock(store: Store, txid: bytes) -> None:
+    store.batch_operate([Remove(lock_key(txid))], 5)
+
+
+def test_a_creation_leaves_neither_lock_nor_mark(store: Store, large: Transaction) -> None:
+    assert create(Stepwise(store), whole(large)).results[0]["records"] == RECORDS
+    assert is_complete(store, large)
+    assert create(Stepwise(store), whole(large)).codes == ["TX_EXISTS"]
+
+
+@pytest.mark.parametrize("kind", ["whole", "partial"])
+def test_a_creator_may_die_at_each_step_and_the_next_one_finishes(store: Store, generate: Generator, kind: str) -> None:
+    for steps in itertools.count():
+        large = generate.coinbase([1, 2, 3, 4, 5])
+        item = whole(large) if kind == "whole" else partial(large, 0, 1, 2, 3, 4)
+        try:
+            create(Stepwise(store, dies_after=steps), item)
+        except Died:
+            pass
+        else:
+            break
+        was_created = bins_of(store, large.txid) is not None
+        is_locked = bins_of(store, lock_key(large.txid)) is not None
+        if is_locked:
+            held = create(Stepwise(store), item)
+            assert (held.codes, held.outcomes[0].executed) == (["CREATING"], "no")
+            assert held.outcomes[0].error is not None
+            assert held.outcomes[0].error.retry_after > 0
+            expire_lock(store, large.txid)
+        assert create(Stepwise(store), item).codes == ["TX_EXISTS" if was_created else "OK"]
+        assert is_complete(store, large)
+    assert steps > 2 * RECORDS
+
+
+def test_a_mark_is_never_off_a_master_while_a_child_is_missing_or_marked(store: Store, generate: Generator) -> None:
+    for steps in itertools.count():
+        large = generate.coinbase([1, 2, 3, 4, 5])
+        try:
+            create(Stepwise(store, dies_after=steps), whole(large))
+        except Died:
+            master, *children = [bins_of(store, key) for key in keys_of(large)]
+            if master is not None:
+                assert None not in children
+                assert "creating" in master or not any("creating" in child for child in children)
+        else:
+            break
+
+
+def test_what_a_dead_creator_left_without_a_master_is_replaced(store: Store, large: Transaction) -> None:
+    """A partial creation of other outputs died before its master: its children must not become the whole's."""
+    with pytest.raises(Died):
+        create(Stepwise(store, dies_after=2 + RECORDS - 1), partial(large, 0, 4))
+    assert bins_of(store, large.txid) is None
+    assert bins_of(store, child_key(large.txid, 1))["recordUtxos"] == 0
+    expire_lock(store, large.txid)
+    assert create(Stepwise(store), whole(large)).codes == ["OK"]
+    assert is_complete(store, large)
+    assert store.blobs.get(large.txid) == large.raw
+
+
+def test_a_lock_that_is_held_is_not_released_by_another(store: Store, large: Transaction) -> None:
+    store.batch_operate([Write(lock_key(large.txid), {"token": b"theirs"}, Mode.CREATE, ttl=60)], 5)
+    assert create(Stepwise(store), whole(large)).codes == ["CREATING"]
+    assert bins_of(store, lock_key(large.txid)) == {"token": b"theirs"}
+    assert bins_of(store, large.txid) is None
+
+
+def test_twice_in_one_batch_is_created_once(store: Store, large: Transaction, generate: Generator) -> None:
+    other = generate.coinbase([1])
+    dispatched = create(Stepwise(store), whole(large), whole(other), whole(large))
+    assert dispatched.codes == ["OK", "OK", "CREATING"]
+    assert is_complete(store, large)
+
+
+def test_flags_of_the_first_creator_reach_the_children_that_it_did_not_write(store: Store, large: Transaction) -> None:
+    """As a program may leave it that writes the master first."""
+    flagged = whole(large, CREATE_LOCKED | CREATE_CONFLICTING)
+    assert create(Stepwise(store), flagged).codes == ["OK"]
+    child = child_key(large.txid, 2)
+    store.batch_operate([Remove(child), Write(large.txid, {"creating": True}, Mode.UPDATE)], 5)
+    assert create(Stepwise(store), whole(large)).codes == ["TX_EXISTS"]
+    assert is_complete(store, large)
+    assert (bins_of(store, child)["locked"], bins_of(store, child)["conflicting"]) == (True, True)
+
+
+def test_nothing_is_spent_while_it_is_created(store: Store, large: Transaction) -> None:
+    died = 0
+    for steps in range(20):
+        try:
+            create(Stepwise(store, dies_after=steps), whole(large))
+            break
+        except Died:
+            died += 1
+            master = bins_of(store, large.txid)
+            if master and "creating" in master:
+                spend = {"idx": 0, "offset": 0, "utxoHash": master["utxos"][0], "spendingData": b"s" * 36}
+                (result,) = store.batch_operate([Call(large.txid, "spendMulti", ([spend], False, False, 200, 288))], 5)
+                assert result.value["errorCode"] == "CREATING"
+                break
+            expire_lock(store, large.txid)
+    assert died
+
+
+@pytest.mark.aerospike
+@pytest.mark.skipif(not SERVER, reason="UTXOD_TEST_AEROSPIKE names no server")
+def test_of_many_creators_at_once_one_creates(tmp_path: Path, generate: Generator) -> None:
+    creators = [open_store(server_url(utxo_batch_size=2, blobs=tmp_path)) for _ in range(4)]
+    try:
+        with ThreadPoolExecutor(len(creators)) as pool:
+            for _ in range(50):
+                large = generate.coinbase([1, 2, 3, 4, 5])
+                attempts = pool.map(create, creators, [whole(large)] * len(creators))
+                codes = Counter(code for attempt in attempts for code in attempt.codes)
+                assert codes["OK"] == 1
+                assert codes["OK"] + codes["TX_EXISTS"] + codes["CREATING"] == len(creators)
+                assert is_complete(creators[0], large)
+    finally:
+        for creator in creators:
+            creator.close()
+        empty(SET)
+
+
+class Failing(Stepwise):
+    """The n-th batch fails as a whole, in doubt or not."""
+
+    def __init__(self, inner: Store, batch: int, *, in_doubt: bool) -> None:
+        super().__init__(inner)
+        self._batch = batch
+        self._in_doubt = in_doubt
+        self.failed = False
+
+    def batch_operate(self, records: Sequence[Record], budget: float) -> list[Result]:
+        self._batch -= 1
+        if self._batch == -1:
+            self.failed = True
+            if self._in_doubt:
+                super().batch_operate(records, budget)
+            raise StoreError("injected", in_doubt=self._in_doubt)
+        return super().batch_operate(records, budget)
+
+
+@pytest.mark.parametrize("in_doubt", [False, True])
+def test_no_is_said_only_where_nothing_was_written(store: Store, generate: Generator, in_doubt: bool) -> None:
+    for batch in itertools.count():
+        large = generate.coinbase([1, 2, 3, 4, 5])
+        failing = Failing(store, batch, in_doubt=in_doubt)
+        (outcome,) = create(failing, whole(large)).outcomes
+        if not failing.failed:
+            assert outcome.code == "OK"
+            break
+        assert outcome.code == "STORE_ERROR"
+        if outcome.executed == "no":
+            assert [bins_of(store, key) for key in keys_of(large)] == [None] * RECORDS
+        expire_lock(store, large.txid)
+        assert create(Stepwise(store), whole(large)).codes[0] in ("OK", "TX_EXISTS")
+        assert is_complete(store, large)
