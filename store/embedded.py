@@ -143,7 +143,7 @@ class EmbeddedStore:
     def _execute(self, transaction: Any, records: Sequence[Record], until: float) -> list[Result]:
         now = int(time.time())
         handlers = self._handlers
-        results = []
+        results: list[Result] = []
         for record in records:
             if time.monotonic() > until:
                 message = f"the time is up, with {len(results)} of {len(records)} records done; they are undone"
