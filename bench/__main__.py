@@ -84,6 +84,7 @@ for _one in (
         "Everything is broken, again and again; then all answers are held against the store.",
         _option("minutes", _SECONDS, 10.0, "For which things are broken."),
         click.Option(["--seed"], type=int, help="Of what is broken when; a new one if not given."),
+        click.Option(["--one-by-one"], is_flag=True, help="A store that writes record by record."),
     ),
     command(
         "ledger",

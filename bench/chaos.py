@@ -18,6 +18,7 @@ from typing import Any, Final
 
 from protocol.client import DEFAULT_GRACE
 from store import open_store
+from utxod.daemon import DaemonError
 
 from .chaos_checker import Checker, Findings
 from .chaos_daemon import WORKERS, ChaosDaemon
@@ -57,14 +58,18 @@ _FIGURES: Final = ("unanswered", "wrong answer", "double spend", "lost acknowled
 _GOALS: Final = {"kill": ("SIGKILLs of workers", 10.0), "stop": ("SIGSTOPs of workers", 2.0), "wedge": ("wedges", 0.5)}
 
 
-def chaos(minutes: float, seed: int | None = None) -> Report:
-    """minutes: how long things are broken. seed: None takes a new one, which the report names."""
+def chaos(minutes: float, seed: int | None = None, one_by_one: bool = False) -> Report:
+    """minutes: how long things are broken. seed: None takes a new one, which the report names. one_by_one: the store
+    passes for one that writes record by record, so that what has several is created under a lock."""
     if seed is None:
         seed = random.SystemRandom().getrandbits(32)
     directory = Path(tempfile.mkdtemp(prefix="utxod-chaos-"))
-    run = _Run(directory, seed, minutes)
+    run = _Run(directory, seed, minutes, one_by_one)
     try:
         report = run.report()
+    except DaemonError as error:
+        print(error, file=sys.stderr)
+        report = Report("chaos", promises={_PROMISES["process"]: False}, details={"seed": seed})
     finally:
         run.destroy()
     if report.ok:
@@ -75,12 +80,12 @@ def chaos(minutes: float, seed: int | None = None) -> Report:
 
 
 class _Run:
-    def __init__(self, directory: Path, seed: int, minutes: float) -> None:
+    def __init__(self, directory: Path, seed: int, minutes: float, one_by_one: bool) -> None:
         self._directory = directory
         self._seed = seed
         self._minutes = minutes
         self._lots = Lots(seed)
-        self._daemon = ChaosDaemon(directory)
+        self._daemon = ChaosDaemon(directory, atomic=not one_by_one)
         self._clients: Clients | None = None
 
     def report(self) -> Report:

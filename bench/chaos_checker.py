@@ -21,7 +21,7 @@ _HASH_BYTES: Final = 32
 _READ_SECONDS: Final = 10.0
 _AT_ONCE: Final = 200
 # How long after its last spend was answered a counter's follow-up may still have been under way.
-_FOLLOW_UP_SECONDS: Final = 30.0
+_FOLLOW_UP_SECONDS: Final = 10.0
 
 Bins = Mapping[str, Any]
 

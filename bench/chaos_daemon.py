@@ -63,14 +63,16 @@ class Faults:
 
 
 class ChaosDaemon:
-    """directory: where everything of it is. complaints: what it did that it must not do, in words."""
+    """directory: where everything of it is. atomic: whether its store's batches are one whole. complaints: what it did
+    that it must not do, in words."""
 
-    def __init__(self, directory: Path) -> None:
+    def __init__(self, directory: Path, *, atomic: bool) -> None:
         self.directory = directory
         self.endpoint = f"ipc://{directory / 'utxod.sock'}"
         self.store_url = f"lmdb://{quote(str(directory / 'store'))}?sync=false&utxo_batch_size={UTXO_BATCH_SIZE}"
         self.doubts = directory / "state" / "in-doubt.jsonl"
         self.log = directory / "daemon.log"
+        self.atomic = atomic
         self.faults = Faults(directory / "faults.json")
         self.complaints: list[str] = []
         self.starts = 0
@@ -79,7 +81,7 @@ class ChaosDaemon:
     def start(self, *, full: bool = False) -> None:
         """Returns when it serves. full: its set has no room for more. Raises DaemonError."""
         self.starts += 1
-        url = f"faulty+{self.store_url}&faults={quote(str(self.faults.file))}"
+        url = f"faulty+{self.store_url}&faults={quote(str(self.faults.file))}&atomic={str(self.atomic).lower()}"
         command = [sys.executable, "-m", "utxod", "serve", "--listen", self.endpoint, "--store"]
         command.append(f"{url}&map_size={_SMALLEST_MAP}" if full else url)
         settings = {**_SETTINGS, **{f"workers.{pool}": count for pool, count in WORKERS.items()}}

@@ -161,6 +161,8 @@ class Monkey:
 
     def _fault(self) -> None:
         kind, function = self._random.choice(_FAULTS), self._random.choice(_FUNCTIONS)
+        if kind == "fail" and self._daemon.atomic:
+            function = "spendMulti"  # not one record of a creation alone, where a batch is one whole
         fault: dict[str, Any] = {"kind": kind, "times": self._random.randint(1, 3), "index": self._random.randint(0, 3)}
         if function:
             fault["function"] = function

@@ -10,6 +10,7 @@ from pathlib import Path
 from typing import Any, Final
 
 from protocol.client import Client
+from protocol.codes import CREATING
 from protocol.operations import SPEND_IGNORE_LOCKED
 
 from .chaos_asking import Question, answers_of, start
@@ -18,6 +19,8 @@ from .chaos_lots import Lots
 
 _TIMEOUT: Final = 10.0
 _AT_ONCE: Final = 200
+_LOCKS_EXPIRE_SECONDS: Final = 60.0
+_CREATING_PAUSE: Final = 1.0
 
 
 class Resolver:
@@ -31,7 +34,7 @@ class Resolver:
     def resolve(self, calls: Sequence[Call]) -> list[Call]:
         """Asks again; returns the calls of it."""
         with Client(self._endpoint) as self._client:
-            self._many("create", dict.fromkeys(item for item, _ in _last(calls, ("create",), _is_open_create)))
+            self._creations([item for item, _ in _last(calls, ("create",), _is_open_create)])
             self._many("set_locked", dict.fromkeys((lot, False) for (lot, _), _ in _last(calls, ("set_locked",))))
             self._transactions(calls)
             for operation in ("spend", "abandon"):
@@ -39,6 +42,16 @@ class Resolver:
                 self._many(operation, [item for item, call in open_ones if call.operation == operation])
         self._file.close()
         return read_history(self._path, quiet=True)
+
+    def _creations(self, items: list[Item]) -> None:
+        """Asks until nobody else is said to be creating: the lock of a creator that died expires."""
+        until = time.monotonic() + _LOCKS_EXPIRE_SECONDS
+        while items:
+            answers = [answer for run in _runs(items) for answer in self._ask("create", run)]
+            items = [item for item, answer in zip(items, answers, strict=True) if answer.code == CREATING]
+            if time.monotonic() > until:
+                return
+            time.sleep(_CREATING_PAUSE if items else 0)
 
     def _transactions(self, calls: Sequence[Call]) -> None:
         """All of it, or what is left of it taken back. Where one was taken back already, that is asked again."""
@@ -50,9 +63,8 @@ class Resolver:
                 self._ask("abandon", call.items)
 
     def _many(self, operation: str, items: Iterable[Item]) -> None:
-        listed = list(items)
-        for first in range(0, len(listed), _AT_ONCE):
-            self._ask(operation, listed[first : first + _AT_ONCE])
+        for run in _runs(list(items)):
+            self._ask(operation, run)
 
     def _ask(self, operation: str, items: Sequence[Item]) -> list[Answer]:
         flags = SPEND_IGNORE_LOCKED if operation in ("spend", "transaction") else 0
@@ -67,6 +79,10 @@ class Resolver:
         answers = answers_of(question, given)
         self._file.answered(number, answers, time.monotonic())
         return answers
+
+
+def _runs(items: Sequence[Item]) -> list[Sequence[Item]]:
+    return [items[first : first + _AT_ONCE] for first in range(0, len(items), _AT_ONCE)]
 
 
 def _is_open_create(answers: Sequence[Answer]) -> bool:

@@ -41,14 +41,18 @@ class FileFaults:
 
 class FaultyStore:
     """inner: the store that does the work. plan: the faults, or a function that gives the list of those in force.
+    atomic: whether it passes for a store whose batches are one whole; None: as `inner`.
 
     kinds: `raise_before` and `raise_after` (the batch is not executed, or it is), `drop` (a result is missing: the list
     is shorter), `none` (None stands in its place), `malform` (it has no shape a caller knows), `fail` (ERROR, and the
     record is not executed), `hang` (until the fault is taken off the list), `delay`.
     """
 
-    def __init__(self, inner: Store, plan: Iterable[Fault] | Callable[[], list[Fault]]) -> None:
+    def __init__(
+        self, inner: Store, plan: Iterable[Fault] | Callable[[], list[Fault]], *, atomic: bool | None = None
+    ) -> None:
         self._inner = inner
+        self.is_atomic = inner.is_atomic if atomic is None else atomic
         faults = plan if callable(plan) else list(plan)
         self._faults: Callable[[], list[Fault]] = faults if callable(faults) else lambda: faults
 
@@ -59,10 +63,6 @@ class FaultyStore:
     @property
     def blobs(self) -> BlobStore:
         return self._inner.blobs
-
-    @property
-    def is_atomic(self) -> bool:
-        return self._inner.is_atomic
 
     def batch_operate(self, records: Sequence[Record], budget: float) -> list[Result]:
         fault = self._take(records)

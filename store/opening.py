@@ -3,7 +3,8 @@
 lmdb:///var/lib/utxod?sync=false&utxo_batch_size=128&map_size=274877906944   the embedded store
 aerospike://host[:port][,host...]/namespace?set=utxo&blobs=/dir              an Aerospike cluster (aerospike_url.py)
 null:                                                                        answers everything, keeps nothing
-faulty+lmdb:///dir?...&faults=/path/faults.json                              injects faults into another store
+faulty+lmdb:///dir?...&faults=/path/faults.json&atomic=false                 injects faults into another store; passes
+                                                                             for one whose batches are not one whole
 """
 
 from collections.abc import Callable
@@ -27,7 +28,9 @@ def open_store(url: str) -> Store:
         faults = options.pop("faults", "")
         if not faults:
             raise ValueError("store URL: faulty+... needs faults=FILE")
-        return FaultyStore(_open(inner, parts, options), FileFaults(Path(faults)))
+        atomic = options.pop("atomic", None)
+        passes_for = None if atomic is None else _parse_flag(atomic)
+        return FaultyStore(_open(inner, parts, options), FileFaults(Path(faults)), atomic=passes_for)
     return _open(parts.scheme, parts, options)
 
 

@@ -140,3 +140,10 @@ def write_faults(file: Path, faults: list[dict[str, Any]]) -> None:
     new = file.with_suffix(".new")
     new.write_text(json.dumps(faults))
     os.replace(new, file)
+
+
+def test_it_can_pass_for_a_store_whose_batches_are_not_one_whole(tmp_path: Path) -> None:
+    for options, atomic in (("", True), ("&atomic=false", False), ("&atomic=true", True)):
+        store = open_store(f"faulty+null:?faults={tmp_path}/faults.json{options}")
+        assert store.is_atomic is atomic
+        store.close()
