@@ -3,7 +3,7 @@
 import asyncio
 import time
 from collections import Counter
-from collections.abc import Awaitable, Callable, Iterator
+from collections.abc import Awaitable, Callable, Iterator, Sequence
 from concurrent.futures import ProcessPoolExecutor
 from contextlib import contextmanager
 from multiprocessing import get_context
@@ -72,11 +72,18 @@ def prepared(incident: int, waiters: int) -> list[CreateItem]:
     ]
 
 
-def agrees(first: Answer, second: Answer) -> bool:
-    """Whether what an answer said of `executed` holds, by what the same question was answered when asked again."""
-    if second.code == _DONE_BEFORE.get(second.operation):
-        return first.executed == UNKNOWN or first.code == OK
-    return second.code == OK and (first.code != OK or second.operation not in _DONE_BEFORE)
+def is_settled(answer: Answer) -> bool:
+    """Whether the store has it, by what it answered."""
+    return answer.code in (OK, _DONE_BEFORE.get(answer.operation))
+
+
+def may_be_done(answer: Answer) -> bool:
+    return answer.code == OK or answer.executed == UNKNOWN
+
+
+def was_done_before(answer: Answer) -> bool:
+    """Whether the store says that it had been asked, and had done it, before."""
+    return answer.code == _DONE_BEFORE.get(answer.operation)
 
 
 @contextmanager
@@ -87,16 +94,14 @@ def processes() -> Iterator[ProcessPoolExecutor]:
 
 
 def start_all(
-    pool: ProcessPoolExecutor, endpoint: str, incident: int, waiters: int, timeouts: tuple[float, ...] = TIMEOUTS
+    pool: ProcessPoolExecutor, endpoint: str, incident: int, numbers: Sequence[int], timeouts: tuple[float, ...]
 ) -> asyncio.Future[list[list[Answer]]]:
-    """So many concurrent calls, START_SECONDS from now. The future gives each process's answers."""
+    """Concurrent calls of these waiters, START_SECONDS from now. The future gives each process's answers."""
     loop = asyncio.get_running_loop()
     begin = time.monotonic() + START_SECONDS
     return asyncio.gather(
         *(
-            loop.run_in_executor(
-                pool, _wait_together, endpoint, incident, range(first, waiters, PROCESSES), timeouts, begin
-            )
+            loop.run_in_executor(pool, _wait_together, endpoint, incident, numbers[first::PROCESSES], timeouts, begin)
             for first in range(PROCESSES)
         )
     )
@@ -119,13 +124,13 @@ def _timeout(number: int, timeouts: tuple[float, ...]) -> float:
 
 
 def _wait_together(
-    endpoint: str, incident: int, numbers: range, timeouts: tuple[float, ...], begin: float
+    endpoint: str, incident: int, numbers: Sequence[int], timeouts: tuple[float, ...], begin: float
 ) -> list[Answer]:
     return asyncio.run(_ask_all(endpoint, incident, numbers, timeouts, begin))
 
 
 async def _ask_all(
-    endpoint: str, incident: int, numbers: range, timeouts: tuple[float, ...], begin: float
+    endpoint: str, incident: int, numbers: Sequence[int], timeouts: tuple[float, ...], begin: float
 ) -> list[Answer]:
     async with AsyncClient(endpoint) as client:
         await client.status(timeout=_CONNECT_SECONDS)
