@@ -97,13 +97,19 @@ class World:
         return self.steps
 
     def _check_recovered(self) -> None:
-        """After the storm: whoever asks now is served, in every pool."""
-        self._until(self.now + SECOND, lambda: False)
+        """After the storm: whoever asks now is served, in every pool. The second try is for one that comes while what
+        lay in a buffer is out as the probe of an open breaker, or was, and took its worker with it."""
         for operation in ("get", "create", "increment"):
-            task = self.submitters[0].ask_now(operation)
-            self._until(task.deadline, lambda task=task: task.answer is not None)  # type: ignore[misc]
-            if task.answer != OK:
-                raise Violation(f"after the storm {task} is answered {task.answer}")
+            if not self._is_served(operation) and not self._is_served(operation):
+                raise Violation(f"after the storm nobody is served who asks to {operation}")
+
+    def _is_served(self, operation: str) -> bool:
+        self._until(self.now + SECOND, lambda: False)
+        self._until(self.now + _SETTLED_WITHIN, self._is_settled)
+        task = self.submitters[0].ask_now(operation)
+        self._until(task.deadline, lambda: task.answer is not None)
+        self.note("after the storm", task, "is answered", task.answer)
+        return task.answer == OK
 
     # ---- the clock
 
