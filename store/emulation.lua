@@ -50,6 +50,9 @@ function bytes.get_string(self, position, length)
     if getmetatable(self) ~= Bytes then
         refuse_argument(Bytes)
     end
+    if position < 1 or length < 0 or position + length - 1 > #self.content then
+        error("read outside of bytes: a server would give what lies in its memory there", 2)
+    end
     return sub(self.content, position, position + length - 1)
 end
 

@@ -5,7 +5,8 @@
 -- `spendingData`, `errors`, `applied`, `signal`, `childCount`, `blockIDs`. A rule that refuses has changed nothing.
 --
 -- Mind: only a bin that is assigned is saved; `==` on bytes compares identities, so what is in them is taken out as a
--- string, once; a list's iterator stops at the first nil, so lists are walked by index; `map[k] = nil` stores a nil.
+-- string, once; what is read past the end of bytes is memory of somebody else's, so their size is asked first; a list's
+-- iterator stops at the first nil, so lists are walked by index; `map[k] = nil` stores a nil.
 
 local HASH_BYTES = 32
 local SPENDING_DATA_BYTES = 36
@@ -124,7 +125,7 @@ end
 -- The spender of a target's UTXO, or "" where it is unspent; or nil, and the code and message of the refusal.
 local function findSpender(utxos, target)
     local utxo = nil
-    if target.offset < list.size(utxos) then
+    if target.offset < list.size(utxos) then -- a server takes an index modulo 2^32
         utxo = utxos[target.offset + 1]
     end
     if utxo == nil then
@@ -134,11 +135,10 @@ local function findSpender(utxos, target)
     if size ~= HASH_BYTES and size ~= SPENT_BYTES then
         return nil, "UTXO_INVALID_SIZE", "the stored UTXO has " .. size .. " bytes"
     end
-    local content = bytes.get_string(utxo, 1, size)
-    if string.sub(content, 1, HASH_BYTES) ~= target.hash then
+    if bytes.get_string(utxo, 1, HASH_BYTES) ~= target.hash then
         return nil, "UTXO_HASH_MISMATCH", "the output at this offset has another hash"
     end
-    return string.sub(content, HASH_BYTES + 1)
+    return size == HASH_BYTES and "" or bytes.get_string(utxo, HASH_BYTES + 1, SPENDING_DATA_BYTES)
 end
 
 -- The record's list of UTXOs and the target's spender; or nil, nil and the refusal.

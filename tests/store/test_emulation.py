@@ -124,6 +124,16 @@ def test_bytes_give_their_parts_binary_safe(probe: Probe) -> None:
     assert probe("return #bytes.get_string(a, 1, 5)", b"a\0\xff\0b")[0] == 5
 
 
+def test_in_the_emulation_nothing_is_read_past_the_end_of_bytes() -> None:
+    """A server does not check: a rule that tried would read its memory."""
+    for function in ("get_string", "get_bytes"):
+        rules = Rules(f"function probe(rec, a, i, n) return #bytes.{function}(a, i, n) end".encode())
+        for position, length in ((1, 5), (5, 1), (0, 1), (1, -1)):
+            with pytest.raises(LuaError, match="outside of bytes"):
+                rules.call("probe", (b"1234", position, length), {})
+        assert rules.call("probe", (b"1234", 3, 2), {})[0] == 2
+
+
 def test_numbers_in_bytes_are_signed_and_big_endian_unless_named_otherwise(probe: Probe) -> None:
     data = bytes(range(0xF8, 0x100))
     for expression, expected in (

@@ -5,6 +5,8 @@ from typing import Any
 import pytest
 from ruled import FROZEN, HASHES, OURS, THEIRS, THEIRS_HEX, Ruled, refused
 
+pytestmark = pytest.mark.usefixtures("run_rules")
+
 ARGUMENTS: dict[str, tuple[Any, ...]] = {
     "freeze": (0, HASHES[0]),
     "unfreeze": (0, HASHES[0]),

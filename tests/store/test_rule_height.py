@@ -5,6 +5,8 @@ from typing import Any
 import pytest
 from ruled import HASHES, OURS, RETENTION, Ruled, refused
 
+pytestmark = pytest.mark.usefixtures("run_rules")
+
 SPENT = {"utxos": [HASHES[0] + OURS, HASHES[1] + OURS], "spentUtxos": 2}
 
 

@@ -3,6 +3,8 @@ from typing import Any
 import pytest
 from ruled import FROZEN, HASHES, OURS, RETENTION, THEIRS, THEIRS_HEX, Ruled, refused
 
+pytestmark = pytest.mark.usefixtures("run_rules")
+
 
 def test_spend_multi_applies_and_tells_which() -> None:
     record = Ruled.mined()
