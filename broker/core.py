@@ -278,10 +278,14 @@ class Core:
 
     def _give_up(self, entry: Entry, code: str, message: str, retry_after: int = 0) -> None:
         """Answers an entry that waits, or that somebody holds."""
-        untouched = entry.state == QUEUED and not entry.retried
         if entry.state == QUEUED:
             self.pools[entry.pool].queue.discard(entry)
-        self._fail(entry, Error(code, NO if untouched else UNKNOWN, message, retry_after))
+            if not entry.retried:
+                self._fail(entry, Error(code, NO, message, retry_after))
+                return
+        # Somebody had it, or has: the other codes say that nobody did.
+        code = code if code == codes.DEADLINE_EXCEEDED else codes.WORKER_CRASHED
+        self._fail(entry, Error(code, UNKNOWN, message, retry_after))
 
     def _give_up_waiting(self, pool: Pool, code: str, message: str, retry_after: int = 0) -> None:
         for entry in list(pool.queue):
@@ -379,7 +383,7 @@ class Core:
         """The time to drain is over: what is left is answered; what is owed, now or by a late answer, is in doubt."""
         self._ended = True
         for entry in list(self.ledger):
-            self._give_up(entry, codes.SHUTTING_DOWN, "the daemon has shut down")
+            self._give_up(entry, codes.SHUTTING_DOWN, "the daemon shut down before it was executed, or answered")
 
     def report(self) -> dict[str, Any]:
         """What `utxod status` shows of the broker."""

@@ -187,8 +187,8 @@ class Edge:
         try:
             self._backend.send_multipart([action.worker, *action.frames], zmq.DONTWAIT, copy=False)
         except zmq.ZMQError:
-            # The worker is gone, or is about to be seen as gone; its end answers for what it should have had.
-            log.debug("worker %r can't be reached", action.worker)
+            # Its connection is gone. One of ours is about to be seen as dead; the end of another's tells nobody else.
+            self._core.on_lost(action.worker, "can't be reached", self._clock())
 
     def _report(self, action: ReportWanted) -> None:
         report = wire.pack_report(self._on_report())

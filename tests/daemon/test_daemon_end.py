@@ -45,7 +45,7 @@ def test_what_is_not_done_when_the_time_to_drain_is_over_is_answered_with_the_tr
         queued = callers.create(1)
         daemon.wait_until(lambda status: status["pools"]["write"]["queued"] == 1)
         daemon.signal(signal.SIGTERM)
-        assert held.result()[:2] == ("SHUTTING_DOWN", "unknown")
+        assert held.result()[:2] == ("WORKER_CRASHED", "unknown")
         assert queued.result()[:2] == ("SHUTTING_DOWN", "no")
         assert daemon.process.wait(1.5) == 0
     daemon.log.close()
@@ -81,7 +81,7 @@ def test_a_second_signal_ends_a_drain_at_once(start: Start) -> None:
         daemon.signal(signal.SIGINT)
         daemon.log.expect("SIGINT: draining")
         daemon.signal(signal.SIGINT)
-        assert held.result()[:2] == ("SHUTTING_DOWN", "unknown")
+        assert held.result()[:2] == ("WORKER_CRASHED", "unknown")
         assert daemon.process.wait(5) == 0
     daemon.log.close()
     daemon.expect_nothing_left()

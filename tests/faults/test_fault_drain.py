@@ -69,7 +69,7 @@ def test_a_drain_that_runs_out_of_time_says_what_was_not_executed_and_what_may_h
     out_of_time: dict[str, Drained], operation: str
 ) -> None:
     one = out_of_time[operation]
-    assert one.held.verdict == ("SHUTTING_DOWN", "unknown")
+    assert one.held.verdict == ("WORKER_CRASHED", "unknown")
     assert one.queued.verdict == ("SHUTTING_DOWN", "no")
     assert one.after == one.before
     assert one.asked_after.verdict == ("SHUTTING_DOWN", "no")

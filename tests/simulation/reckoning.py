@@ -127,7 +127,7 @@ class Reckoning:
     def end(self) -> None:
         self.ended = True
         for task in self.open.values():
-            self._due(task, codes.SHUTTING_DOWN, NO if task.state == QUEUED and not task.handed else UNKNOWN)
+            self._refused(task, codes.SHUTTING_DOWN)
         for task in self.owing:
             self._drop(task)
             self.doubts[task.key or b"", task.operation] += 1
@@ -252,13 +252,20 @@ class Reckoning:
         for item in range(task.items):
             self.queued[task.pool][task, item] = None
 
+    def _refused(self, task: Task, code: str) -> None:
+        """The code where nobody had it in hand."""
+        if task.state == QUEUED and not task.handed:
+            self._due(task, code, NO)
+        else:
+            self._due(task, codes.WORKER_CRASHED, UNKNOWN)
+
     def _give_up(self, pool: str) -> None:
         """The pool's store does not answer, or it has no worker: what waits there is answered."""
         for task, only in list(self.queued[pool]):
             if (task, only) not in self.queued[pool] or task.owed:
                 continue
             if only is None and task.parent is None:
-                self._due(task, codes.UNAVAILABLE, UNKNOWN if task.handed else NO)
+                self._refused(task, codes.UNAVAILABLE)
                 continue
             del self.queued[pool][task, only]
             if task.key is not None:
