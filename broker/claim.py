@@ -1,12 +1,14 @@
 """A claim on an ipc address: held by one daemon at a time, and for no longer than it lives.
 
-ZeroMQ removes whatever socket it finds at the path of an ipc address and takes its place: a second daemon would steal
-the first one's submitters, silently. So a lock is held on the file `<path>.lock`. The kernel frees the lock of a
-process that dies; the files that it leaves are no obstacle.
+ZeroMQ removes whatever it finds at the path of an ipc address and takes its place: a second daemon would steal the
+first one's submitters, silently, and a file that is no socket would be lost. So the path must be free or a socket's,
+and a lock is held on the file `<path>.lock`. The kernel frees the lock of a process that dies; the files that it leaves
+are no obstacle. A symbolic link in place of the lock, as somebody else could lay it in /tmp, is not followed.
 """
 
 import fcntl
 import os
+import stat
 from pathlib import Path
 from typing import Final
 
@@ -18,11 +20,14 @@ class Claimed(OSError):
 
 
 class Claim:
-    """address: ipc://PATH. Raises Claimed, and OSError where the lock's file can't be made."""
+    """address: ipc://PATH. Raises Claimed, and OSError where the lock's file can't be made, or where something is at
+    the path that is no socket."""
 
     def __init__(self, address: str) -> None:
         self._socket = Path(address.removeprefix(IPC))
         self._lock = self._socket.with_name(self._socket.name + ".lock")
+        if os.path.lexists(self._socket) and not stat.S_ISSOCK(self._socket.lstat().st_mode):
+            raise FileExistsError(f"{address}: there is a file that is no socket; move it, or serve at another address")
         self._descriptor = self._acquire(address)
         os.truncate(self._descriptor, 0)
         os.write(self._descriptor, b"%d\n" % os.getpid())
@@ -35,11 +40,11 @@ class Claim:
 
     def _acquire(self, address: str) -> int:
         while True:
-            descriptor = os.open(self._lock, os.O_RDWR | os.O_CREAT, 0o600)
+            descriptor = os.open(self._lock, os.O_RDWR | os.O_CREAT | os.O_NOFOLLOW, 0o600)
             try:
                 fcntl.flock(descriptor, fcntl.LOCK_EX | fcntl.LOCK_NB)
                 # Its holder may have removed the file between the two: then this is a lock on nothing.
-                if os.path.samestat(os.fstat(descriptor), self._lock.stat()):
+                if os.path.samestat(os.fstat(descriptor), self._lock.lstat()):
                     return descriptor
             except FileNotFoundError:
                 pass

@@ -30,6 +30,8 @@ def prepare(endpoint: str) -> None:
     except OSError as error:
         raise ValueError(f"{endpoint}: its directory can't be made: {error.strerror}") from None
     if endpoint == default_endpoint():
-        found = path.parent.stat()
-        if found.st_uid != os.getuid() or stat.S_IMODE(found.st_mode) & 0o077:
-            raise ValueError(f"{path.parent}: is not yours alone (wanted: your own, mode 0700)")
+        found = path.parent.lstat()  # a link that somebody laid there leads elsewhere
+        if not stat.S_ISDIR(found.st_mode) or found.st_uid != os.getuid() or stat.S_IMODE(found.st_mode) & 0o077:
+            raise ValueError(
+                f"{path.parent}: is not yours alone (wanted: your own, mode 0700); remove it, or name another --listen"
+            )
