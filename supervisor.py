@@ -16,6 +16,7 @@ import secrets
 import shutil
 import signal
 import socket
+import stat
 import tempfile
 import time
 from collections import deque
@@ -92,11 +93,13 @@ class Settings:
 
 
 def _clear_leftovers() -> None:
-    """Removes the directories of daemons that were killed, and could not do so themselves."""
+    """Removes the directories of daemons that were killed, and could not do so themselves; nobody else's."""
     for lock in Path(tempfile.gettempdir()).glob(f"{_DIRECTORY_PREFIX}*/{_WORKERS_SOCKET}.lock"):
         with suppress(OSError):
-            Claim(f"ipc://{lock.with_name(_WORKERS_SOCKET)}").release()
-            shutil.rmtree(lock.parent)
+            found = lock.parent.lstat()
+            if stat.S_ISDIR(found.st_mode) and found.st_uid == os.getuid():
+                Claim(f"ipc://{lock.with_name(_WORKERS_SOCKET)}").release()
+                shutil.rmtree(lock.parent)
 
 
 class StartError(Exception):
@@ -190,7 +193,7 @@ class Supervisor:
             self._edge.flush()
             self._stop_workers()
         finally:
-            self._fleet.kill()
+            self._fleet.end()
             restore()
             self._edge.close()
             shutil.rmtree(self._directory, ignore_errors=True)

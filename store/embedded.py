@@ -56,7 +56,7 @@ class EmbeddedStore:
         self._max_record_bytes = max_record_bytes
         self._rules = Rules()
         try:
-            directory.mkdir(parents=True, exist_ok=True)
+            directory.mkdir(mode=0o700, parents=True, exist_ok=True)
             self.blobs = BlobStore(directory / "blobs", sync=sync)
             self._lock = WriterLock(directory / "writer.lock")
             self._environment = lmdb.open(
@@ -67,6 +67,7 @@ class EmbeddedStore:
                 metasync=sync,
                 readahead=False,
                 max_spare_txns=2,
+                mode=0o600,
             )
         except (OSError, lmdb.Error) as error:
             raise StoreError(f"{directory}: cannot be opened: {error}", in_doubt=False) from error
@@ -225,15 +226,19 @@ class EmbeddedStore:
             packed: bytes | None = transaction.get(_SETTINGS_KEY)
         if packed is None:
             packed = self._write_settings(utxo_batch_size or DEFAULT_UTXO_BATCH_SIZE)
-        settings = codec.unpack(packed)
-        if settings["layout"] != LAYOUT_VERSION:
-            problem = f"its layout has version {settings['layout']}, this program's {LAYOUT_VERSION}"
+        try:
+            settings = codec.unpack(packed)
+            layout, kept = settings["layout"], settings["utxo_batch_size"]
+        except (ValueError, TypeError, KeyError) as error:
+            problem = "its settings can't be read: it is damaged, or no set of utxod's"
+            raise StoreError(f"{directory}: {problem}", in_doubt=False) from error
+        if layout != LAYOUT_VERSION:
+            problem = f"its layout has version {layout}, this program's {LAYOUT_VERSION}"
             raise StoreError(f"{directory}: {problem}", in_doubt=False)
-        kept: int = settings["utxo_batch_size"]
         if utxo_batch_size not in (None, kept):
             problem = f"the set was made with utxo_batch_size={kept}, which cannot be changed to {utxo_batch_size}"
             raise StoreError(f"{directory}: {problem}", in_doubt=False)
-        return kept
+        return int(kept)
 
     def _write_settings(self, utxo_batch_size: int) -> bytes:
         """The settings that stand: another process may have been first."""

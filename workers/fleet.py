@@ -97,6 +97,13 @@ class Fleet:
         for process in self.processes.values():
             process.kill()
 
+    def end(self) -> None:
+        """Kills those that are left, and waits until they are gone; nobody is told."""
+        self.kill()
+        for process in self.processes.values():
+            process.reap()
+        self.processes.clear()
+
     def _exited(self, process: WorkerProcess) -> None:
         self._unwatch(process.descriptor)
         status = process.reap()

@@ -128,7 +128,6 @@ class Daemon:
             },
         )
         self.log = Log(self.process)
-        self.expected_tracebacks = False
 
     def wait_until_it_greets(self) -> None:
         with self.client(timeout=0.5) as client:
@@ -209,7 +208,7 @@ class Daemon:
         assert [pid for pid in self.started() if os.path.exists(f"/proc/{pid}")] == []
         assert list(self.temporary.iterdir()) == []
         assert list(self.directory.glob("u.sock*")) == []
-        assert self.expected_tracebacks or "Traceback" not in self.log.text, self.log.text
+        assert "Traceback" not in self.log.text, self.log.text
 
     def destroy(self) -> None:
         """Whatever a failed test has left."""

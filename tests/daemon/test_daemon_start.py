@@ -50,8 +50,8 @@ def test_a_set_whose_settings_cannot_be_read_is_refused(start: Start, tmp_path: 
     daemon = start(ready=False)
     assert daemon.process.wait(10) == 1
     daemon.log.close()
+    assert f"{tmp_path / 'store'}: its settings can't be read" in daemon.log.text
     assert "the workers could not start" in daemon.log.lines[-1]
-    daemon.expected_tracebacks = True
     daemon.expect_nothing_left()
 
 
@@ -117,3 +117,24 @@ def test_a_ctrl_c_is_an_orderly_end(start: Start) -> None:
     assert daemon.process.wait(10) == 0
     daemon.log.close()
     daemon.expect_nothing_left()
+
+
+def test_the_set_that_it_makes_is_its_owners_alone(start: Start, tmp_path: Path) -> None:
+    """Whoever could open the writers' lock, if only to read, could hold up every writer."""
+    start().wait_for_workers()
+    made = tmp_path / "store"
+    assert [path.stat().st_mode & 0o777 for path in (made, *sorted(made.glob("*.*")))] == [0o700, 0o600, 0o600, 0o600]
+
+
+def test_a_directory_of_another_makes_is_left_alone(start: Start, tmp_path: Path) -> None:
+    """What lies in /tmp under the name of a dead daemon's directory may be somebody's trap."""
+    elsewhere = tmp_path / "elsewhere"
+    elsewhere.mkdir()
+    (elsewhere / "workers.sock.lock").write_text("kept")
+    temporary = tmp_path / "tmp"
+    temporary.mkdir()
+    trap = temporary / "utxod-workers-trap"
+    trap.symlink_to(elsewhere)
+    start()
+    assert (elsewhere / "workers.sock.lock").read_text() == "kept"
+    trap.unlink()
