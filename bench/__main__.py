@@ -12,8 +12,10 @@ from .latency import latency
 from .ledger import ledger
 from .overload import overload
 from .report import Report
+from .rules import rules
 from .simulate import simulate
 from .throughput import throughput
+from .throughput_aerospike import throughput_aerospike
 
 _JSON: Final = click.Option(["--json", "as_json"], is_flag=True, help="One JSON object, on the last line.")
 _SECONDS: Final = click.FloatRange(min=0.1)
@@ -56,7 +58,23 @@ def command(name: str, measure: Callable[..., Report], help: str, *options: clic
 
 
 for _one in (
-    command("throughput", throughput, "Items per second.", _rounds(5), _seconds(1.5)),
+    command(
+        "throughput",
+        lambda store, **given: throughput_aerospike(store, **given) if store else throughput(**given),
+        "Items per second.",
+        click.Option(["--store"], help="An aerospike:// URL: measures that, beside calling its client directly."),
+        _rounds(5),
+        _seconds(1.5),
+    ),
+    command(
+        "rules",
+        rules,
+        "What each rule costs an Aerospike server on this machine.",
+        click.Option(["--store"], required=True, help="An aerospike:// URL of a set of the measurement's own."),
+        _count("calls", 10_000, "Of each rule, in each round."),
+        click.Option(["--server"], type=int, default=0, help="The server's process id; 0 finds it by its port."),
+        _rounds(3),
+    ),
     command("latency", latency, "How long one who asks one item at a time waits.", _rounds(5), _seconds(1.5)),
     command(
         "incident",

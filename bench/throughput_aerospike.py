@@ -1,0 +1,158 @@
+"""Items per second with a store in Aerospike: through the daemon, and beside it the same work done by one process that
+holds the store itself, one at a time and in batches. Every spend is of another record of two outputs."""
+
+import asyncio
+import itertools
+import time
+from collections.abc import Awaitable, Callable, Iterator, Sequence
+from typing import Any, Final
+
+from protocol.aio import AsyncClient
+from protocol.items import CreateItem, Spend
+from store import Call, Mode, Read, Record, Store, Write, open_store
+from store.layout import Circumstances, create_records, pack_spending_data
+from store.transaction import Transaction
+from utxod.daemon import own_daemon
+from utxod.generate import Generator
+
+from .load import MANY, SINGLE_CALLERS, ask_many, ask_singles, batched
+from .report import RIGHT, Figure, Report, check_outcomes
+
+COINS: Final = 20_000
+SINGLES: Final = 4_000
+HEIGHT: Final = 200
+RETENTION: Final = 288
+FIELDS: Final = ("totalUtxos",)
+BUDGET: Final = 30.0
+# Of the same run's direct figures.
+MANY_GOAL: Final = 0.8
+SINGLE_GOAL: Final = 1.5
+_WORKERS: Final = ["--workers", "2"]
+
+
+def throughput_aerospike(url: str, rounds: int, seconds: float) -> Report:
+    """url: of a set that is the measurement's own: it is filled."""
+    report = Report("throughput")
+    generator = Generator(seed=time.time_ns())
+    store = open_store(url)
+    try:
+        direct = {size: _direct(report, store, generator, rounds, size) for size in (1, MANY, 1000)}
+    finally:
+        store.close()
+    with own_daemon(url, _WORKERS) as daemon:
+        many = asyncio.run(_daemon_many(report, daemon.endpoint, generator, rounds, seconds))
+        single = asyncio.run(_daemon_singles(report, daemon.endpoint, generator, rounds, seconds))
+    for index, what in enumerate(("spends", "gets")):
+        _add(report, f"daemon, {what}, {MANY} a request", many[index], MANY_GOAL * _median(direct[MANY][index]))
+        wanted = SINGLE_GOAL * _median(direct[1][index])
+        _add(report, f"daemon, {what}, {SINGLE_CALLERS} callers of one", single[index], wanted)
+    for size, (spends, gets) in direct.items():
+        how = "one at a time" if size == 1 else f"batches of {size}"
+        _add(report, f"direct, spends, {how}", spends)
+        _add(report, f"direct, gets, {how}", gets)
+    return report
+
+
+def _add(report: Report, name: str, rates: Sequence[float], goal: float | None = None) -> None:
+    report.figures.append(Figure(name, rates, "items/s", goal))
+
+
+def _median(rates: Sequence[float]) -> float:
+    return Figure("", rates, "").value
+
+
+def _direct(
+    report: Report, store: Store, generator: Generator, rounds: int, size: int
+) -> tuple[list[float], list[float]]:
+    spends, gets = [], []
+    for _ in range(rounds):
+        coins = [generator.coinbase([1000, 1000]) for _ in range(SINGLES if size == 1 else COINS)]
+        _execute(report, store, [write for coin in coins for write in _writes(coin)], MANY)
+        gets.append(_execute(report, store, [Read(coin.txid, FIELDS) for coin in coins], size))
+        calls = [_call(generator.spend((coin, 0))) for coin in coins]
+        spends.append(_execute(report, store, calls, size))
+    return spends, gets
+
+
+def _writes(coin: Transaction) -> Iterator[Write]:
+    creation = create_records(coin, Circumstances(block_height=1, now_ms=0, retention=RETENTION))
+    return (Write(key, bins, Mode.CREATE) for key, bins in creation.records)
+
+
+def _call(spend: Spend) -> Call:
+    one = {
+        "idx": 0,
+        "offset": spend.vout,
+        "utxoHash": spend.utxo_hash,
+        "spendingData": pack_spending_data(spend.spending_txid, spend.vin),
+    }
+    return Call(spend.txid, "spendMulti", ([one], False, False, HEIGHT, RETENTION))
+
+
+def _execute(report: Report, store: Store, records: Sequence[Record], size: int) -> float:
+    """Records per second."""
+    started = time.perf_counter()
+    results = [result for batch in batched(records, size) for result in store.batch_operate(batch, BUDGET)]
+    rate = len(results) / (time.perf_counter() - started)
+    is_right = all(result.status == "OK" for result in results)
+    if isinstance(records[0], Call):
+        is_right = is_right and all(result.value["status"] == "OK" for result in results)
+    report.promise(RIGHT, is_right)
+    return rate
+
+
+Rates = tuple[list[float], list[float]]
+
+
+async def _created(report: Report, client: AsyncClient, generator: Generator, count: int) -> list[Transaction]:
+    coins = [generator.coinbase([1000, 1000]) for _ in range(count)]
+    items = [CreateItem.whole(coin.raw, block_height=1) for coin in coins]
+    _, outcomes = await ask_many(client.create_many, batched(items, MANY))
+    report.promise(RIGHT, all(outcome.ok for outcome in outcomes))
+    return coins
+
+
+async def _daemon_many(report: Report, endpoint: str, generator: Generator, rounds: int, seconds: float) -> Rates:
+    spends, gets = [], []
+    async with AsyncClient(endpoint) as client:
+        for _ in range(rounds):
+            coins = await _created(report, client, generator, COINS)
+            txids = list(batched([coin.txid for coin in coins], MANY))
+            rate, outcomes = await ask_many(lambda keys: client.get_many(keys, FIELDS), itertools.cycle(txids), seconds)
+            gets.append(rate)
+            check_outcomes(report, outcomes, {"totalUtxos": 2})
+            items = [generator.spend((coin, 0)) for coin in coins]
+            rate, outcomes = await ask_many(client.spend_many, batched(items, MANY))
+            spends.append(rate)
+            check_outcomes(report, outcomes, True)
+    return spends, gets
+
+
+async def _daemon_singles(report: Report, endpoint: str, generator: Generator, rounds: int, seconds: float) -> Rates:
+    spends, gets = [], []
+    async with AsyncClient(endpoint) as client:
+
+        async def is_found(txid: bytes) -> bool:
+            return await client.get(txid, FIELDS) == {"totalUtxos": 2}
+
+        for _ in range(rounds):
+            coins = await _created(report, client, generator, COINS)
+            rate, wrong = await ask_singles(is_found, [coin.txid for coin in coins], seconds)
+            gets.append(rate)
+            report.promise(RIGHT, wrong == 0)
+            rate = await _each_once(report, client.spend, [generator.spend((coin, 0)) for coin in coins])
+            spends.append(rate)
+    return spends, gets
+
+
+async def _each_once(report: Report, ask: Callable[[Any], Awaitable[bool]], items: Sequence[Any]) -> float:
+    """Items per second, by 64 callers."""
+    source = iter(items)
+
+    async def caller() -> None:
+        for item in source:
+            report.promise(RIGHT, await ask(item) is True)
+
+    started = time.perf_counter()
+    await asyncio.gather(*(caller() for _ in range(SINGLE_CALLERS)))
+    return len(items) / (time.perf_counter() - started)
