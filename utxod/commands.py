@@ -51,7 +51,11 @@ def cli() -> None:
     envvar="UTXOD_CONFIG",
     help="Settings, a TOML file. Also: UTXOD_CONFIG.",
 )
-@click.option("--store", metavar="URL", help="lmdb:///DIRECTORY (embedded), or null: (for measuring).")
+@click.option(
+    "--store",
+    metavar="URL",
+    help="lmdb:///DIRECTORY (embedded), aerospike://HOST:PORT/NAMESPACE, null: (for measuring).",
+)
 @click.option("--listen", metavar="ENDPOINT", multiple=True, help="ipc:///PATH or tcp://HOST:PORT; may be repeated.")
 @click.option("--workers", type=click.IntRange(min=1), help="Worker processes that read, and as many that write.")
 @click.option("settings", "--set", metavar="KEY=VALUE", multiple=True, help="Any setting by its key; may be repeated.")
@@ -92,18 +96,51 @@ def serve(
         loaded = load_settings(supervisor.Settings, config, os.environ, flags)
         if not loaded.listen:
             loaded = dataclasses.replace(loaded, listen=(default_endpoint(),))
+        if show_settings:
+            show(settings_table(loaded))
+            return
         for endpoint in loaded.listen:
             prepare(endpoint)
     except (SettingsError, ValueError) as error:
         raise click.ClickException(str(error)) from None
-    if show_settings:
-        show(settings_table(loaded))
-        return
     logging.basicConfig(level=logging.INFO, format="%(asctime)s %(levelname)s %(message)s")
     try:
-        raise SystemExit(supervisor.serve(loaded))
+        raise SystemExit(supervisor.serve(loaded, __version__))
     except supervisor.StartError as error:
         raise click.ClickException(str(error)) from None
+
+
+@cli.command(short_help="Is all well between the settings and the store?")
+@click.option(
+    "--config",
+    type=click.Path(exists=True, dir_okay=False, path_type=Path),
+    envvar="UTXOD_CONFIG",
+    help="Settings, a TOML file. Also: UTXOD_CONFIG.",
+)
+@click.option("--store", metavar="URL", help="lmdb:///DIRECTORY, aerospike://HOST:PORT/NAMESPACE?set=NAME, or null:.")
+@as_json
+def doctor(config: Path | None, store: str | None, as_json: bool) -> None:
+    """Is all well between the settings and the store? Checks the settings, opens the store, looks at what it needs to
+    be, and makes a round trip with a record of its own.
+
+    Says of each thing that is wrong what to do. The exit code is 0 where all is well.
+    """
+    import supervisor
+    from utxod.doctor import examine
+    from utxod.settings import SettingsError, load_settings
+    from utxod.show import findings_table, show
+
+    flags: dict[str, tuple[Any, str]] = {} if store is None else {"store": (store, "--store")}
+    try:
+        settings = load_settings(supervisor.Settings, config, os.environ, flags)
+    except SettingsError as error:
+        raise click.ClickException(str(error)) from None
+    findings = list(examine(settings.store))
+    if as_json:
+        click.echo(json.dumps([finding._asdict() for finding in findings]))
+    else:
+        show(findings_table(findings))
+    raise SystemExit(0 if all(finding.is_well for finding in findings) else 1)
 
 
 @cli.command(short_help="See it work, in a few seconds.")
@@ -210,6 +247,8 @@ def get(txid: bytes, connect: str, as_json: bool, timeout: float) -> None:
 
 def _ask(endpoint: str, timeout: float, question: Callable[["Client"], dict[str, Any]]) -> dict[str, Any]:
     """The daemon's answer; an error is for a person to read."""
+    import zmq
+
     from protocol import codes
     from protocol.client import Client
     from protocol.errors import UtxodError
@@ -222,6 +261,8 @@ def _ask(endpoint: str, timeout: float, question: Callable[["Client"], dict[str,
             return question(client)
     except UtxodError as error:
         raise click.ClickException(nobody if error.code == codes.NO_ANSWER else str(error)) from None
+    except zmq.ZMQError as error:
+        raise click.ClickException(f"{endpoint}: {zmq.strerror(error.errno or 0)}; wanted ipc:///PATH or tcp://HOST:PORT") from None
 
 
 async def _replay(planned: "Plan", connect: str | None, store: str | None, workers: int, window: int) -> "Summary":

@@ -2,7 +2,7 @@
 
 import contextlib
 import sys
-from collections.abc import Callable, Iterator, Mapping
+from collections.abc import Callable, Iterator, Mapping, Sequence
 from datetime import timedelta
 from typing import Any, Final
 
@@ -37,6 +37,16 @@ def settings_table(settings: Any) -> RenderableType:
     table = Table("setting", "value", "meaning", box=None, padding=(0, 2, 0, 0), header_style="bold")
     for key, value, meaning in describe(settings):
         table.add_row(key, ", ".join(value) if isinstance(value, tuple) else str(value), meaning)
+    return table
+
+
+def findings_table(findings: Sequence[tuple[str, str, str]]) -> RenderableType:
+    """What was looked at, what was found, and what to do where it is wrong."""
+    table = Table(box=None, padding=(0, 2, 0, 0), show_header=False)
+    for what, found, remedy in findings:
+        table.add_row("[red]wrong" if remedy else "well", what, found)
+        if remedy:
+            table.add_row("", "", f"[bold]{remedy}")
     return table
 
 

@@ -1,0 +1,102 @@
+"""What the Aerospike client answers, and what becomes of it; without a server."""
+
+from typing import Any
+
+import pytest
+
+from store import Call, Mode, Read, Record, Remove, Status, Write
+from store.aerospike import _waves
+from store.aerospike_records import NOT_SENT, Translator, to_result
+
+KEY = b"k" * 32
+WRITE = Write(KEY, {"a": 1}, Mode.UPDATE)
+CALL = Call(KEY, "spend", ())
+TIMEOUT, NO_RESPONSE, BATCH_FAILED = 9, -15, -16
+translator = Translator("namespace", "set", "module")
+
+
+def answered(record: Record, code: int | None, *, in_doubt: bool = False, bins: Any = None) -> Any:
+    one = translator.to_client(record)
+    assert one.result is NOT_SENT
+    one.result, one.in_doubt = code, in_doubt
+    one.record = (one.key, {}, bins)
+    return one
+
+
+@pytest.mark.parametrize(
+    ("code", "status"),
+    [
+        (2, Status.NOT_FOUND),
+        (5, Status.EXISTS),
+        (13, Status.TOO_BIG),
+        (27, Status.CONDITION_FALSE),
+        (8, Status.OVERLOADED),
+        (14, Status.OVERLOADED),
+        (18, Status.OVERLOADED),
+        (152, Status.OVERLOADED),
+        (11, Status.UNAVAILABLE),
+        (22, Status.ERROR),
+        (81, Status.ERROR),
+        (100, Status.ERROR),
+    ],
+)
+def test_a_refusal_of_the_server_is_no_doubt(code: int, status: Status) -> None:
+    result = to_result(WRITE, answered(WRITE, code), BATCH_FAILED)
+    assert (result.status, result.in_doubt, result.key) == (status, False, KEY)
+
+
+@pytest.mark.parametrize("record", [WRITE, CALL, Remove(KEY)], ids=["write", "call", "remove"])
+@pytest.mark.parametrize(
+    ("code", "told", "batch", "expected"),
+    [
+        (TIMEOUT, False, BATCH_FAILED, True),  # the server's own timeout: a replica may have it
+        (1, False, BATCH_FAILED, True),
+        (99, False, BATCH_FAILED, True),  # a code that nobody knows
+        (14, True, BATCH_FAILED, True),
+        (NO_RESPONSE, True, TIMEOUT, True),
+        (NO_RESPONSE, False, TIMEOUT, False),  # the client knows that it was not sent
+        (NO_RESPONSE, False, -10, False),
+        (NO_RESPONSE, False, 0, True),  # no reason given
+        (NO_RESPONSE, False, BATCH_FAILED, True),
+        (NOT_SENT, False, TIMEOUT, False),
+    ],
+)
+def test_doubt(record: Record, code: int | None, told: bool, batch: int, expected: bool) -> None:
+    result = to_result(record, answered(record, code, in_doubt=told), batch)
+    assert result.status is not Status.OK
+    assert result.in_doubt is expected
+    if expected:
+        assert result.status is Status.ERROR
+
+
+def test_a_read_is_never_in_doubt() -> None:
+    for code in (TIMEOUT, NO_RESPONSE, -10, 1):
+        assert not to_result(Read(KEY), answered(Read(KEY), code, in_doubt=True), code).in_doubt
+
+
+def test_a_connection_that_failed_before_anything_was_sent_is_unavailable() -> None:
+    assert to_result(WRITE, answered(WRITE, NO_RESPONSE), -10).status is Status.UNAVAILABLE
+    assert to_result(WRITE, answered(WRITE, NO_RESPONSE), -14).status is Status.UNAVAILABLE
+    assert to_result(Read(KEY), answered(Read(KEY), NO_RESPONSE), TIMEOUT).status is Status.ERROR
+
+
+def test_a_rule_without_a_result_is_in_doubt() -> None:
+    assert to_result(CALL, answered(CALL, 0, bins={"SUCCESS": {"status": "OK"}}), 0).value == {"status": "OK"}
+    for bins in ({}, {"FAILURE": "broken"}):
+        result = to_result(CALL, answered(CALL, 0, bins=bins), 0)
+        assert (result.status, result.in_doubt) == (Status.ERROR, True)
+
+
+def test_an_upsert_whose_condition_asks_for_bins_creates_nothing() -> None:
+    upsert = Write(KEY, {"a": 1}, Mode.UPSERT, {"b": 2})
+    assert translator.to_client(upsert).policy["exists"] == translator.to_client(WRITE).policy["exists"]
+    assert to_result(upsert, answered(upsert, 2), 0).status is Status.CONDITION_FALSE
+    with pytest.raises(ValueError, match="created"):
+        translator.to_client(Write(KEY, {"a": 1}, Mode.CREATE, {"b": 2}))
+
+
+def test_a_key_that_is_written_to_comes_once_in_each_wave() -> None:
+    other = b"o" * 32
+    assert _waves([Read(KEY), Read(KEY), Read(other)]) == [[0, 1, 2]]
+    assert _waves([WRITE, Read(other)]) == [[0, 1]]
+    assert _waves([WRITE, Read(other), Read(KEY), CALL, Read(other)]) == [[0, 1], [2, 4], [3]]

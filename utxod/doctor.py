@@ -1,0 +1,171 @@
+"""Is all well between the settings and the store? Each finding says what was looked at, and where something is wrong,
+what to do about it."""
+
+import secrets
+import tempfile
+from collections.abc import Callable, Iterator, Mapping
+from typing import Any, Final, NamedTuple
+from urllib.parse import parse_qsl, urlsplit
+
+from store import Call, Mode, Read, Remove, Status, Store, StoreError, Write, open_store
+from store.layout import Circumstances, Partial, create_records, lock_ttl
+from store.transaction import Output
+
+BUDGET: Final = 5.0  # seconds, of each call
+_SPENT_BYTES: Final = 80  # of a spent output, as the server keeps it
+_FIXED_BYTES: Final = 4096  # of everything else in a record whose transaction is in the blob store
+_INLINE_BYTES: Final = 48 * 1024  # of a record that holds its transaction of 32 KiB
+_DEFAULT_RECORD_BYTES: Final = 1 << 20
+
+
+class Finding(NamedTuple):
+    """remedy: what to do; empty where all is well."""
+
+    what: str
+    found: str
+    remedy: str = ""
+
+    @property
+    def is_well(self) -> bool:
+        return not self.remedy
+
+
+def examine(url: str) -> Iterator[Finding]:
+    """The findings, one after the other, as far as one can look. Raises nothing for what is wrong."""
+    try:
+        store = open_store(url)
+    except ValueError as error:
+        yield Finding("store URL", str(error), "correct the setting `store`")
+        return
+    except StoreError as error:
+        yield Finding("store", str(error), _remedy_of(str(error)))
+        return
+    try:
+        yield Finding("store", f"{_shown(url)}, {store.utxo_batch_size} outputs a record")
+        if urlsplit(url).scheme.endswith("aerospike"):
+            yield from _examine_cluster(url, store.utxo_batch_size)
+        if urlsplit(url).scheme.endswith("null"):
+            yield Finding("round trip", "none: this store keeps nothing")
+        else:
+            yield from _round_trip(store)
+    finally:
+        store.close()
+
+
+_REMEDIES: Final = (
+    ("no namespace", "name one that is there in the URL, or add it to every node's configuration"),
+    ("udf-admin", "grant the user a role with udf-admin, or have an administrator register the rules"),
+    ("utxo_batch_size", "leave utxo_batch_size out of the URL: the set keeps its own"),
+    (
+        "cannot be reached",
+        "are the hosts and ports right, is a node up, may this host connect, are user and TLS right?",
+    ),
+    ("layout", "use a program of the version that made the set"),
+)
+
+
+def _remedy_of(problem: str) -> str:
+    return next((remedy for words, remedy in _REMEDIES if words in problem), "see the message")
+
+
+def _shown(url: str) -> str:
+    return url.partition("?")[0]
+
+
+def _examine_cluster(url: str, utxo_batch_size: int) -> Iterator[Finding]:
+    from store import aerospike_cluster as cluster  # noqa: PLC0415  # its client is loaded for such a store alone
+    from store.aerospike import connect  # noqa: PLC0415
+    from store.aerospike_url import parse_aerospike_url  # noqa: PLC0415
+    from store.emulation import rules_source  # noqa: PLC0415
+
+    parts = urlsplit(url)
+    settings = parse_aerospike_url(parts, dict(parse_qsl(parts.query)))
+    with tempfile.TemporaryDirectory(prefix="utxod-doctor-") as scratch:
+        client = connect(settings, scratch)
+        try:
+            builds = cluster.ask_nodes(client, "build")
+            yield Finding("nodes", ", ".join(f"{node} ({build})" for node, build in sorted(builds.items())))
+            for node, found in sorted(cluster.namespace_settings(client, settings.namespace).items()):
+                yield from examine_namespace(f"namespace {settings.namespace} on {node}", found, utxo_batch_size)
+            yield _examine_module(cluster.registered_source(client, cluster.rules_module()), rules_source())
+            there = cluster.indexes(client, settings.namespace, settings.set)
+            for name in cluster.INDEXED_BINS:
+                remedy = "" if name in there else "grant the user sindex-admin and start a daemon, or create it"
+                yield Finding(f"index on {name}", there.get(name, {}).get("indexname", "none"), remedy)
+            if settings.blobs is None:
+                remedy = "give the URL blobs=DIRECTORY, one that every daemon of the set sees"
+                yield Finding("blobs", "none: transactions over 32 KiB, or of several records, are refused", remedy)
+            else:
+                yield Finding("blobs", str(settings.blobs))
+        finally:
+            client.close()
+
+
+def _examine_module(found: Mapping[str, bytes], source: bytes) -> Finding:
+    other = sorted(node for node, text in found.items() if text != source)
+    if other:
+        remedy = "remove that module from the cluster; the next daemon that starts registers it anew"
+        return Finding("rules", f"not ours on {', '.join(other)}", remedy)
+    return Finding("rules", f"registered on {len(found)} node{'s' if len(found) > 1 else ''}")
+
+
+def examine_namespace(what: str, found: Mapping[str, str], utxo_batch_size: int) -> Iterator[Finding]:
+    """found: the namespace's configuration, as a node gives it."""
+
+    def number(name: str, default: int = 0) -> int:
+        text = found.get(name, "")
+        return int(text) if text.isdecimal() else default
+
+    limit = number("max-record-size") or _DEFAULT_RECORD_BYTES
+    needed = max(_FIXED_BYTES + utxo_batch_size * _SPENT_BYTES, _INLINE_BYTES)
+    yield Finding(
+        f"{what}: record size",
+        f"{limit} bytes at most, {needed} may be needed",
+        "" if limit >= needed else f"set max-record-size to {needed} or more, or make a set of a smaller batch size",
+    )
+    expires = number("nsup-period") > 0 or found.get("allow-ttl-without-nsup") == "true"
+    yield Finding(
+        f"{what}: expiry",
+        f"nsup-period {found.get('nsup-period', '?')}",
+        "" if expires else "set nsup-period (to 120, say): creation locks must expire, and are refused without it",
+    )
+    lasting = number("default-ttl") == 0
+    yield Finding(
+        f"{what}: default time to live",
+        found.get("default-ttl", "?"),
+        "" if lasting else "set default-ttl 0: records that another program writes would vanish",
+    )
+    evicts = number("storage-engine.evict-used-pct") or number("evict-sys-memory-pct")
+    yield Finding(
+        f"{what}: eviction",
+        "on" if evicts else "off",
+        "set evict-used-pct and evict-sys-memory-pct to 0: what is full must refuse, not forget" if evicts else "",
+    )
+    copies = number("replication-factor", 1)
+    yield Finding(f"{what}: copies of each record", str(copies))
+
+
+def _round_trip(store: Store) -> Iterator[Finding]:
+    """A transaction that nobody can spend is written, spent by a rule, read and removed; so is a creation lock."""
+    txid = secrets.token_bytes(32)
+    creation = create_records(Partial(txid, {0: Output(1, b"\x51")}), Circumstances(block_height=1, now_ms=0))
+    spend = {"idx": 0, "offset": 0, "utxoHash": creation.master["utxos"][0], "spendingData": txid + bytes(4)}
+    steps: list[tuple[str, Any, Callable[[Any], bool]]] = [
+        ("write", Write(txid, creation.master, Mode.CREATE), lambda value: True),
+        ("rule", Call(txid, "spendMulti", ([spend], False, False, 1, 0)), lambda value: value.get("applied") == [0]),
+        ("read", Read(txid, ("spentUtxos",)), lambda value: value == {"spentUtxos": 1}),
+        ("remove", Remove(txid), lambda value: True),
+        ("time to live", Write(txid, {"token": txid}, Mode.CREATE, ttl=lock_ttl(2)), lambda value: True),
+        ("conditional remove", Remove(txid, {"token": txid}), lambda value: True),
+    ]
+    for name, record, is_right in steps:
+        try:
+            (result,) = store.batch_operate([record], BUDGET)
+        except StoreError as error:
+            yield Finding(f"round trip: {name}", str(error), "the store does not do what utxod needs: see the message")
+            return
+        if result.status is not Status.OK or not is_right(result.value):
+            said = result.message or str(result.value or result.status)
+            yield Finding(f"round trip: {name}", said, "the store does not do what utxod needs: see the message")
+            return
+    yield Finding("round trip", "write, rule, read, remove, expiring lock")
