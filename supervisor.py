@@ -55,7 +55,7 @@ _WORKERS_SOCKET: Final = "workers.sock"
 # The collector's pauses grow with what is pending (349 ms were measured over a million entries), and the broker makes
 # no cycles of its own: so it runs by hand, and only while little is pending.
 _COLLECT_SECONDS: Final = 30.0
-_COLLECT_BELOW: Final = 20_000
+COLLECT_BELOW: Final = 20_000
 _SIGNALS: Final = (signal.SIGTERM, signal.SIGINT, signal.SIGTTIN, signal.SIGTTOU, signal.SIGHUP)
 
 
@@ -76,7 +76,7 @@ class Settings:
 
     store: str = field(
         default_factory=lambda: f"lmdb://{_xdg('XDG_DATA_HOME', '.local/share')}",
-        metadata={"help": "where the UTXO set is: lmdb:///directory, or null: to measure all but a store"},
+        metadata={"help": "where the UTXO set is: lmdb:///directory, aerospike://host/namespace, null: (to measure)"},
     )
     listen: tuple[str, ...] = field(default=(), metadata={"help": "addresses for submitters, ipc:// or tcp://"})
     listen_workers: str = field(default="", metadata={"help": "an address for workers; a private one if not set"})
@@ -112,16 +112,17 @@ def clock() -> int:
 
 
 class Supervisor:
-    def __init__(self, settings: Settings) -> None:
-        """Binds the addresses. Raises StartError."""
+    def __init__(self, settings: Settings, version: str) -> None:
+        """Binds the addresses. version: the daemon's, for people. Raises StartError."""
         if not settings.listen:
             raise StartError("listen: no address to serve at")
         self._settings = settings
+        self._version = version
         self._started = time.monotonic()
         _clear_leftovers()
         self._directory = Path(tempfile.mkdtemp(prefix=_DIRECTORY_PREFIX))
         backend = settings.listen_workers or f"ipc://{self._directory / _WORKERS_SOCKET}"
-        self._core = Core(settings.broker, secrets.randbits(63), clock())
+        self._core = Core(settings.broker, secrets.randbits(63), clock(), version)
         try:
             self._edge = Edge(
                 self._core,
@@ -186,7 +187,7 @@ class Supervisor:
                 if now >= next_watch:
                     next_watch = now + _WATCH_SECONDS
                     self._watch_workers(now)
-                if now >= next_collection and len(self._core.ledger) < _COLLECT_BELOW:
+                if now >= next_collection and len(self._core.ledger) < COLLECT_BELOW:
                     next_collection = now + _COLLECT_SECONDS
                     gc.collect()
             self._core.end()
@@ -367,6 +368,7 @@ class Supervisor:
 
     def _report(self) -> dict[str, Any]:
         return {
+            "version": self._version,
             "pid": os.getpid(),
             "uptime_seconds": round(time.monotonic() - self._started, 1),
             "store": self._settings.store,
@@ -379,6 +381,6 @@ class Supervisor:
         }
 
 
-def serve(settings: Settings) -> int:
+def serve(settings: Settings, version: str) -> int:
     """Runs the daemon until it is told to end; returns its exit status. Raises StartError."""
-    return Supervisor(settings).run()
+    return Supervisor(settings, version).run()

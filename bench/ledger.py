@@ -19,14 +19,13 @@ from protocol import wire
 from protocol.dispatch import pack_done
 from protocol.operations import READ_POOL
 from protocol.wire import RequestHeader
+from supervisor import COLLECT_BELOW
 
 from .report import Figure, Report
 
 ITEM_GOAL_US: Final = 5.0
 SWEEP_GOAL_MS: Final = 50.0
 EACH_ONCE: Final = "each request was answered once, and nothing was left"
-# With fewer pending the daemon lets the collector run.
-COLLECTED_BELOW: Final = 20_000
 
 _EPOCH: Final = 7
 _NOW: Final = 1_000_000
@@ -44,7 +43,7 @@ _FIGURES: Final = (
     ("sweep, nothing due", "ms", SWEEP_GOAL_MS),
     ("memory beside the body", "bytes/item", None),
     ("collection of all, which the daemon avoids", "ms", None),
-    (f"collection below {COLLECTED_BELOW:,} requests, as the daemon's", "ms", SWEEP_GOAL_MS),
+    (f"collection below {COLLECT_BELOW:,} requests, as the daemon's", "ms", SWEEP_GOAL_MS),
 )
 
 
@@ -67,7 +66,7 @@ def _measure(items: int, each: int) -> tuple[list[float], bool]:
     """The values of `_FIGURES`, and whether each request was answered once and nothing was left."""
     gc.disable()
     requests = items // each
-    small = _collection_over(min(COLLECTED_BELOW, requests), each)
+    small = _collection_over(min(COLLECT_BELOW, requests), each)
     core = Core(_SETTINGS, _EPOCH, _NOW)
     messages = [_message(number, each) for number in range(requests)]
     gc.collect()

@@ -16,10 +16,7 @@ with the load and no timer is needed.
 
 from collections import Counter
 from collections.abc import Hashable, Sequence
-from dataclasses import asdict
 from typing import Any
-
-import msgpack
 
 from protocol import codes, wire
 from protocol.codes import NO, UNKNOWN
@@ -37,10 +34,12 @@ from .settings import MICROSECONDS, BrokerSettings
 
 
 class Core:
-    """actions: what the events so far ask for; the caller takes them out and carries them out in order."""
+    """actions: what the events so far ask for; the caller takes them out and carries them out in order. version: the
+    daemon's own, told in the greeting."""
 
-    def __init__(self, settings: BrokerSettings, epoch: int, now: int) -> None:
+    def __init__(self, settings: BrokerSettings, epoch: int, now: int, version: str = "") -> None:
         self.epoch = epoch
+        self._version = version
         self.actions: list[Action] = []
         self.counters: Counter[str] = Counter()
         self.ledger = Ledger(int(settings.sweep_seconds * MICROSECONDS))
@@ -114,8 +113,8 @@ class Core:
         pool.queue.add(entry)
 
     def _welcome(self, submitter: Hashable, request_id: bytes, now: int) -> None:
-        greeting = {"epoch": self.epoch, "clock": now, "version": wire.VERSION, "limits": asdict(self._limits)}
-        frames = [wire.pack_prefix(wire.WELCOME, request_id), msgpack.packb(greeting)]
+        welcome = wire.pack_welcome(wire.Welcome(self.epoch, now, self._limits, self._version))
+        frames = [wire.pack_prefix(wire.WELCOME, request_id), welcome]
         self.actions.append(Send(submitter, frames, 0))
 
     def _refuse(self, submitter: Hashable, request_id: bytes, error: Error, count: int = 0) -> None:

@@ -262,7 +262,9 @@ def _ask(endpoint: str, timeout: float, question: Callable[["Client"], dict[str,
     except UtxodError as error:
         raise click.ClickException(nobody if error.code == codes.NO_ANSWER else str(error)) from None
     except zmq.ZMQError as error:
-        raise click.ClickException(f"{endpoint}: {zmq.strerror(error.errno or 0)}; wanted ipc:///PATH or tcp://HOST:PORT") from None
+        raise click.ClickException(
+            f"{endpoint}: {zmq.strerror(error.errno or 0)}; wanted ipc:///PATH or tcp://HOST:PORT"
+        ) from None
 
 
 async def _replay(planned: "Plan", connect: str | None, store: str | None, workers: int, window: int) -> "Summary":

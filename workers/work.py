@@ -81,16 +81,19 @@ def _align(records: Sequence[Record], results: Sequence[Any]) -> list[Result]:
     return [next(queues[record.key]) if record.key in queues else MISSING for record in records]
 
 
-_STATUS_CODES: Final = {Status.NOT_FOUND: codes.TX_NOT_FOUND, Status.EXISTS: codes.TX_EXISTS}
+_STATUS_CODES: Final = {
+    Status.NOT_FOUND: (codes.TX_NOT_FOUND, "is not in the set"),
+    Status.EXISTS: (codes.TX_EXISTS, "is in the set already"),
+}
 # Refused by the store before it did anything, for now. An answer that is OVERLOADED carries when to ask again.
 _REFUSED: Final = {Status.OVERLOADED: (codes.OVERLOADED, 100), Status.UNAVAILABLE: (codes.UNAVAILABLE, 0)}
 
 
 def failure(result: Result, what: str) -> Error:
     """The error of a record whose result is not OK. what: the record, in words."""
-    code = _STATUS_CODES.get(result.status)
-    if code is not None:
-        return Error(code, NO, what)
+    if result.status in _STATUS_CODES:
+        code, text = _STATUS_CODES[result.status]
+        return Error(code, NO, f"{what}: {text}")
     if result is MISSING:
         return Error(codes.INTERNAL, UNKNOWN, f"{what}: {result.message}")
     if result.status in _REFUSED:

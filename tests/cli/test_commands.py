@@ -60,6 +60,7 @@ def test_status_shows_the_pools_and_is_json_where_that_is_asked_for(daemon):
     assert all(pool in text.output for pool in ("read", "write", "children"))
     report = json.loads(run("status", "--connect", daemon.endpoint, "--json").output)
     assert report["pid"] == daemon.pid
+    assert report["version"] == utxod.__version__
     assert set(report["pools"]) == {"read", "write", "children"}
 
 
@@ -103,6 +104,18 @@ def test_serve_lists_every_setting_with_its_value():
     output = run("serve", "--set", "workers.write=7", "--show-settings").output
     assert "workers.write" in output
     assert " 7 " in output
+
+
+def test_to_list_the_settings_makes_nothing(tmp_path):
+    assert run("serve", "--listen", f"ipc://{tmp_path}/new/u.sock", "--show-settings").exit_code == 0
+    assert not (tmp_path / "new").exists()
+
+
+def test_an_address_that_is_none_is_said_in_one_line():
+    for command in (["status"], ["get", "00" * 32]):
+        result = run(*command, "--connect", "garbage")
+        assert result.exit_code == 1
+        assert result.output == "Error: garbage: Invalid argument; wanted ipc:///PATH or tcp://HOST:PORT\n"
 
 
 def test_a_daemon_that_cannot_start_says_why():

@@ -3,13 +3,16 @@
 import os
 import signal
 import socket
+from collections.abc import Callable
 from pathlib import Path
 
 import lmdb
 import msgpack
 import pytest
 from conftest import Start
+from running import Daemon, Raw
 
+import utxod
 from protocol.client import Client
 
 
@@ -138,3 +141,7 @@ def test_a_directory_of_another_makes_is_left_alone(start: Start, tmp_path: Path
     start()
     assert (elsewhere / "workers.sock.lock").read_text() == "kept"
     trap.unlink()
+
+
+def test_the_greeting_tells_the_daemons_version(daemon: Daemon, raw: Callable[..., Raw]) -> None:
+    assert raw(daemon.endpoint).greet().version == utxod.__version__
