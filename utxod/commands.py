@@ -39,8 +39,8 @@ timeout = click.option("--timeout", type=click.FloatRange(min=0.01), default=5.0
 def cli() -> None:
     """UTXO operations of many processes, batched against one store, and every one answered exactly once, in time.
 
-    Begin with `utxod demo`: it needs nothing, and shows what the daemon does. `utxod serve` is the daemon; the other
-    commands ask one that runs.
+    Begin with `utxod demo`: it needs nothing, and shows what the daemon does. `utxod serve` is the daemon;
+    `status`, `get` and `replay --connect` ask one that runs.
     """
 
 
