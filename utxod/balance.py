@@ -7,11 +7,9 @@ from typing import Any, Final
 from protocol import codes
 from protocol.aio import AsyncClient
 from protocol.items import Outcome, utxo_hash
+from store.layout import SPENT_UTXO_BYTES, UTXO_BYTES
 from store.transaction import Transaction
 
-# A stored output: its hash, and where it is spent, the spender's txid and input number.
-_HASH_BYTES: Final = 32
-_SPENT_BYTES: Final = 68
 _AT_ONCE: Final = 500
 
 
@@ -81,12 +79,12 @@ def _compare(
     for vout, (output, stored) in enumerate(zip(transaction.outputs, utxos, strict=True)):
         expected = spenders.get((transaction.txid, vout), b"")
         balance.outputs += 1
-        balance.spent += len(stored) == _SPENT_BYTES
-        balance.unspent += output.satoshis if len(stored) == _HASH_BYTES else 0
-        if stored[:_HASH_BYTES] != utxo_hash(transaction.txid, vout, output.locking_script, output.satoshis):
+        balance.spent += len(stored) == SPENT_UTXO_BYTES
+        balance.unspent += output.satoshis if len(stored) == UTXO_BYTES else 0
+        if stored[:UTXO_BYTES] != utxo_hash(transaction.txid, vout, output.locking_script, output.satoshis):
             balance.lost.append(f"{_shown(transaction)}:{vout}: another output stands there")
-        elif stored[_HASH_BYTES:] != expected:
-            faults = balance.spent_twice if len(stored) == _SPENT_BYTES else balance.lost
+        elif stored[UTXO_BYTES:] != expected:
+            faults = balance.spent_twice if len(stored) == SPENT_UTXO_BYTES else balance.lost
             faults.append(
                 f"{_shown(transaction)}:{vout}: spent by {stored[32:64][::-1].hex() or 'nobody'} in the store"
             )
