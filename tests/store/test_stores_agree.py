@@ -23,14 +23,16 @@ BUDGET = 10.0
 BATCH_SIZE = 3
 TXIDS = [bytes([n]) * 32 for n in (1, 2)]
 OUTPUTS = {TXIDS[0]: 2, TXIDS[1]: 7}  # a record; a master and two children
-SPENDERS = [bytes([100 + n]) * 32 + bytes([n, 0, 0, 0]) for n in range(3)] + [FROZEN, b"short"]
+SPENDERS = [bytes([100 + n]) * 32 + bytes([n, 0, 0, 0]) for n in range(3)]
+MALFORMED = [FROZEN, b"short"]
 
 txids = st.sampled_from(TXIDS)
-keys = st.sampled_from([*TXIDS, child_key(TXIDS[1], 1), child_key(TXIDS[1], 2), child_key(TXIDS[1], 3)])
+there = [*TXIDS, child_key(TXIDS[1], 1), child_key(TXIDS[1], 2)]
+keys = st.sampled_from([*there * 3, child_key(TXIDS[1], 3)])
 heights = st.integers(90, 130)
 retentions = st.sampled_from([0, 10])
-offsets = st.integers(-1, BATCH_SIZE)
-spenders = st.sampled_from(SPENDERS)
+offsets = st.sampled_from([*range(BATCH_SIZE)] * 4 + [-1, BATCH_SIZE])
+spenders = st.sampled_from([*SPENDERS * 4, *MALFORMED])
 flags = st.booleans()
 
 
@@ -72,6 +74,8 @@ class Stores(RuleBasedStateMachine):
             f"lmdb://{Path(self.directory.name) / 'set'}?sync=false&utxo_batch_size={BATCH_SIZE}"
         )
         self.served = open_store(server_url(utxo_batch_size=BATCH_SIZE))
+        for txid in TXIDS:
+            self.create(txid, conflicting=False, mined=False, height=95)
 
     def both(self, *records: Record) -> list[Result]:
         ours = self.embedded.batch_operate(records, BUDGET)
@@ -94,7 +98,7 @@ class Stores(RuleBasedStateMachine):
 
     @rule(
         key=keys,
-        spends=st.lists(st.tuples(offsets, spenders, flags), max_size=4),
+        spends=st.lists(st.tuples(offsets, spenders, st.sampled_from([False, False, False, True])), max_size=4),
         ignore=st.tuples(flags, flags),
         height=heights,
         retention=retentions,
@@ -104,10 +108,10 @@ class Stores(RuleBasedStateMachine):
             {
                 "idx": idx,
                 "offset": offset,
-                "utxoHash": hash_at(key, offset) if is_right else b"x" * 32,
+                "utxoHash": b"x" * 32 if is_wrong else hash_at(key, offset),
                 "spendingData": spender,
             }
-            for idx, (offset, spender, is_right) in enumerate(spends)
+            for idx, (offset, spender, is_wrong) in enumerate(spends)
         ]
         self.call(key, "spendMulti", items, *ignore, height, retention)
 
@@ -147,7 +151,7 @@ class Stores(RuleBasedStateMachine):
     def preserve(self, key: bytes, height: int) -> None:
         self.call(key, "preserveUntil", height)
 
-    @rule(key=keys, child=st.sampled_from([*SPENDERS, TXIDS[0], b"c" * 32]))
+    @rule(key=keys, child=st.sampled_from([*TXIDS, b"c" * 32, b"short"]))
     def note(self, key: bytes, child: bytes) -> None:
         self.call(key, "noteConflicting", child)
 
@@ -166,7 +170,7 @@ class Stores(RuleBasedStateMachine):
                 return
             self.both(Write(key, {name: value}, mode, condition))
 
-    @rule(key=keys, condition=st.sampled_from([None, {"conflicting": True}]))
+    @rule(key=keys, condition=st.sampled_from([{"conflicting": True}, {"locked": True, "spentUtxos": 1}]))
     def remove(self, key: bytes, condition: Any) -> None:
         self.both(Remove(key, condition))
 
