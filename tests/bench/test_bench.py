@@ -19,6 +19,8 @@ BRIEFLY = {
 }
 # What takes a minute at least, and is run by hand: a store must be wedged for a while, and everything be broken.
 LONG = {"incident", "chaos"}
+# What measures an Aerospike server, where there is one.
+SERVER = {"rules"}
 
 
 def test_a_goal_that_is_missed_is_said_and_is_no_failure():
@@ -49,7 +51,7 @@ def test_a_broken_promise_makes_the_exit_code_1(monkeypatch):
 
 
 def test_each_measurement_is_tried_here():
-    assert BRIEFLY.keys() | LONG == bench.commands.keys()
+    assert BRIEFLY.keys() | LONG | SERVER == bench.commands.keys()
 
 
 @pytest.mark.parametrize("name", BRIEFLY)
@@ -59,4 +61,5 @@ def test_each_measurement_ends_with_one_json_object_and_finds_its_promises_kept(
     assert result.exit_code == 0
     assert found["ok"]
     assert all(found["promises"].values())
-    assert all(figure["value"] > 0 for figure in found["figures"])
+    assert all(figure["value"] >= 0 for figure in found["figures"])
+    assert any(figure["value"] > 0 for figure in found["figures"])
