@@ -157,7 +157,7 @@ class Core:
         worker.pool.close(dispatch)
         for index, (entry, header, body) in enumerate(zip(dispatch.entries, headers, frames[2::2], strict=True)):
             if dispatch.operation in MAY_OWE and leaves_open(header):
-                self.actions.append(LostRequest(entry.operation, entry.body, "what was executed of it is not known"))
+                self._note(entry, "what was executed of it is not known")
             if entry.state == DONE:
                 self.counters["late"] += entry.count
             elif index in parts:
@@ -225,7 +225,11 @@ class Core:
         """Follow-up work that the dispatch may have led to is lost, also that of requests that expired meanwhile."""
         if dispatch.operation in MAY_OWE:
             for entry in dispatch.entries:
-                self.actions.append(LostRequest(entry.operation, entry.body, f"its worker {reason}"))
+                self._note(entry, f"its worker {reason}")
+
+    def _note(self, entry: Entry, reason: str) -> None:
+        self.counters["lost_requests"] += 1
+        self.actions.append(LostRequest(entry.operation, entry.body, reason))
 
     def _release(self, worker: Worker) -> None:
         """What the worker held, if anything, is done with; it may have more."""

@@ -3,16 +3,7 @@ from pathlib import Path
 from typing import Any
 
 import pytest
-from running import Daemon, Raw
-
-# Limits that a test can wait for.
-SHORT = {
-    "broker.budget_seconds": 0.4,
-    "broker.grace_seconds": 0.2,
-    "broker.probe_seconds": 0.2,
-}
-
-Start = Callable[..., Daemon]
+from running import Daemon, Raw, Start
 
 
 @pytest.fixture

@@ -28,6 +28,14 @@ _LOOK_SECONDS = 0.002
 _STARTED = re.compile(r"started (\w+) worker (\d+)")
 
 
+# Limits that a test can wait for.
+SHORT = {
+    "broker.budget_seconds": 0.4,
+    "broker.grace_seconds": 0.2,
+    "broker.probe_seconds": 0.2,
+}
+
+
 def until(condition: Callable[[], Any], within: float = 10.0) -> Any:
     """What the condition gives, once that is true. Fails where it does not become so within so many seconds."""
     deadline = time.monotonic() + within
@@ -215,6 +223,9 @@ class Daemon:
         if self.process.poll() is None:
             self.signal(signal.SIGCONT)
             self.kill()
+
+
+Start = Callable[..., Daemon]
 
 
 class End:

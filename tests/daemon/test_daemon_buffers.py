@@ -7,8 +7,7 @@ from collections import Counter
 from collections.abc import Callable
 
 import pytest
-from conftest import Start
-from running import Daemon, Raw, until
+from running import Daemon, Raw, Start, until
 
 from protocol import wire
 from protocol.errors import NoAnswer, TxNotFound

@@ -2,7 +2,7 @@
 
 import time
 
-from conftest import Start
+from running import Start
 
 from protocol.items import CreateItem, SetLocked
 from store import Read, Remove, Status, Store

@@ -7,8 +7,7 @@ import time
 from concurrent.futures import FIRST_COMPLETED, ThreadPoolExecutor, wait
 
 from callers import Callers, txid
-from conftest import Start
-from running import Daemon, End
+from running import Daemon, End, Start
 
 
 def test_writes_of_a_killed_worker_are_answered_at_once(start: Start) -> None:

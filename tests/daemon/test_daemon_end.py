@@ -7,8 +7,7 @@ from collections import Counter
 
 import msgpack
 from callers import Callers, txid
-from conftest import Start
-from running import Daemon, End, until
+from running import Daemon, End, Start, until
 
 from protocol.client import Client
 from protocol.items import CreateItem, Spend

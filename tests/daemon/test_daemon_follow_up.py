@@ -8,8 +8,7 @@ from pathlib import Path
 from typing import Any
 
 from callers import Callers, txid
-from conftest import SHORT, Start
-from running import Daemon, until
+from running import SHORT, Daemon, Start, until
 
 from protocol.client import Client
 from protocol.items import Spend, utxo_hash

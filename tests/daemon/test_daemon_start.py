@@ -9,8 +9,7 @@ from pathlib import Path
 import lmdb
 import msgpack
 import pytest
-from conftest import Start
-from running import Daemon, Raw
+from running import Daemon, Raw, Start
 
 import utxod
 from protocol.client import Client

@@ -6,8 +6,7 @@ from pathlib import Path
 
 import zmq
 from callers import Callers
-from conftest import SHORT, Start
-from running import Daemon
+from running import SHORT, Daemon, Start
 
 from protocol.dispatch import DISPATCH, pack_ready
 from protocol.operations import READ_POOL

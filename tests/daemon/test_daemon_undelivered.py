@@ -4,8 +4,7 @@ import threading
 import time
 from collections.abc import Callable
 
-from conftest import Start
-from running import Daemon, Raw
+from running import Daemon, Raw, Start
 
 from protocol import wire
 

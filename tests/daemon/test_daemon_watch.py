@@ -3,7 +3,7 @@
 import os
 import signal
 
-from conftest import Start
+from running import Start
 
 
 def test_a_worker_that_is_stopped_before_it_is_ready_is_replaced(start: Start) -> None:

@@ -3,8 +3,7 @@
 import time
 
 from callers import Callers
-from conftest import SHORT, Start
-from running import until
+from running import SHORT, Start, until
 
 LIMIT = SHORT["broker.budget_seconds"] + SHORT["broker.grace_seconds"]
 
