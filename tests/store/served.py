@@ -11,7 +11,7 @@ from store.aerospike_cluster import module_name, nodes_without_module
 from store.emulation import LuaError
 from tests.aerospike_server import NAMESPACE, SET
 
-_MARK = "_"  # a record has at least one bin
+_MARK = "¶"  # a record has at least one bin
 
 
 class ServedRules:

@@ -13,6 +13,7 @@ from dispatching import Dispatched, dispatch
 
 from protocol.operations import CREATE_CONFLICTING, CREATE_LOCKED
 from store import Call, Mode, Read, Record, Remove, Result, Status, Store, StoreError, Write, open_store
+from store.embedded import EmbeddedStore
 from store.layout import child_key, lock_key
 from store.transaction import Transaction
 from tests.aerospike_server import SERVER, SET, empty, server_url
@@ -240,3 +241,15 @@ def test_no_is_said_only_where_nothing_was_written(store: Store, generate: Gener
         expire_lock(store, large.txid)
         assert create(Stepwise(store), whole(large)).codes[0] in ("OK", "TX_EXISTS")
         assert is_complete(store, large)
+
+
+def test_a_transaction_too_big_for_its_record_moves_to_the_blob_store(tmp_path: Path, generate: Generator) -> None:
+    store = EmbeddedStore(tmp_path, sync=False, max_record_bytes=600)
+    small, big = generate.coinbase([1]), generate.coinbase([1] * 8)
+    assert create(store, whole(small), whole(big)).codes == ["OK", "OK"]
+    assert "external" not in bins_of(store, small.txid)
+    assert bins_of(store, big.txid)["external"] is True
+    assert not {"inputs", "outputs"} & bins_of(store, big.txid).keys()
+    assert store.blobs.get(big.txid) == big.raw
+    assert create(store, whole(big)).codes == ["TX_EXISTS"]
+    store.close()

@@ -1,0 +1,85 @@
+"""What is the Aerospike store's own, against a server."""
+
+from collections.abc import Iterator
+from pathlib import Path
+
+import pytest
+from storing import KEY, OTHER, create, read, run
+
+from store import Call, Mode, Read, Status, StoreError, Write, open_store
+from store.aerospike_cluster import INDEXED_BINS, indexes, nodes_without_module, rules_module
+from store.layout import Circumstances, Partial, create_records
+from store.transaction import Output
+from tests.aerospike_server import NAMESPACE, SERVER, SET, empty, server_client, server_url
+
+pytestmark = [
+    pytest.mark.aerospike,
+    pytest.mark.skipif(not SERVER, reason="UTXOD_TEST_AEROSPIKE names no server: host[:port]/namespace"),
+    pytest.mark.usefixtures("emptied"),
+]
+
+
+@pytest.fixture
+def emptied() -> Iterator[None]:
+    empty(SET)
+    yield
+    empty(SET)
+
+
+def test_opening_makes_module_and_indexes_once_and_leaves_nothing_in_the_working_directory(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.chdir(tmp_path)
+    for _ in range(2):
+        open_store(server_url()).close()
+        with server_client() as client:
+            assert nodes_without_module(client, rules_module()) == []
+            assert set(INDEXED_BINS) <= set(indexes(client, NAMESPACE, SET))
+    assert list(tmp_path.iterdir()) == []
+
+
+def test_utxo_batch_size_is_fixed_for_the_life_of_a_set() -> None:
+    open_store(server_url(utxo_batch_size=4)).close()
+    store = open_store(server_url())
+    assert store.utxo_batch_size == 4
+    store.close()
+    with pytest.raises(StoreError, match="made with utxo_batch_size=4, which cannot be changed to 128"):
+        open_store(server_url(utxo_batch_size=128))
+
+
+def test_a_call_without_time_left_is_refused_and_nothing_of_it_is_done() -> None:
+    store = open_store(server_url())
+    with pytest.raises(StoreError) as caught:
+        store.batch_operate([Write(KEY, {"a": 1}, Mode.CREATE)], 0.0)
+    assert not caught.value.in_doubt
+    assert run(store, Read(KEY))[0].status is Status.NOT_FOUND
+    store.close()
+
+
+def test_a_rule_that_fails_fails_its_record_alone() -> None:
+    store = open_store(server_url())
+    create(store, OTHER, totalExtraRecs=0)
+    bad, good = run(store, Call(KEY, "nosuch", ()), Call(OTHER, "setLocked", (True,)))
+    assert (bad.status, bad.in_doubt, good.status) == (Status.ERROR, False, Status.OK)
+    assert read(store, OTHER) == {"totalExtraRecs": 0, "locked": True}
+    store.close()
+
+
+def test_without_a_directory_for_blobs_a_large_transaction_is_refused() -> None:
+    store = open_store(server_url())
+    with pytest.raises(OSError, match="blobs=DIRECTORY"):
+        store.blobs.put_outputs(KEY, {0: Output(1, b"")})
+    assert store.blobs.get(KEY) is None
+    store.close()
+
+
+def test_a_lock_expires_and_other_records_do_not() -> None:
+    store = open_store(server_url())
+    (_, bins), *_ = create_records(Partial(KEY, {0: Output(1, b"")}), Circumstances(block_height=1, now_ms=0)).records
+    run(store, Write(KEY, bins, Mode.CREATE), Write(OTHER, {"token": b"t"}, Mode.CREATE, ttl=30))
+    run(store, Call(KEY, "setLocked", (True,)), Write(OTHER, {"more": 1}, Mode.UPDATE))
+    with server_client() as client:
+        seconds = [client.exists((NAMESPACE, SET, bytearray(key)))[1]["ttl"] for key in (KEY, OTHER)]
+    assert seconds[0] == 0xFFFFFFFF
+    assert 0 < seconds[1] <= 30
+    store.close()
