@@ -198,6 +198,7 @@ class Supervisor:
             restore()
             self._edge.close()
             shutil.rmtree(self._directory, ignore_errors=True)
+        log.info("ended")
         return 0
 
     # ---- workers
