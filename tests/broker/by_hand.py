@@ -136,3 +136,23 @@ def reply(part: Part, body: Any, errors: dict[int, Error]) -> list[bytes]:
     if part.only is not None:
         items = [items[part.only]]
     return [wire.pack_reply_header(wire.ReplyHeader(None, len(items), errors)), wire.pack_body(items)]
+
+
+def locking(broker: Broker, timeout: float = 5.0) -> int:
+    """A set_locked whose second item has children to be locked."""
+    broker.ready(b"w1", "write")
+    request = broker.submit("set_locked", ["m", "n"], timeout=timeout)
+    part = FollowUp(0, 1, "lock_children", b"key", 40, wire.pack_body(["children"]))
+    broker.done(broker.handed[-1], [part])
+    return request
+
+
+def owing(broker: Broker, *follow_ups: FollowUp) -> None:
+    broker.ready(b"w1", "write")
+    request = broker.submit("spend")
+    broker.done(broker.handed[-1], follow_ups)
+    assert broker.fate(request) == ("OK", "")
+
+
+def owed(key: bytes, body: str = "count", operation: str = "increment") -> FollowUp:
+    return FollowUp(None, 0, operation, key, 1, wire.pack_body([body]))

@@ -4,12 +4,11 @@ import gc
 from typing import Any
 
 import pytest
-from by_hand import EPOCH, SECOND, Broker
+from by_hand import EPOCH, SECOND, Broker, locking, owed, owing
 
-from broker.actions import InDoubt
 from protocol import wire
-from protocol.dispatch import FollowUp, pack_done
-from protocol.wire import Error, RequestHeader
+from protocol.dispatch import pack_done
+from protocol.wire import RequestHeader
 
 # ---- admission
 
@@ -268,150 +267,6 @@ def test_the_backlog_is_bounded_in_bytes() -> None:
     broker = Broker(queue_bytes=100)
     broker.submit(items=["x" * 60], submitter="a")
     assert broker.fate(broker.submit(items=["x" * 60], submitter="b")) == ("OVERLOADED", "no")
-
-
-# ---- work that follows from work
-
-
-def locking(broker: Broker, timeout: float = 5.0) -> int:
-    """A set_locked whose second item has children to be locked."""
-    broker.ready(b"w1", "write")
-    request = broker.submit("set_locked", ["m", "n"], timeout=timeout)
-    part = FollowUp(0, 1, "lock_children", b"key", 40, wire.pack_body(["children"]))
-    broker.done(broker.handed[-1], [part])
-    return request
-
-
-def test_the_answer_waits_for_its_parts_and_no_worker_does(broker: Broker) -> None:
-    request = locking(broker)
-    assert request not in broker.answers
-    other = broker.submit("spend")
-    broker.done(broker.handed[-1])
-    assert broker.fate(other) == ("OK", "")
-    broker.ready(b"c1", "children")
-    broker.done(broker.handed[-1])
-    assert broker.results(request) == ["m", "n"]
-    assert broker.answers[request].errors == {}
-    assert broker.nothing_is_left()
-
-
-def test_a_parts_no_is_never_the_wholes(broker: Broker) -> None:
-    request = locking(broker)
-    broker.ready(b"c1", "children")
-    broker.done(broker.handed[-1], errors={0: Error("TX_NOT_FOUND", "no", "child record 3")})
-    (error,) = broker.answers[request].errors.values()
-    assert list(broker.answers[request].errors) == [1]
-    assert (error.code, error.executed) == ("TX_NOT_FOUND", "unknown")
-
-
-def test_a_part_that_loses_its_worker_fails_its_item(broker: Broker) -> None:
-    request = locking(broker)
-    broker.ready(b"c1", "children")
-    broker.lose(b"c1")
-    assert broker.answers[request].errors[1].code == "WORKER_CRASHED"
-    assert broker.nothing_is_left()
-
-
-def test_a_part_is_dropped_when_its_answer_went_out_without_it(broker: Broker) -> None:
-    request = locking(broker, timeout=1)
-    broker.after(1.1)
-    assert broker.fate(request) == ("DEADLINE_EXCEEDED", "unknown")
-    broker.ready(b"c1", "children")
-    assert len(broker.handed) == 1
-    assert broker.nothing_is_left()
-
-
-def owing(broker: Broker, *follow_ups: FollowUp) -> None:
-    broker.ready(b"w1", "write")
-    request = broker.submit("spend")
-    broker.done(broker.handed[-1], follow_ups)
-    assert broker.fate(request) == ("OK", "")
-
-
-def owed(key: bytes, body: str = "count", operation: str = "increment") -> FollowUp:
-    return FollowUp(None, 0, operation, key, 1, wire.pack_body([body]))
-
-
-def test_owed_work_never_expires_and_is_never_refused() -> None:
-    broker = Broker(queue_items=1, workerless_seconds=1.0)
-    owing(broker, *[owed(bytes([number])) for number in range(50)])
-    broker.after(3600)
-    broker.ready(b"c1", "children")
-    assert sum(len(handed.parts) for handed in broker.handed[1:]) == 50
-    broker.done(broker.handed[-1])
-    assert broker.nothing_is_left()
-
-
-def test_follow_ups_of_one_master_run_in_order_one_at_a_time(broker: Broker) -> None:
-    owing(
-        broker, owed(b"m", "first"), owed(b"m", "second", "set_dah_children"), owed(b"n", "other"), owed(b"m", "third")
-    )
-    for number in range(4):
-        broker.ready(f"c{number}".encode(), "children")
-    ran = []
-    position = 1
-    while position < len(broker.handed):
-        handed = broker.handed[position]
-        ran.append([wire.unpack_body(body, 1)[0] for body in handed.bodies])
-        broker.done(handed)
-        position += 1
-    assert ran == [["first", "other"], ["second"], ["third"]]
-    assert broker.nothing_is_left()
-
-
-def test_owed_work_that_fails_or_is_lost_leaves_its_master_in_doubt(broker: Broker) -> None:
-    owing(broker, owed(b"m"), owed(b"n"))
-    broker.ready(b"c1", "children")
-    broker.done(broker.handed[-1], errors={0: Error("STORE_ERROR", "unknown")})
-    assert [doubt.key for doubt in broker.in_doubt] == [b"m", b"n"]
-    broker.in_doubt.clear()
-    owing(broker, owed(b"m"))
-    broker.lose(b"c1")
-    assert broker.in_doubt == [InDoubt(b"m", "increment", broker.in_doubt[0].reason)]
-    assert broker.nothing_is_left()
-
-
-def test_a_lost_worker_leaves_a_note_of_what_it_may_have_owed(broker: Broker) -> None:
-    """Also of requests that were answered meanwhile: the store may have applied them, and their follow-ups are lost."""
-    broker.ready(b"w1", "write")
-    request = broker.submit("spend", ["coins"], timeout=1)
-    broker.after(1.1)
-    assert broker.fate(request) == ("DEADLINE_EXCEEDED", "unknown")
-    broker.lose(b"w1")
-    assert [(lost.operation, wire.unpack_body(lost.body, 1)) for lost in broker.lost] == [("spend", ["coins"])]
-    broker.ready(b"w2", "write")
-    broker.submit("create")
-    broker.lose(b"w2")
-    assert len(broker.lost) == 1
-
-
-def test_new_parents_are_held_back_while_too_much_is_owed() -> None:
-    broker = Broker(owed_items=2)
-    owing(broker, owed(b"m"), owed(b"n"))
-    held = broker.submit("spend")
-    assert len(broker.handed) == 1
-    broker.ready(b"c1", "children")
-    broker.done(broker.handed[-1])
-    assert broker.handed[-1].operation == "spend"
-    broker.done(broker.handed[-1])
-    assert broker.fate(held) == ("OK", "")
-
-
-@pytest.mark.parametrize(
-    "follow_up",
-    [
-        FollowUp(0, 0, "get", b"k", 1, b""),
-        FollowUp(0, 0, "spend", b"k", 1, b""),
-        FollowUp(7, 0, "increment", b"k", 1, b""),
-    ],
-    ids=["to a pool of the same rank", "to its own pool", "of a request that is not there"],
-)
-def test_work_follows_to_a_pool_of_a_higher_rank_only(broker: Broker, follow_up: FollowUp) -> None:
-    broker.ready(b"w1", "write")
-    request = broker.submit("spend")
-    broker.done(broker.handed[-1], [follow_up])
-    assert broker.fate(request) == ("INTERNAL", "unknown")
-    assert broker.condemned == [b"w1"]
 
 
 # ---- scaling, draining
