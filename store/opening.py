@@ -10,7 +10,7 @@ faulty+lmdb:///dir?...&faults=/path/faults.json&atomic=false                 inj
 from collections.abc import Callable
 from pathlib import Path
 from typing import Any
-from urllib.parse import SplitResult, parse_qsl, unquote, urlsplit
+from urllib.parse import SplitResult, parse_qsl, unquote
 
 from .aerospike_url import parse_aerospike_url
 from .embedded import EmbeddedStore
@@ -21,7 +21,7 @@ from .seam import Store
 
 def open_store(url: str) -> Store:
     """Raises ValueError where the URL is not one of those above, StoreError where the store can't be opened."""
-    parts = urlsplit(url)
+    parts = split_url(url)
     options = dict(parse_qsl(parts.query, keep_blank_values=True))
     scheme, _, inner = parts.scheme.partition("+")
     if scheme == "faulty" and inner:
@@ -32,6 +32,17 @@ def open_store(url: str) -> Store:
         passes_for = None if atomic is None else _parse_flag(atomic)
         return FaultyStore(_open(inner, parts, options), FileFaults(Path(faults)), atomic=passes_for)
     return _open(parts.scheme, parts, options)
+
+
+def split_url(url: str) -> SplitResult:
+    """A store's URL in its parts. Not the standard library's urlsplit: that takes one host only, and newer ones refuse a
+    list in which an IPv6 address is not the first."""
+    scheme, _, rest = url.partition(":")
+    rest, _, query = rest.partition("?")
+    if not rest.startswith("//"):
+        return SplitResult(scheme, "", rest, query, "")
+    hosts, slash, path = rest[2:].partition("/")
+    return SplitResult(scheme, hosts, slash + path, query, "")
 
 
 def _open(scheme: str, parts: SplitResult, options: dict[str, str]) -> Store:

@@ -5,10 +5,11 @@ import secrets
 import tempfile
 from collections.abc import Callable, Iterator, Mapping
 from typing import Any, Final, NamedTuple
-from urllib.parse import parse_qsl, urlsplit
+from urllib.parse import parse_qsl
 
 from store import Call, Mode, Read, Remove, Status, Store, StoreError, Write, open_store
 from store.layout import Circumstances, Partial, create_records, lock_ttl
+from store.opening import split_url
 from store.transaction import Output
 
 BUDGET: Final = 5.0  # seconds, of each call
@@ -42,9 +43,9 @@ def examine(url: str) -> Iterator[Finding]:
         return
     try:
         yield Finding("store", f"{_shown(url)}, {store.utxo_batch_size} outputs a record")
-        if urlsplit(url).scheme.endswith("aerospike"):
+        if split_url(url).scheme.endswith("aerospike"):
             yield from _examine_cluster(url, store.utxo_batch_size)
-        if urlsplit(url).scheme.endswith("null"):
+        if split_url(url).scheme.endswith("null"):
             yield Finding("round trip", "none: this store keeps nothing")
         else:
             yield from _round_trip(store)
@@ -78,7 +79,7 @@ def _examine_cluster(url: str, utxo_batch_size: int) -> Iterator[Finding]:
     from store.aerospike_url import parse_aerospike_url  # noqa: PLC0415
     from store.emulation import rules_source  # noqa: PLC0415
 
-    parts = urlsplit(url)
+    parts = split_url(url)
     settings = parse_aerospike_url(parts, dict(parse_qsl(parts.query)))
     with tempfile.TemporaryDirectory(prefix="utxod-doctor-") as scratch:
         client = connect(settings, scratch)

@@ -1,16 +1,17 @@
 """The URL of a set in Aerospike, without a server."""
 
 from pathlib import Path
-from urllib.parse import parse_qsl, urlsplit
+from urllib.parse import parse_qsl
 
 import pytest
 
 from store import open_store
 from store.aerospike_url import AerospikeSettings, parse_aerospike_url
+from store.opening import split_url
 
 
 def parse(url: str) -> AerospikeSettings:
-    parts = urlsplit(url)
+    parts = split_url(url)
     options = dict(parse_qsl(parts.query, keep_blank_values=True))
     settings = parse_aerospike_url(parts, options)
     assert options == {}
