@@ -35,9 +35,11 @@ def open_store(url: str) -> Store:
 
 
 def split_url(url: str) -> SplitResult:
-    """A store's URL in its parts. Not the standard library's urlsplit: that takes one host only, and newer ones refuse a
+    """A store's URL in its parts. Not the standard library's urlsplit: it takes one host only, and newer ones refuse a
     list in which an IPv6 address is not the first."""
-    scheme, _, rest = url.partition(":")
+    scheme, colon, rest = url.partition(":")
+    if not colon:
+        return SplitResult("", "", url, "", "")
     rest, _, query = rest.partition("?")
     if not rest.startswith("//"):
         return SplitResult(scheme, "", rest, query, "")
