@@ -146,15 +146,19 @@ def doctor(config: Path | None, store: str | None, as_json: bool) -> None:
 @cli.command(short_help="See it work, in a few seconds.")
 @click.option("--transactions", type=click.IntRange(min=100), default=20_000, show_default=True, help="Payments.")
 @click.option("--seed", default=1, show_default=True, help="Other transactions with another seed.")
-def demo(transactions: int, seed: int) -> None:
+@click.option(
+    "--store", metavar="URL", help="A set to show it on, which keeps the records; a temporary one by default."
+)
+def demo(transactions: int, seed: int, store: str | None) -> None:
     """See it work: the first payment in history, a double spend, a worker killed in the middle of the work.
 
-    Starts a daemon of its own on a temporary store, and leaves nothing behind. The exit code is 0 where everything
-    held that this command shows.
+    Starts a daemon of its own on a temporary store, and leaves nothing behind; with --store, the records stay in the
+    set that it names, and showing it there again holds as well. The exit code is 0 where everything held that this
+    command shows.
     """
     from utxod.demo import run_demo
 
-    raise SystemExit(run_demo(transactions, seed))
+    raise SystemExit(run_demo(transactions, seed, store))
 
 
 @cli.command(short_help="Feed the transactions of block files to a daemon.")
