@@ -179,6 +179,13 @@ function list.remove(self, index)
     rawset(self, "size", size - 1)
 end
 
+-- Takes away the elements from this index on.
+function list.trim(self, index)
+    if index >= 1 and index <= check(self, List).size then
+        rawset(self, "size", index - 1)
+    end
+end
+
 -- Stops at the first nil, as the server's does.
 function list.iterator(self)
     local index = 0

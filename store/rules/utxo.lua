@@ -8,10 +8,25 @@
 -- string, once; what is read past the end of bytes is memory of somebody else's, so their size is asked first; a list's
 -- iterator stops at the first nil, so lists are walked by index; `map[k] = nil` stores a nil.
 
+-- What a call costs the server is, beyond its own part, the number of calls from Lua into it and of values handed out by
+-- it, each a userdata with a finalizer. So what a rule needs is asked for once, functions are locals, and a UTXO is
+-- changed in place.
+
 local HASH_BYTES = 32
 local SPENDING_DATA_BYTES = 36
 local SPENT_BYTES = 68
 local FROZEN = string.rep("\255", SPENDING_DATA_BYTES)
+-- A server takes an index modulo 2^32.
+local MAX_OFFSET = 0xFFFFFFFE
+
+local sizeOf, stringOf, appendString = bytes.size, bytes.get_string, bytes.append_string
+local typeOf = math.type
+
+-- A state of a server lives long and is small; most of what a call makes is garbage when it returns. Collecting when
+-- four times as much is there as survives costs half of what the server's own setting does.
+if collectgarbage then
+    collectgarbage("incremental", 400, 400)
+end
 
 ---------------------------------------------------------------------------------------------------------------------
 -- Results
@@ -60,11 +75,10 @@ end
 ---------------------------------------------------------------------------------------------------------------------
 -- Input
 
--- The content of bytes that have this size, as a string; nil for anything else.
+-- The content of bytes of this size, as a string; nil for bytes of another. Raises an error for anything else.
 local function contentOf(value, size)
-    local isBytes, actual = pcall(bytes.size, value)
-    if isBytes and actual == size then
-        return bytes.get_string(value, 1, size)
+    if sizeOf(value) == size then
+        return stringOf(value, 1, size)
     end
     return nil
 end
@@ -76,10 +90,11 @@ local function toBytes(content)
 end
 
 local function isIndex(value)
-    return math.type(value) == "integer" and value >= 0
+    return typeOf(value) == "integer" and value >= 0
 end
 
--- The output that a rule is about: its offset, and its hash as a string. Or nil, and what is wrong.
+-- The output that a rule is about: its offset, and its hash as a string. Or nil, and what is wrong. Raises an error
+-- where the hash is no bytes.
 local function parseTarget(offset, utxoHash)
     if not isIndex(offset) then
         return nil, "offset is no unsigned integer"
@@ -108,6 +123,15 @@ local function parseSpend(offset, utxoHash, spendingData)
     return target
 end
 
+-- What a parser gives; or nil and what is wrong, also where a value is of a kind that it can't look into.
+local function try(parser, ...)
+    local isParsed, parsed, fault = pcall(parser, ...)
+    if isParsed then
+        return parsed, fault
+    end
+    return nil, parsed
+end
+
 ---------------------------------------------------------------------------------------------------------------------
 -- UTXOs
 
@@ -122,23 +146,24 @@ local function spenderHex(spender)
     return txidHex(spender) .. string.format("%08x", (string.unpack(">I4", spender, HASH_BYTES + 1)))
 end
 
--- The spender of a target's UTXO, or "" where it is unspent; or nil, and the code and message of the refusal.
+-- The spender of a target's UTXO, or "" where it is unspent, and the UTXO; or nil, and the code and message of the
+-- refusal.
 local function findSpender(utxos, target)
     local utxo = nil
-    if target.offset < list.size(utxos) then -- a server takes an index modulo 2^32
+    if target.offset <= MAX_OFFSET then
         utxo = utxos[target.offset + 1]
     end
     if utxo == nil then
         return nil, "UTXO_NOT_FOUND", "no UTXO at this offset"
     end
-    local size = bytes.size(utxo)
+    local size = sizeOf(utxo)
     if size ~= HASH_BYTES and size ~= SPENT_BYTES then
         return nil, "UTXO_INVALID_SIZE", "the stored UTXO has " .. size .. " bytes"
     end
-    if bytes.get_string(utxo, 1, HASH_BYTES) ~= target.hash then
+    if stringOf(utxo, 1, HASH_BYTES) ~= target.hash then
         return nil, "UTXO_HASH_MISMATCH", "the output at this offset has another hash"
     end
-    return size == HASH_BYTES and "" or bytes.get_string(utxo, HASH_BYTES + 1, SPENDING_DATA_BYTES)
+    return size == HASH_BYTES and "" or stringOf(utxo, HASH_BYTES + 1, SPENDING_DATA_BYTES), utxo
 end
 
 -- The record's list of UTXOs and the target's spender; or nil, nil and the refusal.
@@ -224,12 +249,13 @@ end
 ---------------------------------------------------------------------------------------------------------------------
 -- Spending
 
--- The spends as Lua tables; or nil, and what is wrong with the first that is malformed.
+-- The spends as Lua tables; or nil, and what is wrong with the first that is malformed. Raises an error where one is
+-- no map, or has something else for bytes.
 local function parseSpends(spends)
     local parsed = {}
     for i = 1, list.size(spends) do
         local spend = spends[i]
-        local idx = spend and spend["idx"]
+        local idx = spend["idx"]
         if not isIndex(idx) then
             return nil, "spend " .. i .. ": idx is no unsigned integer"
         end
@@ -243,43 +269,44 @@ local function parseSpends(spends)
     return parsed
 end
 
-local function refuseSpending(rec, ignoreConflicting, ignoreLocked, currentBlockHeight)
+-- The record's list of UTXOs; or nil, and the refusal of the whole record.
+local function openForSpending(rec, ignoreConflicting, ignoreLocked, currentBlockHeight)
     if not aerospike:exists(rec) then
-        return refuseMissing()
+        return nil, refuseMissing()
     end
     if rec["creating"] then
-        return refuse("CREATING", "the transaction is still being created")
+        return nil, refuse("CREATING", "the transaction is still being created")
     end
-    if rec["conflicting"] and not ignoreConflicting then
-        return refuse("CONFLICTING", "the transaction is conflicting")
+    if not ignoreConflicting and rec["conflicting"] then
+        return nil, refuse("CONFLICTING", "the transaction is conflicting")
     end
-    if rec["locked"] and not ignoreLocked then
-        return refuse("LOCKED", "the transaction is locked")
+    if not ignoreLocked and rec["locked"] then
+        return nil, refuse("LOCKED", "the transaction is locked")
     end
     local spendingHeight = rec["spendingHeight"]
     if spendingHeight and spendingHeight > currentBlockHeight then
-        return refuse("COINBASE_IMMATURE", "spendable from height " .. spendingHeight)
+        return nil, refuse("COINBASE_IMMATURE", "spendable from height " .. spendingHeight)
     end
-    if rec["utxos"] == nil then
-        return refuse("UTXOS_NOT_FOUND", "the record has no UTXOs")
+    local utxos = rec["utxos"]
+    if utxos == nil then
+        return nil, refuse("UTXOS_NOT_FOUND", "the record has no UTXOs")
     end
-    return nil
+    return utxos
 end
 
--- Whether a spend is to be applied: false where its spender holds the output already. Or nil, and the refusal's code,
+-- The UTXO that a spend is to be applied to; false where its spender holds it already. Or nil, and the refusal's code,
 -- message and spender.
-local function judgeSpend(rec, utxos, spend, currentBlockHeight)
-    local spender, code, message = findSpender(utxos, spend)
+local function judgeSpend(rec, utxos, spend, spendableIn, currentBlockHeight)
+    local spender, utxo, message = findSpender(utxos, spend)
     if spender == nil then
-        return nil, code, message
+        return nil, utxo, message
     end
-    local spendableIn = rec["utxoSpendableIn"]
     local height = spendableIn and spendableIn[spend.offset]
     if height and height >= currentBlockHeight then
         return nil, "FROZEN_UNTIL", "not spendable until height " .. height
     end
     if spender == "" then
-        return true
+        return utxo
     end
     if spender == spend.spender then
         local deleted = rec["deletedChildren"]
@@ -295,20 +322,21 @@ local function judgeSpend(rec, utxos, spend, currentBlockHeight)
 end
 
 function spendMulti(rec, spends, ignoreConflicting, ignoreLocked, currentBlockHeight, blockHeightRetention)
-    local parsed, fault = parseSpends(spends)
+    local parsed, fault = try(parseSpends, spends)
     if parsed == nil then
         return refuseParameter(fault)
     end
-    local refusal = refuseSpending(rec, ignoreConflicting, ignoreLocked, currentBlockHeight)
-    if refusal then
+    local utxos, refusal = openForSpending(rec, ignoreConflicting, ignoreLocked, currentBlockHeight)
+    if utxos == nil then
         return refusal
     end
     local result, applied, count, errors = succeed(), list(), 0, nil
-    local utxos = rec["utxos"]
-    for _, spend in ipairs(parsed) do
-        local isNew, code, message, spender = judgeSpend(rec, utxos, spend, currentBlockHeight)
-        if isNew then
-            utxos[spend.offset + 1] = toBytes(spend.hash .. spend.spender)
+    local spendableIn = rec["utxoSpendableIn"]
+    for i = 1, #parsed do
+        local spend = parsed[i]
+        local utxo, code, message, spender = judgeSpend(rec, utxos, spend, spendableIn, currentBlockHeight)
+        if utxo then
+            appendString(utxo, spend.spender)
             list.append(applied, spend.idx)
             count = count + 1
         elseif code then
@@ -329,7 +357,10 @@ function spendMulti(rec, spends, ignoreConflicting, ignoreLocked, currentBlockHe
     if blockIDs then
         result["blockIDs"] = blockIDs
     end
-    return conclude(rec, result, count > 0, currentBlockHeight, blockHeightRetention)
+    conclude(rec, result, count > 0, currentBlockHeight, blockHeightRetention)
+    -- Saved, and not wanted any more: it would keep the server's memory until it is collected, which counts Lua's alone.
+    list.trim(utxos, 1)
+    return result
 end
 
 function spend(
@@ -354,7 +385,7 @@ function spend(
 end
 
 function unspend(rec, offset, utxoHash, spendingData, currentBlockHeight, blockHeightRetention)
-    local target, fault = parseSpend(offset, utxoHash, spendingData)
+    local target, fault = try(parseSpend, offset, utxoHash, spendingData)
     if target == nil then
         return refuseParameter(fault)
     end
@@ -382,8 +413,6 @@ end
 ---------------------------------------------------------------------------------------------------------------------
 -- Blocks
 
-local BLOCK_BINS = { "blockIDs", "blockHeights", "subtreeIdxs" }
-
 local function findBlock(blockIDs, blockID)
     for i = 1, list.size(blockIDs) do
         if blockIDs[i] == blockID then
@@ -393,28 +422,27 @@ local function findBlock(blockIDs, blockID)
     return nil
 end
 
-local function addBlock(rec, ...)
-    local values = { ... }
-    if findBlock(rec["blockIDs"] or list(), values[1]) then
+local function addBlock(rec, blockIDs, blockID, blockHeight, subtreeIdx)
+    if findBlock(blockIDs, blockID) then
         return
     end
-    for i, name in ipairs(BLOCK_BINS) do
-        local column = rec[name] or list()
-        list.append(column, values[i])
-        rec[name] = column
-    end
+    local blockHeights, subtreeIdxs = rec["blockHeights"] or list(), rec["subtreeIdxs"] or list()
+    list.append(blockIDs, blockID)
+    list.append(blockHeights, blockHeight)
+    list.append(subtreeIdxs, subtreeIdx)
+    rec["blockIDs"], rec["blockHeights"], rec["subtreeIdxs"] = blockIDs, blockHeights, subtreeIdxs
 end
 
-local function removeBlock(rec, blockID)
-    local position = findBlock(rec["blockIDs"] or list(), blockID)
+local function removeBlock(rec, blockIDs, blockID)
+    local position = findBlock(blockIDs, blockID)
     if position == nil then
         return
     end
-    for _, name in ipairs(BLOCK_BINS) do
-        local column = rec[name]
-        list.remove(column, position)
-        rec[name] = column
-    end
+    local blockHeights, subtreeIdxs = rec["blockHeights"], rec["subtreeIdxs"]
+    list.remove(blockIDs, position)
+    list.remove(blockHeights, position)
+    list.remove(subtreeIdxs, position)
+    rec["blockIDs"], rec["blockHeights"], rec["subtreeIdxs"] = blockIDs, blockHeights, subtreeIdxs
 end
 
 function setMined(
@@ -423,12 +451,12 @@ function setMined(
     if not aerospike:exists(rec) then
         return refuseMissing()
     end
-    if unsetMined then
-        removeBlock(rec, blockID)
-    else
-        addBlock(rec, blockID, blockHeight, subtreeIdx)
-    end
     local blockIDs = rec["blockIDs"] or list()
+    if unsetMined then
+        removeBlock(rec, blockIDs, blockID)
+    else
+        addBlock(rec, blockIDs, blockID, blockHeight, subtreeIdx)
+    end
     if list.size(blockIDs) == 0 then
         rec["unminedSince"] = currentBlockHeight
     elseif onLongestChain then
@@ -446,7 +474,7 @@ end
 -- Alerts: freezing and reassigning
 
 function freeze(rec, offset, utxoHash)
-    local target, fault = parseTarget(offset, utxoHash)
+    local target, fault = try(parseTarget, offset, utxoHash)
     if target == nil then
         return refuseParameter(fault)
     end
@@ -481,7 +509,7 @@ local function openFrozen(rec, target)
 end
 
 function unfreeze(rec, offset, utxoHash)
-    local target, fault = parseTarget(offset, utxoHash)
+    local target, fault = try(parseTarget, offset, utxoHash)
     if target == nil then
         return refuseParameter(fault)
     end
@@ -495,8 +523,8 @@ function unfreeze(rec, offset, utxoHash)
 end
 
 function reassign(rec, offset, utxoHash, newUtxoHash, blockHeight, spendableAfter)
-    local target, fault = parseTarget(offset, utxoHash)
-    local newHash = contentOf(newUtxoHash, HASH_BYTES)
+    local target, fault = try(parseTarget, offset, utxoHash)
+    local newHash = try(contentOf, newUtxoHash, HASH_BYTES)
     if target == nil or newHash == nil then
         return refuseParameter(fault or "new utxo hash is not 32 bytes")
     end
@@ -538,7 +566,7 @@ end
 
 -- Our own: notes a conflicting transaction (its txid, wire order) with one of its parents.
 function noteConflicting(rec, childTxid)
-    local child = contentOf(childTxid, HASH_BYTES)
+    local child = try(contentOf, childTxid, HASH_BYTES)
     if child == nil then
         return refuseParameter("child txid is not 32 bytes")
     end

@@ -101,6 +101,22 @@ def test_a_lists_element_can_be_appended_and_removed(probe: Probe) -> None:
     assert probe("list.remove(a, 1); list.append(a, 4); return a", [b"1", b"2", b"3"])[0] == [b"2", b"3", 4]
 
 
+def test_a_list_can_be_trimmed(probe: Probe) -> None:
+    assert probe("list.trim(a, 2); return a", [b"1", 2, 3])[0] == [b"1"]
+    assert probe("list.trim(a, 1); list.append(a, b); return a", [b"1", b"2"], 7)[0] == [7]
+    assert probe("list.trim(a, 0); list.trim(a, 3); return a", [1, 2])[0] == [1, 2]
+
+
+def test_bytes_in_a_list_can_be_changed_in_place(probe: Probe) -> None:
+    body = "local l = rec['l']; bytes.append_string(l[2], 'yz'); rec['l'] = l; aerospike:update(rec); return l[2]"
+    assert probe(body, bins={"l": [b"a", b"x", b"b"]}) == (b"xyz", {"l": [b"a", b"xyz", b"b"]})
+
+
+def test_what_a_list_loses_after_the_update_is_saved_all_the_same(probe: Probe) -> None:
+    body = "local l = rec['l']; l[1] = 7; rec['l'] = l; aerospike:update(rec); list.trim(l, 1)"
+    assert probe(body, bins={"l": [1, b"2"]})[1] == {"l": [7, b"2"]}
+
+
 def test_equality_of_bytes_is_identity(probe: Probe) -> None:
     assert probe("return a == b", b"same", b"same")[0] is False
     assert probe("return a == a", b"same")[0] is True
