@@ -53,8 +53,7 @@ class AerospikeStore:
     def __init__(self, settings: AerospikeSettings) -> None:
         self._pid = os.getpid()
         self._settings = settings
-        self._scratch = tempfile.TemporaryDirectory(prefix="utxod-lua-")
-        self._client = connect(settings, self._scratch.name)
+        self._client = connect(settings)
         try:
             self._check_namespace()
             module = register_module(self._client, rules_source(), OPEN_BUDGET)
@@ -79,7 +78,6 @@ class AerospikeStore:
     def close(self) -> None:
         if os.getpid() == self._pid:
             self._client.close()
-            self._scratch.cleanup()
 
     def _run_wave(
         self, records: Sequence[Record], wave: Sequence[int], results: list[Result | None], until: float
@@ -181,11 +179,12 @@ class AerospikeStore:
         return kept
 
 
-def connect(settings: AerospikeSettings, scratch: str) -> Any:
-    """A client of the cluster. scratch: the directory in which it may keep copies of modules. Raises StoreError."""
+def connect(settings: AerospikeSettings) -> Any:
+    """A client of the cluster. Raises StoreError."""
     config: dict[str, Any] = {
         "hosts": list(settings.hosts),
-        "lua": {"user_path": scratch},
+        # Where it would keep copies of modules, which we don't let it do; else that is the working directory.
+        "lua": {"user_path": tempfile.gettempdir()},
         "send_bool_as": aerospike.AS_BOOL,
         "use_services_alternate": settings.services_alternate,
         "policies": {"auth_mode": _AUTH[settings.auth]},

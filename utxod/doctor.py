@@ -2,7 +2,6 @@
 what to do about it."""
 
 import secrets
-import tempfile
 from collections.abc import Callable, Iterator, Mapping
 from typing import Any, Final, NamedTuple
 from urllib.parse import parse_qsl
@@ -81,25 +80,24 @@ def _examine_cluster(url: str, utxo_batch_size: int) -> Iterator[Finding]:
 
     parts = split_url(url)
     settings = parse_aerospike_url(parts, dict(parse_qsl(parts.query)))
-    with tempfile.TemporaryDirectory(prefix="utxod-doctor-") as scratch:
-        client = connect(settings, scratch)
-        try:
-            builds = cluster.ask_nodes(client, "build")
-            yield Finding("nodes", ", ".join(f"{node} ({build})" for node, build in sorted(builds.items())))
-            for node, found in sorted(cluster.namespace_settings(client, settings.namespace).items()):
-                yield from examine_namespace(f"namespace {settings.namespace} on {node}", found, utxo_batch_size)
-            yield _examine_module(cluster.registered_source(client, cluster.rules_module()), rules_source())
-            there = cluster.indexes(client, settings.namespace, settings.set)
-            for name in cluster.INDEXED_BINS:
-                remedy = "" if name in there else "grant the user sindex-admin and start a daemon, or create it"
-                yield Finding(f"index on {name}", there.get(name, {}).get("indexname", "none"), remedy)
-            if settings.blobs is None:
-                remedy = "give the URL blobs=DIRECTORY, one that every daemon of the set sees"
-                yield Finding("blobs", "none: transactions over 32 KiB, or of several records, are refused", remedy)
-            else:
-                yield Finding("blobs", str(settings.blobs))
-        finally:
-            client.close()
+    client = connect(settings)
+    try:
+        builds = cluster.ask_nodes(client, "build")
+        yield Finding("nodes", ", ".join(f"{node} ({build})" for node, build in sorted(builds.items())))
+        for node, found in sorted(cluster.namespace_settings(client, settings.namespace).items()):
+            yield from examine_namespace(f"namespace {settings.namespace} on {node}", found, utxo_batch_size)
+        yield _examine_module(cluster.registered_source(client, cluster.rules_module()), rules_source())
+        there = cluster.indexes(client, settings.namespace, settings.set)
+        for name in cluster.INDEXED_BINS:
+            remedy = "" if name in there else "grant the user sindex-admin and start a daemon, or create it"
+            yield Finding(f"index on {name}", there.get(name, {}).get("indexname", "none"), remedy)
+        if settings.blobs is None:
+            remedy = "give the URL blobs=DIRECTORY, one that every daemon of the set sees"
+            yield Finding("blobs", "none: transactions over 32 KiB, or of several records, are refused", remedy)
+        else:
+            yield Finding("blobs", str(settings.blobs))
+    finally:
+        client.close()
 
 
 def _examine_module(found: Mapping[str, bytes], source: bytes) -> Finding:

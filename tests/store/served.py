@@ -1,13 +1,12 @@
 """Rules that run inside an Aerospike server, with the same `call` as those of the emulation."""
 
-import base64
 import contextlib
 import os
 from typing import Any
 
 from aerospike import exception
 
-from store.aerospike_cluster import module_name, nodes_without_module
+from store.aerospike_cluster import register_module
 from store.emulation import LuaError
 from tests.aerospike_server import NAMESPACE, SET
 
@@ -19,13 +18,7 @@ class ServedRules:
 
     def __init__(self, client: Any, source: bytes) -> None:
         self._client = client
-        self._module = module_name(source)
-        # The client's own call waits for two seconds.
-        content = base64.b64encode(source).decode()
-        put = f"udf-put:filename={self._module}.lua;content={content};content-len={len(content)};udf-type=LUA;"
-        client.info_random_node(put)
-        while nodes_without_module(client, self._module):
-            pass
+        self._module = register_module(client, source, 10)
 
     def call(self, function: str, args: tuple[Any, ...], bins: dict[str, Any] | None) -> tuple[Any, dict[str, Any]]:
         """As the emulation's."""

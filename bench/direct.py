@@ -1,0 +1,56 @@
+"""The Aerospike client held directly, without a store or a daemon around it: what ours is measured beside."""
+
+from collections.abc import Sequence
+from typing import Any, Final
+from urllib.parse import parse_qsl
+
+from aerospike_helpers.batch import records as batch
+
+from store.aerospike import connect
+from store.aerospike_cluster import register_module
+from store.aerospike_url import parse_aerospike_url
+from store.opening import split_url
+
+_REGISTER_SECONDS: Final = 10.0
+_POLICY: Final = {"total_timeout": 30_000, "socket_timeout": 30_000, "max_retries": 0}
+
+Apply = tuple[bytes, str, Sequence[Any]]
+
+
+class Direct:
+    """A client of its own, of the set that the URL names."""
+
+    def __init__(self, url: str) -> None:
+        parts = split_url(url)
+        settings = parse_aerospike_url(parts, dict(parse_qsl(parts.query)))
+        self._set = (settings.namespace, settings.set)
+        self._client = connect(settings)
+
+    def close(self) -> None:
+        self._client.close()
+
+    def register(self, source: bytes) -> str:
+        """A module of rules; returns its name."""
+        return register_module(self._client, source, _REGISTER_SECONDS)
+
+    def get(self, key: bytes, bins: Sequence[str]) -> dict[str, Any]:
+        found: dict[str, Any] = self._client.select(self._key(key), list(bins), _POLICY)[2]
+        return found
+
+    def get_many(self, keys: Sequence[bytes], bins: Sequence[str]) -> list[dict[str, Any]]:
+        found = self._client.batch_read([self._key(key) for key in keys], list(bins), _POLICY)
+        return [one.record[2] for one in found.batch_records]
+
+    def apply(self, module: str, call: Apply) -> dict[str, Any]:
+        """call: key, function, and the arguments after the record."""
+        key, function, args = call
+        result: dict[str, Any] = self._client.apply(self._key(key), module, function, list(args), _POLICY)
+        return result
+
+    def apply_many(self, module: str, calls: Sequence[Apply]) -> list[dict[str, Any]]:
+        sent = [batch.Apply(self._key(key), module, function, list(args)) for key, function, args in calls]
+        self._client.batch_write(batch.BatchRecords(sent), _POLICY)
+        return [one.record[2]["SUCCESS"] for one in sent]
+
+    def _key(self, key: bytes) -> tuple[str, str, bytearray]:
+        return (*self._set, bytearray(key))
