@@ -71,6 +71,11 @@ for _one in (
         rules,
         "What each rule costs an Aerospike server on this machine.",
         click.Option(["--store"], required=True, help="An aerospike:// URL of a set of the measurement's own."),
+        click.Option(
+            ["--beside"],
+            type=click.Path(exists=True, dir_okay=False),
+            help="The Lua module of another implementation of these rules, measured in the same rounds.",
+        ),
         _count("calls", 10_000, "Of each rule, in each round."),
         click.Option(["--server"], type=int, default=0, help="The server's process id; 0 finds it by its port."),
         _rounds(3),

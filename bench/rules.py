@@ -1,96 +1,137 @@
 """What a rule costs the Aerospike server: its process's own CPU time, per call.
 
 The server must run on this machine. What a read of one bin costs is shown beside it: that much is not the rule's.
+Another implementation of the same rules can be measured beside ours, in the same rounds, on records that are alike.
 """
 
 import secrets
 from collections.abc import Callable, Sequence
-from typing import Final
+from pathlib import Path
+from typing import Any, Final
 from urllib.parse import urlsplit
 
 import psutil
 
-from store import Call, Mode, Read, Record, Remove, Status, Store, Write, open_store
+from store import Mode, Remove, Status, Store, Write, open_store
+from store.emulation import rules_source
 from store.layout import Circumstances, Partial, create_records, utxo_hash
 from store.transaction import Output
 
+from .direct import Apply, Direct
+from .load import batched
 from .report import Figure, Report
 
 OUTPUTS: Final = (2, 20, 128)
 A_BATCH: Final = 100
 RETENTION: Final = 288
 HEIGHT: Final = 1000
+# What a spend of ours may cost of what one of the other implementation costs, by outputs of the record.
+GOALS: Final = {2: 0.5, 20: 0.5, 128: 0.55}
 
-# Microseconds per spend that a widely used implementation of the same rule takes on such a record, and the part of it
-# that ours may take.
-WIDELY_USED: Final = {2: 34.0, 128: 72.0}
-GOALS: Final = {2: 0.5 * WIDELY_USED[2], 128: 0.55 * WIDELY_USED[128]}
+_READ: Final = "a read of one bin, for comparison"
+_AS_IT_SHOULD: Final = "every call did what it should"
 
 
-def rules(store: str, rounds: int, calls: int, server: int) -> Report:
-    """store: URL of the set, which should be the measurement's own. calls: of each rule, in each round. server: process
-    id; 0 finds it by the port."""
+def rules(store: str, beside: str | None, rounds: int, calls: int, server: int) -> Report:
+    """store: URL of the set, which should be the measurement's own. beside: file of another implementation's module.
+    calls: of each rule, in each round. server: process id; 0 finds it by the port."""
     report = Report("rules")
     process = psutil.Process(server or _server_at(store))
+    direct = Direct(store)
     opened = open_store(store)
     try:
+        modules = {"": direct.register(rules_source())}
+        if beside:
+            modules["the other's "] = direct.register(Path(beside).read_bytes())
         for outputs in OUTPUTS:
-            _measure(report, opened, process, outputs, rounds, calls)
+            _Measurement(report, opened, direct, process, modules).run(outputs, rounds, calls)
     finally:
         opened.close()
+        direct.close()
     return report
 
 
-def _measure(report: Report, store: Store, process: psutil.Process, outputs: int, rounds: int, calls: int) -> None:
-    spent: list[list[float]] = [[] for _ in _CALLS]
-    for _ in range(rounds):
+class _Measurement:
+    """modules: by whose they are, the names of the implementations."""
+
+    def __init__(
+        self, report: Report, store: Store, direct: Direct, process: psutil.Process, modules: dict[str, str]
+    ) -> None:
+        self._report = report
+        self._store = store
+        self._direct = direct
+        self._process = process
+        self._modules = modules
+
+    def run(self, outputs: int, rounds: int, calls: int) -> None:
+        costs: dict[str, list[float]] = {}
+        for _ in range(rounds):
+            for whose, module in self._modules.items():
+                for name, cost in self._round(module, outputs, calls).items():
+                    costs.setdefault(name if name == _READ else whose + name, []).append(cost)
+        for name, every in costs.items():
+            self._report.figures.append(Figure(f"{name}, {outputs} outputs", every, "us of server CPU"))
+        for name in _CALLS if len(self._modules) > 1 else ():
+            parts = [ours / theirs for ours, theirs in zip(costs[name], costs[f"the other's {name}"], strict=True)]
+            goal = GOALS[outputs] if name == "spend" else None
+            figure = Figure(f"{name}, {outputs} outputs", parts, "of the other's", goal, higher_is_better=False)
+            self._report.figures.append(figure)
+
+    def _round(self, module: str, outputs: int, calls: int) -> dict[str, float]:
+        """By name, the microseconds of the server that one call took."""
         txids = [secrets.token_bytes(32) for _ in range(calls)]
-        creation = [_master(txid, outputs) for txid in txids]
-        _run(report, store, creation)
-        for cost, (_, make) in zip(spent, _CALLS, strict=True):
-            records = [make(txid, outputs) for txid in txids]
-            before = _cpu_seconds(process)
-            _run(report, store, records)
-            cost.append((_cpu_seconds(process) - before) / calls * 1e6)
-        _run(report, store, [Remove(txid) for txid in txids])
-    for cost, (name, _) in zip(spent, _CALLS, strict=True):
-        goal = GOALS.get(outputs) if name == "spend" else None
-        report.figures.append(
-            Figure(f"{name}, {outputs} outputs", cost, "us of server CPU", goal, higher_is_better=False)
-        )
+        self._write([_master(txid, outputs) for txid in txids])
+        costs = {_READ: self._cost(calls, lambda: self._read(txids))}
+        for name, make in _CALLS.items():
+            made = [make(txid, outputs) for txid in txids]
+            costs[name] = self._cost(calls, lambda made=made: self._apply(module, made))  # type: ignore[misc]
+        self._write([Remove(txid) for txid in txids])
+        return costs
 
+    def _cost(self, calls: int, work: Callable[[], None]) -> float:
+        before = _cpu_seconds(self._process)
+        work()
+        return (_cpu_seconds(self._process) - before) / calls * 1e6
 
-def _run(report: Report, store: Store, records: Sequence[Record]) -> None:
-    for start in range(0, len(records), A_BATCH):
-        for result in store.batch_operate(records[start : start + A_BATCH], 30.0):
-            is_right = result.status is Status.OK
-            if is_right and isinstance(result.value, dict) and "status" in result.value:
-                is_right = result.value["status"] == "OK"
-            report.promise("every call did what it should", is_right)
+    def _write(self, records: Sequence[Write | Remove]) -> None:
+        for some in batched(records, A_BATCH):
+            results = self._store.batch_operate(some, 30.0)
+            self._report.promise(_AS_IT_SHOULD, all(result.status is Status.OK for result in results))
+
+    def _read(self, txids: Sequence[bytes]) -> None:
+        for some in batched(txids, A_BATCH):
+            self._report.promise(_AS_IT_SHOULD, all("totalUtxos" in bins for bins in self._direct.get_many(some, ["totalUtxos"])))
+
+    def _apply(self, module: str, calls: Sequence[Apply]) -> None:
+        for some in batched(calls, A_BATCH):
+            results = self._direct.apply_many(module, some)
+            self._report.promise(_AS_IT_SHOULD, all(result["status"] == "OK" for result in results))
 
 
 def _master(txid: bytes, outputs: int) -> Write:
-    script = b"\x76\xa9\x14" + txid[:20] + b"\x88\xac"
-    partial = Partial(txid, {vout: Output(1000, script) for vout in range(outputs)})
+    partial = Partial(txid, {vout: _output(txid) for vout in range(outputs)})
     creation = create_records(partial, Circumstances(block_height=HEIGHT, now_ms=0))
     counted = creation.master | {"totalExtraRecs": 2, "inputs": [bytes(180)], "external": None}
     return Write(txid, counted, Mode.CREATE)
 
 
-def _spend(txid: bytes, outputs: int) -> Call:
+def _output(txid: bytes) -> Output:
+    return Output(1000, b"\x76\xa9\x14" + txid[:20] + b"\x88\xac")
+
+
+def _spend(txid: bytes, outputs: int) -> Apply:
     vout = outputs // 2
-    hashed = utxo_hash(txid, vout, Output(1000, b"\x76\xa9\x14" + txid[:20] + b"\x88\xac"))
-    spend = {"idx": 0, "offset": vout, "utxoHash": hashed, "spendingData": txid + bytes(4)}
-    return Call(txid, "spendMulti", ([spend], False, False, HEIGHT, RETENTION))
+    hashed = utxo_hash(txid, vout, _output(txid))
+    spend: dict[str, Any] = {"idx": 0, "offset": vout, "utxoHash": hashed, "spendingData": txid + bytes(4)}
+    return txid, "spendMulti", ([spend], False, False, HEIGHT, RETENTION)
 
 
-_CALLS: Final[Sequence[tuple[str, Callable[[bytes, int], Record]]]] = (
-    ("a read of one bin, for comparison", lambda txid, _: Read(txid, ("fee",))),
-    ("spend", _spend),
-    ("set_locked", lambda txid, _: Call(txid, "setLocked", (False,))),
-    ("increment", lambda txid, _: Call(txid, "incrementSpentExtraRecs", (1, HEIGHT, RETENTION))),
-    ("set_mined", lambda txid, _: Call(txid, "setMined", (7, HEIGHT, 3, HEIGHT, RETENTION, True, False))),
-)
+_CALLS: Final[dict[str, Callable[[bytes, int], Apply]]] = {
+    "spend": _spend,
+    "set_locked": lambda txid, _: (txid, "setLocked", (False,)),
+    "increment": lambda txid, _: (txid, "incrementSpentExtraRecs", (1, HEIGHT, RETENTION)),
+    "set_mined": lambda txid, _: (txid, "setMined", (7, HEIGHT, 3, HEIGHT, RETENTION, True, False)),
+}
 
 
 def _cpu_seconds(process: psutil.Process) -> float:

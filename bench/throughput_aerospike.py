@@ -1,20 +1,22 @@
 """Items per second with a store in Aerospike: through the daemon, and beside it the same work done by one process that
-holds the store itself, one at a time and in batches. Every spend is of another record of two outputs."""
+calls the client itself, one at a time and in batches. Every spend is of another record of two outputs."""
 
 import asyncio
 import itertools
 import time
-from collections.abc import Awaitable, Callable, Iterator, Sequence
+from collections.abc import Awaitable, Callable, Iterable, Sequence
 from typing import Any, Final
 
 from protocol.aio import AsyncClient
 from protocol.items import CreateItem, Spend
-from store import Call, Mode, Read, Record, Store, Write, open_store
+from store import Mode, Store, Write, open_store
+from store.emulation import rules_source
 from store.layout import Circumstances, create_records, pack_spending_data
 from store.transaction import Transaction
 from utxod.daemon import own_daemon
 from utxod.generate import Generator
 
+from .direct import Apply, Direct
 from .load import MANY, SINGLE_CALLERS, ask_many, ask_singles, batched
 from .report import RIGHT, Figure, Report, check_outcomes
 
@@ -34,19 +36,20 @@ def throughput_aerospike(url: str, rounds: int, seconds: float) -> Report:
     """url: of a set that is the measurement's own: it is filled."""
     report = Report("throughput")
     generator = Generator(seed=time.time_ns())
-    store = open_store(url)
+    store, direct = open_store(url), Direct(url)
     try:
-        direct = {size: _direct(report, store, generator, rounds, size) for size in (1, MANY, 1000)}
+        alone = {size: _direct(report, store, direct, generator, rounds, size) for size in (1, MANY, 1000)}
     finally:
+        direct.close()
         store.close()
     with own_daemon(url, _WORKERS) as daemon:
         many = asyncio.run(_daemon_many(report, daemon.endpoint, generator, rounds, seconds))
         single = asyncio.run(_daemon_singles(report, daemon.endpoint, generator, rounds, seconds))
     for index, what in enumerate(("spends", "gets")):
-        _add(report, f"daemon, {what}, {MANY} a request", many[index], MANY_GOAL * _median(direct[MANY][index]))
-        wanted = SINGLE_GOAL * _median(direct[1][index])
+        _add(report, f"daemon, {what}, {MANY} a request", many[index], MANY_GOAL * _median(alone[MANY][index]))
+        wanted = SINGLE_GOAL * _median(alone[1][index])
         _add(report, f"daemon, {what}, {SINGLE_CALLERS} callers of one", single[index], wanted)
-    for size, (spends, gets) in direct.items():
+    for size, (spends, gets) in alone.items():
         how = "one at a time" if size == 1 else f"batches of {size}"
         _add(report, f"direct, spends, {how}", spends)
         _add(report, f"direct, gets, {how}", gets)
@@ -62,43 +65,53 @@ def _median(rates: Sequence[float]) -> float:
 
 
 def _direct(
-    report: Report, store: Store, generator: Generator, rounds: int, size: int
+    report: Report, store: Store, direct: Direct, generator: Generator, rounds: int, size: int
 ) -> tuple[list[float], list[float]]:
+    module = direct.register(rules_source())
+
+    def get(txids: Sequence[bytes]) -> list[Any]:
+        return [direct.get(txids[0], FIELDS)] if size == 1 else direct.get_many(txids, FIELDS)
+
+    def spend(calls: Sequence[Apply]) -> list[Any]:
+        return [direct.apply(module, calls[0])] if size == 1 else direct.apply_many(module, calls)
+
     spends, gets = [], []
     for _ in range(rounds):
         coins = [generator.coinbase([1000, 1000]) for _ in range(SINGLES if size == 1 else COINS)]
-        _execute(report, store, [write for coin in coins for write in _writes(coin)], MANY)
-        gets.append(_execute(report, store, [Read(coin.txid, FIELDS) for coin in coins], size))
-        calls = [_call(generator.spend((coin, 0))) for coin in coins]
-        spends.append(_execute(report, store, calls, size))
+        _create(report, store, coins)
+        rate, found = _timed(get, batched([coin.txid for coin in coins], size))
+        gets.append(rate)
+        report.promise(RIGHT, found == [{"totalUtxos": 2}] * len(coins))
+        rate, found = _timed(spend, batched([_call(generator.spend((coin, 0))) for coin in coins], size))
+        spends.append(rate)
+        report.promise(RIGHT, len(found) == len(coins) and all(result["status"] == "OK" for result in found))
     return spends, gets
 
 
-def _writes(coin: Transaction) -> Iterator[Write]:
-    creation = create_records(coin, Circumstances(block_height=1, now_ms=0, retention=RETENTION))
-    return (Write(key, bins, Mode.CREATE) for key, bins in creation.records)
+def _create(report: Report, store: Store, coins: Sequence[Transaction]) -> None:
+    circumstances = Circumstances(block_height=1, now_ms=0, retention=RETENTION)
+    writes = [
+        Write(key, bins, Mode.CREATE) for coin in coins for key, bins in create_records(coin, circumstances).records
+    ]
+    for some in batched(writes, MANY):
+        report.promise(RIGHT, all(result.status == "OK" for result in store.batch_operate(some, BUDGET)))
 
 
-def _call(spend: Spend) -> Call:
+def _call(spend: Spend) -> Apply:
     one = {
         "idx": 0,
         "offset": spend.vout,
         "utxoHash": spend.utxo_hash,
         "spendingData": pack_spending_data(spend.spending_txid, spend.vin),
     }
-    return Call(spend.txid, "spendMulti", ([one], False, False, HEIGHT, RETENTION))
+    return spend.txid, "spendMulti", ([one], False, False, HEIGHT, RETENTION)
 
 
-def _execute(report: Report, store: Store, records: Sequence[Record], size: int) -> float:
-    """Records per second."""
+def _timed(ask: Callable[[Any], list[Any]], requests: Iterable[Any]) -> tuple[float, list[Any]]:
+    """(results per second, the results)."""
     started = time.perf_counter()
-    results = [result for batch in batched(records, size) for result in store.batch_operate(batch, BUDGET)]
-    rate = len(results) / (time.perf_counter() - started)
-    is_right = all(result.status == "OK" for result in results)
-    if isinstance(records[0], Call):
-        is_right = is_right and all(result.value["status"] == "OK" for result in results)
-    report.promise(RIGHT, is_right)
-    return rate
+    results = [result for request in requests for result in ask(request)]
+    return len(results) / (time.perf_counter() - started), results
 
 
 Rates = tuple[list[float], list[float]]
