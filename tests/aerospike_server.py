@@ -1,12 +1,14 @@
 """The Aerospike server of the tests that want one: UTXOD_TEST_AEROSPIKE=host[:port]/namespace names it.
 
-The namespace is the tests' own: they write into sets whose names begin with `utxod-test`, and leave them empty.
+The namespace is the tests' own: they write into sets whose names begin with `utxod-test`, and leave them empty. A test
+of what any store does runs on the embedded one and on the server; where no server is named, the second is skipped.
 """
 
 import os
 import tempfile
 from collections.abc import Iterator
 from contextlib import contextmanager
+from pathlib import Path
 from typing import Any
 
 import aerospike
@@ -24,6 +26,22 @@ AEROSPIKE = pytest.param(
     ],
 )
 BOTH = ["lmdb", AEROSPIKE]
+# Of a test that takes the fixture `store_kind`, but is about the embedded store.
+EMBEDDED_ONLY = pytest.mark.parametrize("store_kind", ["lmdb"], indirect=True)
+
+
+@contextmanager
+def own_set(kind: str, directory: Path, name: str = "") -> Iterator[str]:
+    """The URL of a set of the test's own, which further options may follow. kind: one of BOTH. directory: where it, or
+    its large transactions, are. name: tells it from other sets that are in use at the same time."""
+    if kind == "lmdb":
+        yield f"lmdb://{directory / 'store'}?sync=false"
+        return
+    set_name = f"{SET}-{name}" if name else SET
+    try:
+        yield server_url(set_name, blobs=directory / "blobs")
+    finally:
+        empty(set_name)
 
 
 def server_url(set_name: str = SET, **options: object) -> str:

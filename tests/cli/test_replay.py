@@ -80,8 +80,8 @@ def test_heights_rise_along_the_chain_from_where_the_first_block_is_put(block_fi
     assert all(later == earlier + 1 for earlier, later in pairwise(heights))
 
 
-def test_a_second_replay_finds_everything_there_and_changes_nothing(block_files):
-    with own_daemon(arguments=["--workers", "1"]) as daemon:
+def test_a_second_replay_finds_everything_there_and_changes_nothing(block_files, store_url):
+    with own_daemon(store_url, ["--workers", "1"]) as daemon:
         first_exit, first = replayed(*block_files, "--connect", daemon.endpoint)
         second_exit, second = replayed(*block_files, "--connect", daemon.endpoint)
     assert (first_exit, second_exit) == (0, 0)
@@ -125,9 +125,9 @@ def test_a_block_that_cannot_be_read_ends_the_replay_with_its_place_and_no_trace
 
 
 @pytest.mark.skipif(not REAL_BLOCKS.is_dir(), reason="the real blocks are not beside the checkout (or UTXOD_BLOCKS)")
-def test_real_blocks_spend_every_input_once_and_a_second_time_nothing(tmp_path):
+def test_real_blocks_spend_every_input_once_and_a_second_time_nothing(store_url):
     files = sorted(REAL_BLOCKS.glob("*.bin"))
-    with own_daemon(arguments=["--workers", "2"]) as daemon:
+    with own_daemon(store_url, ["--workers", "2"]) as daemon:
         _, first = replayed(*files, "--seed-missing", "--connect", daemon.endpoint)
         _, second = replayed(*files, "--seed-missing", "--connect", daemon.endpoint)
     assert first["unanswered"] == second["unanswered"] == 0

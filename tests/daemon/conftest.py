@@ -5,14 +5,23 @@ from typing import Any
 import pytest
 from running import Daemon, Raw, Start
 
+from tests.aerospike_server import own_set
+
 
 @pytest.fixture
-def start(tmp_path: Path) -> Iterator[Start]:
+def store_url(store_kind: str, tmp_path: Path) -> Iterator[str]:
+    with own_set(store_kind, tmp_path) as url:
+        yield url
+
+
+@pytest.fixture
+def start(tmp_path: Path, store_url: str) -> Iterator[Start]:
     """Starts a daemon. At the test's end every one that still runs is told to end, and must leave nothing."""
     daemons: list[Daemon] = []
 
+    # store_options: of the store's URL, as in &utxo_batch_size=1.
     def _start(settings: Any = None, *arguments: str, ready: bool = True, store_options: str = "") -> Daemon:
-        daemon = Daemon(tmp_path, settings or {}, arguments, store_options)
+        daemon = Daemon(tmp_path, settings or {}, arguments, store_url + store_options)
         daemons.append(daemon)
         if ready:
             daemon.wait_until_it_greets()

@@ -103,17 +103,17 @@ class Log:
 
 
 class Daemon:
-    """`python -m utxod serve` in a directory. settings: as for --set. arguments: further ones. store_options: of the
-    store's URL, as in &utxo_batch_size=1."""
+    """`python -m utxod serve` in a directory. settings: as for --set. arguments: further ones. store_url: with an
+    option in it."""
 
     def __init__(
-        self, directory: Path, settings: Mapping[str, Any], arguments: tuple[str, ...], store_options: str = ""
+        self, directory: Path, settings: Mapping[str, Any], arguments: tuple[str, ...], store_url: str
     ) -> None:
         self.directory = directory
         self.socket = directory / "u.sock"
         self.endpoint = f"ipc://{self.socket}"
         self.faults = Faults(directory / "faults.json")
-        self.store_url = f"lmdb://{directory / 'store'}?sync=false{store_options}"
+        self.store_url = store_url
         self.temporary = directory / "tmp"
         self.temporary.mkdir(exist_ok=True)
         command = [sys.executable, "-m", "utxod", "serve", "--listen", self.endpoint, *arguments]

@@ -12,6 +12,7 @@ from running import Daemon, End, Start, until
 from protocol.client import Client
 from protocol.items import CreateItem, Spend
 from store import Read, Status
+from tests.aerospike_server import EMBEDDED_ONLY
 
 
 def test_what_is_in_flight_at_a_sigterm_is_finished_and_nothing_is_accepted_after(daemon: Daemon) -> None:
@@ -201,6 +202,7 @@ def test_a_second_sighup_in_the_middle_of_the_first_leaves_no_worker_too_many(da
     assert [pool["workers"] for pool in daemon.wait_for_workers()["pools"].values()] == [1, 1, 1]
 
 
+@EMBEDDED_ONLY
 def test_sighup_keeps_a_worker_whose_replacement_cannot_start(daemon: Daemon) -> None:
     daemon.wait_for_workers()
     before = {process["pid"] for process in daemon.status()["processes"]}

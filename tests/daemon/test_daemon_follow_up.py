@@ -15,6 +15,7 @@ from protocol.items import Spend, utxo_hash
 from store import Read
 from store.layout import record_key
 from store.writer_lock import WriterLock
+from tests.aerospike_server import EMBEDDED_ONLY
 
 OUTPUTS = {0: (1, b"\x51"), 1: (2, b"\x51")}  # with one output per record: a child record each
 
@@ -72,6 +73,7 @@ def test_owed_work_whose_worker_is_lost_is_noted_for_reconcile(start: Start) -> 
     assert daemon.counter("in_doubt") == 1
 
 
+@EMBEDDED_ONLY
 def test_waiting_for_the_writers_lock_is_not_taken_for_a_wedge(start: Start) -> None:
     daemon = start({**SHORT, "broker.grace_seconds": 1})
     daemon.wait_for_workers()

@@ -13,6 +13,7 @@ from running import Daemon, Raw, Start
 
 import utxod
 from protocol.client import Client
+from tests.aerospike_server import EMBEDDED_ONLY
 
 
 def test_a_daemon_serves_and_leaves_nothing_behind(start: Start) -> None:
@@ -25,6 +26,7 @@ def test_a_daemon_serves_and_leaves_nothing_behind(start: Start) -> None:
     assert not [line for line in daemon.log.lines if " WARNING " in line or " ERROR " in line]
 
 
+@EMBEDDED_ONLY
 def test_a_daemon_whose_workers_cannot_start_ends_and_says_why(start: Start, tmp_path: Path) -> None:
     (tmp_path / "store").write_text("no directory")
     daemon = start(ready=False)
@@ -36,6 +38,7 @@ def test_a_daemon_whose_workers_cannot_start_ends_and_says_why(start: Start, tmp
     daemon.expect_nothing_left()
 
 
+@EMBEDDED_ONLY
 def test_a_set_of_another_layout_is_refused(start: Start, tmp_path: Path) -> None:
     with lmdb.open(str(tmp_path / "store"), map_size=1 << 20) as environment, environment.begin(write=True) as write:
         write.put(b"settings", msgpack.packb({"layout": 999, "utxo_batch_size": 128}))
@@ -46,6 +49,7 @@ def test_a_set_of_another_layout_is_refused(start: Start, tmp_path: Path) -> Non
     daemon.expect_nothing_left()
 
 
+@EMBEDDED_ONLY
 def test_a_set_whose_settings_cannot_be_read_is_refused(start: Start, tmp_path: Path) -> None:
     with lmdb.open(str(tmp_path / "store"), map_size=1 << 20) as environment, environment.begin(write=True) as write:
         write.put(b"settings", b"\xc1")
@@ -121,6 +125,7 @@ def test_a_ctrl_c_is_an_orderly_end(start: Start) -> None:
     daemon.expect_nothing_left()
 
 
+@EMBEDDED_ONLY
 def test_the_set_that_it_makes_is_its_owners_alone(start: Start, tmp_path: Path) -> None:
     """Whoever could open the writers' lock, if only to read, could hold up every writer."""
     start().wait_for_workers()

@@ -17,6 +17,7 @@ from protocol.items import CreateItem
 from protocol.operations import OPERATIONS, POOLS, READ_POOL, WRITE_POOL
 from store import Read
 from store.layout import record_key
+from tests.aerospike_server import own_set
 from tests.daemon.running import Daemon, until
 
 SEVEN = tuple(ASK)
@@ -119,9 +120,13 @@ class Service:
 
 
 @contextlib.contextmanager
-def serving(directory: Path, settings: Mapping[str, Any]) -> Iterator[Service]:
+def serving(directory: Path, settings: Mapping[str, Any], store_kind: str) -> Iterator[Service]:
     """At the end the daemon, where it still runs, is told to end, and must leave nothing."""
-    daemon = Daemon(directory, settings, (), _STORE_OPTIONS)
+    with own_set(store_kind, directory, directory.name) as url:
+        yield from _serving(Daemon(directory, settings, (), url + _STORE_OPTIONS), settings)
+
+
+def _serving(daemon: Daemon, settings: Mapping[str, Any]) -> Iterator[Service]:
     try:
         daemon.wait_until_it_greets()
         daemon.wait_until(

@@ -42,9 +42,9 @@ def outcomes(service: Service, txids: dict[str, bytes], before: Any, asked: Any,
 
 
 @pytest.fixture(scope="module")
-def stopped(tmp_path_factory: pytest.TempPathFactory) -> Seven:
+def stopped(tmp_path_factory: pytest.TempPathFactory, store_kind: str) -> Seven:
     """Asked while the daemon stands still; looked at when it is on its feet again, and has read what lay in buffers."""
-    with serving(tmp_path_factory.mktemp("stopped"), NOTHING_ENDS_IT) as service:
+    with serving(tmp_path_factory.mktemp("stopped"), NOTHING_ENDS_IT, store_kind) as service:
         txids, before = prepare(service)
         with service.daemon.stopped():
             began = time.monotonic()
@@ -57,9 +57,9 @@ def stopped(tmp_path_factory: pytest.TempPathFactory) -> Seven:
 
 
 @pytest.fixture(scope="module")
-def killed(tmp_path_factory: pytest.TempPathFactory) -> Seven:
+def killed(tmp_path_factory: pytest.TempPathFactory, store_kind: str) -> Seven:
     """Pending when the daemon is killed."""
-    with serving(tmp_path_factory.mktemp("killed"), NOTHING_ENDS_IT) as service:
+    with serving(tmp_path_factory.mktemp("killed"), NOTHING_ENDS_IT, store_kind) as service:
         txids, before = prepare(service)
         with service.hanging():
             asked = ask_all(service, txids, 60)
@@ -70,9 +70,9 @@ def killed(tmp_path_factory: pytest.TempPathFactory) -> Seven:
 
 
 @pytest.fixture(scope="module")
-def ended(tmp_path_factory: pytest.TempPathFactory) -> Seven:
+def ended(tmp_path_factory: pytest.TempPathFactory, store_kind: str) -> Seven:
     """Asked when the daemon has ended, by a client that has known it."""
-    with serving(tmp_path_factory.mktemp("ended"), NOTHING_ENDS_IT) as service:
+    with serving(tmp_path_factory.mktemp("ended"), NOTHING_ENDS_IT, store_kind) as service:
         txids, before = prepare(service)
         service.daemon.signal(signal.SIGTERM)
         assert service.daemon.process.wait(20) == 0

@@ -10,8 +10,8 @@ TIMEOUT = 0.25
 
 
 @pytest.fixture(scope="module")
-def service(tmp_path_factory: pytest.TempPathFactory) -> Iterator[Service]:
-    with serving(tmp_path_factory.mktemp("deadline"), NOTHING_ENDS_IT) as service:
+def service(tmp_path_factory: pytest.TempPathFactory, store_kind: str) -> Iterator[Service]:
+    with serving(tmp_path_factory.mktemp("deadline"), NOTHING_ENDS_IT, store_kind) as service:
         yield service
 
 

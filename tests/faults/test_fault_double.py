@@ -70,10 +70,13 @@ class Staffed:
 
 
 @pytest.fixture(scope="module")
-def staffed(tmp_path_factory: pytest.TempPathFactory) -> Iterator[Staffed]:
+def staffed(tmp_path_factory: pytest.TempPathFactory, store_kind: str) -> Iterator[Staffed]:
     directory: Path = tmp_path_factory.mktemp("double")
     address = f"ipc://{directory / 'w.sock'}"
-    with serving(directory, NOTHING_ENDS_IT | {"listen_workers": address}) as service, contextlib.ExitStack() as stack:
+    with (
+        serving(directory, NOTHING_ENDS_IT | {"listen_workers": address}, store_kind) as service,
+        contextlib.ExitStack() as stack,
+    ):
         with service.hanging():
             kept = [service.hand_out(one, service.fresh(one)) for one in ("get", "create", "set_dah")]
             workers = {pool: OwnWorker(address, pool) for pool in POOLS}

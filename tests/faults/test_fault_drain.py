@@ -42,16 +42,16 @@ def drain(service: Service, *, store_recovers: bool) -> dict[str, Drained]:
 
 
 @pytest.fixture(scope="module")
-def in_time(tmp_path_factory: pytest.TempPathFactory) -> dict[str, Drained]:
+def in_time(tmp_path_factory: pytest.TempPathFactory, store_kind: str) -> dict[str, Drained]:
     settings = {**NOTHING_ENDS_IT, **WORKERS}
-    with serving(tmp_path_factory.mktemp("drain"), settings) as service:
+    with serving(tmp_path_factory.mktemp("drain"), settings, store_kind) as service:
         return drain(service, store_recovers=True)
 
 
 @pytest.fixture(scope="module")
-def out_of_time(tmp_path_factory: pytest.TempPathFactory) -> dict[str, Drained]:
+def out_of_time(tmp_path_factory: pytest.TempPathFactory, store_kind: str) -> dict[str, Drained]:
     settings = {**NOTHING_ENDS_IT, **WORKERS, "drain_seconds": DRAIN_SECONDS}
-    with serving(tmp_path_factory.mktemp("ended"), settings) as service:
+    with serving(tmp_path_factory.mktemp("ended"), settings, store_kind) as service:
         return drain(service, store_recovers=False)
 
 

@@ -13,8 +13,10 @@ ROOM = 4
 
 
 @pytest.fixture(scope="module")
-def service(tmp_path_factory: pytest.TempPathFactory) -> Iterator[Service]:
-    with serving(tmp_path_factory.mktemp("overload"), NOTHING_ENDS_IT | {"broker.queue_items": ROOM}) as service:
+def service(tmp_path_factory: pytest.TempPathFactory, store_kind: str) -> Iterator[Service]:
+    with serving(
+        tmp_path_factory.mktemp("overload"), NOTHING_ENDS_IT | {"broker.queue_items": ROOM}, store_kind
+    ) as service:
         yield service
 
 

@@ -14,17 +14,17 @@ LIMIT = BUDGET + GRACE
 
 
 @pytest.fixture(scope="module")
-def patient(tmp_path_factory: pytest.TempPathFactory) -> Iterator[Service]:
+def patient(tmp_path_factory: pytest.TempPathFactory, store_kind: str) -> Iterator[Service]:
     """One whose workers end for no other reason than that they are killed."""
-    with serving(tmp_path_factory.mktemp("crash"), NOTHING_ENDS_IT) as service:
+    with serving(tmp_path_factory.mktemp("crash"), NOTHING_ENDS_IT, store_kind) as service:
         yield service
 
 
 @pytest.fixture(scope="module")
-def strict(tmp_path_factory: pytest.TempPathFactory) -> Iterator[Service]:
+def strict(tmp_path_factory: pytest.TempPathFactory, store_kind: str) -> Iterator[Service]:
     """One whose workers are soon wedged."""
     limits = {"broker.budget_seconds": BUDGET, "broker.grace_seconds": GRACE, "broker.probe_seconds": PROBE}
-    with serving(tmp_path_factory.mktemp("wedge"), limits) as service:
+    with serving(tmp_path_factory.mktemp("wedge"), limits, store_kind) as service:
         yield service
 
 

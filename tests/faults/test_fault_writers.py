@@ -13,6 +13,7 @@ from seven import NOTHING_ENDS_IT, SLACK, Service, serving
 from bench.waiters import HEIGHT, OUTPUTS
 from protocol.client import Client
 from protocol.items import CreateItem, Outcome
+from tests.aerospike_server import EMBEDDED_ONLY
 from tests.daemon.running import End, until
 
 WRITERS = 4
@@ -23,8 +24,10 @@ NOTICED = 1.0
 
 
 @pytest.fixture(scope="module")
-def service(tmp_path_factory: pytest.TempPathFactory) -> Iterator[Service]:
-    with serving(tmp_path_factory.mktemp("writers"), NOTHING_ENDS_IT | {"workers.write": WRITERS}) as service:
+def service(tmp_path_factory: pytest.TempPathFactory, store_kind: str) -> Iterator[Service]:
+    with serving(
+        tmp_path_factory.mktemp("writers"), NOTHING_ENDS_IT | {"workers.write": WRITERS}, store_kind
+    ) as service:
         yield service
 
 
@@ -87,6 +90,7 @@ def stop_a_holder(lock: Path) -> int:
     return until(stopped)
 
 
+@EMBEDDED_ONLY
 @pytest.mark.parametrize("number", [signal.SIGSTOP, signal.SIGKILL])
 def test_a_writer_that_stands_or_dies_with_the_lock_in_its_hands_is_ended_alone(
     service: Service, number: signal.Signals

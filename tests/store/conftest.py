@@ -10,7 +10,7 @@ from served import ServedRules
 from store import Store, open_store
 from store.emulation import Rules, rules_source
 from store.transaction import Transaction, parse_transaction
-from tests.aerospike_server import BOTH, SET, empty, server_client, server_url
+from tests.aerospike_server import own_set, server_client
 
 REPOSITORY = Path(__file__).parents[2]
 FIRST_SPENDS = json.loads((REPOSITORY / "utxod" / "data" / "first-spends.json").read_text())
@@ -23,22 +23,19 @@ def store(tmp_path: Path) -> Iterator[Store]:
     opened.close()
 
 
-@pytest.fixture(params=BOTH)
-def either_store(request: pytest.FixtureRequest, tmp_path: Path) -> Iterator[Store]:
+@pytest.fixture
+def either_store(store_kind: str, tmp_path: Path) -> Iterator[Store]:
     """One test, every store."""
-    if request.param == "lmdb":
-        yield request.getfixturevalue("store")
-        return
-    opened = open_store(server_url(blobs=tmp_path / "blobs"))
-    yield opened
-    opened.close()
-    empty(SET)
+    with own_set(store_kind, tmp_path) as url:
+        opened = open_store(url)
+        yield opened
+        opened.close()
 
 
-@pytest.fixture(params=BOTH)
-def load_rules(request: pytest.FixtureRequest) -> Iterator[Callable[[bytes], Rules | ServedRules]]:
+@pytest.fixture
+def load_rules(store_kind: str) -> Iterator[Callable[[bytes], Rules | ServedRules]]:
     """Loads a module of rules: into the emulation, or into a server."""
-    if request.param == "lmdb":
+    if store_kind == "lmdb":
         yield Rules
         return
     with server_client() as client:
@@ -54,7 +51,7 @@ def load_rules(request: pytest.FixtureRequest) -> Iterator[Callable[[bytes], Rul
 
 
 @pytest.fixture
-def run_rules(request: pytest.FixtureRequest, load_rules: Any, monkeypatch: pytest.MonkeyPatch) -> None:
+def run_rules(load_rules: Any, monkeypatch: pytest.MonkeyPatch) -> None:
     """Where the records of ruled.py have their rules from."""
     if load_rules is not Rules:
         monkeypatch.setattr(ruled, "RULES", load_rules(rules_source()))

@@ -6,21 +6,17 @@ import pytest
 from dispatching import Dispatched, dispatch
 
 from store import Store, open_store
-from tests.aerospike_server import BOTH, SET, empty, server_url
+from tests.aerospike_server import own_set
 from utxod.generate import Generator
 
 
-@pytest.fixture(params=BOTH)
-def store(request: pytest.FixtureRequest, tmp_path: Path) -> Iterator[Store]:
+@pytest.fixture
+def store(store_kind: str, tmp_path: Path) -> Iterator[Store]:
     """Two outputs a record, so that a transaction of four has a child."""
-    if request.param == "lmdb":
-        opened = open_store(f"lmdb://{tmp_path / 'set'}?utxo_batch_size=2&sync=false")
-    else:
-        opened = open_store(server_url(utxo_batch_size=2, blobs=tmp_path / "blobs"))
-    yield opened
-    opened.close()
-    if request.param != "lmdb":
-        empty(SET)
+    with own_set(store_kind, tmp_path) as url:
+        opened = open_store(f"{url}&utxo_batch_size=2")
+        yield opened
+        opened.close()
 
 
 @pytest.fixture
