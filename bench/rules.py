@@ -100,7 +100,8 @@ class _Measurement:
 
     def _read(self, txids: Sequence[bytes]) -> None:
         for some in batched(txids, A_BATCH):
-            self._report.promise(_AS_IT_SHOULD, all("totalUtxos" in bins for bins in self._direct.get_many(some, ["totalUtxos"])))
+            found = self._direct.get_many(some, ["totalUtxos"])
+            self._report.promise(_AS_IT_SHOULD, all("totalUtxos" in bins for bins in found))
 
     def _apply(self, module: str, calls: Sequence[Apply]) -> None:
         for some in batched(calls, A_BATCH):

@@ -29,6 +29,7 @@ OPEN_BUDGET: Final = 10.0  # seconds
 
 _KEY_SIZES: Final = (32, 36)
 _SETTINGS_KEY: Final = b"settings"
+_OK: Final = 0
 _TIMEOUT: Final = 9
 _CLIENT_ERROR: Final = -1
 _VALUE_ERRORS: Final = frozenset({-2, -1, 4, 21})  # what the client says of a value that it can't send
@@ -41,6 +42,9 @@ _AUTH: Final = {
 
 class _Unsendable(Exception):
     """A value is none that the client can send."""
+
+
+_NOT_ALIKE: Final[Any] = object()
 
 
 class AerospikeStore:
@@ -70,6 +74,8 @@ class AerospikeStore:
         if os.getpid() != self._pid:
             raise StoreError("the store was opened before a fork: open it anew in this process", in_doubt=False)
         until = time.monotonic() + budget
+        if (bins := _read_alike(records)) is not _NOT_ALIKE and (found := self._read(records, bins, until)) is not None:
+            return found
         results: list[Result | None] = [None] * len(records)
         for wave in _waves(records):
             self._run_wave(records, wave, results, until)
@@ -78,6 +84,29 @@ class AerospikeStore:
     def close(self) -> None:
         if os.getpid() == self._pid:
             self._client.close()
+
+    def _read(self, records: Sequence[Record], bins: Sequence[str] | None, until: float) -> list[Result] | None:
+        """Reads of the same bins: the client has a call for them that costs half of what batch_write does. None where
+        a value is not one for it: nothing was sent."""
+        budget = until - time.monotonic()
+        if budget <= 0:
+            raise StoreError(describe(_TIMEOUT), in_doubt=False)
+        keys = [self._translator.key(record.key) for record in records]
+        try:
+            found = self._client.batch_read(keys, bins, self._policy(budget, is_read=True))
+        except exception.AerospikeError as error:
+            if error.code in _VALUE_ERRORS:
+                return None
+            code = _CLIENT_ERROR if error.code is None else error.code
+            raise StoreError(describe(code), in_doubt=False, status=status_of(code)) from error
+        if found.result in _VALUE_ERRORS:
+            return None
+        return [
+            Result(Status.OK, one.record[2], False, "", record.key)
+            if one.result == _OK
+            else to_result(record, one, found.result)
+            for record, one in zip(records, found.batch_records, strict=True)
+        ]
 
     def _run_wave(
         self, records: Sequence[Record], wave: Sequence[int], results: list[Result | None], until: float
@@ -205,6 +234,20 @@ def _open_blobs(directory: Path) -> BlobStore:
         return BlobStore(directory)
     except OSError as error:
         raise StoreError(f"blobs={directory}: {error}", in_doubt=False) from error
+
+
+def _read_alike(records: Sequence[Record]) -> Any:
+    """The bins that all of the records are to be read (None: every one), as a list; _NOT_ALIKE where one is anything
+    else."""
+    if not records or type(records[0]) is not Read or (not records[0].bins and records[0].bins is not None):
+        return _NOT_ALIKE
+    bins = records[0].bins
+    for record in records:
+        if type(record) is not Read or (record.bins is not bins and record.bins != bins):
+            return _NOT_ALIKE
+        if type(record.key) is not bytes or len(record.key) not in _KEY_SIZES:
+            return _NOT_ALIKE
+    return None if bins is None else list(bins)
 
 
 def _waves(records: Sequence[Record]) -> list[list[int]]:

@@ -81,9 +81,12 @@ class Translator:
         # A rule leaves a record's time to live as it is, whatever the namespace's default is.
         self._apply_policy = {"ttl": aerospike.TTL_DONT_UPDATE}
 
+    def key(self, key: bytes) -> tuple[str, str, bytearray]:
+        return self._namespace, self._set, bytearray(key)
+
     def to_client(self, record: Record) -> Any:
         """A record of the client's batch, marked as not sent. Raises ValueError where it can't be one."""
-        key = (self._namespace, self._set, bytearray(record.key))
+        key = self.key(record.key)
         kind = type(record)
         if kind is Call:
             made = batch.Apply(key, self._module, record.function, list(record.args), self._apply_policy)  # type: ignore[union-attr]

@@ -5,6 +5,7 @@ Exits with 0 when it was told to stop, and with BOOT_ERROR_STATUS where it could
 
 import ctypes
 import faulthandler
+import gc
 import json
 import logging
 import os
@@ -36,6 +37,9 @@ def main() -> int:
     except (StoreError, ValueError, OSError) as error:
         log.error("the store can't be opened: %s", error)
         return BOOT_ERROR_STATUS
+    # A dispatch makes objects by the thousand and hardly a cycle: when it is answered they go without the collector.
+    gc.freeze()
+    gc.set_threshold(100_000)
     executor = Executor(OPERATIONS, store, budget=settings.budget_seconds, retention=settings.retention)
     serve(executor, identity=bytes.fromhex(settings.identity), backend=settings.backend, pool=settings.pool)
     store.close()

@@ -59,7 +59,12 @@ class Work:
         self.returned = True
         if type(results) is list and len(results) == len(records):
             return [
-                result if _is_result(result) and (result.key is None or result.key == record.key) else MISSING
+                # As _is_result, which is too dear to be called for each.
+                result
+                if type(result) is Result
+                and type(result.status) is Status
+                and (result.key is None or result.key == record.key)
+                else MISSING
                 for record, result in zip(records, results, strict=True)
             ]
         return _align(records, results if type(results) is list else [])

@@ -20,6 +20,7 @@ from protocol import wire
 from protocol.client import Client
 from protocol.errors import UtxodError
 from store import Store, open_store
+from tests.aerospike_server import own_set
 
 ROOT = Path(__file__).parents[2]
 START_SECONDS = 20.0
@@ -226,6 +227,24 @@ class Daemon:
 
 
 Start = Callable[..., Daemon]
+
+
+@contextlib.contextmanager
+def running_daemon(
+    directory: Path, settings: Mapping[str, Any], store_kind: str, store_options: str = ""
+) -> Iterator[Daemon]:
+    """A daemon that several tests share, on a set of its own. Where it still runs at the end, it is told to end, and
+    must leave nothing."""
+    with own_set(store_kind, directory, directory.name) as url:
+        daemon = Daemon(directory, settings, (), url + store_options)
+        try:
+            daemon.wait_until_it_greets()
+            yield daemon
+            if daemon.process.poll() is None:
+                daemon.end()
+        finally:
+            daemon.destroy()
+            print(daemon.log.text)  # shown where a test has failed
 
 
 class End:

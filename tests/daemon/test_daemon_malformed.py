@@ -9,7 +9,7 @@ import pytest
 import zmq
 from hypothesis import HealthCheck, Phase, given, settings
 from hypothesis import strategies as st
-from running import Daemon, Raw
+from running import Daemon, Raw, running_daemon
 
 from protocol import codes, wire
 from protocol.client import Client
@@ -71,20 +71,15 @@ class Target:
 
 
 @pytest.fixture(scope="module")
-def target(tmp_path_factory: pytest.TempPathFactory) -> Iterator[Target]:
-    daemon = Daemon(tmp_path_factory.mktemp("malformed"), {"broker.max_body_bytes": MAX_BODY}, ())
-    try:
-        daemon.wait_until_it_greets()
+def target(tmp_path_factory: pytest.TempPathFactory, store_kind: str) -> Iterator[Target]:
+    directory = tmp_path_factory.mktemp("malformed")
+    with running_daemon(directory, {"broker.max_body_bytes": MAX_BODY}, store_kind) as daemon:
         daemon.wait_for_workers()
         bad = Raw(daemon.endpoint)
         with daemon.client() as good:
             good.create_partial(KNOWN, {0: (5, b"\x51")}, block_height=1)
             yield Target(daemon, good, bad)
         bad.close()
-        daemon.end()
-    finally:
-        daemon.destroy()
-        print(daemon.log.text)
 
 
 request_ids = st.binary(min_size=16, max_size=16)

@@ -6,7 +6,7 @@ from pathlib import Path
 from typing import Any
 
 import pytest
-from running import Daemon, Raw
+from running import Raw, running_daemon
 
 from protocol import codes, wire
 
@@ -20,17 +20,11 @@ def to_daemon(kind: str) -> list[Any]:
 
 
 @pytest.fixture(scope="module")
-def raw(tmp_path_factory: pytest.TempPathFactory) -> Iterator[Raw]:
-    daemon = Daemon(tmp_path_factory.mktemp("vectors"), {}, ())
-    try:
-        daemon.wait_until_it_greets()
+def raw(tmp_path_factory: pytest.TempPathFactory, store_kind: str) -> Iterator[Raw]:
+    with running_daemon(tmp_path_factory.mktemp("vectors"), {}, store_kind) as daemon:
         one = Raw(daemon.endpoint)
         yield one
         one.close()
-        daemon.end()
-    finally:
-        daemon.destroy()
-        print(daemon.log.text)
 
 
 def frames_of(vector: Vector, raw: Raw, fresh: bool) -> list[bytes]:

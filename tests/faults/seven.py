@@ -17,8 +17,7 @@ from protocol.items import CreateItem
 from protocol.operations import OPERATIONS, POOLS, READ_POOL, WRITE_POOL
 from store import Read
 from store.layout import record_key
-from tests.aerospike_server import own_set
-from tests.daemon.running import Daemon, until
+from tests.daemon.running import Daemon, running_daemon, until
 
 SEVEN = tuple(ASK)
 NOTHING_ENDS_IT = {"broker.budget_seconds": 60}
@@ -122,23 +121,12 @@ class Service:
 @contextlib.contextmanager
 def serving(directory: Path, settings: Mapping[str, Any], store_kind: str) -> Iterator[Service]:
     """At the end the daemon, where it still runs, is told to end, and must leave nothing."""
-    with own_set(store_kind, directory, directory.name) as url:
-        yield from _serving(Daemon(directory, settings, (), url + _STORE_OPTIONS), settings)
-
-
-def _serving(daemon: Daemon, settings: Mapping[str, Any]) -> Iterator[Service]:
-    try:
-        daemon.wait_until_it_greets()
+    with running_daemon(directory, settings, store_kind, _STORE_OPTIONS) as daemon:
         daemon.wait_until(
             lambda status: all(status["pools"][name]["workers"] == settings.get(f"workers.{name}", 1) for name in POOLS)
         )
         with contextlib.closing(Service(daemon)) as service:
             yield service
-        if daemon.process.poll() is None:
-            daemon.end()
-    finally:
-        daemon.destroy()
-        print(daemon.log.text)  # shown where a test has failed
 
 
 def is_read(operation: str) -> bool:

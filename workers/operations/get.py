@@ -4,6 +4,7 @@ Item [txid, fields or nil]; result: a map from bin to value. Without fields: eve
 "tx" is the raw transaction, from the record or from the blob store.
 """
 
+from collections.abc import Sequence
 from typing import Any, Final
 
 from store import Read, Result, Status
@@ -55,11 +56,15 @@ def run(work: Work) -> None:
     batch = work.batch
     indices: list[int] = []
     reads: list[Read] = []
+    latest: Any = None
+    bins: Sequence[str] = METADATA_BINS
     for index in batch.open():
         try:
             txid, fields = check_fields(batch.items[index], "txid", "fields")
             check_txid(txid)
-            bins = METADATA_BINS if fields is None else _bins(fields)
+            if fields != latest:  # callers that ask together ask the same
+                bins = METADATA_BINS if fields is None else _bins(fields)
+                latest = fields
         except BadItem as fault:
             batch.fail(index, fault.error)
             continue
@@ -84,21 +89,19 @@ def _complete(work: Work, index: int, read: Read, result: Result) -> None:
         work.batch.fail(index, failure(result, "record"))
     elif type(bins) is not dict:
         work.batch.fail(index, malformed("record", f"a {type(bins).__name__}, where a map was expected"))
-    elif read.bins is METADATA_BINS:
-        work.batch.complete(index, bins)
+    elif _RAW in (fields := work.batch.items[index][1] or ()):
+        _complete_raw(work, index, fields, read.key, bins)
     else:
-        _complete_fields(work, index, read, bins)
+        work.batch.complete(index, bins)
 
 
-def _complete_fields(work: Work, index: int, read: Read, bins: dict[str, Any]) -> None:
-    wanted = work.batch.items[index][1]
-    found = {name: bins[name] for name in wanted if name in bins}
-    if _RAW in wanted:
-        try:
-            raw = work.store.blobs.get(read.key) if bins.get("external") else raw_transaction(bins)
-        except (ValueError, KeyError, TypeError, OSError) as error:
-            work.batch.fail(index, malformed("transaction", error))
-            return
-        if raw is not None:
-            found[_RAW] = raw
+def _complete_raw(work: Work, index: int, fields: Sequence[str], txid: bytes, bins: dict[str, Any]) -> None:
+    found = {name: bins[name] for name in fields if name in bins}
+    try:
+        raw = work.store.blobs.get(txid) if bins.get("external") else raw_transaction(bins)
+    except (ValueError, KeyError, TypeError, OSError) as error:
+        work.batch.fail(index, malformed("transaction", error))
+        return
+    if raw is not None:
+        found[_RAW] = raw
     work.batch.complete(index, found)
