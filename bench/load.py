@@ -18,10 +18,10 @@ Question = Callable[[Any], Awaitable[list[Outcome[Any]]]]
 
 
 async def ask_many(
-    question: Question, requests: Iterable[Any], seconds: float | None = None
+    question: Question, requests: Iterable[Any], seconds: float | None = None, in_flight: int = REQUESTS_IN_FLIGHT
 ) -> tuple[float, list[Any]]:
-    """(items per second, all outcomes). requests: what is asked, one after the other, `REQUESTS_IN_FLIGHT` at a time.
-    seconds: until then; None: until the requests are at their end."""
+    """(items per second, all outcomes). requests: what is asked, one after the other, `in_flight` at a time. seconds:
+    until then; None: until the requests are at their end."""
     source = iter(requests)
     outcomes: list[Outcome[Any]] = []
     started = time.perf_counter()
@@ -33,7 +33,7 @@ async def ask_many(
             if time.perf_counter() >= until:
                 return
 
-    await asyncio.gather(*(caller() for _ in range(REQUESTS_IN_FLIGHT)))
+    await asyncio.gather(*(caller() for _ in range(in_flight)))
     return len(outcomes) / (time.perf_counter() - started), outcomes
 
 

@@ -17,7 +17,8 @@ from utxod.daemon import own_daemon
 from utxod.generate import Generator
 
 from .direct import Apply, Direct
-from .load import MANY, SINGLE_CALLERS, ask_many, ask_singles, batched
+from .load import MANY, ask_many, ask_singles, batched
+from .load import SINGLE_CALLERS as CALLERS
 from .report import RIGHT, Figure, Report, check_outcomes
 
 COINS: Final = 20_000
@@ -46,9 +47,10 @@ def throughput_aerospike(url: str, rounds: int, seconds: float) -> Report:
         many = asyncio.run(_daemon_many(report, daemon.endpoint, generator, rounds, seconds))
         single = asyncio.run(_daemon_singles(report, daemon.endpoint, generator, rounds, seconds))
     for index, what in enumerate(("spends", "gets")):
-        _add(report, f"daemon, {what}, {MANY} a request", many[index], MANY_GOAL * _median(alone[MANY][index]))
+        wanted = MANY_GOAL * _median(alone[MANY][index])
+        _add(report, f"daemon, {what}, {CALLERS} callers of {MANY}", many[index], wanted)
         wanted = SINGLE_GOAL * _median(alone[1][index])
-        _add(report, f"daemon, {what}, {SINGLE_CALLERS} callers of one", single[index], wanted)
+        _add(report, f"daemon, {what}, {CALLERS} callers of one", single[index], wanted)
     for size, (spends, gets) in alone.items():
         how = "one at a time" if size == 1 else f"batches of {size}"
         _add(report, f"direct, spends, {how}", spends)
@@ -131,11 +133,13 @@ async def _daemon_many(report: Report, endpoint: str, generator: Generator, roun
         for _ in range(rounds):
             coins = await _created(report, client, generator, COINS)
             txids = list(batched([coin.txid for coin in coins], MANY))
-            rate, outcomes = await ask_many(lambda keys: client.get_many(keys, FIELDS), itertools.cycle(txids), seconds)
+            rate, outcomes = await ask_many(
+                lambda keys: client.get_many(keys, FIELDS), itertools.cycle(txids), seconds, CALLERS
+            )
             gets.append(rate)
             check_outcomes(report, outcomes, {"totalUtxos": 2})
             items = [generator.spend((coin, 0)) for coin in coins]
-            rate, outcomes = await ask_many(client.spend_many, batched(items, MANY))
+            rate, outcomes = await ask_many(client.spend_many, batched(items, MANY), in_flight=CALLERS)
             spends.append(rate)
             check_outcomes(report, outcomes, True)
     return spends, gets
@@ -167,5 +171,5 @@ async def _each_once(report: Report, ask: Callable[[Any], Awaitable[bool]], item
             report.promise(RIGHT, await ask(item) is True)
 
     started = time.perf_counter()
-    await asyncio.gather(*(caller() for _ in range(SINGLE_CALLERS)))
+    await asyncio.gather(*(caller() for _ in range(CALLERS)))
     return len(items) / (time.perf_counter() - started)
