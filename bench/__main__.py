@@ -108,6 +108,14 @@ for _one in (
         _option("minutes", _SECONDS, 10.0, "For which things are broken."),
         click.Option(["--seed"], type=int, help="Of what is broken when; a new one if not given."),
         click.Option(["--one-by-one"], is_flag=True, help="A store that writes record by record."),
+        click.Option(["--store"], help="An aerospike:// URL of an empty set, in place of an embedded one."),
+        click.Option(
+            ["--server"],
+            multiple=True,
+            help="A command that starts one of the store's servers in the foreground, in a directory of its own; paths"
+            " in it are absolute. Then they are broken too: of several that keep two copies, one at a time is killed;"
+            " a single one, which must keep its records on disk, is ended.",
+        ),
     ),
     command(
         "ledger",

@@ -2,7 +2,8 @@
 answers is held against the store.
 
 The monkey kills and stops workers, also inside a write transaction, wedges the store and lets it come back, injects
-other faults of it, fills it up, kills and drains the daemon, kills clients. Everything that it does follows from the
+other faults of it, fills it up, kills and drains the daemon, kills clients; where the store is a cluster of Aerospike
+servers that it was given, it stops and kills those too. Everything that it does follows from the
 seed, but not the order in which processes run: a run can't be repeated exactly.
 """
 
@@ -12,7 +13,7 @@ import shutil
 import sys
 import tempfile
 import time
-from collections.abc import Callable, Iterator
+from collections.abc import Callable, Iterator, Sequence
 from pathlib import Path
 from typing import Any, Final
 
@@ -24,9 +25,11 @@ from .chaos_checker import Checker, Findings
 from .chaos_daemon import WORKERS, ChaosDaemon
 from .chaos_history import Call, read_history
 from .chaos_lots import Lots
-from .chaos_monkey import Monkey, plan
+from .chaos_monkey import EMBEDDED_RATES, RATES, SERVER_RATES, Monkey, plan
+from .chaos_nodes import Nodes
 from .chaos_processes import Clients
 from .chaos_resolver import Resolver
+from .direct import Direct
 from .report import Figure, Report
 
 SLOTS: Final = 4
@@ -58,13 +61,22 @@ _FIGURES: Final = ("unanswered", "wrong answer", "double spend", "lost acknowled
 _GOALS: Final = {"kill": ("SIGKILLs of workers", 10.0), "stop": ("SIGSTOPs of workers", 2.0), "wedge": ("wedges", 0.5)}
 
 
-def chaos(minutes: float, seed: int | None = None, one_by_one: bool = False) -> Report:
+def chaos(
+    minutes: float,
+    seed: int | None = None,
+    one_by_one: bool = False,
+    store: str | None = None,
+    server: Sequence[str] = (),
+) -> Report:
     """minutes: how long things are broken. seed: None takes a new one, which the report names. one_by_one: the store
-    passes for one that writes record by record, so that what has several is created under a lock."""
+    passes for one that writes record by record, so that what has several is created under a lock. store: URL of an
+    empty set in Aerospike. server: the commands that start the store's servers."""
     if seed is None:
         seed = random.SystemRandom().getrandbits(32)
     directory = Path(tempfile.mkdtemp(prefix="utxod-chaos-"))
-    run = _Run(directory, seed, minutes, one_by_one)
+    run = _Run(
+        directory, seed, minutes, ChaosDaemon(directory, store=store, atomic=not one_by_one and not store), server
+    )
     try:
         report = run.report()
     except DaemonError as error:
@@ -80,22 +92,28 @@ def chaos(minutes: float, seed: int | None = None, one_by_one: bool = False) -> 
 
 
 class _Run:
-    def __init__(self, directory: Path, seed: int, minutes: float, one_by_one: bool) -> None:
+    def __init__(self, directory: Path, seed: int, minutes: float, daemon: ChaosDaemon, servers: Sequence[str]) -> None:
         self._directory = directory
         self._seed = seed
         self._minutes = minutes
         self._lots = Lots(seed)
-        self._daemon = ChaosDaemon(directory, atomic=not one_by_one)
+        self._daemon = daemon
+        self._nodes = Nodes(directory, servers, daemon.store_url)
         self._clients: Clients | None = None
 
     def report(self) -> Report:
         daemon = self._daemon
+        if len(self._nodes):
+            self._nodes.start()
+        if not daemon.is_embedded:
+            _refuse_used(daemon.store_url)
         daemon.start()
         seconds = self._minutes * 60
         self._clients = clients = Clients(self._directory, daemon.endpoint, self._seed, SLOTS, CALLERS, seconds)
-        monkey = Monkey(self._seed, daemon, clients)
+        monkey = Monkey(self._seed, daemon, clients, self._nodes)
+        rates = RATES | (EMBEDDED_RATES if daemon.is_embedded else {}) | (SERVER_RATES if len(self._nodes) else {})
         with _progress(clients, monkey) as progress:
-            monkey.run(plan(self._seed, seconds), progress)
+            monkey.run(plan(self._seed, seconds, rates), progress)
         complaints = [("process", text) for text in clients.wait(_CLIENTS_END_SECONDS)]
         calls = self._history()
         complaints += [("unanswered", str(call)) for call in _unanswered(calls, clients)]
@@ -121,7 +139,9 @@ class _Run:
     def destroy(self) -> None:
         if self._clients is not None:
             self._clients.destroy()
-        self._daemon.destroy()
+        if self._daemon.starts:
+            self._daemon.destroy()
+        self._nodes.destroy()
 
     def _history(self) -> list[Call]:
         calls = [call for path in sorted(self._directory.glob("client-*.jsonl")) for call in read_history(path)]
@@ -175,6 +195,13 @@ class _Run:
         diary = self._directory / "diary.txt"
         diary.write_text("".join(f"{when:.3f} {what}\n" for when, what in monkey.diary))
         return report
+
+
+def _refuse_used(store: str) -> None:
+    """Raises DaemonError where the set has records: the run's own would be held against them."""
+    with contextlib.closing(Direct(store)) as direct:
+        if not direct.is_empty():
+            raise DaemonError(f"{store.partition('?')[0]}: the set is not empty; name one of the run's own by set=...")
 
 
 _OFF: Final = "counter off since the daemon was killed"

@@ -63,13 +63,19 @@ class Faults:
 
 
 class ChaosDaemon:
-    """directory: where everything of it is. atomic: whether its store's batches are one whole. complaints: what it did
-    that it must not do, in words."""
+    """directory: where everything of it is. store: URL of an empty set in Aerospike; None for an embedded one in the
+    directory. atomic: whether its store's batches are one whole. complaints: what it did that it must not do, in
+    words."""
 
-    def __init__(self, directory: Path, *, atomic: bool) -> None:
+    def __init__(self, directory: Path, *, store: str | None, atomic: bool) -> None:
         self.directory = directory
         self.endpoint = f"ipc://{directory / 'utxod.sock'}"
-        self.store_url = f"lmdb://{quote(str(directory / 'store'))}?sync=false&utxo_batch_size={UTXO_BATCH_SIZE}"
+        self.is_embedded = store is None
+        if store is None:
+            store = f"lmdb://{quote(str(directory / 'store'))}?sync=false"
+        elif "blobs=" not in store:
+            store += f"{'&' if '?' in store else '?'}blobs={quote(str(directory / 'blobs'))}"
+        self.store_url = f"{store}&utxo_batch_size={UTXO_BATCH_SIZE}"
         self.doubts = directory / "state" / "in-doubt.jsonl"
         self.log = directory / "daemon.log"
         self.atomic = atomic

@@ -11,21 +11,23 @@ import resource
 import signal
 import time
 from collections import Counter
-from collections.abc import Callable
+from collections.abc import Callable, Mapping
 from functools import partial
 from typing import Any, Final, NamedTuple
 
 import psutil
 
 from .chaos_daemon import EXECUTION_LIMIT_SECONDS, WORKERS, ChaosDaemon
+from .chaos_nodes import Nodes
 from .chaos_processes import Clients
 
 # How often a minute. The daemon is not restarted in the last part of a run, so that what it gathers can be seen.
 RATES: Final = {
-    "kill": 14.0, "stop": 3.5, "kill_in_transaction": 2.5, "wedge": 1.0, "hesitate": 2.0, "fault": 6.0, "slow": 9.0,
-    "no_room": 0.5, "kill_client": 1.0, "stop_daemon": 0.3, "roll": 0.5, "grow": 0.7, "shrink": 0.7,
-    "kill_daemon": 0.4, "drain": 0.3, "drain_wedged": 0.2, "fill": 0.3,
+    "kill": 14.0, "stop": 3.5, "wedge": 1.0, "hesitate": 2.0, "fault": 6.0, "slow": 9.0, "kill_client": 1.0,
+    "stop_daemon": 0.3, "roll": 0.5, "grow": 0.7, "shrink": 0.7, "kill_daemon": 0.4, "drain": 0.3, "drain_wedged": 0.2,
 }  # fmt: skip
+EMBEDDED_RATES: Final = {"kill_in_transaction": 2.5, "no_room": 0.5, "fill": 0.3}
+SERVER_RATES: Final = {"stop_server": 4.0, "kill_server": 1.0}
 _RESTARTS: Final = ("kill_daemon", "drain", "drain_wedged", "fill")
 _RESTARTS_UNTIL: Final = 0.75
 _FAULTS: Final = ("raise_before", "raise_after", "drop", "none", "malform", "fail", "delay")
@@ -41,13 +43,14 @@ class Planned(NamedTuple):
     name: str
 
 
-def plan(seed: int, seconds: float) -> list[Planned]:
+def plan(seed: int, seconds: float, rates: Mapping[str, float]) -> list[Planned]:
     """Each at its rate, at random times; at least once, but for restarts, of which a short run has time for one."""
     chance = random.Random(seed)  # noqa: S311 (no secrets here)
-    counts = {name: round(rate * seconds / 60) for name, rate in RATES.items()}
+    counts = {name: round(rate * seconds / 60) for name, rate in rates.items()}
     counts |= {name: max(1, count) for name, count in counts.items() if name not in _RESTARTS}
-    if not any(counts[name] for name in _RESTARTS):
-        counts[chance.choice(_RESTARTS)] = 1
+    restarts = [name for name in _RESTARTS if name in counts]
+    if not any(counts[name] for name in restarts):
+        counts[chance.choice(restarts)] = 1
     planned = []
     for name, count in counts.items():
         last = seconds * (_RESTARTS_UNTIL if name in _RESTARTS else 0.97)
@@ -58,13 +61,14 @@ def plan(seed: int, seconds: float) -> list[Planned]:
 class Monkey:
     """done: how often each was done. killed_daemon: when, seconds, monotonic. diary: when what was done to whom."""
 
-    def __init__(self, seed: int, daemon: ChaosDaemon, clients: Clients) -> None:
+    def __init__(self, seed: int, daemon: ChaosDaemon, clients: Clients, nodes: Nodes) -> None:
         self.done: Counter[str] = Counter()
         self.killed_daemon: list[float] = []
         self.diary: list[tuple[float, str]] = []
         self._random = random.Random(f"{seed}:monkey")  # noqa: S311 (no secrets here)
         self._daemon = daemon
         self._clients = clients
+        self._nodes = nodes
         self._later: list[tuple[float, int, Callable[[], object]]] = []
         self._order = itertools.count()
 
@@ -76,12 +80,17 @@ class Monkey:
             while self._later and self._later[0][0] <= now:
                 heapq.heappop(self._later)[2]()
             if todo and self._clients.started + todo[0].after <= now:
-                getattr(self, f"_{todo.pop(0).name}")()
+                name = todo.pop(0).name
+                if name in _RESTARTS and not self._nodes.are_up:
+                    self._nodes.start()  # a daemon that finds no store does not start
+                getattr(self, f"_{name}")()
             else:
                 time.sleep(_LOOK_SECONDS)
             progress()
         while self._later:
             heapq.heappop(self._later)[2]()
+        if len(self._nodes):
+            self._nodes.start()
 
     def _note(self, name: str, what: str = "") -> None:
         self.done[name] += 1
@@ -193,6 +202,26 @@ class Monkey:
     def _make_room(self) -> None:
         self._daemon.drain()
         self._daemon.start()
+
+    # ---- the store's servers
+
+    def _stop_server(self) -> None:
+        """One of several for less time than the others wait for it."""
+        if not self._nodes.are_up:
+            return
+        number = self._random.randrange(len(self._nodes))
+        seconds = self._random.uniform(0.1, 1.0) if len(self._nodes) > 1 else self._random.uniform(0.2, 4.0)
+        self._nodes.stop(number)
+        self._note("stop_server", f"{number} for {seconds:.2f} s")
+        self._in(seconds, partial(self._nodes.go_on, number))
+
+    def _kill_server(self) -> None:
+        """Only where all are up, and every record is in two places."""
+        if not self._nodes.are_up or not self._nodes.is_whole():
+            return
+        number = self._random.randrange(len(self._nodes))
+        self._note("kill_server", f"{number}: {self._nodes.take_down(number)}")
+        self._in(self._random.uniform(0.0, 4.0), partial(self._nodes.start_one, number))
 
     # ---- the daemon
 

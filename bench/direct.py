@@ -23,33 +23,40 @@ class Direct:
     def __init__(self, url: str) -> None:
         parts = split_url(url)
         settings = parse_aerospike_url(parts, dict(parse_qsl(parts.query)))
+        self.namespace = settings.namespace
         self._set = (settings.namespace, settings.set)
-        self._client = connect(settings)
+        self.client = connect(settings)
 
     def close(self) -> None:
-        self._client.close()
+        self.client.close()
+
+    def is_empty(self) -> bool:
+        """Whether the set has no record. Raises AerospikeError."""
+        query = self.client.query(*self._set)
+        query.max_records = 1
+        return not query.results(options={"nobins": True})
 
     def register(self, source: bytes) -> str:
         """A module of rules; returns its name."""
-        return register_module(self._client, source, _REGISTER_SECONDS)
+        return register_module(self.client, source, _REGISTER_SECONDS)
 
     def get(self, key: bytes, bins: Sequence[str]) -> dict[str, Any]:
-        found: dict[str, Any] = self._client.select(self._key(key), list(bins), _POLICY)[2]
+        found: dict[str, Any] = self.client.select(self._key(key), list(bins), _POLICY)[2]
         return found
 
     def get_many(self, keys: Sequence[bytes], bins: Sequence[str]) -> list[dict[str, Any]]:
-        found = self._client.batch_read([self._key(key) for key in keys], list(bins), _POLICY)
+        found = self.client.batch_read([self._key(key) for key in keys], list(bins), _POLICY)
         return [one.record[2] for one in found.batch_records]
 
     def apply(self, module: str, call: Apply) -> dict[str, Any]:
         """call: key, function, and the arguments after the record."""
         key, function, args = call
-        result: dict[str, Any] = self._client.apply(self._key(key), module, function, list(args), _POLICY)
+        result: dict[str, Any] = self.client.apply(self._key(key), module, function, list(args), _POLICY)
         return result
 
     def apply_many(self, module: str, calls: Sequence[Apply]) -> list[dict[str, Any]]:
         sent = [batch.Apply(self._key(key), module, function, list(args)) for key, function, args in calls]
-        self._client.batch_write(batch.BatchRecords(sent), _POLICY)
+        self.client.batch_write(batch.BatchRecords(sent), _POLICY)
         return [one.record[2]["SUCCESS"] for one in sent]
 
     def _key(self, key: bytes) -> tuple[str, str, bytearray]:

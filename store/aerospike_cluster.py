@@ -22,6 +22,9 @@ from .seam import StoreError
 INDEXED_BINS: Final = ("deleteAtHeight", "unminedSince")
 
 _POLL: Final = 0.05  # seconds
+_POLLS_A_PUT: Final = 40
+_INFO_POLICY: Final = {"timeout": 3000}  # milliseconds
+_SECURITY: Final = range(50, 90)  # result codes: who somebody is, and what he may do
 _MAX_INDEX_NAME: Final = 63
 
 log = logging.getLogger("utxod.store")
@@ -37,8 +40,8 @@ def module_name(source: bytes) -> str:
 
 
 def ask_nodes(client: Any, question: str) -> dict[str, str]:
-    """Each node's answer to an info command. Raises AerospikeError."""
-    answers = client.info_all(question)
+    """Each node's answer to an info command. Raises AerospikeError, also where one node does not answer."""
+    answers = client.info_all(question, _INFO_POLICY)
     found: dict[str, str] = {}
     for node, (error, text) in answers.items():
         found[node] = "" if error is not None or text is None else str(text).strip()
@@ -77,20 +80,41 @@ def register_module(client: Any, source: bytes, budget: float) -> str:
     budget: seconds. Raises StoreError."""
     module = module_name(source)
     until = time.monotonic() + budget
-    with words_for(f"the rules cannot be registered as {module}: the user needs the right udf-admin"):
-        if not nodes_without_module(client, module):
-            return module
-        # Not the client's own call: it keeps a copy in a directory, and then waits for two seconds.
-        content = base64.b64encode(source).decode()
-        put = f"udf-put:filename={module}.lua;content={content};content-len={len(content)};udf-type=LUA;"
-        answer = client.info_random_node(put)
-        if "error" in answer.lower():
-            raise StoreError(f"the rules cannot be registered as {module}: {answer.strip()}", in_doubt=False)
-        while missing := nodes_without_module(client, module):
-            if time.monotonic() > until:
-                raise StoreError(f"the rules, {module}, do not arrive on {', '.join(missing)}", in_doubt=False)
+    problem = ""
+    while missing := _nodes_without_module(client, module):
+        if time.monotonic() > until:
+            raise StoreError(f"the rules, {module}, do not arrive on {missing}: {problem}", in_doubt=False)
+        # Others that start now do the same. Who is told of a timeout finds that it has arrived, or asks again.
+        problem = _put_module(client, module, source) or "the nodes have not taken them over"
+        for _ in range(_POLLS_A_PUT):
+            if not _nodes_without_module(client, module):
+                break
             time.sleep(_POLL)
     return module
+
+
+def _nodes_without_module(client: Any, module: str) -> str:
+    """Their names; or why they cannot be told."""
+    try:
+        return ", ".join(nodes_without_module(client, module))
+    except exception.AerospikeError as error:
+        return f"nodes that cannot be asked ({error.msg or error.code})"
+
+
+def _put_module(client: Any, module: str, source: bytes) -> str:
+    """Why it may not be registered; empty where it is. Raises StoreError where it never will be."""
+    # Not by the client's own call: that keeps a copy in a directory, and then waits for two seconds.
+    content = base64.b64encode(source).decode()
+    put = f"udf-put:filename={module}.lua;content={content};content-len={len(content)};udf-type=LUA;"
+    try:
+        answer = str(client.info_random_node(put, _INFO_POLICY))
+    except exception.AerospikeError as error:
+        if error.code not in _SECURITY:
+            return f"{error.msg} (result code {error.code})"
+        answer = f"error: {error.msg}, the user needs the right udf-admin"
+    if "error" in answer.lower():
+        raise StoreError(f"the rules cannot be registered as {module}: {answer.strip()}", in_doubt=False)
+    return ""
 
 
 def registered_source(client: Any, module: str) -> dict[str, bytes]:

@@ -5,7 +5,7 @@ import json
 from click.testing import CliRunner
 
 from bench.__main__ import bench
-from bench.chaos_monkey import RATES, plan
+from bench.chaos_monkey import EMBEDDED_RATES, RATES, SERVER_RATES, plan
 
 
 def test_no_promise_breaks_whatever_else_does():
@@ -22,10 +22,11 @@ def test_no_promise_breaks_whatever_else_does():
 
 
 def test_ten_minutes_break_what_they_are_to_break():
-    planned = plan(seed=1, seconds=600)
-    counts = {name: sum(one.name == name for one in planned) for name in RATES}
+    rates = RATES | EMBEDDED_RATES | SERVER_RATES
+    planned = plan(seed=1, seconds=600, rates=rates)
+    counts = {name: sum(one.name == name for one in planned) for name in rates}
     assert counts["kill"] >= 120
     assert counts["stop"] >= 25
     assert counts["wedge"] >= 8
     assert min(counts.values()) >= 2
-    assert planned == plan(seed=1, seconds=600) != plan(seed=2, seconds=600)
+    assert planned == plan(seed=1, seconds=600, rates=rates) != plan(seed=2, seconds=600, rates=rates)
