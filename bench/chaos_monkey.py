@@ -31,7 +31,7 @@ SERVER_RATES: Final = {"stop_server": 4.0, "kill_server": 1.0}
 _RESTARTS: Final = ("kill_daemon", "drain", "drain_wedged", "fill")
 _RESTARTS_UNTIL: Final = 0.75
 _FAULTS: Final = ("raise_before", "raise_after", "drop", "none", "malform", "fail", "delay")
-_FUNCTIONS: Final = (None, None, "spendMulti", "setLocked", "incrementSpentExtraRecs")
+_FUNCTIONS: Final = (None, None, "spend", "spendMulti", "setLocked", "incrementSpentExtraRecs")
 _LOOK_SECONDS: Final = 0.05
 _HOLDER_TRIES: Final = 300
 
@@ -171,7 +171,7 @@ class Monkey:
     def _fault(self) -> None:
         kind, function = self._random.choice(_FAULTS), self._random.choice(_FUNCTIONS)
         if kind == "fail" and self._daemon.atomic:
-            function = "spendMulti"  # not one record of a creation alone, where a batch is one whole
+            function = "spend"  # not one record of a creation alone, where a batch is one whole
         fault: dict[str, Any] = {"kind": kind, "times": self._random.randint(1, 3), "index": self._random.randint(0, 3)}
         if function:
             fault["function"] = function

@@ -123,12 +123,19 @@ def _output(txid: bytes) -> Output:
 def _spend(txid: bytes, outputs: int) -> Apply:
     vout = outputs // 2
     hashed = utxo_hash(txid, vout, _output(txid))
+    return txid, "spend", (vout, hashed, txid + bytes(4), False, False, HEIGHT, RETENTION)
+
+
+def _spend_multi(txid: bytes, outputs: int) -> Apply:
+    vout = outputs // 2
+    hashed = utxo_hash(txid, vout, _output(txid))
     spend: dict[str, Any] = {"idx": 0, "offset": vout, "utxoHash": hashed, "spendingData": txid + bytes(4)}
     return txid, "spendMulti", ([spend], False, False, HEIGHT, RETENTION)
 
 
 _CALLS: Final[dict[str, Callable[[bytes, int], Apply]]] = {
     "spend": _spend,
+    "spend_multi": _spend_multi,
     "set_locked": lambda txid, _: (txid, "setLocked", (False,)),
     "increment": lambda txid, _: (txid, "incrementSpentExtraRecs", (1, HEIGHT, RETENTION)),
     "set_mined": lambda txid, _: (txid, "setMined", (7, HEIGHT, 3, HEIGHT, RETENTION, True, False)),

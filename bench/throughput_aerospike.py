@@ -100,13 +100,8 @@ def _create(report: Report, store: Store, coins: Sequence[Transaction]) -> None:
 
 
 def _call(spend: Spend) -> Apply:
-    one = {
-        "idx": 0,
-        "offset": spend.vout,
-        "utxoHash": spend.utxo_hash,
-        "spendingData": pack_spending_data(spend.spending_txid, spend.vin),
-    }
-    return spend.txid, "spendMulti", ([one], False, False, HEIGHT, RETENTION)
+    spending_data = pack_spending_data(spend.spending_txid, spend.vin)
+    return spend.txid, "spend", (spend.vout, spend.utxo_hash, spending_data, False, False, HEIGHT, RETENTION)
 
 
 def _timed(ask: Callable[[Any], list[Any]], requests: Iterable[Any]) -> tuple[float, list[Any]]:

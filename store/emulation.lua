@@ -229,6 +229,14 @@ local map = setmetatable({}, {
     end,
 })
 
+-- room: for how many.
+function map.create(room)
+    if mathtype(room) ~= "integer" or room < 1 then
+        return nil
+    end
+    return map()
+end
+
 function map.size(self)
     local size = 0
     for _ in next, check(self, Map)[CONTENT] do

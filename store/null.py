@@ -37,7 +37,8 @@ class NullStore:
 
     def __init__(self) -> None:
         creation = create_records(Partial(_TXID, {0: _OUTPUT, 1: _OUTPUT}), Circumstances(block_height=0, now_ms=0))
-        self._found = Result(Status.OK, creation.master)
+        self._master = creation.master
+        self._found: dict[tuple[str, ...] | None, Result] = {None: Result(Status.OK, creation.master)}
         self._done = Result(Status.OK)
 
     @cached_property
@@ -45,11 +46,18 @@ class NullStore:
         return NullBlobs()
 
     def batch_operate(self, records: Sequence[Record], budget: float) -> list[Result]:
-        found, answer = self._found, self._answer
-        return [found if type(record) is Read else answer(record) for record in records]
+        return [self._read(record) if type(record) is Read else self._answer(record) for record in records]
 
     def close(self) -> None:
         pass
+
+    def _read(self, record: Read) -> Result:
+        names = None if record.bins is None else tuple(record.bins)
+        found = self._found.get(names)
+        if found is None:
+            value = {name: self._master[name] for name in record.bins or () if name in self._master}
+            found = self._found[names] = Result(Status.OK, value)
+        return found
 
     def _answer(self, record: Record) -> Result:
         if type(record) is not Call:
