@@ -206,11 +206,13 @@ class Monkey:
     # ---- the store's servers
 
     def _stop_server(self) -> None:
-        """One of several for less time than the others wait for it."""
+        """One of several for less time than the others wait for it; a single one also for so long that the client gives
+        it up."""
         if not self._nodes.are_up:
             return
         number = self._random.randrange(len(self._nodes))
-        seconds = self._random.uniform(0.1, 1.0) if len(self._nodes) > 1 else self._random.uniform(0.2, 4.0)
+        longest = 1.0 if len(self._nodes) > 1 else self._random.choice((1.0, 4.0, 16.0))
+        seconds = self._random.uniform(0.1, longest)
         self._nodes.stop(number)
         self._note("stop_server", f"{number} for {seconds:.2f} s")
         self._in(seconds, partial(self._nodes.go_on, number))

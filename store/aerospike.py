@@ -17,7 +17,7 @@ from aerospike import exception
 from aerospike_helpers.batch import records as batch
 
 from .aerospike_cluster import ask_nodes, make_indexes, register_module, words_for
-from .aerospike_records import NOT_SENT, Translator, describe, status_of, to_result
+from .aerospike_records import NOT_SENT, Translator, mark_unsent, to_result, unsent_error
 from .aerospike_url import AerospikeSettings
 from .blobs import BlobStore, NoBlobs
 from .emulation import rules_source
@@ -90,17 +90,18 @@ class AerospikeStore:
         a value is not one for it: nothing was sent."""
         budget = until - time.monotonic()
         if budget <= 0:
-            raise StoreError(describe(_TIMEOUT), in_doubt=False)
+            raise unsent_error(_TIMEOUT)
         keys = [self._translator.key(record.key) for record in records]
         try:
             found = self._client.batch_read(keys, bins, self._policy(budget, is_read=True))
         except exception.AerospikeError as error:
             if error.code in _VALUE_ERRORS:
                 return None
-            code = _CLIENT_ERROR if error.code is None else error.code
-            raise StoreError(describe(code), in_doubt=False, status=status_of(code)) from error
+            raise unsent_error(_CLIENT_ERROR if error.code is None else error.code) from error
         if found.result in _VALUE_ERRORS:
             return None
+        if len(found.batch_records) != len(records):
+            raise unsent_error(found.result)
         return [
             Result(Status.OK, one.record[2], False, "", record.key)
             if one.result == _OK
@@ -130,7 +131,7 @@ class AerospikeStore:
             self._send_alone(records, sent, results, until)
             return
         if len(sent) == len(records) and all(one.result is NOT_SENT for _, one in sent):
-            raise StoreError(describe(code), in_doubt=False, status=status_of(code))
+            raise unsent_error(code)
         for index, one in sent:
             results[index] = to_result(records[index], one, code)
 
@@ -150,6 +151,7 @@ class AerospikeStore:
             return _CLIENT_ERROR if error.code is None else error.code
         except (TypeError, ValueError, OverflowError, SystemError) as error:
             raise _Unsendable(str(error)) from error
+        mark_unsent(sent)
         return int(request.result)
 
     def _send_alone(

@@ -12,11 +12,12 @@ from aerospike_helpers import expressions as exp
 from aerospike_helpers.batch import records as batch
 from aerospike_helpers.operations import operations
 
-from .seam import Call, Mode, Read, Record, Result, Status, Value, Write
+from .seam import Call, Mode, Read, Record, Result, Status, StoreError, Value, Write
 
 NOT_SENT: Final = None  # the result of a record that the client has not come to
 
 _OK: Final = 0
+_NO_NODE: Final = 1  # of a batch of which nothing was sent; of a record it is a server's error
 _NO_RESPONSE: Final = -15
 _BATCH_FAILED: Final = -16  # of a batch: some record of it failed
 _UDF_FAILED: Final = 100
@@ -144,6 +145,14 @@ def _term(name: str, value: Value) -> Any:
     raise ValueError(f"a condition on {name} cannot be a {type(value).__name__}")
 
 
+def mark_unsent(sent: Sequence[Any]) -> None:
+    """Where the client knows of no node any more, it gives each record back as if all had gone well, but without the
+    digest of its key: it has not come to any."""
+    for one in sent:
+        if one.result == _OK and (one.record is None or one.record[0][3] is None):
+            one.result = NOT_SENT
+
+
 def to_result(record: Record, answered: Any, batch_code: int) -> Result:
     """answered: the client's record, after the call. batch_code: of the call as a whole."""
     code = answered.result
@@ -197,7 +206,12 @@ def describe(code: int) -> str:
     return f"Aerospike: {_NAMES.get(code, 'failed')} (result code {code})"
 
 
-def status_of(code: int) -> Status:
-    """Of a failure that befell the whole call."""
+def unsent_error(code: int) -> StoreError:
+    """Of a call of which nothing was sent."""
+    if code == _NO_NODE:
+        text = "Aerospike: no node of the cluster is there (result code 1)"
+        return StoreError(text, in_doubt=False, status=Status.UNAVAILABLE)
     status = _STATUSES.get(code, Status.ERROR)
-    return status if status in (Status.OVERLOADED, Status.UNAVAILABLE) else Status.ERROR
+    if status not in (Status.OVERLOADED, Status.UNAVAILABLE):
+        status = Status.ERROR
+    return StoreError(describe(code), in_doubt=False, status=status)

@@ -6,7 +6,7 @@ import pytest
 
 from store import Call, Mode, Read, Record, Remove, Status, Write
 from store.aerospike import _waves
-from store.aerospike_records import NOT_SENT, Translator, to_result
+from store.aerospike_records import NOT_SENT, Translator, mark_unsent, to_result, unsent_error
 
 KEY = b"k" * 32
 WRITE = Write(KEY, {"a": 1}, Mode.UPDATE)
@@ -78,6 +78,19 @@ def test_a_connection_that_failed_before_anything_was_sent_is_unavailable() -> N
     assert to_result(WRITE, answered(WRITE, NO_RESPONSE), -10).status is Status.UNAVAILABLE
     assert to_result(WRITE, answered(WRITE, NO_RESPONSE), -14).status is Status.UNAVAILABLE
     assert to_result(Read(KEY), answered(Read(KEY), NO_RESPONSE), TIMEOUT).status is Status.ERROR
+
+
+@pytest.mark.parametrize("record", [Read(KEY), WRITE, CALL, Remove(KEY)], ids=["read", "write", "call", "remove"])
+def test_a_client_without_a_node_left_has_done_nothing_though_it_says_all_is_well(record: Record) -> None:
+    well, untouched = answered(record, 0, bins={}), answered(record, 0, bins={})
+    well.record = ((*well.key, bytearray(20)), {"ttl": 0, "gen": 1}, {})
+    untouched.record = ((*untouched.key, None), {"ttl": 0, "gen": 0}, {})
+    mark_unsent([well, untouched])
+    assert (well.result, untouched.result) == (0, NOT_SENT)
+    assert not to_result(record, untouched, 1).in_doubt
+    error = unsent_error(1)
+    assert (error.status, error.in_doubt) == (Status.UNAVAILABLE, False)
+    assert "no node" in str(error)
 
 
 def test_a_rule_without_a_result_is_in_doubt() -> None:
