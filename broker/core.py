@@ -140,7 +140,7 @@ class Core:
             self.counters["late"] += 1
             return
         try:
-            number, follow_ups = unpack_done(frames[0])
+            number, follow_ups, timed_out = unpack_done(frames[0])
             if number != dispatch.number:
                 self.counters["late"] += 1
                 return
@@ -153,8 +153,9 @@ class Core:
         except (ValueError, TypeError, IndexError) as error:
             self._malformed(worker, dispatch, str(error))
             return
-        worker.pool.observe(dispatch, now)
-        worker.pool.close(dispatch)
+        if not timed_out:
+            worker.pool.observe(dispatch, now)
+            worker.pool.close(dispatch)
         for index, (entry, header, body) in enumerate(zip(dispatch.entries, headers, frames[2::2], strict=True)):
             if dispatch.operation in MAY_OWE and leaves_open(header):
                 self._note(entry, "what was executed of it is not known")
@@ -168,6 +169,8 @@ class Core:
                 self._settle(entry, header, body)
         for entry in owed:
             self._owe(entry)
+        if timed_out:
+            self._open_breaker(worker.pool, now)
         self._release(worker)
 
     def on_lost(self, identity: bytes, reason: str, now: int) -> None:
@@ -374,13 +377,16 @@ class Core:
         for worker in self.workers.values():
             dispatch = worker.dispatch
             if dispatch is not None and not worker.condemned and now - dispatch.started > self._execution_limit:
-                pool = worker.pool
-                pool.open(now, self._probe_us)
-                self._give_up_waiting(pool, codes.UNAVAILABLE, f"pool {pool.name}: its store does not answer")
+                self._open_breaker(worker.pool, now)
                 self.condemn(worker.identity, f"has been busy with {dispatch.operation} for too long")
         for pool in self.pools.values():
             if pool.queue and pool.is_deserted(now):
                 self._give_up_waiting(pool, codes.UNAVAILABLE, f"pool {pool.name} has no worker", WORKER_BACK_MS)
+
+    def _open_breaker(self, pool: Pool, now: int) -> None:
+        """Its store does not answer: one probe at a time is to find out when it does, and nobody waits for that."""
+        pool.open(now, self._probe_us)
+        self._give_up_waiting(pool, codes.UNAVAILABLE, f"pool {pool.name}: its store does not answer")
 
     def end(self) -> None:
         """The time to drain is over: what is left is answered; what is owed, now or by a late answer, is in doubt."""

@@ -3,14 +3,14 @@
     READY     worker -> broker   b"R", map {pool, pid}: one credit
     DISPATCH  broker -> worker   b"D", array [dispatch id, operation, [[deadline, items, flags, only] per request]],
                                  a body per request
-    DONE      worker -> broker   b"A", array [dispatch id, follow-ups], a reply header and a reply body per request: it
-                                 returns the credit
+    DONE      worker -> broker   b"A", array [dispatch id, follow-ups, timed out], a reply header and a reply body per
+                                 request: it returns the credit
     STOP      broker -> worker   b"S": end when the dispatch in hand is done
 
 A follow-up is work that follows from the dispatch, for a pool of a higher rank:
 [request index or nil, item index, operation, key, items, body]. Where it names a request, that request's answer waits
 until the follow-up is done, and the item fails where it fails. Otherwise it is *owed*: never refused, never expired, in
-order per key.
+order per key. Timed out says that the store gave no answer to anything in the time that the dispatch had.
 """
 
 from collections.abc import Sequence
@@ -70,19 +70,19 @@ def unpack_dispatch(frame: bytes) -> tuple[int, str, list[Part]]:
     return dispatch_id, operation, [Part(*part) for part in parts]
 
 
-def pack_done(dispatch_id: int, follow_ups: Sequence[FollowUp]) -> bytes:
-    packed: bytes = msgpack.packb((dispatch_id, follow_ups))
+def pack_done(dispatch_id: int, follow_ups: Sequence[FollowUp], timed_out: bool = False) -> bytes:
+    packed: bytes = msgpack.packb((dispatch_id, follow_ups, timed_out))
     return packed
 
 
-def unpack_done(frame: bytes) -> tuple[int, list[FollowUp]]:
-    """Raises ValueError where the frame is not what `pack_done` makes."""
+def unpack_done(frame: bytes) -> tuple[int, list[FollowUp], bool]:
+    """(dispatch id, follow-ups, timed out). Raises ValueError where the frame is not what `pack_done` makes."""
     try:
         fields: Any = msgpack.unpackb(frame)
-        dispatch_id, follow_ups = fields
-        if type(dispatch_id) is not int:
-            raise ValueError("dispatch id is no integer")
-        return dispatch_id, [_checked(FollowUp(*fields)) for fields in follow_ups]
+        dispatch_id, follow_ups, timed_out = fields
+        if type(dispatch_id) is not int or type(timed_out) is not bool:
+            raise ValueError("dispatch id is no integer, or timed out no boolean")
+        return dispatch_id, [_checked(FollowUp(*fields)) for fields in follow_ups], timed_out
     except Exception as error:
         raise ValueError(f"worker's answer: {error}") from None
 

@@ -33,6 +33,7 @@ _STATUSES: Final = {
     14: Status.OVERLOADED,
     18: Status.OVERLOADED,
     152: Status.OVERLOADED,
+    9: Status.TIMEOUT,
     # No node has the partition, no node to ask, the client's own breaker, every connection is taken, no node of it.
     11: Status.UNAVAILABLE,
     -14: Status.UNAVAILABLE,
@@ -170,7 +171,7 @@ def to_result(record: Record, answered: Any, batch_code: int) -> Result:
     status = _STATUSES.get(code, Status.ERROR)
     if status is Status.NOT_FOUND and kind is Write and _wants_bins(record):  # type: ignore[arg-type]
         status = Status.CONDITION_FALSE
-    if in_doubt:
+    if in_doubt and status is not Status.TIMEOUT:
         status = Status.ERROR
     if status in _EXPECTED:
         return Result(status, key=key)

@@ -45,7 +45,8 @@ class FaultyStore:
 
     kinds: `raise_before` and `raise_after` (the batch is not executed, or it is), `drop` (a result is missing: the list
     is shorter), `none` (None stands in its place), `malform` (it has no shape a caller knows), `fail` (ERROR, and the
-    record is not executed), `hang` (until the fault is taken off the list), `delay`.
+    record is not executed), `time_out` (no answer for as long as the budget goes, and nobody knows what became of it),
+    `hang` (until the fault is taken off the list), `delay`.
     """
 
     def __init__(
@@ -79,6 +80,9 @@ class FaultyStore:
                 Result(Status.ERROR, message="injected", key=records[index].key),
                 *results[index:],
             ]
+        if kind == "time_out":
+            time.sleep(budget)
+            return [Result(Status.TIMEOUT, None, True, "injected: no answer", record.key) for record in records]
         if fault.get("after"):
             results = self._inner.batch_operate(records, budget)
             self._wait(fault)
@@ -102,7 +106,7 @@ class FaultyStore:
             times = fault.setdefault("times", 1)
             if times == 0 or not _applies(fault, records):
                 continue
-            if times is not None and fault["kind"] != "hang":
+            if times is not None and fault["kind"] not in ("hang", "time_out"):
                 fault["times"] = times - 1
             return fault
         return None

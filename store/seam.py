@@ -65,7 +65,7 @@ Record = Read | Write | Remove | Call
 
 class Status(StrEnum):
     """OVERLOADED: refused for now, for want of room or because too many ask for the record. UNAVAILABLE: nobody who
-    could do it is there now. In both cases nothing was done."""
+    could do it is there now. In both cases nothing was done. TIMEOUT: no answer came in the time that there was."""
 
     OK = "OK"
     NOT_FOUND = "NOT_FOUND"
@@ -74,6 +74,7 @@ class Status(StrEnum):
     TOO_BIG = "TOO_BIG"
     OVERLOADED = "OVERLOADED"
     UNAVAILABLE = "UNAVAILABLE"
+    TIMEOUT = "TIMEOUT"
     ERROR = "ERROR"
 
 

@@ -25,7 +25,8 @@ class Request(NamedTuple):
 
 
 class Batch:
-    """items: what the submitters sent, undecoded beyond MessagePack. ignored: completions that came second."""
+    """items: what the submitters sent, undecoded beyond MessagePack. ignored: completions that came second. timed_out:
+    the store gave no answer to a whole call, in all the time that there was."""
 
     def __init__(self, parts: Sequence[Part], bodies: Sequence[Any], now: int) -> None:
         """now: microseconds on the daemon's clock; what has expired by then is failed, untouched."""
@@ -33,6 +34,7 @@ class Batch:
         self.requests: list[Request] = []
         self.follow_ups: list[FollowUp] = []
         self.ignored = 0
+        self.timed_out = False
         for part, body in zip(parts, bodies, strict=True):
             self._add(part, body, now)
         self._results: list[Any] = [_OPEN] * len(self.items)

@@ -42,6 +42,8 @@ class Executor:
             log.exception("%s of %d items raised", operation, len(batch))
             batch.fail_open(Error(codes.INTERNAL, UNKNOWN if work.called else NO, _name(error)))
         batch.fail_open(Error(codes.INTERNAL, UNKNOWN if work.called else NO, f"{operation} left the item unanswered"))
+        if batch.timed_out:
+            log.warning("%s of %d items: the store did not answer in time", operation, len(batch))
         if batch.ignored:
             self.ignored += batch.ignored
             log.error("%s completed %d items a second time; ignored", operation, batch.ignored)

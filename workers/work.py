@@ -57,6 +57,7 @@ class Work:
         self.called = True
         results = self.store.batch_operate(records, budget)
         self.returned = True
+        self.batch.timed_out = self.batch.timed_out or _is_timeout(results)
         if type(results) is list and len(results) == len(records):
             return [
                 # As _is_result, which is too dear to be called for each.
@@ -68,6 +69,10 @@ class Work:
                 for record, result in zip(records, results, strict=True)
             ]
         return _align(records, results if type(results) is list else [])
+
+
+def _is_timeout(results: Any) -> bool:
+    return bool(results) and all(type(one) is Result and one.status is Status.TIMEOUT for one in results)
 
 
 def _is_result(result: Any) -> bool:

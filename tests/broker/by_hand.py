@@ -65,9 +65,15 @@ class Broker:
         self.core.on_ready(worker, pool, 1)
         self.turn()
 
-    def done(self, handed: Handed, follow_ups: Sequence[FollowUp] = (), errors: dict[int, Error] | None = None) -> None:
+    def done(
+        self,
+        handed: Handed,
+        follow_ups: Sequence[FollowUp] = (),
+        errors: dict[int, Error] | None = None,
+        timed_out: bool = False,
+    ) -> None:
         """The worker answers: every item well, with its own body as its result; but for `errors` of each request."""
-        frames: list[Any] = [pack_done(handed.number, follow_ups)]
+        frames: list[Any] = [pack_done(handed.number, follow_ups, timed_out)]
         for part, body in zip(handed.parts, handed.bodies, strict=True):
             frames += reply(part, body, errors or {})
         self.core.on_done(handed.worker, frames, self.now)

@@ -6,9 +6,9 @@ from typing import Any
 import pytest
 from by_hand import EPOCH, SECOND, Broker, locking, owed, owing
 
-from protocol import wire
+from protocol import codes, wire
 from protocol.dispatch import pack_done
-from protocol.wire import RequestHeader
+from protocol.wire import Error, RequestHeader
 
 # ---- admission
 
@@ -218,6 +218,30 @@ def test_the_breaker_lets_one_probe_through_at_a_time_until_one_succeeds() -> No
     broker.submit("spend")
     broker.submit("spend")
     assert [handed.worker for handed in broker.handed[-2:]] == [b"w3", b"w2"]
+
+
+def test_a_store_that_gives_no_answer_in_time_opens_the_breaker_until_a_probe_is_answered() -> None:
+    broker = Broker(probe_seconds=1.0)
+    broker.ready(b"w1", "write")
+    held = broker.submit("spend", timeout=60)
+    queued = broker.submit("spend", timeout=60)
+    error = Error(codes.STORE_ERROR, "unknown", "no answer")
+    broker.done(broker.handed[-1], errors={0: error}, timed_out=True)
+    assert broker.answers[held].errors[0].executed == "unknown"
+    assert broker.fate(queued) == ("UNAVAILABLE", "no")
+    assert broker.condemned == []
+    broker.after(1.1)
+    probe = broker.submit("spend", timeout=60)
+    assert broker.fate(broker.submit("spend")) == ("UNAVAILABLE", "no")
+    broker.done(broker.handed[-1], errors={0: error}, timed_out=True)
+    assert broker.answers[probe].errors[0].executed == "unknown"
+    assert broker.fate(broker.submit("spend")) == ("UNAVAILABLE", "no")
+    broker.after(1.1)
+    broker.submit("spend", timeout=60)
+    broker.done(broker.handed[-1])
+    served = broker.submit("spend")
+    broker.done(broker.handed[-1])
+    assert broker.fate(served) == ("OK", "")
 
 
 def test_a_pool_without_a_worker_for_too_long_answers_unavailable() -> None:

@@ -67,6 +67,26 @@ def test_a_breaker_sends_one_probe_at_a_time_and_closes_by_itself_when_the_store
     assert "died young" not in daemon.log.text
 
 
+def test_a_store_that_gives_no_answer_in_time_is_probed_and_no_worker_is_ended_for_it(start: Start) -> None:
+    daemon = start(SHORT)
+    daemon.wait_for_workers()
+    workers = daemon.started()
+    daemon.faults.set(kind="time_out")
+    with daemon.client() as client, Callers(client) as callers:
+        held = callers.create(1)
+        daemon.wait_until_in_flight(1)
+        queued = callers.create(2)
+        assert held.result()[:2] == ("STORE_ERROR", "unknown")
+        assert queued.result()[:2] == ("UNAVAILABLE", "no")
+        assert daemon.status()["pools"]["write"]["breaker"] == "open"
+        assert callers.create(2).result()[:2] == ("UNAVAILABLE", "no")
+        daemon.faults.clear()
+        until(lambda: callers.create(2).result()[0] == "OK")
+        assert daemon.status()["pools"]["write"]["breaker"] == "closed"
+    daemon.log.expect("create of 1 items: the store did not answer in time")
+    assert daemon.started() == workers
+
+
 def test_a_daemon_that_stood_still_blames_no_worker_for_it(start: Start) -> None:
     daemon = start(SHORT)
     daemon.wait_for_workers()

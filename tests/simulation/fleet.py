@@ -251,7 +251,10 @@ class SimFleet:
         executed = self.rng.choice((NO, UNKNOWN))
         if executed == UNKNOWN and self.rng.random() < 0.5:
             self._execute(hand, landing=False)
-        return _message(hand, [(_STORE_FAILED[executed], wire.EMPTY_BODY, []) for _ in hand.tasks], [], [])
+        replies: list[tuple[bytes, bytes, list[Task]]] = [
+            (_STORE_FAILED[executed], wire.EMPTY_BODY, []) for _ in hand.tasks
+        ]
+        return _message(hand, replies, [], [], timed_out=self.rng.random() < 0.3)
 
     def _send(self, worker: SimWorker, message: Message, twice: bool) -> None:
         world = self.world
@@ -321,12 +324,16 @@ _REJECTED: Final = Error(codes.SPENT, NO, "spent already")
 
 
 def _message(
-    hand: Hand, replies: list[tuple[bytes, bytes, list[Task]]], owed: list[Task], follow_ups: list[FollowUp]
+    hand: Hand,
+    replies: list[tuple[bytes, bytes, list[Task]]],
+    owed: list[Task],
+    follow_ups: list[FollowUp],
+    timed_out: bool = False,
 ) -> Message:
-    frames = [pack_done(hand.number, follow_ups)]
+    frames = [pack_done(hand.number, follow_ups, timed_out)]
     for header, body, _ in replies:
         frames += header, body
-    return Message(hand.number, frames, replies, owed)
+    return Message(hand.number, frames, replies, owed, timed_out=timed_out)
 
 
 @lru_cache

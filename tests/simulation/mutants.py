@@ -47,6 +47,13 @@ class ForgetsAJoin(Core):
             super()._await(entry, join, parts)
 
 
+class KeepsAskingASilentStore(Core):
+    """A store that gives no answer in time is given the next batch."""
+
+    def _open_breaker(self, pool: Pool, now: int) -> None:
+        pass
+
+
 class TakesAMissingPartForSuccess(Core):
     """A child record's error is taken for success."""
 
@@ -226,6 +233,7 @@ MUTANTS: Final[dict[str, Callable[..., Core]]] = {
         CompletesTwice,
         ForgetsAJoin,
         TakesAMissingPartForSuccess,
+        KeepsAskingASilentStore,
         SaysNoAfterDispatch,
         LeaksAnEntry,
         RunsAKeyAtOnce,

@@ -63,7 +63,7 @@ def garble(message: Message, hand: Hand, pool: str, rng: Random) -> Message:
     if kind == 7:
         bodies = rng.choice((b"", b"\x93\x01\x02\x03", _GARBAGE))
         return _well_formed(number, [(header, bodies, []) for header, _, _ in message.replies])
-    spoilt = [msgpack.packb((number, [rng.choice(follow_ups)])), *frames[1:]]
+    spoilt = [msgpack.packb((number, [rng.choice(follow_ups)], False)), *frames[1:]]
     return Message(number, spoilt, sound=False)
 
 

@@ -75,6 +75,8 @@ class Reckoning:
                 self._replied(task, only, header, body, parts)
             for owed in message.owed:
                 self._owe(owed)
+            if message.timed_out:
+                self._give_up(self.pools[identity])
         else:
             for task, only in hand.tasks:
                 self._failed(task, only, codes.INTERNAL)

@@ -130,9 +130,9 @@ class Hand:
 
 class Message:
     """A worker's answer. number: None where its head can't be read. replies: header, body and parts per request.
-    sound: whether it is what the protocol says."""
+    sound: whether it is what the protocol says. timed_out: whether it says that the store gave no answer."""
 
-    __slots__ = ("frames", "number", "owed", "replies", "sound")
+    __slots__ = ("frames", "number", "owed", "replies", "sound", "timed_out")
 
     def __init__(
         self,
@@ -141,7 +141,9 @@ class Message:
         replies: Sequence[tuple[bytes, bytes, list[Task]]] = (),
         owed: Sequence[Task] = (),
         sound: bool = True,
+        timed_out: bool = False,
     ) -> None:
+        self.timed_out = timed_out
         self.number = number
         self.frames = frames
         self.replies = replies

@@ -66,7 +66,7 @@ def test_doubt(record: Record, code: int | None, told: bool, batch: int, expecte
     assert result.status is not Status.OK
     assert result.in_doubt is expected
     if expected:
-        assert result.status is Status.ERROR
+        assert result.status is (Status.TIMEOUT if TIMEOUT in (code, batch) else Status.ERROR)
 
 
 def test_a_read_is_never_in_doubt() -> None:
@@ -77,7 +77,7 @@ def test_a_read_is_never_in_doubt() -> None:
 def test_a_connection_that_failed_before_anything_was_sent_is_unavailable() -> None:
     assert to_result(WRITE, answered(WRITE, NO_RESPONSE), -10).status is Status.UNAVAILABLE
     assert to_result(WRITE, answered(WRITE, NO_RESPONSE), -14).status is Status.UNAVAILABLE
-    assert to_result(Read(KEY), answered(Read(KEY), NO_RESPONSE), TIMEOUT).status is Status.ERROR
+    assert to_result(Read(KEY), answered(Read(KEY), NO_RESPONSE), TIMEOUT).status is Status.TIMEOUT
 
 
 @pytest.mark.parametrize("record", [Read(KEY), WRITE, CALL, Remove(KEY)], ids=["read", "write", "call", "remove"])
