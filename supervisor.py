@@ -32,7 +32,7 @@ from broker.claim import Claim
 from broker.core import Core
 from broker.doubts import DoubtList
 from broker.edge import Edge
-from broker.settings import BrokerSettings, PositiveInt, SecondsOrNone
+from broker.settings import MICROSECONDS, BrokerSettings, PositiveInt, SecondsOrNone
 from protocol.operations import WRITE_POOL
 from workers.fleet import Fleet
 from workers.process import WorkerProcess, WorkerSettings
@@ -181,7 +181,8 @@ class Supervisor:
                     if stood_still:
                         log.warning("stood still for %.1f s: what has come in meanwhile is read first", late)
                         continue
-                    self._core.sweep(clock())
+                    # By the time that was looked at: it may have been stopped since.
+                    self._core.sweep(round(now * MICROSECONDS))
                     self._edge.flush()
                     self._tend(now)
                 if now >= next_watch:

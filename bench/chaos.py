@@ -17,8 +17,11 @@ from collections.abc import Callable, Iterator, Sequence
 from pathlib import Path
 from typing import Any, Final
 
+import click
+from aerospike import exception
+
 from protocol.client import DEFAULT_GRACE
-from store import open_store
+from store import StoreError, open_store
 from utxod.daemon import DaemonError
 
 from .chaos_checker import Checker, Findings
@@ -71,6 +74,8 @@ def chaos(
     """minutes: how long things are broken. seed: None takes a new one, which the report names. one_by_one: the store
     passes for one that writes record by record, so that what has several is created under a lock. store: URL of an
     empty set in Aerospike. server: the commands that start the store's servers."""
+    if server and not store:
+        raise click.UsageError("--server goes with --store, the URL of the set that they keep.")
     if seed is None:
         seed = random.SystemRandom().getrandbits(32)
     directory = Path(tempfile.mkdtemp(prefix="utxod-chaos-"))
@@ -199,9 +204,14 @@ class _Run:
 
 def _refuse_used(store: str) -> None:
     """Raises DaemonError where the set has records: the run's own would be held against them."""
-    with contextlib.closing(Direct(store)) as direct:
-        if not direct.is_empty():
-            raise DaemonError(f"{store.partition('?')[0]}: the set is not empty; name one of the run's own by set=...")
+    where = store.partition("?")[0]
+    try:
+        with contextlib.closing(Direct(store)) as direct:
+            is_empty = direct.is_empty()
+    except (StoreError, exception.AerospikeError) as error:
+        raise DaemonError(f"{where}: cannot be looked at: {error}") from error
+    if not is_empty:
+        raise DaemonError(f"{where}: the set is not empty; name one of the run's own by set=...")
 
 
 _OFF: Final = "counter off since the daemon was killed"

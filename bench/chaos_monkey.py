@@ -249,6 +249,7 @@ class Monkey:
         self._daemon.start()
 
     def _stop_daemon(self) -> None:
+        self._nodes.all_go_on()  # nobody else would, meanwhile
         self._daemon.process.send_signal(signal.SIGSTOP)
         self._note("stop_daemon")
         time.sleep(self._random.uniform(0.2, 1.5))

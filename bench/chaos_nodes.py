@@ -16,6 +16,8 @@ from collections.abc import Sequence
 from pathlib import Path
 from typing import Final
 
+from aerospike import exception
+
 from store import StoreError
 from store.aerospike_cluster import ask_nodes
 from utxod.daemon import DaemonError, end_with_parent, last_lines
@@ -47,8 +49,8 @@ class Nodes:
 
     def start(self) -> None:
         """Those that are down; those that are stopped go on. Returns when the cluster is whole. Raises DaemonError."""
+        self.all_go_on()
         for number in range(len(self)):
-            self.go_on(number)
             self.start_one(number)
         self.wait()
 
@@ -76,7 +78,10 @@ class Nodes:
         self.go_on(number)
         sent = signal.SIGKILL if len(self) > 1 else signal.SIGTERM
         process.send_signal(sent)
-        process.wait(_END_SECONDS)
+        try:
+            process.wait(_END_SECONDS)
+        except subprocess.TimeoutExpired:
+            raise DaemonError(f"server {number} did not end within {_END_SECONDS:g} s of {sent.name}") from None
         self._processes[number] = None
         return sent.name
 
@@ -86,6 +91,10 @@ class Nodes:
             process.send_signal(signal.SIGSTOP)
             self._stopped.add(number)
 
+    def all_go_on(self) -> None:
+        for number in range(len(self)):
+            self.go_on(number)
+
     def go_on(self, number: int) -> None:
         process = self._processes[number]
         if process is not None and number in self._stopped:
@@ -94,7 +103,10 @@ class Nodes:
 
     def is_whole(self) -> bool:
         """Whether all nodes are in the cluster, and each record is where it should be."""
-        with contextlib.suppress(StoreError), contextlib.closing(Direct(self._url)) as direct:
+        with (
+            contextlib.suppress(StoreError, exception.AerospikeError),  # so a node says that it is not
+            contextlib.closing(Direct(self._url)) as direct,
+        ):
             question = f"cluster-stable:size={len(self)};ignore-migrations=false;namespace={direct.namespace}"
             answers = ask_nodes(direct.client, question)
             return len(answers) == len(self) and all("ERROR" not in text and text for text in answers.values())

@@ -155,7 +155,7 @@ class Core:
             return
         if not timed_out:
             worker.pool.observe(dispatch, now)
-            worker.pool.close(dispatch)
+            worker.pool.close(dispatch, now)
         for index, (entry, header, body) in enumerate(zip(dispatch.entries, headers, frames[2::2], strict=True)):
             if dispatch.operation in MAY_OWE and leaves_open(header):
                 self._note(entry, "what was executed of it is not known")
@@ -169,7 +169,7 @@ class Core:
                 self._settle(entry, header, body)
         for entry in owed:
             self._owe(entry)
-        if timed_out:
+        if timed_out and worker.pool.is_news(dispatch):
             self._open_breaker(worker.pool, now)
         self._release(worker)
 

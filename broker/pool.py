@@ -60,6 +60,7 @@ class Pool:
         self._workerless_since: int | None = now
         self.open_since: int | None = None
         self.probe_at = 0
+        self._turned = now  # when the breaker opened or closed last
         self._queue_items = queue_items
         self._queue_bytes = queue_bytes
         self._us_per_item = 0.0
@@ -106,13 +107,18 @@ class Pool:
     def open(self, now: int, probe_us: int) -> None:
         """A dispatch wedged, or a probe was lost: the next probe may go `probe_us` from now."""
         if self.open_since is None:
-            self.open_since = now
+            self.open_since = self._turned = now
         self.probe_at = now + probe_us
 
-    def close(self, dispatch: Dispatch) -> None:
+    def close(self, dispatch: Dispatch, now: int) -> None:
         """A dispatch ended well: where it was begun after the breaker opened, the store is back."""
         if self.open_since is not None and dispatch.started >= self.open_since:
             self.open_since = None
+            self._turned = now
+
+    def is_news(self, dispatch: Dispatch) -> bool:
+        """Whether what became of the dispatch tells of the store as it is: it began after the breaker turned last."""
+        return dispatch.started >= self._turned
 
     def refuses(self, now: int) -> bool:
         """Whether the open breaker refuses a request: all but one that can go at once as the probe."""

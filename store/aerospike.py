@@ -30,6 +30,7 @@ OPEN_BUDGET: Final = 10.0  # seconds
 _KEY_SIZES: Final = (32, 36)
 _SETTINGS_KEY: Final = b"settings"
 _OK: Final = 0
+_BATCH_FAILED: Final = -16  # some record of it
 _TIMEOUT: Final = 9
 _CLIENT_ERROR: Final = -1
 _VALUE_ERRORS: Final = frozenset({-2, -1, 4, 21})  # what the client says of a value that it can't send
@@ -87,7 +88,7 @@ class AerospikeStore:
 
     def _read(self, records: Sequence[Record], bins: Sequence[str] | None, until: float) -> list[Result] | None:
         """Reads of the same bins: the client has a call for them that costs half of what batch_write does. None where
-        a value is not one for it: nothing was sent."""
+        it can't be had that way: for want of a value that can be sent, or of one that can be read."""
         budget = until - time.monotonic()
         if budget <= 0:
             raise unsent_error(_TIMEOUT)
@@ -101,6 +102,8 @@ class AerospikeStore:
         if found.result in _VALUE_ERRORS:
             return None
         if len(found.batch_records) != len(records):
+            if found.result in (_OK, _BATCH_FAILED):
+                return None
             raise unsent_error(found.result)
         return [
             Result(Status.OK, one.record[2], False, "", record.key)

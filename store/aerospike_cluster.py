@@ -22,9 +22,10 @@ from .seam import StoreError
 INDEXED_BINS: Final = ("deleteAtHeight", "unminedSince")
 
 _POLL: Final = 0.05  # seconds
-_POLLS_A_PUT: Final = 40
+_PUT_SECONDS: Final = 2.0
 _INFO_POLICY: Final = {"timeout": 3000}  # milliseconds
-_SECURITY: Final = range(50, 90)  # result codes: who somebody is, and what he may do
+_COMPILE_ERROR: Final = 100
+_FORBIDDEN: Final = frozenset({80, 81, 82})  # nobody, nobody who may, or from nowhere that he may
 _MAX_INDEX_NAME: Final = 63
 
 log = logging.getLogger("utxod.store")
@@ -68,9 +69,11 @@ def words_for(what: str) -> Iterator[None]:
 
 
 def nodes_without_module(client: Any, module: str) -> list[str]:
+    """Raises AerospikeError."""
+    answers = ask_nodes(client, "udf-list") or {"any node": ""}
     return [
         node
-        for node, text in ask_nodes(client, "udf-list").items()
+        for node, text in answers.items()
         if not any(_pairs(entry, ",").get("filename") == f"{module}.lua" for entry in text.split(";"))
     ]
 
@@ -81,24 +84,25 @@ def register_module(client: Any, source: bytes, budget: float) -> str:
     module = module_name(source)
     until = time.monotonic() + budget
     problem = ""
-    while missing := _nodes_without_module(client, module):
-        if time.monotonic() > until:
+    put_again = 0.0
+    while missing := _where_missing(client, module):
+        now = time.monotonic()
+        if now > until:
             raise StoreError(f"the rules, {module}, do not arrive on {missing}: {problem}", in_doubt=False)
-        # Others that start now do the same. Who is told of a timeout finds that it has arrived, or asks again.
-        problem = _put_module(client, module, source) or "the nodes have not taken them over"
-        for _ in range(_POLLS_A_PUT):
-            if not _nodes_without_module(client, module):
-                break
-            time.sleep(_POLL)
+        if now >= put_again:
+            # Others that start now do the same. Who is told of a timeout finds that it has arrived, or asks again.
+            problem = _put_module(client, module, source) or "they were not taken over"
+            put_again = now + _PUT_SECONDS
+        time.sleep(_POLL)
     return module
 
 
-def _nodes_without_module(client: Any, module: str) -> str:
-    """Their names; or why they cannot be told."""
+def _where_missing(client: Any, module: str) -> str:
+    """The nodes, in words; empty where every node has it."""
     try:
         return ", ".join(nodes_without_module(client, module))
     except exception.AerospikeError as error:
-        return f"nodes that cannot be asked ({error.msg or error.code})"
+        return f"nodes that do not answer ({error.msg or error.code})"
 
 
 def _put_module(client: Any, module: str, source: bytes) -> str:
@@ -107,13 +111,14 @@ def _put_module(client: Any, module: str, source: bytes) -> str:
     content = base64.b64encode(source).decode()
     put = f"udf-put:filename={module}.lua;content={content};content-len={len(content)};udf-type=LUA;"
     try:
-        answer = str(client.info_random_node(put, _INFO_POLICY))
+        client.info_random_node(put, _INFO_POLICY)
     except exception.AerospikeError as error:
-        if error.code not in _SECURITY:
-            return f"{error.msg} (result code {error.code})"
-        answer = f"error: {error.msg}, the user needs the right udf-admin"
-    if "error" in answer.lower():
-        raise StoreError(f"the rules cannot be registered as {module}: {answer.strip()}", in_doubt=False)
+        problem = f"{error.msg} (result code {error.code})"
+        if error.code in _FORBIDDEN:
+            problem += ": the user needs the right udf-admin"
+        elif error.code != _COMPILE_ERROR:
+            return problem
+        raise StoreError(f"the rules cannot be registered as {module}: {problem}", in_doubt=False) from error
     return ""
 
 

@@ -18,6 +18,8 @@ NOT_SENT: Final = None  # the result of a record that the client has not come to
 
 _OK: Final = 0
 _NO_NODE: Final = 1  # of a batch of which nothing was sent; of a record it is a server's error
+_NO_NODE_TEXT: Final = "Aerospike: no node of the cluster is there (result code 1)"
+_TIMEOUT: Final = 9
 _NO_RESPONSE: Final = -15
 _BATCH_FAILED: Final = -16  # of a batch: some record of it failed
 _UDF_FAILED: Final = 100
@@ -33,7 +35,6 @@ _STATUSES: Final = {
     14: Status.OVERLOADED,
     18: Status.OVERLOADED,
     152: Status.OVERLOADED,
-    9: Status.TIMEOUT,
     # No node has the partition, no node to ask, the client's own breaker, every connection is taken, no node of it.
     11: Status.UNAVAILABLE,
     -14: Status.UNAVAILABLE,
@@ -166,9 +167,12 @@ def to_result(record: Record, answered: Any, batch_code: int) -> Result:
             return _called(key, answered.record)
         return Result(Status.OK, key=key)
     in_doubt = kind is not Read and is_in_doubt(answered, batch_code)
-    if code in (_NO_RESPONSE, NOT_SENT):
-        code = batch_code if batch_code not in (_OK, _BATCH_FAILED) else _NO_RESPONSE
     status = _STATUSES.get(code, Status.ERROR)
+    if code in (_NO_RESPONSE, NOT_SENT):
+        if code is NOT_SENT and batch_code == _NO_NODE:
+            return Result(Status.UNAVAILABLE, message=_NO_NODE_TEXT, key=key)
+        code = batch_code if batch_code not in (_OK, _BATCH_FAILED) else _NO_RESPONSE
+        status = Status.TIMEOUT if code == _TIMEOUT else _STATUSES.get(code, Status.ERROR)
     if status is Status.NOT_FOUND and kind is Write and _wants_bins(record):  # type: ignore[arg-type]
         status = Status.CONDITION_FALSE
     if in_doubt and status is not Status.TIMEOUT:
@@ -210,8 +214,7 @@ def describe(code: int) -> str:
 def unsent_error(code: int) -> StoreError:
     """Of a call of which nothing was sent."""
     if code == _NO_NODE:
-        text = "Aerospike: no node of the cluster is there (result code 1)"
-        return StoreError(text, in_doubt=False, status=Status.UNAVAILABLE)
+        return StoreError(_NO_NODE_TEXT, in_doubt=False, status=Status.UNAVAILABLE)
     status = _STATUSES.get(code, Status.ERROR)
     if status not in (Status.OVERLOADED, Status.UNAVAILABLE):
         status = Status.ERROR

@@ -117,6 +117,9 @@ Bytes.__len = bytes.size
 
 local function get_item(self, index)
     local item = self.items[index]
+    if item ~= nil and index > self.size then
+        return nil -- was trimmed
+    end
     if item == nil then
         if mathtype(index) ~= "integer" or index < 1 or index > self.size then
             return nil

@@ -45,6 +45,7 @@ class Work:
         self.retention = retention
         self.called = False
         self.returned = False
+        self._answered = False  # the store has answered something
         self._deadline = deadline
 
     def operate(self, records: Sequence[Record]) -> list[Result]:
@@ -57,7 +58,8 @@ class Work:
         self.called = True
         results = self.store.batch_operate(records, budget)
         self.returned = True
-        self.batch.timed_out = self.batch.timed_out or _is_timeout(results)
+        self._answered = self._answered or not _is_timeout(results)
+        self.batch.timed_out = not self._answered
         if type(results) is list and len(results) == len(records):
             return [
                 # As _is_result, which is too dear to be called for each.
@@ -72,7 +74,7 @@ class Work:
 
 
 def _is_timeout(results: Any) -> bool:
-    return bool(results) and all(type(one) is Result and one.status is Status.TIMEOUT for one in results)
+    return type(results) is list and all(_is_result(one) and one.status is Status.TIMEOUT for one in results)
 
 
 def _is_result(result: Any) -> bool:

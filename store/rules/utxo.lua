@@ -8,8 +8,8 @@
 -- string, once; what is read past the end of bytes is memory of somebody else's, so their size is asked first; a list's
 -- iterator stops at the first nil, so lists are walked by index; `map[k] = nil` stores a nil.
 
--- What a call costs the server is, beyond its own part, the number of calls from Lua into it and of values handed out by
--- it, each a userdata with a finalizer. So what a rule needs is asked for once, functions are locals, and a UTXO is
+-- A call costs the server its own part, each call from Lua into it, and each value that it hands out, which is a userdata
+-- with a finalizer. So what a rule needs is asked for once, functions are locals, and a UTXO is
 -- changed in place.
 
 local HASH_BYTES = 32
@@ -126,7 +126,7 @@ local function try(parser, ...)
     if isParsed then
         return parsed, fault
     end
-    return nil, parsed
+    return nil, "a value is of another kind than it must be"
 end
 
 ---------------------------------------------------------------------------------------------------------------------

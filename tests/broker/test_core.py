@@ -244,6 +244,28 @@ def test_a_store_that_gives_no_answer_in_time_opens_the_breaker_until_a_probe_is
     assert broker.fate(served) == ("OK", "")
 
 
+def test_a_batch_that_began_before_the_breaker_turned_says_nothing_of_the_store_as_it_is() -> None:
+    broker = Broker(probe_seconds=1.0)
+    for worker in (b"w1", b"w2", b"w3"):
+        broker.ready(worker, "write")
+    error = Error(codes.STORE_ERROR, "unknown", "no answer")
+    for _ in range(3):
+        broker.submit("spend", timeout=60)
+    first, second, third = broker.handed
+    broker.after(0.5)
+    broker.done(first, errors={0: error}, timed_out=True)
+    broker.after(0.9)
+    broker.done(second, errors={0: error}, timed_out=True)
+    broker.after(0.2)
+    probe = broker.submit("spend", timeout=60)  # which the second has not put off
+    broker.done(broker.handed[-1])
+    assert broker.fate(probe) == ("OK", "")
+    waiting = broker.submit("spend", timeout=60)
+    broker.done(third, errors={0: error}, timed_out=True)
+    broker.done(broker.handed[-1])
+    assert broker.fate(waiting) == ("OK", "")
+
+
 def test_a_pool_without_a_worker_for_too_long_answers_unavailable() -> None:
     broker = Broker(workerless_seconds=2.0)
     request = broker.submit(timeout=60)

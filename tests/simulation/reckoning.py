@@ -46,6 +46,8 @@ class Reckoning:
         self.pending = 0
         self.ended = False
         self._deadlines: list[tuple[int, int, Task]] = []
+        self._open_since: dict[str, int | None] = dict.fromkeys(POOLS)
+        self._turned = dict.fromkeys(POOLS, now)
         self._empty_since: dict[str, int | None] = dict.fromkeys(POOLS, now)
         self._execution_limit = int(settings.execution_limit_seconds * MICROSECONDS)
         self._deserted = int(settings.workerless_seconds * MICROSECONDS)
@@ -69,14 +71,16 @@ class Reckoning:
         if hand is None or (message.number is not None and message.number != hand.number):
             return
         if message.sound:
+            if not message.timed_out:
+                self._close(self.pools[identity], hand)
             for (task, only), (header, body, parts) in zip(hand.tasks, message.replies, strict=True):
                 if hand.operation in MAY_OWE and _leaves_open(header):
                     self.losses[task.body] += 1
                 self._replied(task, only, header, body, parts)
             for owed in message.owed:
                 self._owe(owed)
-            if message.timed_out:
-                self._give_up(self.pools[identity])
+            if message.timed_out and hand.started >= self._turned[self.pools[identity]]:
+                self._open(self.pools[identity])
         else:
             for task, only in hand.tasks:
                 self._failed(task, only, codes.INTERNAL)
@@ -121,7 +125,7 @@ class Reckoning:
         for identity, hand in self.hands.items():
             if identity not in self.condemned and now - hand.started > self._execution_limit:
                 self.to_condemn.add(identity)
-                self._give_up(self.pools[identity])
+                self._open(self.pools[identity])
         for pool in self.queued:
             if self.is_deserted(pool):
                 self._give_up(pool)
@@ -260,6 +264,17 @@ class Reckoning:
             self._due(task, code, NO)
         else:
             self._due(task, codes.WORKER_CRASHED, UNKNOWN)
+
+    def _open(self, pool: str) -> None:
+        if self._open_since[pool] is None:
+            self._open_since[pool] = self._turned[pool] = self.now
+        self._give_up(pool)
+
+    def _close(self, pool: str, hand: Hand) -> None:
+        since = self._open_since[pool]
+        if since is not None and hand.started >= since:
+            self._open_since[pool] = None
+            self._turned[pool] = self.now
 
     def _give_up(self, pool: str) -> None:
         """The pool's store does not answer, or it has no worker: what waits there is answered."""

@@ -105,6 +105,7 @@ def test_a_list_can_be_trimmed(probe: Probe) -> None:
     assert probe("list.trim(a, 2); return a", [b"1", 2, 3])[0] == [b"1"]
     assert probe("list.trim(a, 1); list.append(a, b); return a", [b"1", b"2"], 7)[0] == [7]
     assert probe("list.trim(a, 0); list.trim(a, 3); return a", [1, 2])[0] == [1, 2]
+    assert probe("local x = a[2]; list.trim(a, 2); return a[2] == nil and a[3] == nil", [b"1", b"2", 3])[0] is True
 
 
 def test_bytes_in_a_list_can_be_changed_in_place(probe: Probe) -> None:
