@@ -9,8 +9,7 @@
 -- iterator stops at the first nil, so lists are walked by index; `map[k] = nil` stores a nil.
 
 -- A call costs the server its own part, each call from Lua into it, and each value that it hands out, which is a userdata
--- with a finalizer. So what a rule needs is asked for once, functions are locals, and a UTXO is
--- changed in place.
+-- with a finalizer. So what a rule needs is asked for once, functions are locals, and a UTXO is changed in place.
 
 local HASH_BYTES = 32
 local SPENDING_DATA_BYTES = 36

@@ -59,11 +59,12 @@ def dispatch(
     flags: int = 0,
     batch_class: type[Batch] = Batch,
     operations: Mapping[str, Operation] = OPERATIONS,
+    budget: float = 5.0,
 ) -> Dispatched:
     """One dispatch of one or more requests; the outcomes of all their items."""
     parts = [Part(FAR, len(items), flags) for items in requests]
     batch = batch_class(parts, [wire.pack_body(items) for items in requests], now=0)
-    Executor(operations, store, budget=5.0, retention=RETENTION).run(operation, batch)
+    Executor(operations, store, budget=budget, retention=RETENTION).run(operation, batch)
     frames = batch.replies()
     outcomes: list[Outcome] = []
     for number in range(len(requests)):

@@ -6,7 +6,7 @@ from typing import Any, NamedTuple
 import pytest
 from dispatching import HEIGHT, dispatch
 
-from protocol.wire import Error
+from protocol.wire import ONE_TRANSACTION, Error
 from store import Read, Store
 from store.faulty import FaultyStore
 from utxod.generate import Generator
@@ -163,3 +163,25 @@ def test_an_item_that_an_operation_forgets_is_failed(store: Store) -> None:
 
     dispatched = dispatch(store, "forgets", [1, 2], operations={"forgets": forgets})
     assert [(one.code, one.executed) for one in dispatched.outcomes] == [("OK", None), ("INTERNAL", "no")]
+
+
+@pytest.mark.parametrize("operation", OPERATIONS)
+def test_a_dispatch_to_which_the_store_gave_no_answer_says_so(
+    store: Store, generate: Generator, operation: str
+) -> None:
+    items = items_of(operation, store, generate)
+    dispatched = dispatch(FaultyStore(store, [{"kind": "time_out"}]), operation, items, budget=0.05)
+    assert dispatched.batch.timed_out
+    assert set(dispatched.codes) == {"STORE_ERROR"}
+    assert not dispatch(store, operation, items).batch.timed_out
+
+
+def test_a_dispatch_that_had_one_answer_has_not_found_the_store_silent(store: Store, generate: Generator) -> None:
+    spent, free = items_of("spend", store, generate)[:2]
+    assert dispatch(store, "spend", [spent]).codes == ["OK"]
+    rival = [*spent[:3], bytes(32), *spent[4:]]
+    undoing = FaultyStore(store, [{"kind": "time_out", "function": "unspend"}])
+    mine = [*free[:3], bytes(32), *free[4:]]
+    dispatched = dispatch(undoing, "spend", [rival, mine], flags=ONE_TRANSACTION, budget=0.2)
+    assert {(one.code, one.executed) for one in dispatched.outcomes} == {("STORE_ERROR", "unknown")}
+    assert not dispatched.batch.timed_out
