@@ -6,7 +6,6 @@ prunable.
 """
 
 import os
-import tempfile
 import time
 from collections.abc import Sequence
 from pathlib import Path
@@ -217,8 +216,9 @@ def connect(settings: AerospikeSettings) -> Any:
     """A client of the cluster. Raises StoreError."""
     config: dict[str, Any] = {
         "hosts": list(settings.hosts),
-        # Where it would keep copies of modules, which we don't let it do; else that is the working directory.
-        "lua": {"user_path": tempfile.gettempdir()},
+        # Where it would keep copies of modules, which it is never made to do; else that is the working directory. (Not
+        # tempfile.gettempdir(): that tries to write there, and who is killed meanwhile leaves a file.)
+        "lua": {"user_path": "/tmp"},  # noqa: S108
         "send_bool_as": aerospike.AS_BOOL,
         "use_services_alternate": settings.services_alternate,
         "policies": {"auth_mode": _AUTH[settings.auth]},
