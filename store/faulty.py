@@ -62,6 +62,10 @@ class FaultyStore:
         return self._inner.utxo_batch_size
 
     @property
+    def genesis_height(self) -> int:
+        return self._inner.genesis_height
+
+    @property
     def blobs(self) -> BlobStore:
         return self._inner.blobs
 

@@ -12,8 +12,15 @@ from typing import Any, Final, NamedTuple
 
 from .transaction import EXTENDED_MARKER, Output, Transaction, varint
 
+LAYOUT_VERSION: Final = 2
 DEFAULT_UTXO_BATCH_SIZE: Final = 128
+# A record whose outputs are all spent takes some 70 bytes for each, one whose spenders were all pruned as many again for
+# their marks: with this many outputs it stays below the 1 MiB of a record.
+MAX_UTXO_BATCH_SIZE: Final = 4096
+DEFAULT_GENESIS_HEIGHT: Final = 620_538  # of the BSV main chain
+GENESIS_NEVER: Final = 1 << 32  # above every height
 COINBASE_MATURITY: Final = 100  # blocks
+MAX_SATOSHIS: Final = 21 * 10**14  # all there will ever be
 EXTERNAL_ABOVE_BYTES: Final = 32 * 1024
 MAX_PARTIAL_VOUT: Final = (1 << 20) - 1  # the highest one decides how much is allocated
 UTXO_BYTES: Final = 32
@@ -25,6 +32,8 @@ ALL_SPENT: Final = "ALLSPENT"
 # Bins that can be large: not read unless they are asked for.
 LARGE_BINS: Final = ("utxos", "inputs", "outputs")
 
+_MAX_OLD_SCRIPT_BYTES: Final = 10_000
+_U16 = struct.Struct("<H")
 _U32 = struct.Struct("<I")
 _U64 = struct.Struct("<Q")
 
@@ -60,9 +69,13 @@ def utxo_hash(txid: bytes, vout: int, output: Output) -> bytes:
     return sha256(b"".join((txid, varint(vout), script, varint(satoshis)))).digest()
 
 
-def is_stored_output(output: Output) -> bool:
-    """Whether an output is a UTXO: not where it is worth nothing and only carries data."""
-    return output.satoshis != 0 or not output.locking_script.startswith((b"\x6a", b"\x00\x6a"))
+def is_utxo(locking_script: bytes, height: int, genesis_height: int) -> bool:
+    """Whether an output is a UTXO, whatever it is worth: not where it only carries data. height: of the block that the
+    transaction is created at. genesis_height: of the chain; until then a script that is too long to be run can't be
+    spent either."""
+    if height >= genesis_height:
+        return not locking_script.startswith(b"\x00\x6a")
+    return not locking_script.startswith((b"\x6a", b"\x00\x6a")) and len(locking_script) <= _MAX_OLD_SCRIPT_BYTES
 
 
 class SpendingData(NamedTuple):
@@ -113,11 +126,12 @@ class Circumstances:
     """What a creation needs to know besides the transaction.
 
     block_height: the height of the chain, and of a coinbase's block. retention: blocks to keep a transaction that is
-    done, 0: for ever. now_ms: unix time, milliseconds."""
+    done, 0: for ever. now_ms: unix time, milliseconds. utxo_batch_size, genesis_height: the set's."""
 
     block_height: int
     now_ms: int
     utxo_batch_size: int = DEFAULT_UTXO_BATCH_SIZE
+    genesis_height: int = DEFAULT_GENESIS_HEIGHT
     retention: int = 288
     mined: Sequence[MinedBlock] = ()
     conflicting: bool = False
@@ -137,17 +151,20 @@ class Creation(NamedTuple):
 
 
 def create_records(source: Transaction | Partial, circumstances: Circumstances) -> Creation:
-    """All records that keep a transaction. Raises ValueError where a partial one has no output, or a vout
-    out of range."""
+    """All records that keep a transaction. Raises ValueError where a partial one has no output, or a vout out of range;
+    where an amount, or a sum of amounts, is more than there is; where a coinbase is not of the block it is mined in."""
+    check_amounts(source)
+    if source.is_coinbase and any(block.height != circumstances.block_height for block in circumstances.mined):
+        raise ValueError(f"mined: a coinbase at block height {circumstances.block_height} is in no other block")
     outputs = _output_slots(source)
     batch_size = circumstances.utxo_batch_size
-    utxos = [
-        utxo_hash(source.txid, vout, output) if output is not None and is_stored_output(output) else None
-        for vout, output in enumerate(outputs)
-    ]
+    utxos = _utxos(source, outputs, circumstances)
     slices = [utxos[start : start + batch_size] for start in range(0, len(utxos), batch_size)]
     external = len(slices) > 1 or _stored_bytes(source) > EXTERNAL_ABOVE_BYTES
     common = _common_bins(source, circumstances)
+    dah = _delete_at_birth(circumstances, is_spendable=any(utxos))
+    if dah is not None:
+        common["deleteAtHeight"] = dah
     records = [
         (record_key(source.txid, index), {**common, **_utxo_bins(part, is_child=index > 0)})
         for index, part in enumerate(slices)
@@ -157,6 +174,8 @@ def create_records(source: Transaction | Partial, circumstances: Circumstances) 
     master["totalUtxos"] = len(outputs)
     master["totalExtraRecs"] = len(children)
     master["spentExtraRecs"] = sum(1 for bins in children if bins["recordUtxos"] == 0)
+    if children:
+        master["childStates"] = b"".join(_U16.pack(bins.get("stateSeq", 0)) for bins in children)
     master.update(_master_bins(circumstances))
     if external:
         master["external"] = True
@@ -164,6 +183,20 @@ def create_records(source: Transaction | Partial, circumstances: Circumstances) 
         master["inputs"] = [] if isinstance(source, Partial) else [spend.serialise() for spend in source.inputs]
         master["outputs"] = [None if output is None else output.serialise() for output in outputs]
     return Creation(records, external)
+
+
+def check_amounts(source: Transaction | Partial) -> None:
+    """Raises ValueError where an amount, or the sum of the outputs or of the inputs, is above MAX_SATOSHIS."""
+    if isinstance(source, Partial):
+        sums = {"outputs": sum(output.satoshis for output in source.outputs.values())}
+    else:
+        sums = {
+            "outputs": sum(output.satoshis for output in source.outputs),
+            "inputs": sum(spend.satoshis or 0 for spend in source.inputs),
+        }
+    for what, satoshis in sums.items():  # none is negative, so a sum is not below any amount in it
+        if satoshis > MAX_SATOSHIS:
+            raise ValueError(f"{what}: {satoshis} satoshis, where there are {MAX_SATOSHIS} in all")
 
 
 def move_out(creation: Creation) -> Creation:
@@ -186,6 +219,31 @@ def _output_slots(source: Transaction | Partial) -> list[Output | None]:
     return slots
 
 
+def _utxos(
+    source: Transaction | Partial, outputs: Sequence[Output | None], circumstances: Circumstances
+) -> list[bytes | None]:
+    height, genesis_height = circumstances.block_height, circumstances.genesis_height
+    if source.is_coinbase and height == 0:  # that of the first block can't be spent
+        return [None] * len(outputs)
+    return [
+        utxo_hash(source.txid, vout, output)
+        if output is not None and is_utxo(output.locking_script, height, genesis_height)
+        else None
+        for vout, output in enumerate(outputs)
+    ]
+
+
+def _delete_at_birth(circumstances: Circumstances, *, is_spendable: bool) -> int | None:
+    """The delete-at-height rule, on the state that a creation makes."""
+    if not circumstances.retention or circumstances.locked:
+        return None
+    if circumstances.conflicting:
+        return circumstances.block_height + circumstances.retention
+    if circumstances.mined and not is_spendable:
+        return max(block.height for block in circumstances.mined) + circumstances.retention
+    return None
+
+
 def _stored_bytes(source: Transaction | Partial) -> int:
     if isinstance(source, Transaction):
         return len(source.raw)
@@ -203,8 +261,6 @@ def _common_bins(source: Transaction | Partial, circumstances: Circumstances) ->
     bins |= {"conflicting": circumstances.conflicting, "locked": circumstances.locked}
     if source.is_coinbase:
         bins["spendingHeight"] = circumstances.block_height + COINBASE_MATURITY
-    if circumstances.conflicting and circumstances.retention:
-        bins["deleteAtHeight"] = circumstances.block_height + circumstances.retention
     return bins
 
 
@@ -213,6 +269,7 @@ def _utxo_bins(utxos: list[bytes | None], is_child: bool) -> dict[str, Any]:
     bins: dict[str, Any] = {"utxos": utxos, "recordUtxos": count, "spentUtxos": 0}
     if is_child and count == 0:
         bins["lastSpentState"] = ALL_SPENT
+        bins["stateSeq"] = 1
     return bins
 
 
@@ -224,12 +281,14 @@ def _master_bins(circumstances: Circumstances) -> dict[str, Any]:
     return bins | {"blockIDs": list(block_ids), "blockHeights": list(heights), "subtreeIdxs": list(subtrees)}
 
 
-def raw_transaction(bins: Mapping[str, Any]) -> bytes:
-    """The raw transaction out of a master record that is not external, in the format it was created from. Raises
-    ValueError where the record holds only some of its outputs."""
+def raw_transaction(bins: Mapping[str, Any]) -> bytes | None:
+    """The raw transaction out of a master record that is not external, in the format it was created from; None where
+    only some of its outputs are known. Raises ValueError where it is damaged."""
+    if "version" not in bins:
+        return None
     inputs, outputs = bins.get("inputs"), bins.get("outputs")
-    if not inputs or not outputs or None in outputs or "version" not in bins:
-        raise ValueError("record: the transaction is not known as a whole")
+    if not inputs or not outputs or None in outputs:
+        raise ValueError("record: inputs or outputs are missing")
     marker = EXTENDED_MARKER if "extendedSize" in bins else b""
     return b"".join(
         (

@@ -6,7 +6,7 @@ from pathlib import Path
 from typing import Any, Final
 
 from .blobs import BlobStore
-from .layout import DEFAULT_UTXO_BATCH_SIZE, Circumstances, Partial, create_records
+from .layout import DEFAULT_GENESIS_HEIGHT, DEFAULT_UTXO_BATCH_SIZE, Circumstances, Partial, create_records
 from .seam import Call, Read, Record, Result, Status
 from .transaction import Output, Transaction
 
@@ -33,6 +33,7 @@ class NullStore:
     shared: they are not to be changed."""
 
     utxo_batch_size: Final = DEFAULT_UTXO_BATCH_SIZE
+    genesis_height: Final = DEFAULT_GENESIS_HEIGHT
     is_atomic: Final = True
 
     def __init__(self) -> None:

@@ -34,13 +34,14 @@ class Read:
 @dataclass(slots=True)
 class Write:
     """bins: a bin written as None is removed, one that is not named stays. condition: these bins have these values now
-    (None: the bin does not exist). ttl: seconds until the record is gone; None leaves it as it is."""
+    (None: the bin does not exist). ttl: seconds until the record is gone; None leaves it as it is. group: see Call."""
 
     key: bytes
     bins: Mapping[str, Value]
     mode: Mode
     condition: Mapping[str, Value] | None = None
     ttl: int | None = None
+    group: int | None = None
 
 
 @dataclass(slots=True)
@@ -53,11 +54,14 @@ class Remove:
 
 @dataclass(slots=True)
 class Call:
-    """function: a rule of utxo.lua. args: those after the record, in the rule's order."""
+    """function: a rule of utxo.lua. args: those after the record, in the rule's order. group: records of a batch that
+    bear the same number stand one after the other, and are all applied or none, in a store that is atomic: where one is
+    not OK, or its rule refuses or has errors, what the others changed is put back; their results are as they came."""
 
     key: bytes
     function: str
     args: tuple[Value, ...]
+    group: int | None = None
 
 
 Record = Read | Write | Remove | Call
@@ -103,11 +107,14 @@ class StoreError(Exception):
 
 
 class Store(Protocol):
-    """utxo_batch_size: outputs per record, fixed for the life of a set. blobs: where large transactions lie.
-    is_atomic: whether a batch of writes is applied as a whole or not at all, and no other one beside it."""
+    """utxo_batch_size, genesis_height: fixed for the life of a set (set_settings.py). blobs: where large transactions
+    lie. is_atomic: whether a batch of writes is applied as a whole or not at all, and no other one beside it."""
 
     @property
     def utxo_batch_size(self) -> int: ...
+
+    @property
+    def genesis_height(self) -> int: ...
 
     @property
     def blobs(self) -> BlobStore: ...
