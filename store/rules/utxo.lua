@@ -2,7 +2,14 @@
 --
 -- Runs unchanged as an Aerospike UDF module (Lua 5.4) and in the embedded store. A rule is called as
 -- `rule(rec, arguments...)` and returns a map: `status` OK or ERROR, and where they apply `errorCode`, `message`,
--- `spendingData`, `errors`, `applied`, `signal`, `childCount`, `blockIDs`. A rule that refuses has changed nothing.
+-- `spendingData`, `errors`, `applied`, `lives`, `mine`, `held`, `signal`, `childCount`, `stateSeq`, `lockSeq`,
+-- `blockIDs`. A rule that refuses has changed nothing.
+--
+-- Bins of our own (absent: 0, or empty). joined: by offset [life, count], how often the output became unspent again, and
+-- how many attempts rely on its spend beside the one that applied it. stateSeq: how often a child record's state (all
+-- spent, or not) has changed, odd where all is spent. childStates: the newest stateSeq of each child that the master has
+-- heard of, modulo 65,536. lockSeq: raised by each lock and unlock. reassigned: by offset [satoshis, locking script] of a
+-- reassigned output. conflictingMore: conflicting children noted beyond those in conflictingCs.
 --
 -- Mind: only a bin that is assigned is saved; `==` on bytes compares identities, so what is in them is taken out as a
 -- string, once; what is read past the end of bytes is memory of somebody else's, so their size is asked first; a list's
@@ -17,8 +24,13 @@ local SPENT_BYTES = 68
 local FROZEN = string.rep("\255", SPENDING_DATA_BYTES)
 -- A server takes an index modulo 2^32.
 local MAX_OFFSET = 0xFFFFFFFE
+-- What would make a parent unspendable by its growth is bounded.
+local MAX_CONFLICTING_CHILDREN = 1000
+local MAX_REASSIGNED_BYTES = 128 * 1024
+local REASSIGNMENT_BYTES = 256 -- of one, without its scripts
+local SEQ_MODULUS = 65536
 
-local sizeOf, stringOf, appendString = bytes.size, bytes.get_string, bytes.append_string
+local sizeOf, stringOf, setString, appendString = bytes.size, bytes.get_string, bytes.set_string, bytes.append_string
 local typeOf = math.type
 
 ---------------------------------------------------------------------------------------------------------------------
@@ -81,7 +93,7 @@ end
 
 local function toBytes(content)
     local value = bytes(#content)
-    bytes.set_string(value, 1, content)
+    setString(value, 1, content)
     return value
 end
 
@@ -142,13 +154,25 @@ local function spenderHex(spender)
     return txidHex(spender) .. string.format("%08x", (string.unpack(">I4", spender, HASH_BYTES + 1)))
 end
 
+local function utxoAt(utxos, offset)
+    if offset <= MAX_OFFSET then
+        return utxos[offset + 1]
+    end
+    return nil
+end
+
+-- Whether a spend's spender has its output already, whatever else is wrong with the spend.
+local function isHeld(utxos, spend)
+    local utxo = utxoAt(utxos, spend.offset)
+    return utxo ~= nil
+        and sizeOf(utxo) == SPENT_BYTES
+        and stringOf(utxo, HASH_BYTES + 1, SPENDING_DATA_BYTES) == spend.spender
+end
+
 -- The spender of a target's UTXO, or "" where it is unspent, and the UTXO; or nil, and the code and message of the
 -- refusal.
 local function findSpender(utxos, target)
-    local utxo = nil
-    if target.offset <= MAX_OFFSET then
-        utxo = utxos[target.offset + 1]
-    end
+    local utxo = utxoAt(utxos, target.offset)
     if utxo == nil then
         return nil, "UTXO_NOT_FOUND", "no UTXO at this offset"
     end
@@ -184,16 +208,48 @@ local function setUtxo(rec, utxos, offset, content)
     rec["utxos"] = utxos
 end
 
+-- Of an output: its life, and how many attempts rely on its spend beside the one that applied it.
+local function joinedOf(joined, offset)
+    local pair = joined and joined[offset]
+    if pair == nil then
+        return 0, 0
+    end
+    return pair[1], pair[2]
+end
+
+local function setJoined(joined, offset, life, count)
+    joined = joined or map()
+    joined[offset] = list { life, count }
+    return joined
+end
+
+-- Whether the transaction that begins these spending data was pruned.
+local function isPruned(deletedChildren, spender)
+    return deletedChildren ~= nil and deletedChildren[txidHex(spender)] ~= nil
+end
+
+local function refusePruned(spender)
+    return "INVALID_SPEND", "the spending transaction was pruned", spenderHex(spender)
+end
+
 ---------------------------------------------------------------------------------------------------------------------
 -- The delete-at-height rule. Each part returns the signal, or nil, and whether a bin was assigned.
 
-local function updateChildState(rec)
-    local unspentUtxos = rec["recordUtxos"] - rec["spentUtxos"]
-    local state = unspentUtxos == 0 and "ALLSPENT" or "NOTALLSPENT"
+-- A child's stateSeq is compared with its state, not counted: another program may have been here.
+local function updateChildState(rec, result)
+    local isAllSpent = rec["spentUtxos"] == rec["recordUtxos"]
+    local seq, assigned = rec["stateSeq"] or 0, false
+    if (seq % 2 == 1) ~= isAllSpent then
+        seq = seq + 1
+        rec["stateSeq"] = seq
+        assigned = true
+    end
+    result["stateSeq"] = seq
+    local state = isAllSpent and "ALLSPENT" or "NOTALLSPENT"
     -- Before the first signal a child counts as not spent, but for one that never had a UTXO.
     local before = rec["lastSpentState"] or (rec["recordUtxos"] == 0 and "ALLSPENT" or "NOTALLSPENT")
     if state == before then
-        return nil, false
+        return nil, assigned
     end
     rec["lastSpentState"] = state
     return state, true
@@ -208,12 +264,20 @@ local function isFinished(rec, totalExtraRecs)
         and rec["unminedSince"] == nil
 end
 
-local function updateDeleteAtHeight(rec, current, retention)
+-- The signal for a master's children, where its delete-at-height has changed.
+local function dahSignal(rec, isSet)
+    if not rec["external"] then
+        return nil
+    end
+    return isSet and "DAHSET" or "DAHUNSET"
+end
+
+local function updateDeleteAtHeight(rec, result, current, retention)
     local totalExtraRecs = rec["totalExtraRecs"]
     if totalExtraRecs == nil then
-        return updateChildState(rec)
+        return updateChildState(rec, result)
     end
-    if retention == 0 then
+    if retention == 0 or rec["preserveUntil"] ~= nil or rec["locked"] then
         return nil, false
     end
     local before, after = rec["deleteAtHeight"], nil
@@ -222,19 +286,16 @@ local function updateDeleteAtHeight(rec, current, retention)
     elseif isFinished(rec, totalExtraRecs) then
         after = math.max(before or 0, current + retention)
     end
-    if after == before or rec["preserveUntil"] ~= nil then
+    if after == before then
         return nil, false
     end
     rec["deleteAtHeight"] = after
-    if not rec["external"] then
-        return nil, true
-    end
-    return after and "DAHSET" or "DAHUNSET", true
+    return dahSignal(rec, after ~= nil), true
 end
 
 -- Ends a rule that goes through the delete-at-height rule: saves what was assigned, and tells the caller.
 local function conclude(rec, result, assigned, current, retention)
-    local signal, marked = updateDeleteAtHeight(rec, current, retention)
+    local signal, marked = updateDeleteAtHeight(rec, result, current, retention)
     if assigned or marked then
         aerospike:update(rec)
     end
@@ -264,50 +325,69 @@ local function parseSpends(spends)
     return parsed
 end
 
--- The record's list of UTXOs; or nil, and the refusal of the whole record.
-local function openForSpending(rec, ignoreConflicting, ignoreLocked, currentBlockHeight)
-    if not aerospike:exists(rec) then
-        return nil, refuseMissing()
+-- The idx of those spends whose spender has their output already; nil where there is none.
+local function listHeld(utxos, spends)
+    local mine = nil
+    for i = 1, #spends do
+        if isHeld(utxos, spends[i]) then
+            mine = mine or list()
+            list.append(mine, spends[i].idx)
+        end
     end
+    return mine
+end
+
+-- Why nothing of the record may be spent: code and message. Or nil.
+local function forbidSpending(rec, ignoreConflicting, ignoreLocked, currentBlockHeight)
     if rec["creating"] then
-        return nil, refuse("CREATING", "the transaction is still being created")
+        return "CREATING", "the transaction is still being created"
     end
     if not ignoreConflicting and rec["conflicting"] then
-        return nil, refuse("CONFLICTING", "the transaction is conflicting")
+        return "CONFLICTING", "the transaction is conflicting"
     end
     if not ignoreLocked and rec["locked"] then
-        return nil, refuse("LOCKED", "the transaction is locked")
+        return "LOCKED", "the transaction is locked"
     end
     local spendingHeight = rec["spendingHeight"]
     if spendingHeight and spendingHeight > currentBlockHeight then
-        return nil, refuse("COINBASE_IMMATURE", "spendable from height " .. spendingHeight)
+        return "COINBASE_IMMATURE", "spendable from height " .. spendingHeight
     end
+    return nil
+end
+
+-- The record's list of UTXOs; or nil, and the refusal of the whole record.
+local function openForSpending(rec, spends, ignoreConflicting, ignoreLocked, currentBlockHeight)
+    if not aerospike:exists(rec) then
+        return nil, refuseMissing()
+    end
+    local code, message = forbidSpending(rec, ignoreConflicting, ignoreLocked, currentBlockHeight)
     local utxos = rec["utxos"]
-    if utxos == nil then
-        return nil, refuse("UTXOS_NOT_FOUND", "the record has no UTXOs")
+    if code == nil and utxos ~= nil then
+        return utxos
     end
-    return utxos
+    local refusal = refuse(code or "UTXOS_NOT_FOUND", message or "the record has no UTXOs")
+    refusal["mine"] = utxos and listHeld(utxos, spends)
+    return nil, refusal
 end
 
 -- The UTXO that a spend is to be applied to; false where its spender holds it already. Or nil, and the refusal's code,
 -- message and spender.
-local function judgeSpend(rec, utxos, spend, spendableIn, currentBlockHeight)
+local function judgeSpend(utxos, spend, spendableIn, deletedChildren, currentBlockHeight)
     local spender, utxo, message = findSpender(utxos, spend)
     if spender == nil then
         return nil, utxo, message
     end
     local height = spendableIn and spendableIn[spend.offset]
-    if height and height >= currentBlockHeight then
-        return nil, "FROZEN_UNTIL", "not spendable until height " .. height
+    if height and height > currentBlockHeight then
+        return nil, "FROZEN_UNTIL", "spendable from height " .. height
+    end
+    if isPruned(deletedChildren, spend.spender) then
+        return nil, refusePruned(spend.spender)
     end
     if spender == "" then
         return utxo
     end
     if spender == spend.spender then
-        local deleted = rec["deletedChildren"]
-        if deleted and deleted[txidHex(spender)] ~= nil then
-            return nil, "INVALID_SPEND", "the spending transaction was pruned", spenderHex(spender)
-        end
         return false
     end
     if spender == FROZEN then
@@ -316,31 +396,67 @@ local function judgeSpend(rec, utxos, spend, spendableIn, currentBlockHeight)
     return nil, "SPENT", "the output is spent", spenderHex(spender)
 end
 
+-- Notes in `joined` that a spend holds: applied now, or joined to one that was applied before. Returns the output's life,
+-- and `joined` where it has changed.
+local function noteAttempt(joined, offset, isApplied)
+    local life, count = joinedOf(joined, offset)
+    if isApplied and count == 0 then
+        return life, nil
+    end
+    return life, setJoined(joined, offset, life, isApplied and 0 or count + 1)
+end
+
 -- Applies the spends that can be applied. Returns the result of them all, and the map of the errors where there are any.
 local function applySpends(rec, spends, ignoreConflicting, ignoreLocked, currentBlockHeight, blockHeightRetention)
-    local utxos, refusal = openForSpending(rec, ignoreConflicting, ignoreLocked, currentBlockHeight)
+    local utxos, refusal = openForSpending(rec, spends, ignoreConflicting, ignoreLocked, currentBlockHeight)
     if utxos == nil then
         return refusal, nil
     end
-    local result, applied, count, errors = succeed(), list(), 0, nil
-    local spendableIn = rec["utxoSpendableIn"]
+    local result, applied, count, errors, lives, mine = succeed(), list(), 0, nil, nil, nil
+    local spendableIn, deletedChildren, joined = rec["utxoSpendableIn"], rec["deletedChildren"], rec["joined"]
+    local hasJoined = false
     for i = 1, #spends do
         local spend = spends[i]
-        local utxo, code, message, spender = judgeSpend(rec, utxos, spend, spendableIn, currentBlockHeight)
-        if utxo then
-            appendString(utxo, spend.spender)
-            list.append(applied, spend.idx)
-            count = count + 1
-        elseif code then
+        local utxo, code, message, spender = judgeSpend(
+            utxos, spend, spendableIn, deletedChildren, currentBlockHeight
+        )
+        if code then
             errors = errors or map()
             errors[spend.idx] = describe(map.create(RESULT_ROOM), code, message, spender)
+            if isHeld(utxos, spend) then
+                mine = mine or list()
+                list.append(mine, spend.idx)
+            end
+        else
+            if utxo then
+                appendString(utxo, spend.spender)
+                list.append(applied, spend.idx)
+                count = count + 1
+            end
+            local life, changed = noteAttempt(joined, spend.offset, utxo and true)
+            if changed then
+                joined, hasJoined = changed, true
+            end
+            if life > 0 then
+                lives = lives or map()
+                lives[spend.idx] = life
+            end
         end
     end
     if count > 0 then
         rec["utxos"] = utxos
         rec["spentUtxos"] = rec["spentUtxos"] + count
     end
+    if hasJoined then
+        rec["joined"] = joined
+    end
     result["applied"] = applied
+    if lives then
+        result["lives"] = lives
+    end
+    if mine then
+        result["mine"] = mine
+    end
     if errors then
         result["status"] = "ERROR"
         result["errors"] = errors
@@ -349,7 +465,7 @@ local function applySpends(rec, spends, ignoreConflicting, ignoreLocked, current
     if blockIDs then
         result["blockIDs"] = blockIDs
     end
-    conclude(rec, result, count > 0, currentBlockHeight, blockHeightRetention)
+    conclude(rec, result, count > 0 or hasJoined, currentBlockHeight, blockHeightRetention)
     -- Saved, and not wanted any more: it would keep the server's memory until it is collected, which counts Lua's alone.
     list.trim(utxos, 1)
     return result, errors
@@ -382,30 +498,85 @@ function spend(
     return result
 end
 
-function unspend(rec, offset, utxoHash, spendingData, currentBlockHeight, blockHeightRetention)
+-- What is to be given back: the target, the record's list of UTXOs and the target's spender; or nil and the refusal.
+local function openForGivingBack(rec, offset, utxoHash, spendingData)
     local target, fault = try(parseSpend, offset, utxoHash, spendingData)
     if target == nil then
-        return refuseParameter(fault)
+        return nil, refuseParameter(fault)
     end
     local utxos, spender, refusal = openUtxo(rec, target)
     if refusal then
-        return refusal
+        return nil, refusal
     end
+    return target, utxos, spender
+end
+
+local function refuseGivingBack(rec, target, spender)
     if spender == FROZEN then
         return refuse("FROZEN", "the output is frozen")
     end
-    local isOwner = spender == target.spender
-    if spender ~= "" and not isOwner then
+    if isPruned(rec["deletedChildren"], target.spender) then
+        return refuse(refusePruned(target.spender))
+    end
+    if spender ~= "" and spender ~= target.spender then
         return refuse("SPENT", "the output is spent by another transaction", spenderHex(spender))
     end
-    local result, applied = succeed(), list()
-    if isOwner then
-        setUtxo(rec, utxos, offset, target.hash)
+    return nil
+end
+
+-- Takes back a target's spend, if it is applied. What relied on it does so no longer: the output has another life.
+local function giveBack(rec, result, utxos, target, spender)
+    local applied = list()
+    if spender == target.spender then
+        setUtxo(rec, utxos, target.offset, target.hash)
         rec["spentUtxos"] = rec["spentUtxos"] - 1
+        local joined = rec["joined"]
+        rec["joined"] = setJoined(joined, target.offset, joinedOf(joined, target.offset) + 1, 0)
         list.append(applied, 0)
     end
     result["applied"] = applied
-    return conclude(rec, result, isOwner, currentBlockHeight, blockHeightRetention)
+    return spender == target.spender
+end
+
+function unspend(rec, offset, utxoHash, spendingData, currentBlockHeight, blockHeightRetention)
+    local target, utxos, spender = openForGivingBack(rec, offset, utxoHash, spendingData)
+    if target == nil then
+        return utxos
+    end
+    local refusal = refuseGivingBack(rec, target, spender)
+    if refusal then
+        return refusal
+    end
+    local result = succeed()
+    local assigned = giveBack(rec, result, utxos, target, spender)
+    return conclude(rec, result, assigned, currentBlockHeight, blockHeightRetention)
+end
+
+-- Our own: what a refused attempt of a whole transaction gives back, of a spend that it applied or joined in this life of
+-- the output. Where others rely on the spend it stands.
+function release(rec, offset, utxoHash, spendingData, currentBlockHeight, blockHeightRetention, life)
+    local target, utxos, spender = openForGivingBack(rec, offset, utxoHash, spendingData)
+    if target == nil then
+        return utxos
+    end
+    local result, assigned = succeed(), false
+    local joined = rec["joined"]
+    local lifeNow, count = joinedOf(joined, target.offset)
+    if spender ~= target.spender or life ~= lifeNow then
+        result["applied"] = list()
+    elseif count > 0 then
+        rec["joined"] = setJoined(joined, target.offset, lifeNow, count - 1)
+        assigned = true
+        result["applied"] = list()
+        result["held"] = true
+    else
+        local refusal = refuseGivingBack(rec, target, spender)
+        if refusal then
+            return refusal
+        end
+        assigned = giveBack(rec, result, utxos, target, spender)
+    end
+    return conclude(rec, result, assigned, currentBlockHeight, blockHeightRetention)
 end
 
 ---------------------------------------------------------------------------------------------------------------------
@@ -431,40 +602,67 @@ local function addBlock(rec, blockIDs, blockID, blockHeight, subtreeIdx)
     rec["blockIDs"], rec["blockHeights"], rec["subtreeIdxs"] = blockIDs, blockHeights, subtreeIdxs
 end
 
+-- Whether it was listed.
 local function removeBlock(rec, blockIDs, blockID)
     local position = findBlock(blockIDs, blockID)
     if position == nil then
-        return
+        return false
     end
     local blockHeights, subtreeIdxs = rec["blockHeights"], rec["subtreeIdxs"]
     list.remove(blockIDs, position)
     list.remove(blockHeights, position)
     list.remove(subtreeIdxs, position)
     rec["blockIDs"], rec["blockHeights"], rec["subtreeIdxs"] = blockIDs, blockHeights, subtreeIdxs
+    return true
 end
 
+local function raiseLockSeq(rec)
+    local lockSeq = (rec["lockSeq"] or 0) + 1
+    rec["lockSeq"] = lockSeq
+    return lockSeq
+end
+
+local function mine(rec, blockIDs, blockID, blockHeight, subtreeIdx, onLongestChain)
+    addBlock(rec, blockIDs, blockID, blockHeight, subtreeIdx)
+    if onLongestChain then
+        rec["unminedSince"] = nil
+    end
+    -- A child's unlocking may have been lost: it is asked for again.
+    if rec["locked"] or (rec["totalExtraRecs"] or 0) > 0 then
+        raiseLockSeq(rec)
+    end
+    rec["locked"] = false
+end
+
+local function unmine(rec, blockIDs, blockID, currentBlockHeight, onLongestChain)
+    local wasListed = removeBlock(rec, blockIDs, blockID)
+    local isBlockless = list.size(blockIDs) == 0
+    if (wasListed or isBlockless) and (isBlockless or not onLongestChain) and rec["unminedSince"] == nil then
+        rec["unminedSince"] = currentBlockHeight
+    end
+end
+
+-- onLongestChain: where a block is set, that this one is on it; where it is unset, that the transaction still is, by
+-- another block. The delete-at-height counts from the mined block's height.
 function setMined(
     rec, blockID, blockHeight, subtreeIdx, currentBlockHeight, blockHeightRetention, onLongestChain, unsetMined
 )
     if not aerospike:exists(rec) then
         return refuseMissing()
     end
+    if rec["creating"] then
+        return refuse("CREATING", "the transaction is still being created")
+    end
     local blockIDs = rec["blockIDs"] or list()
     if unsetMined then
-        removeBlock(rec, blockIDs, blockID)
+        unmine(rec, blockIDs, blockID, currentBlockHeight, onLongestChain)
     else
-        addBlock(rec, blockIDs, blockID, blockHeight, subtreeIdx)
+        mine(rec, blockIDs, blockID, blockHeight, subtreeIdx, onLongestChain)
     end
-    if list.size(blockIDs) == 0 then
-        rec["unminedSince"] = currentBlockHeight
-    elseif onLongestChain then
-        rec["unminedSince"] = nil
-    end
-    rec["locked"] = false
-    rec["creating"] = nil
     local result = succeed()
     result["blockIDs"] = blockIDs
     result["childCount"] = rec["totalExtraRecs"] or 0
+    result["lockSeq"] = rec["lockSeq"] or 0
     return conclude(rec, result, true, blockHeight, blockHeightRetention)
 end
 
@@ -520,26 +718,57 @@ function unfreeze(rec, offset, utxoHash)
     return succeed()
 end
 
-function reassign(rec, offset, utxoHash, newUtxoHash, blockHeight, spendableAfter)
+-- Bytes that a reassignment to such a script takes of its record: it is kept with the reassignment, and as the output's.
+local function reassignmentBytes(script)
+    return REASSIGNMENT_BYTES + 2 * sizeOf(script)
+end
+
+-- Whether there is room for one more reassignment, to such a script.
+local function hasRoom(reassignments, script)
+    local taken = reassignmentBytes(script)
+    for i = 1, list.size(reassignments) do
+        local earlier = reassignments[i]["script"]
+        taken = taken + (earlier and reassignmentBytes(earlier) or REASSIGNMENT_BYTES)
+    end
+    return taken <= MAX_REASSIGNED_BYTES
+end
+
+local function describeReassignment(offset, utxoHash, newUtxoHash, satoshis, script, blockHeight)
+    local reassignment = map()
+    reassignment["offset"] = offset
+    reassignment["utxoHash"] = utxoHash
+    reassignment["newUtxoHash"] = newUtxoHash
+    reassignment["satoshis"] = satoshis
+    reassignment["script"] = script
+    reassignment["blockHeight"] = blockHeight
+    return reassignment
+end
+
+-- satoshis, script: of the output that has the new hash; it is spendable from blockHeight + spendableAfter on.
+function reassign(rec, offset, utxoHash, newUtxoHash, satoshis, script, blockHeight, spendableAfter)
     local target, fault = try(parseTarget, offset, utxoHash)
     local newHash = try(contentOf, newUtxoHash, HASH_BYTES)
     if target == nil or newHash == nil then
         return refuseParameter(fault or "new utxo hash is not 32 bytes")
     end
+    if not isIndex(satoshis) or try(sizeOf, script) == nil then
+        return refuseParameter("satoshis are no unsigned integer, or the script is not bytes")
+    end
     local utxos, refusal = openFrozen(rec, target)
     if refusal then
         return refusal
     end
-    setUtxo(rec, utxos, offset, newHash)
-
-    local reassignment = map()
-    reassignment["offset"] = offset
-    reassignment["utxoHash"] = utxoHash
-    reassignment["newUtxoHash"] = newUtxoHash
-    reassignment["blockHeight"] = blockHeight
     local reassignments = rec["reassignments"] or list()
-    list.append(reassignments, reassignment)
+    if not hasRoom(reassignments, script) then
+        return refuseParameter("the record has no room for a script of " .. sizeOf(script) .. " bytes")
+    end
+    setUtxo(rec, utxos, offset, newHash)
+    list.append(reassignments, describeReassignment(offset, utxoHash, newUtxoHash, satoshis, script, blockHeight))
     rec["reassignments"] = reassignments
+
+    local reassigned = rec["reassigned"] or map()
+    reassigned[offset] = list { satoshis, script }
+    rec["reassigned"] = reassigned
 
     local spendableIn = rec["utxoSpendableIn"] or map()
     spendableIn[offset] = blockHeight + spendableAfter
@@ -577,8 +806,12 @@ function noteConflicting(rec, childTxid)
             return succeed()
         end
     end
-    list.append(children, childTxid)
-    rec["conflictingCs"] = children
+    if list.size(children) < MAX_CONFLICTING_CHILDREN then
+        list.append(children, childTxid)
+        rec["conflictingCs"] = children
+    else
+        rec["conflictingMore"] = (rec["conflictingMore"] or 0) + 1
+    end
     aerospike:update(rec)
     return succeed()
 end
@@ -587,26 +820,50 @@ function preserveUntil(rec, blockHeight)
     if not aerospike:exists(rec) then
         return refuseMissing()
     end
+    local signal = rec["deleteAtHeight"] and dahSignal(rec, false)
     rec["deleteAtHeight"] = nil
     rec["preserveUntil"] = blockHeight
     aerospike:update(rec)
-    return addSignal(succeed(), rec, rec["external"] and "PRESERVE" or nil)
+    return addSignal(succeed(), rec, signal)
 end
 
-function setLocked(rec, value)
+-- The height from which a transaction that is unlocked counts, where the caller knows of none: of its highest block, or
+-- since when it is in none.
+local function knownHeight(rec, current)
+    local blockHeights = rec["blockHeights"]
+    for i = 1, blockHeights and list.size(blockHeights) or 0 do
+        current = math.max(current, blockHeights[i])
+    end
+    return math.max(current, rec["unminedSince"] or 0)
+end
+
+-- lockSeq: on a child record, the master's; only a newer one than the child's own counts, so that the locks of two
+-- callers end as the master's did.
+function setLocked(rec, value, currentBlockHeight, blockHeightRetention, lockSeq)
     if not aerospike:exists(rec) then
         return refuseMissing()
     end
-    rec["locked"] = value
-    if value then
-        rec["deleteAtHeight"] = nil
+    local result, isMaster = succeed(), rec["totalExtraRecs"] ~= nil
+    if isMaster then
+        result["lockSeq"] = raiseLockSeq(rec)
+    elseif lockSeq then
+        if lockSeq <= (rec["lockSeq"] or 0) then
+            return conclude(rec, result, false, currentBlockHeight, blockHeightRetention)
+        end
+        rec["lockSeq"] = lockSeq
     end
-    aerospike:update(rec)
-    local result = succeed()
+    rec["locked"] = value
     result["childCount"] = rec["totalExtraRecs"] or 0
-    return result
+    if value then
+        local signal = rec["deleteAtHeight"] and isMaster and dahSignal(rec, false)
+        rec["deleteAtHeight"] = nil
+        conclude(rec, result, true, currentBlockHeight, blockHeightRetention)
+        return addSignal(result, rec, signal)
+    end
+    return conclude(rec, result, true, knownHeight(rec, currentBlockHeight), blockHeightRetention)
 end
 
+-- The field's own counter. Where the master keeps childStates it is not believed: the children are to be asked.
 function incrementSpentExtraRecs(rec, delta, currentBlockHeight, blockHeightRetention)
     if not aerospike:exists(rec) then
         return refuseMissing()
@@ -618,12 +875,131 @@ function incrementSpentExtraRecs(rec, delta, currentBlockHeight, blockHeightRete
     if math.type(delta) ~= "integer" then
         return refuseParameter("delta is no integer")
     end
+    local result = succeed()
+    result["childCount"] = totalExtraRecs
+    if rec["childStates"] ~= nil then
+        result["signal"] = "RECOUNT"
+        return result
+    end
     local spentExtraRecs = (rec["spentExtraRecs"] or 0) + delta
     if spentExtraRecs < 0 or spentExtraRecs > totalExtraRecs then
         return refuseParameter("spentExtraRecs would be " .. spentExtraRecs .. " of " .. totalExtraRecs)
     end
     rec["spentExtraRecs"] = spentExtraRecs
+    return conclude(rec, result, true, currentBlockHeight, blockHeightRetention)
+end
+
+---------------------------------------------------------------------------------------------------------------------
+-- What a master knows of its children: of each the newest stateSeq it has heard of. Notes may be lost, doubled, late or
+-- overtaken: the newest counts, in any order.
+
+-- Our own: what a child record has to tell its master. Changes nothing but a stateSeq that is not as the state is.
+function tellState(rec, currentBlockHeight, blockHeightRetention)
+    if not aerospike:exists(rec) then
+        return refuseMissing()
+    end
+    if rec["totalExtraRecs"] ~= nil then
+        return refuseParameter("the record is no child")
+    end
+    return conclude(rec, succeed(), false, currentBlockHeight, blockHeightRetention)
+end
+
+-- The notes as a table from child index to stateSeq; of how many children they tell, and how many of these are not fully
+-- spent. Or nil, and what is wrong. Raises an error where one is no list.
+local function parseNotes(notes, totalExtraRecs)
+    local seqs, told, unspent = {}, 0, 0
+    for i = 1, list.size(notes) do
+        local index, seq = notes[i][1], notes[i][2]
+        if not isIndex(index) or index < 1 or index > totalExtraRecs then
+            return nil, "note " .. i .. ": there is no such child"
+        end
+        if not isIndex(seq) then
+            return nil, "note " .. i .. ": stateSeq is no unsigned integer"
+        end
+        seqs[index] = math.max(seqs[index] or 0, seq)
+    end
+    for _, seq in pairs(seqs) do
+        told = told + 1
+        unspent = unspent + 1 - seq % 2
+    end
+    return { seqs = seqs, told = told, unspent = unspent }
+end
+
+local function isNewer(seq, before)
+    local ahead = (seq - before) % SEQ_MODULUS
+    return ahead > 0 and ahead < SEQ_MODULUS // 2
+end
+
+-- How many children are fully spent, as childStates has it.
+local function countSpent(states, totalExtraRecs)
+    local content, spent = stringOf(states, 1, 2 * totalExtraRecs), 0
+    for position = 1, 2 * totalExtraRecs, 2 do
+        spent = spent + string.byte(content, position) % 2
+    end
+    return spent
+end
+
+-- Takes what is news into childStates. Returns by how much the number of spent children changes, and whether anything was
+-- taken.
+local function takeNotes(states, seqs, isKnown)
+    local step, taken = 0, false
+    for index, seq in pairs(seqs) do
+        local position = 2 * index - 1
+        local before = string.unpack("<I2", stringOf(states, position, 2))
+        if not isKnown or isNewer(seq, before) then
+            setString(states, position, string.pack("<I2", seq % SEQ_MODULUS))
+            step = step + seq % 2 - before % 2
+            taken = true
+        end
+    end
+    return step, taken
+end
+
+-- What is known cannot be trusted, and not all children were told: forget it, so that every note leads to a recount until
+-- one has come through; and believe of the counter only that what is told to be unspent is not spent.
+local function forgetStates(rec, result, notes, totalExtraRecs, currentBlockHeight, blockHeightRetention)
+    local before = rec["spentExtraRecs"] or 0
+    local spent = math.min(before, totalExtraRecs - notes.unspent)
+    if rec["childStates"] ~= nil or spent ~= before then
+        rec["childStates"] = nil
+        rec["spentExtraRecs"] = spent
+        conclude(rec, result, true, currentBlockHeight, blockHeightRetention)
+    end
+    result["signal"] = "RECOUNT"
+    return result
+end
+
+-- Our own: notes is a list of [child index, stateSeq]. RECOUNT where the counter can't be known from them: childStates is
+-- missing, or another program has written the counter; then all children are to be asked, and noted in one call.
+function noteChild(rec, notes, currentBlockHeight, blockHeightRetention)
+    if not aerospike:exists(rec) then
+        return refuseMissing()
+    end
+    local totalExtraRecs = rec["totalExtraRecs"]
+    if totalExtraRecs == nil then
+        return refuseParameter("the record is no master")
+    end
+    local parsed, fault = try(parseNotes, notes, totalExtraRecs)
+    if parsed == nil then
+        return refuseParameter(fault)
+    end
     local result = succeed()
     result["childCount"] = totalExtraRecs
-    return conclude(rec, result, true, currentBlockHeight, blockHeightRetention)
+    local states, before = rec["childStates"], rec["spentExtraRecs"] or 0
+    local isKnown = states ~= nil and sizeOf(states) == 2 * totalExtraRecs
+    local isRight = isKnown and countSpent(states, totalExtraRecs) == before
+    if not isRight and parsed.told < totalExtraRecs then
+        return forgetStates(rec, result, parsed, totalExtraRecs, currentBlockHeight, blockHeightRetention)
+    end
+    if not isKnown then
+        states = toBytes(string.rep("\0", 2 * totalExtraRecs))
+    end
+    local step, taken = takeNotes(states, parsed.seqs, isKnown)
+    local spent = isRight and before + step or countSpent(states, totalExtraRecs)
+    if taken or spent ~= before then
+        rec["childStates"] = states
+        rec["spentExtraRecs"] = spent
+        conclude(rec, result, true, currentBlockHeight, blockHeightRetention)
+    end
+    return result
 end
