@@ -92,6 +92,7 @@ def _put_blobs(work: Work, candidates: Sequence[Candidate], errors: Errors) -> l
     """Writes the blobs of what does not exist yet. Returns what is still to be created."""
     external = [one for one in candidates if one.creation.external]
     found = work.operate([Read(one.source.txid, ("txID",)) for one in external])
+    writable = [one for one in candidates if not one.creation.external]
     begun: set[bytes] = set()
     for one, result in zip(external, found, strict=True):
         if result.status is not Status.NOT_FOUND:
@@ -100,10 +101,8 @@ def _put_blobs(work: Work, candidates: Sequence[Candidate], errors: Errors) -> l
             errors[one.item] = is_being_created()
         else:
             begun.add(one.source.txid)
-            error = put_blob(work, one.source)
-            if error is not None:
-                errors[one.item] = error
-    return [one for one in candidates if one.item not in errors]
+            writable.append(put_blob(work, one, errors))
+    return [one for one in writable if one.item not in errors]
 
 
 def _error_of(one: Candidate, results: Sequence[Result]) -> Error | None:
