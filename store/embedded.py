@@ -87,9 +87,8 @@ class EmbeddedStore:
         """As the seam says. budget: seconds; a batch that outlasts it, waiting or working, changes nothing."""
         until = time.monotonic() + budget
         if os.getpid() != self._pid:
-            raise StoreError(
-                "the embedded store was opened before a fork: open it anew in this process", in_doubt=False
-            )
+            message = "the embedded store was opened before a fork: it serves the process that opened it, and no other"
+            raise StoreError(message, in_doubt=False)
         if all(type(record) is Read for record in records):
             with self._in_words(), self._environment.begin() as transaction:
                 return self._execute(transaction, records, until)
