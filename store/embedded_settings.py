@@ -16,7 +16,6 @@ from .layout import DEFAULT_GENESIS_HEIGHT
 from .set_settings import SetSettings
 
 _KEY: Final = b"settings"
-_FIRST_LAYOUT: Final = 1
 
 
 def read_settings(transaction: Any) -> SetSettings | None:
@@ -26,10 +25,9 @@ def read_settings(transaction: Any) -> SetSettings | None:
         return None
     try:
         kept = codec.unpack(packed)
-        layout = kept["layout"]
-        height = DEFAULT_GENESIS_HEIGHT if layout == _FIRST_LAYOUT else kept["genesis_height"]
-        settings = SetSettings(kept["utxo_batch_size"], height, layout)
-    except (codec.Damaged, TypeError, KeyError) as error:
+        height = kept.get("genesis_height", DEFAULT_GENESIS_HEIGHT)
+        settings = SetSettings(kept["utxo_batch_size"], height, kept["layout"])
+    except (codec.Damaged, TypeError, AttributeError, KeyError) as error:
         raise _unreadable() from error
     if any(type(value) is not int for value in settings) or settings.utxo_batch_size < 1:
         raise _unreadable()
