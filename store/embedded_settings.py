@@ -12,10 +12,11 @@ from typing import Any, Final
 import msgpack
 
 from . import codec
-from .layout import DEFAULT_GENESIS_HEIGHT
+from .layout import DEFAULT_GENESIS_HEIGHT, LAYOUT_VERSION
 from .set_settings import SetSettings
 
 _KEY: Final = b"settings"
+_HEIGHT: Final = "genesis_height"
 
 
 def read_settings(transaction: Any) -> SetSettings | None:
@@ -25,8 +26,10 @@ def read_settings(transaction: Any) -> SetSettings | None:
         return None
     try:
         kept = codec.unpack(packed)
-        height = kept.get("genesis_height", DEFAULT_GENESIS_HEIGHT)
-        settings = SetSettings(kept["utxo_batch_size"], height, kept["layout"])
+        layout = kept["layout"]
+        # Of another layout that is told, which may keep other things.
+        height = kept[_HEIGHT] if layout == LAYOUT_VERSION else kept.get(_HEIGHT, DEFAULT_GENESIS_HEIGHT)
+        settings = SetSettings(kept["utxo_batch_size"], height, layout)
     except (codec.Damaged, TypeError, AttributeError, KeyError) as error:
         raise _unreadable() from error
     if any(type(value) is not int for value in settings) or settings.utxo_batch_size < 1:
