@@ -366,7 +366,10 @@ local function openForSpending(rec, spends, ignoreConflicting, ignoreLocked, cur
         return utxos
     end
     local refusal = refuse(code or "UTXOS_NOT_FOUND", message or "the record has no UTXOs")
-    refusal["mine"] = utxos and listHeld(utxos, spends)
+    local mine = utxos and listHeld(utxos, spends)
+    if mine then
+        refusal["mine"] = mine
+    end
     return nil, refusal
 end
 
