@@ -1,5 +1,5 @@
-"""Children and their master: stateSeq and the signal of a child, notes of it at the master, recounts, and the counter of
-other programs."""
+"""Children and their master: stateSeq and the signal of a child, notes of it at the master, recounts, and the counter
+of other programs."""
 
 import itertools
 import struct

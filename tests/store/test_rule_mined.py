@@ -124,8 +124,8 @@ def test_unsetting_again_keeps_since_when() -> None:
     assert record["unminedSince"] == CURRENT
 
 
-# Reorganisations: what stands at the end, whatever order the calls come in. Block 1 was on the old branch, 2 is on the new
-# one. Each call: the block, whether it is set, and what onLongestChain says once all of it is over.
+# Reorganisations: what stands at the end, whatever order the calls come in. Block 1 was on the old branch, 2 is on the
+# new one. Each call: the block, whether it is set, and what onLongestChain says once all of it is over.
 REORGANISATIONS = [
     ("in both, to the new branch", [1, 2], None, [(1, False, True), (2, True, True)], [2], True),
     ("in both, the old block invalidated only", [1, 2], None, [(1, False, True)], [2], True),

@@ -1,6 +1,6 @@
-"""Taking back: unspend, for who asks for exactly that; and release, for a refused attempt, which takes nothing from other
-attempts of the same transaction. `joined` keeps, by offset, the output's life and how many attempts rely on its spend
-beside the one that applied it."""
+"""Taking back: unspend, for who asks for exactly that; and release, for a refused attempt, which takes nothing from
+other attempts of the same transaction. `joined` keeps, by offset, the output's life and how many attempts rely on its
+spend beside the one that applied it."""
 
 from typing import Any
 
