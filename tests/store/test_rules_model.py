@@ -29,6 +29,7 @@ spenders = st.sampled_from(SPENDERS)
 keys = st.sampled_from([TXID, *CHILDREN])
 children = st.integers(1, len(CHILDREN))
 flags = st.booleans()
+seldom = st.sampled_from([False, False, False, True])
 positions = st.integers(0, 1000)
 Note = tuple[int, int]
 
@@ -178,6 +179,9 @@ class Histories(RuleBasedStateMachine):
             self.notes.append([(CHILDREN.index(key) + 1, value["stateSeq"])])
         return value
 
+    def all_coins(self) -> list[tuple[bytes, int, Coin]]:
+        return [(key, at, coin) for key, model in self.models.items() for at, coin in enumerate(model.coins)]
+
     def conclude(self, key: bytes, value: dict[str, Any], height: int | None = None) -> None:
         """What a rule that goes through the delete-at-height rule leaves, once the model is as it must be."""
         model = self.models[key]
@@ -271,11 +275,40 @@ class Histories(RuleBasedStateMachine):
             coin.free()
         self.conclude(key, result)
 
-    @precondition(lambda self: any(coin.is_spent for model in self.models.values() for coin in model.coins))
+    @rule(key=keys, spender=spenders)
+    def spend_all(self, key: bytes, spender: bytes) -> None:
+        model = self.models[key]
+        self.spend(
+            key, [(offset, coin.holder if coin.is_spent else spender) for offset, coin in enumerate(model.coins)]
+        )
+
+    @rule(key=keys, offset=outputs)
+    def unspend_as_its_owner(self, key: bytes, offset: int) -> None:
+        coin = self.models[key].coins[offset]
+        if coin.is_spent:
+            self.unspend(key, offset, coin.holder)
+
+    @precondition(lambda self: any(coin.spendable_in > self.height for _, _, coin in self.all_coins()))
+    @rule(position=positions, too_early=flags, spender=spenders)
+    def spend_what_was_reassigned_at_its_height(self, position: int, too_early: bool, spender: bytes) -> None:
+        waiting = [each for each in self.all_coins() if each[2].spendable_in > self.height]
+        key, offset, coin = waiting[position % len(waiting)]
+        self.height = coin.spendable_in - too_early
+        self.spend(key, [(offset, spender)])
+
+    @precondition(lambda self: self.claims)
+    @rule(position=positions)
+    def abandon_and_ask_anew(self, position: int) -> None:
+        """Whoever answered late, or gives back late, of the life before finds the output in another."""
+        key, offset, _, spender, _ = self.claims[position % len(self.claims)]
+        self.unspend(key, offset, spender)
+        self.spend(key, [(offset, spender)])
+
+    @precondition(lambda self: any(coin.is_spent for _, _, coin in self.all_coins()))
     @rule(position=positions)
     def prune_a_spender(self, position: int) -> None:
         """A transaction that spends is pruned, and marked wherever it does."""
-        holders = sorted({c.holder[:32] for m in self.models.values() for c in m.coins if c.holder and c.is_spent})
+        holders = sorted({coin.holder[:32] for _, _, coin in self.all_coins() if coin.holder and coin.is_spent})
         txid = holders[position % len(holders)]
         for key, model in self.models.items():
             if any(coin.is_spent and (coin.holder or b"").startswith(txid) for coin in model.coins):
@@ -314,7 +347,7 @@ class Histories(RuleBasedStateMachine):
 
     # Flags and blocks.
 
-    @rule(value=flags, later=st.integers(-200, 5))
+    @rule(value=seldom, later=st.integers(-200, 5))
     def lock(self, value: bool, later: int) -> None:
         """later: what is said of the height may be behind what the record knows."""
         height = max(self.height + later, 0)
@@ -342,13 +375,13 @@ class Histories(RuleBasedStateMachine):
         """One of those that were ever sent, in any order and any number of times."""
         self.tell_lock(index, *self.locks[position % len(self.locks)])
 
-    @rule(key=keys, value=flags)
+    @rule(key=keys, value=seldom)
     def conflict(self, key: bytes, value: bool) -> None:
         result = self.call(key, "setConflicting", value, self.height, RETENTION)
         self.models[key].conflicting = value
         self.conclude(key, result)
 
-    @rule(block=st.integers(1, 3), back=st.integers(0, 20), longest=flags, unset=flags)
+    @rule(block=st.integers(1, 3), back=st.integers(0, 20), longest=flags, unset=seldom)
     def mine(self, block: int, back: int, longest: bool, unset: bool) -> None:
         master, height = self.master, self.height - back
         result = self.call(TXID, "setMined", block, height, 0, self.height, RETENTION, longest, unset)
@@ -370,12 +403,12 @@ class Histories(RuleBasedStateMachine):
         assert (result["blockIDs"], result["lockSeq"]) == (list(master.blocks), master.lock_seq)
         self.conclude(TXID, result, height)
 
-    @rule(key=keys, value=flags)
+    @rule(key=keys, value=seldom)
     def create_or_finish(self, key: bytes, value: bool) -> None:
         self.models[key].creating = value
         self.write(key, creating=value or None)
 
-    @rule(value=flags)
+    @rule(value=seldom)
     def preserve(self, value: bool) -> None:
         if value:
             result = self.call(TXID, "preserveUntil", 5000)
@@ -456,14 +489,23 @@ class Histories(RuleBasedStateMachine):
         self.write(TXID, childStates=None)
 
     @rule(key=st.sampled_from(CHILDREN), offset=outputs, spender=spenders)
-    def another_program_spends_of_a_child(self, key: bytes, offset: int, spender: bytes) -> None:
-        """And knows of no stateSeq."""
+    def another_program_spends_of_a_child_or_takes_its_own_back(self, key: bytes, offset: int, spender: bytes) -> None:
+        """And knows of no stateSeq and no lives."""
         model = self.models[key]
         coin = model.coins[offset]
         if coin.holder is None:
             coin.holder = spender
             coin.claims[coin.life] += 1  # its own
-            self.write(key, utxos=[each.utxo for each in model.coins], spentUtxos=model.spent)
+        elif (
+            coin.is_spent
+            and coin.claims[coin.life] == 1
+            and not any(claim[:2] == (key, offset) for claim in self.claims)
+        ):
+            coin.holder = None
+            coin.claims[coin.life] -= 1
+        state = "ALLSPENT" if model.all_spent else "NOTALLSPENT"
+        utxos = [each.utxo for each in model.coins]
+        self.write(key, utxos=utxos, spentUtxos=model.spent, lastSpentState=state)
 
     def write(self, key: bytes, **bins: Any) -> None:
         assert self.store.batch_operate([Write(key, bins, Mode.UPDATE)], 5)[0].status == "OK"
