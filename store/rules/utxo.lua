@@ -1004,5 +1004,9 @@ function noteChild(rec, notes, currentBlockHeight, blockHeightRetention)
         rec["spentExtraRecs"] = spent
         conclude(rec, result, true, currentBlockHeight, blockHeightRetention)
     end
+    if not isRight and result["signal"] == nil then
+        -- RECOUNT stood where a change of the delete-at-height would have been told.
+        addSignal(result, rec, dahSignal(rec, rec["deleteAtHeight"] ~= nil))
+    end
     return result
 end

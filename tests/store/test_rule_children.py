@@ -338,7 +338,7 @@ def test_a_counter_that_another_program_wrote_asks_for_a_recount(counter: int | 
     for _ in range(2):
         assert record.note((2, 1)) == {"status": "OK", "signal": "RECOUNT", "childCount": 3}
         assert (record["childStates"], record["spentExtraRecs"] or 0) == (None, counter or 0)
-    assert record.note((1, 1), (2, 1), (3, 0)) == {"status": "OK", "childCount": 3}
+    assert record.note((1, 1), (2, 1), (3, 0)) == {"status": "OK", "signal": "DAHUNSET", "childCount": 3}
     assert (heard(record), record["spentExtraRecs"]) == ([1, 1, 0], 2)
 
 
@@ -363,6 +363,20 @@ def test_of_a_counter_that_cannot_be_trusted_only_what_is_told_to_be_unspent_is_
         assert record["spentExtraRecs"] == 1
         record.note((2, 2))
         assert record["spentExtraRecs"] == 1
+
+
+def test_a_recount_tells_the_children_of_the_delete_at_height_whether_or_not_it_changes_it() -> None:
+    """What asked for it may have taken it away, and had no word for that; or its word may have been lost."""
+    record = master(1, 1, 0, childStates=None, spentExtraRecs=3, deleteAtHeight=1300)
+    assert record.note((1, 2))["signal"] == "RECOUNT"
+    assert record["deleteAtHeight"] is None
+    assert record.note((1, 2), (2, 1), (3, 0))["signal"] == "DAHUNSET"
+    assert "signal" not in record.note((1, 2), (2, 1), (3, 0))
+    kept = master(1, 1, childStates=None, deleteAtHeight=1288)
+    assert kept.note((1, 1), (2, 1)) == {"status": "OK", "signal": "DAHSET", "childCount": 2}
+    assert kept["deleteAtHeight"] == 1288
+    of_one_record = Ruled(childStates=b"", spentExtraRecs=0)
+    assert "signal" not in of_one_record.note()
 
 
 def test_no_number_of_notes_makes_a_transaction_finished_before_its_recount() -> None:

@@ -120,8 +120,8 @@ class Master(Model):
         else:
             self.dah = max(self.dah or 0, height + RETENTION) if self.is_done else None
 
-    def take(self, notes: Sequence[Note], height: int) -> bool:
-        """noteChild; whether it asks for a recount."""
+    def take(self, notes: Sequence[Note], height: int) -> str | None:
+        """noteChild. Returns the signal that it gives whatever becomes of the delete-at-height, if there is one."""
         told: dict[int, int] = {}
         for index, seq in notes:
             told[index] = max(seq, told.get(index, 0))
@@ -137,7 +137,9 @@ class Master(Model):
             self.counter = min(self.counter, sum(told.get(index + 1, 1) % 2 for index in range(len(CHILDREN))))
         if before != (self.heard, self.counter):
             self.settle(height)
-        return not (is_right or is_all)
+        if is_right:
+            return None
+        return "RECOUNT" if not is_all else "DAHUNSET" if self.dah is None else "DAHSET"
 
 
 class Histories(RuleBasedStateMachine):
@@ -427,13 +429,13 @@ class Histories(RuleBasedStateMachine):
     def tell_master(self, notes: Sequence[Note]) -> bool:
         """Whether the master asks for a recount."""
         result = self.call(TXID, "noteChild", [list(note) for note in notes], self.height, RETENTION)
-        wants_recount = self.master.take(notes, self.height)
+        signal = self.master.take(notes, self.height)
         assert (result["status"], result["childCount"]) == ("OK", len(CHILDREN))
-        if wants_recount:
-            assert result["signal"] == "RECOUNT"
+        if signal:
+            assert result["signal"] == signal
         else:
             self.check_signal(result)
-        return wants_recount
+        return signal == "RECOUNT"
 
     def ask(self, key: bytes) -> Note:
         """A child's state, by a rule that changes nothing."""
