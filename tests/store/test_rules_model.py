@@ -8,7 +8,7 @@ from collections.abc import Sequence
 from pathlib import Path
 from typing import Any
 
-from hypothesis import settings
+from hypothesis import HealthCheck, settings
 from hypothesis import strategies as st
 from hypothesis.stateful import RuleBasedStateMachine, initialize, invariant, precondition, rule
 
@@ -70,6 +70,7 @@ class Model:
         self.pruned: set[bytes] = set()
         self.lock_seq = 0
         self.seq = seq  # stateSeq; of a child
+        self.matures = 0  # spendingHeight
 
     @property
     def spent(self) -> int:
@@ -79,9 +80,15 @@ class Model:
     def all_spent(self) -> bool:
         return self.spent == OUTPUTS + self.reassigned
 
-    def forbids(self) -> str | None:
+    def forbids(self, height: int) -> str | None:
         """The code with which all spends of the record are refused."""
-        return "CREATING" if self.creating else "CONFLICTING" if self.conflicting else "LOCKED" if self.locked else None
+        reasons = {
+            "CREATING": self.creating,
+            "CONFLICTING": self.conflicting,
+            "LOCKED": self.locked,
+            "COINBASE_IMMATURE": height < self.matures,
+        }
+        return next((code for code, holds in reasons.items() if holds), None)
 
     def judge(self, coin: Coin, spender: bytes, height: int) -> str | None:
         """The code with which a spend is refused; None: it holds."""
@@ -143,13 +150,15 @@ class Master(Model):
 
 
 class Histories(RuleBasedStateMachine):
-    @initialize(seq=st.sampled_from([0, MODULUS - 2, 3 * MODULUS - 4]))
-    def create(self, seq: int) -> None:
+    @initialize(seq=st.sampled_from([0, MODULUS - 2, 3 * MODULUS - 4]), matures=st.sampled_from([0, 0, 102]))
+    def create(self, seq: int, matures: int) -> None:
         self.directory = tempfile.TemporaryDirectory()
         self.store = open_store(f"lmdb://{Path(self.directory.name)}?sync=false")
         self.master = Master([seq] * len(CHILDREN))
         self.models: dict[bytes, Model] = {TXID: self.master} | {key: Model(seq) for key in CHILDREN}
         self.height = 100
+        for model in self.models.values():
+            model.matures = matures
         self.claims: list[tuple[bytes, int, bytes, bytes, int]] = []  # key, offset, hash, spender, life
         self.notes: list[list[Note]] = []  # under way to the master
         self.locks: list[tuple[bool, int]] = []  # under way to the children
@@ -160,6 +169,8 @@ class Histories(RuleBasedStateMachine):
             "locked": False,
             "conflicting": False,
         }
+        if matures:
+            common["spendingHeight"] = matures
         master = common | {"totalExtraRecs": len(CHILDREN), "spentExtraRecs": 0, "unminedSince": 100, "external": True}
         master["childStates"] = (seq % MODULUS).to_bytes(2, "little") * len(CHILDREN)
         child = common | ({"stateSeq": seq} if seq else {})
@@ -210,7 +221,7 @@ class Histories(RuleBasedStateMachine):
             for idx, (offset, spender) in enumerate(spends)
         ]
         result = self.call(key, "spendMulti", items, False, False, self.height, RETENTION)
-        refusal = model.forbids()
+        refusal = model.forbids(self.height)
         errors, applied, mine, lives = {}, [], [], {}
         for idx, (offset, spender) in enumerate(spends, start=5):
             coin = model.coins[offset]
@@ -316,6 +327,18 @@ class Histories(RuleBasedStateMachine):
             if any(coin.is_spent and (coin.holder or b"").startswith(txid) for coin in model.coins):
                 model.pruned.add(txid)
                 self.write(key, deletedChildren={one[::-1].hex(): True for one in model.pruned})
+
+    @precondition(lambda self: any(model.pruned for model in self.models.values()))
+    @rule(position=positions, offset=outputs, takes_back=flags)
+    def a_pruned_spender_asks(self, position: int, offset: int, takes_back: bool) -> None:
+        asking = [
+            (key, spender) for key, model in self.models.items() for spender in SPENDERS if spender[:32] in model.pruned
+        ]
+        key, spender = asking[position % len(asking)]
+        if takes_back:
+            self.unspend(key, offset, spender)
+        else:
+            self.spend(key, [(offset, spender)])
 
     # Alerts.
 
@@ -572,4 +595,6 @@ class Histories(RuleBasedStateMachine):
 
 
 TestHistories = Histories.TestCase
-TestHistories.settings = settings(max_examples=150, stateful_step_count=50, deadline=None)
+TestHistories.settings = settings(
+    max_examples=150, stateful_step_count=50, deadline=None, suppress_health_check=[HealthCheck.too_slow]
+)
