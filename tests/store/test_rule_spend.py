@@ -1,5 +1,6 @@
 from typing import Any
 
+import msgpack
 import pytest
 from ruled import (
     FROZEN,
@@ -13,6 +14,8 @@ from ruled import (
     Ruled,
     refused,
 )
+
+from store.layout import EXTERNAL_ABOVE_BYTES, MAX_UTXO_BATCH_SIZE
 
 pytestmark = pytest.mark.usefixtures("run_rules")
 
@@ -278,3 +281,33 @@ def test_spend_of_one_reports_its_error() -> None:
     assert result["errors"][0]["errorCode"] == "SPENT"
     assert "spendingData" not in spend_one(Ruled(utxos=[HASHES[0] + FROZEN]))
     assert refused(spend_one(Ruled.missing()), "TX_NOT_FOUND")
+
+
+def test_a_master_that_is_at_all_its_bounds_can_still_be_spent() -> None:
+    """What would make it unspendable by its growth is bounded, and the sum stays below what a server takes."""
+    count = MAX_UTXO_BATCH_SIZE
+    utxos = [HASHES[0] + OURS] * (count - 1) + [HASHES[0]]
+    script = bytes((128 * 1024 - 256) // 2)
+    bins: dict[str, Any] = {
+        "utxos": utxos,
+        "recordUtxos": count + 1,
+        "spentUtxos": count - 1,
+        "deletedChildren": {f"{spender:064x}": True for spender in range(count)},
+        "joined": {offset: [1000, 1000] for offset in range(count)},
+        "conflictingCs": [child.to_bytes(32, "little") for child in range(1000)],
+        "reassignments": [{"offset": 0, "utxoHash": HASHES[0], "newUtxoHash": HASHES[0], "script": script}],
+        "reassigned": {0: [21 * 10**14, script]},
+        "utxoSpendableIn": dict.fromkeys(range(512), 1000),
+        "outputs": [bytes(EXTERNAL_ABOVE_BYTES)],
+        "childStates": bytes(2 * 8192),  # of a million outputs, at 128 a record
+        "totalExtraRecs": 8192,
+    }
+    record = Ruled(**bins)
+    last = (count - 1, HASHES[0], THEIRS)
+    for applied in ([0], []):
+        assert record.call("spend", *last, False, False, 1000, RETENTION) == {
+            "status": "OK",
+            "applied": applied,
+            "lives": {0: 1000},
+        }
+    assert len(msgpack.packb(record.bins)) < 1 << 20

@@ -406,7 +406,7 @@ class Histories(RuleBasedStateMachine):
         self.models[key].conflicting = value
         self.conclude(key, result)
 
-    @rule(block=st.integers(1, 3), back=st.integers(0, 20), longest=flags, unset=seldom)
+    @rule(block=st.integers(1, 3), back=st.integers(0, 20), longest=flags, unset=flags)
     def mine(self, block: int, back: int, longest: bool, unset: bool) -> None:
         master, height = self.master, self.height - back
         result = self.call(TXID, "setMined", block, height, 0, self.height, RETENTION, longest, unset)
