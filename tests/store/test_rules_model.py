@@ -409,7 +409,7 @@ class Histories(RuleBasedStateMachine):
     @rule(block=st.integers(1, 3), back=st.integers(0, 20), longest=flags, unset=flags)
     def mine(self, block: int, back: int, longest: bool, unset: bool) -> None:
         master, height = self.master, self.height - back
-        result = self.call(TXID, "setMined", block, height, 0, self.height, RETENTION, longest, unset)
+        result = self.call(TXID, "setMined", block, height, 10 + block, self.height, RETENTION, longest, unset)
         if master.creating:
             assert result["errorCode"] == "CREATING"
             return
@@ -488,6 +488,15 @@ class Histories(RuleBasedStateMachine):
         index = CHILDREN.index(key)
         assert self.master.heard is not None
         assert (self.master.heard[index] % 2 == 1) == self.models[key].all_spent
+
+    @rule(spender=spenders, back=st.integers(1, 20))
+    def nearly_all_is_done(self, spender: bytes, back: int) -> None:
+        """All is spent and told, where nothing forbids it: so that the rest of a history is about the last steps."""
+        for key in self.models:
+            self.spend_all(key, spender)
+        for key in CHILDREN:
+            self.asking_again_puts_the_master_right(key)
+        self.mine(block=1, back=back, longest=True, unset=False)
 
     # Another program.
 
@@ -569,6 +578,7 @@ class Histories(RuleBasedStateMachine):
         assert bins.get("unminedSince") == master.unmined_since
         assert bins.get("blockIDs", []) == list(master.blocks)
         assert bins.get("blockHeights", []) == list(master.blocks.values())
+        assert bins.get("subtreeIdxs", []) == [10 + block for block in master.blocks]
 
     @invariant()
     def what_was_acknowledged_stands(self) -> None:
