@@ -1004,7 +1004,7 @@ function noteChild(rec, notes, currentBlockHeight, blockHeightRetention)
         rec["spentExtraRecs"] = spent
         conclude(rec, result, true, currentBlockHeight, blockHeightRetention)
     end
-    if not isRight and result["signal"] == nil then
+    if not isRight then
         -- RECOUNT stood where a change of the delete-at-height would have been told.
         addSignal(result, rec, dahSignal(rec, rec["deleteAtHeight"] ~= nil))
     end

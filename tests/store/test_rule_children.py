@@ -439,7 +439,8 @@ def test_increment_counts_within_its_bounds() -> None:
 
 def test_increment_refuses() -> None:
     assert refused(increment(Ruled.missing(), 1), "TX_NOT_FOUND")
-    assert refused(increment(Ruled.child(), 1), "INVALID_PARAMETER")
+    for delta in (0, 1):
+        assert refused(increment(Ruled.child(), delta), "INVALID_PARAMETER")
     for record in (Ruled(totalExtraRecs=2), master(0, 0)):
         for delta in (0.5, "1", None):
             assert refused(increment(record, delta), "INVALID_PARAMETER")

@@ -119,6 +119,15 @@ def test_unspend_takes_back_whoever_relied_on_it_and_begins_another_life() -> No
     assert never_joined.joined == {0: [1, 0]}
 
 
+def test_another_input_of_the_same_transaction_is_another_spender() -> None:
+    record = spent()
+    before = record.bins
+    other_input = OURS[:32] + b"\x07\0\0\0"
+    assert refused(record.unspend(data=other_input), "SPENT")
+    assert record.release(data=other_input) == DONE
+    assert record.bins == before
+
+
 def test_each_life_of_an_output_has_a_number_of_its_own() -> None:
     record = Ruled()
     for life in range(4):

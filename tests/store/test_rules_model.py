@@ -71,6 +71,7 @@ class Model:
         self.lock_seq = 0
         self.seq = seq  # stateSeq; of a child
         self.matures = 0  # spendingHeight
+        self.state = "NOTALLSPENT"  # lastSpentState; of a child
 
     @property
     def spent(self) -> int:
@@ -204,7 +205,9 @@ class Histories(RuleBasedStateMachine):
             return
         if (model.seq % 2 == 1) != model.all_spent:
             model.seq += 1
+        before, model.state = model.state, "ALLSPENT" if model.all_spent else "NOTALLSPENT"
         assert value["stateSeq"] == model.seq
+        assert value.get("signal") == (None if model.state == before else model.state)
 
     def check_signal(self, value: dict[str, Any]) -> None:
         before, after = self.dah_before, self.master.dah
@@ -370,6 +373,12 @@ class Histories(RuleBasedStateMachine):
                 coin.hash, coin.spendable_in = new, self.height + after
                 model.reassigned += 1
 
+    @rule(key=keys, offset=outputs, after=st.integers(0, 5))
+    def reassign_what_had_an_owner(self, key: bytes, offset: int, after: int) -> None:
+        self.unspend_as_its_owner(key, offset)
+        self.freeze(key, offset)
+        self.unfreeze_or_reassign(key, offset, after)
+
     # Flags and blocks.
 
     @rule(value=seldom, later=st.integers(-200, 5))
@@ -468,18 +477,12 @@ class Histories(RuleBasedStateMachine):
         return CHILDREN.index(key) + 1, model.seq
 
     @precondition(lambda self: self.notes)
-    @rule(position=positions, stays=flags)
-    def note_arrives(self, position: int, stays: bool) -> None:
-        """stays: it will arrive once more."""
+    @rule(position=positions, fate=st.sampled_from(["arrives", "will arrive once more", "is lost"]))
+    def note_arrives(self, position: int, fate: str) -> None:
         at = position % len(self.notes)
-        notes = self.notes[at] if stays else self.notes.pop(at)
-        if self.tell_master(notes):
+        notes = self.notes[at] if fate == "will arrive once more" else self.notes.pop(at)
+        if fate != "is lost" and self.tell_master(notes):
             self.notes.append([self.ask(key) for key in CHILDREN])  # the recount, which will arrive at some time
-
-    @precondition(lambda self: self.notes)
-    @rule(position=positions)
-    def note_is_lost(self, position: int) -> None:
-        self.notes.pop(position % len(self.notes))
 
     @rule(key=st.sampled_from(CHILDREN))
     def asking_again_puts_the_master_right(self, key: bytes) -> None:
@@ -512,15 +515,14 @@ class Histories(RuleBasedStateMachine):
             master.counter += delta
             self.conclude(TXID, result)
 
-    @rule(counter=st.integers(0, len(CHILDREN)))
-    def another_program_writes_the_counter(self, counter: int) -> None:
-        self.master.counter = counter
-        self.write(TXID, spentExtraRecs=counter)
-
-    @rule()
-    def another_program_loses_the_child_states(self) -> None:
-        self.master.heard = None
-        self.write(TXID, childStates=None)
+    @rule(counter=st.none() | st.integers(0, len(CHILDREN)))
+    def another_program_writes_the_counter_or_loses_the_child_states(self, counter: int | None) -> None:
+        if counter is None:
+            self.master.heard = None
+            self.write(TXID, childStates=None)
+        else:
+            self.master.counter = counter
+            self.write(TXID, spentExtraRecs=counter)
 
     @rule(key=st.sampled_from(CHILDREN), offset=outputs, spender=spenders)
     def another_program_spends_of_a_child_or_takes_its_own_back(self, key: bytes, offset: int, spender: bytes) -> None:
@@ -537,9 +539,9 @@ class Histories(RuleBasedStateMachine):
         ):
             coin.holder = None
             coin.claims[coin.life] -= 1
-        state = "ALLSPENT" if model.all_spent else "NOTALLSPENT"
+        model.state = "ALLSPENT" if model.all_spent else "NOTALLSPENT"
         utxos = [each.utxo for each in model.coins]
-        self.write(key, utxos=utxos, spentUtxos=model.spent, lastSpentState=state)
+        self.write(key, utxos=utxos, spentUtxos=model.spent, lastSpentState=model.state)
 
     def write(self, key: bytes, **bins: Any) -> None:
         assert self.store.batch_operate([Write(key, bins, Mode.UPDATE)], 5)[0].status == "OK"
@@ -606,5 +608,5 @@ class Histories(RuleBasedStateMachine):
 
 TestHistories = Histories.TestCase
 TestHistories.settings = settings(
-    max_examples=150, stateful_step_count=50, deadline=None, suppress_health_check=[HealthCheck.too_slow]
+    max_examples=200, stateful_step_count=50, deadline=None, suppress_health_check=[HealthCheck.too_slow]
 )
