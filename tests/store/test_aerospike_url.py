@@ -8,6 +8,7 @@ import pytest
 from store import open_store
 from store.aerospike_url import AerospikeSettings, parse_aerospike_url
 from store.opening import split_url
+from store.set_settings import Wanted
 
 
 def parse(url: str) -> AerospikeSettings:
@@ -22,7 +23,7 @@ def test_hosts_namespace_and_set() -> None:
     settings = parse("aerospike://one,two:4000,[::1]:5000/coins?set=main&read_retries=0&utxo_batch_size=64")
     assert settings.hosts == (("one", 3000), ("two", 4000), ("::1", 5000))
     assert (settings.namespace, settings.set) == ("coins", "main")
-    assert (settings.read_retries, settings.utxo_batch_size) == (0, 64)
+    assert (settings.read_retries, settings.wanted) == (0, Wanted(64))
     assert str(settings) == "aerospike://one:3000,two:4000,[::1]:5000/coins?set=main"
     assert parse("aerospike://one/coins").set == "utxo"
 
