@@ -28,7 +28,7 @@ _ASK_POLICY: Final = {"timeout": 1000}  # milliseconds
 _PUT_POLICY: Final = {"timeout": 3000}
 _TIMEOUT: Final = 9
 _CLIENT_ERROR: Final = -1
-_COMPILE_ERROR: Final = 100
+_COMPILE_ERROR: Final = "compile_error"
 _FORBIDDEN: Final = frozenset({80, 81, 82})  # nobody, nobody who may, or from nowhere that he may
 _MAX_INDEX_NAME: Final = 63
 
@@ -142,7 +142,7 @@ def _put_module(client: Any, node: str, module: str, source: bytes) -> str:
         problem = f"{error.msg} (result code {error.code})"
         if error.code in _FORBIDDEN:
             problem += ": the user needs the right udf-admin"
-        elif error.code != _COMPILE_ERROR:
+        elif _COMPILE_ERROR not in str(error.msg):
             return problem
         raise StoreError(f"the rules cannot be registered as {module}: {problem}", in_doubt=False) from error
     return ""
