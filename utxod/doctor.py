@@ -6,6 +6,7 @@ from collections.abc import Callable, Iterator, Mapping
 from typing import Any, Final, NamedTuple
 from urllib.parse import parse_qsl
 
+from broker.settings import BrokerSettings
 from store import Call, Mode, Read, Remove, Status, Store, StoreError, Write, open_store
 from store.layout import Circumstances, Partial, create_records, lock_ttl
 from store.opening import split_url
@@ -16,7 +17,7 @@ _SPENT_BYTES: Final = 80  # of a spent output, as the server keeps it
 _FIXED_BYTES: Final = 4096  # of everything else in a record whose transaction is in the blob store
 _INLINE_BYTES: Final = 48 * 1024  # of a record that holds its transaction of 32 KiB
 _DEFAULT_RECORD_BYTES: Final = 1 << 20
-_BATCH_LIMIT: Final = 1000  # items in a dispatch, where the setting broker.batch_limit does not say otherwise
+_BATCH_LIMIT: Final = BrokerSettings().batch_limit  # where it is not set otherwise
 
 
 class Finding(NamedTuple):
