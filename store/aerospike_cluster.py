@@ -202,12 +202,21 @@ def make_indexes(client: Any, namespace: str, set_name: str, silent: set[str] | 
 
     An index that is there is not made again: the server would rename it."""
     try:
-        there = indexes(client, namespace, set_name, silent)
-        for name in INDEXED_BINS:
-            if name not in there:
-                with contextlib.suppress(exception.IndexFoundError):
-                    client.index_single_value_create(
-                        namespace, set_name, name, aerospike.INDEX_NUMERIC, f"{set_name}_{name}"[:_MAX_INDEX_NAME]
-                    )
+        missing = _missing_indexes(client, namespace, set_name, silent)
+        for name in missing:
+            # The client then looks for it on every node, also on one that has no such namespace.
+            with contextlib.suppress(exception.IndexFoundError, exception.NamespaceNotFound):
+                client.index_single_value_create(
+                    namespace, set_name, name, aerospike.INDEX_NUMERIC, f"{set_name}_{name}"[:_MAX_INDEX_NAME]
+                )
+        problem = ", ".join(missing and _missing_indexes(client, namespace, set_name, silent))
     except exception.AerospikeError as error:
-        log.warning("the indexes of %s.%s cannot be made: %s", namespace, set_name, error.msg)
+        problem = str(error.msg or error)
+    if problem:
+        log.warning("the indexes of %s.%s cannot be made: %s", namespace, set_name, problem)
+
+
+def _missing_indexes(client: Any, namespace: str, set_name: str, silent: set[str] | None) -> list[str]:
+    """The bins that want one. Raises AerospikeError."""
+    there = indexes(client, namespace, set_name, silent)
+    return [name for name in INDEXED_BINS if name not in there]

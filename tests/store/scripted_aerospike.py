@@ -43,7 +43,7 @@ class Node:
 
 class ScriptedCluster:
     """sent: how many records each call had. log: what nodes were given to write, kind and key. failing_rule: what they
-    say of a rule that raised an error. puts: modules that were registered. before_counting: called before a node says
+    say of a rule that raised an error. puts: modules that were registered. indexes: bins that have one. before_counting: called before a node says
     how many records a set has."""
 
     def __init__(self, *names: str) -> None:
@@ -53,6 +53,7 @@ class ScriptedCluster:
         self.log: list[tuple[str, bytes]] = []
         self.failing_rule = ""
         self.puts = 0
+        self.indexes: list[str] = []
         self.before_counting: Any = None
 
     def client(self, config: dict[str, Any]) -> "ScriptedCluster":
@@ -66,7 +67,13 @@ class ScriptedCluster:
     def get_node_names(self) -> list[dict[str, Any]]:
         return [{"node_name": node.name} for node in self.nodes]
 
-    def index_single_value_create(self, *arguments: Any) -> None: ...
+    def index_single_value_create(self, namespace: str, set_name: str, name: str, *arguments: Any) -> None:
+        """As the client does: makes it, and looks for it on every node."""
+        self.indexes.append(name)
+        if any(node.namespaces != NAMESPACE for node in self.nodes):
+            error = exception.NamespaceNotFound()
+            error.code = 20
+            raise error
 
     def info_single_node(self, question: str, name: str, policy: dict[str, Any]) -> str:
         node = next(node for node in self.nodes if node.name == name)
@@ -81,6 +88,8 @@ class ScriptedCluster:
                 one.modules.append(question.partition("filename=")[2].partition(";")[0])
         if question.startswith("sets/") and self.before_counting is not None:
             self.before_counting()
+        if question.startswith("sindex-list"):
+            return f"{question}\t{';'.join(f'ns={NAMESPACE}:set=utxo:bin={name}' for name in self.indexes)}\n"
         return f"{question}\t{node.answer(question, len(self.nodes))}\n"
 
     def remove_rules(self) -> None:

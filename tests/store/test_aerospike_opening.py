@@ -7,6 +7,7 @@ import pytest
 from scripted_aerospike import ScriptedCluster
 
 from store import StoreError, open_store
+from store.aerospike_cluster import INDEXED_BINS
 from store.aerospike_records import call_policy
 
 URL = "aerospike://one/coins"
@@ -22,7 +23,10 @@ def test_a_node_without_the_namespace_is_named_and_the_others_serve(
 ) -> None:
     cluster.nodes[1].namespaces = "other"
     open_store(URL)
-    assert "node two has no namespace coins" in caplog.text
+    assert [record.getMessage() for record in caplog.records] == [
+        "aerospike://one:3000/coins?set=utxo: node two has no namespace coins: it keeps nothing of the set"
+    ]
+    assert cluster.indexes == list(INDEXED_BINS)
 
 
 def test_where_no_node_has_the_namespace_it_is_refused_with_those_that_there_are(cluster: ScriptedCluster) -> None:
