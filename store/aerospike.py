@@ -16,7 +16,7 @@ import aerospike
 from aerospike import exception
 from aerospike_helpers.batch import records as batch
 
-from .aerospike_cluster import ModuleWatch, make_indexes, register_module, words_for
+from .aerospike_cluster import MEND_SECONDS, ModuleWatch, make_indexes, register_module, words_for
 from .aerospike_fitness import batch_limit, check_addresses, check_namespace, holds_records
 from .aerospike_log import FailureLog
 from .aerospike_records import (
@@ -242,7 +242,7 @@ class AerospikeStore:
 
     def _learn_limit(self) -> None:
         with contextlib.suppress(exception.AerospikeError):  # then it stays as it was
-            self._limit = batch_limit(self._client)
+            self._limit = batch_limit(self._client, seconds=MEND_SECONDS)
 
     def _holds_records(self) -> bool:
         return holds_records(self._client, self._settings.namespace, self._settings.set)

@@ -19,13 +19,15 @@ from aerospike import exception
 from .emulation import rules_source
 from .seam import StoreError
 
+ASK_SECONDS: Final = 1.0  # for a node to answer
+MEND_SECONDS: Final = 0.25  # the same in the middle of a dispatch, whose time is short
 INDEXED_BINS: Final = ("deleteAtHeight", "unminedSince")
 
 _POLL: Final = 0.05  # seconds
 _PUT_SECONDS: Final = 2.0
 _LOOK_SECONDS: Final = 1.0
-_ASK_POLICY: Final = {"timeout": 1000}  # milliseconds
-_PUT_POLICY: Final = {"timeout": 3000}
+_PUT_TIMEOUT: Final = 3.0  # seconds
+_MEND_TIMEOUT: Final = 0.5
 _TIMEOUT: Final = 9
 _CLIENT_ERROR: Final = -1
 _COMPILE_ERROR: Final = "compile_error"
@@ -44,26 +46,29 @@ def module_name(source: bytes) -> str:
     return f"utxod_{hashlib.sha256(source).hexdigest()[:16]}"
 
 
-def ask_nodes(client: Any, question: str, silent: set[str] | None = None) -> dict[str, str]:
-    """What each node answers to an info command; an answer that is an error is empty.
+def ask_nodes(
+    client: Any, question: str, silent: set[str] | None = None, seconds: float = ASK_SECONDS
+) -> dict[str, str]:
+    """What each node answers to an info command; an error as ERROR:code:message.
 
-    A node that does not answer is left out, and added to `silent`, whose nodes are not asked: so a number of questions
-    waits for it once. Raises AerospikeError where no node answers."""
+    A node that does not answer in so many seconds is left out, and added to `silent`, whose nodes are not asked: so a
+    number of questions waits for it once. Raises AerospikeError where no node answers."""
     silent = set() if silent is None else silent
+    policy = {"timeout": int(seconds * 1000)}
     found: dict[str, str] = {}
     problem: exception.AerospikeError | None = None
     for name in node_names(client):
         if name in silent:
             continue
         try:
-            found[name] = client.info_single_node(question, name, _ASK_POLICY).partition("\t")[2].strip()
+            found[name] = client.info_single_node(question, name, policy).partition("\t")[2].strip()
         except exception.AerospikeError as error:
             code = _CLIENT_ERROR if error.code is None else error.code
             if code == _TIMEOUT or code < 0:  # the client's own codes: no node was there to give one
                 silent.add(name)
                 problem = error
             else:
-                found[name] = ""
+                found[name] = f"ERROR:{code}:{error.msg}"
     if not found:
         raise problem or exception.ClientError("no node is there")
     return found
@@ -93,11 +98,13 @@ def words_for(what: str) -> Iterator[None]:
         raise StoreError(f"{what}: {error.msg or error} (result code {error.code})", in_doubt=False) from error
 
 
-def nodes_without_module(client: Any, module: str, silent: set[str] | None = None) -> list[str]:
-    """Among those that answer. Raises AerospikeError."""
+def nodes_without_module(
+    client: Any, module: str, silent: set[str] | None = None, seconds: float = ASK_SECONDS
+) -> list[str]:
+    """Among those that answer, as of ask_nodes. Raises AerospikeError."""
     return [
         node
-        for node, text in ask_nodes(client, "udf-list", silent).items()
+        for node, text in ask_nodes(client, "udf-list", silent, seconds).items()
         if not any(pairs(entry, ",").get("filename") == f"{module}.lua" for entry in text.split(";"))
     ]
 
@@ -125,19 +132,19 @@ def register_module(client: Any, source: bytes, budget: float, silent: set[str] 
             raise StoreError(f"the rules, {module}, do not arrive on {where}: {problem}", in_doubt=False)
         if missing and now >= put_again:
             # Others that start now do the same. Who is told of a timeout finds that it has arrived, or asks again.
-            problem = _put_module(client, missing[0], module, source) or "they were not taken over"
+            problem = _put_module(client, missing[0], module, source, _PUT_TIMEOUT) or "they were not taken over"
             put_again = now + _PUT_SECONDS
         time.sleep(_POLL)
 
 
-def _put_module(client: Any, node: str, module: str, source: bytes) -> str:
+def _put_module(client: Any, node: str, module: str, source: bytes, seconds: float) -> str:
     """Why the node may not register it, from which all others get it; empty where it does. Raises StoreError where it
     never will."""
     # Not by the client's own call: that keeps a copy in a directory, and then waits for two seconds.
     content = base64.b64encode(source).decode()
     put = f"udf-put:filename={module}.lua;content={content};content-len={len(content)};udf-type=LUA;"
     try:
-        client.info_single_node(put, node, _PUT_POLICY)
+        client.info_single_node(put, node, {"timeout": int(seconds * 1000)})
     except exception.AerospikeError as error:
         problem = f"{error.msg} (result code {error.code})"
         if error.code in _FORBIDDEN:
@@ -165,10 +172,10 @@ class ModuleWatch:
         self._look_at = now + _LOOK_SECONDS
         module = module_name(self._source)
         try:
-            missing = nodes_without_module(self._client, module)
+            missing = nodes_without_module(self._client, module, seconds=MEND_SECONDS)
             if not missing:
                 return
-            problem = _put_module(self._client, missing[0], module, self._source)
+            problem = _put_module(self._client, missing[0], module, self._source, _MEND_TIMEOUT)
         except (exception.AerospikeError, StoreError) as error:
             problem = str(error)
         else:

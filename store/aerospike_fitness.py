@@ -7,11 +7,12 @@ named in the log. Every function raises AerospikeError where no node answers; `s
 import logging
 from typing import Any, Final
 
-from .aerospike_cluster import ask_nodes, node_names, pairs
+from .aerospike_cluster import ASK_SECONDS, ask_nodes, node_names, pairs
 from .aerospike_url import AerospikeSettings
 from .seam import StoreError
 
 _NO_LIMIT: Final = 0
+_NO_NAMESPACE: Final = "ERROR:20:"
 
 log = logging.getLogger("utxod.store")
 
@@ -62,19 +63,22 @@ def cluster_size(client: Any, silent: set[str] | None = None) -> int:
 
 
 def holds_records(client: Any, namespace: str, set_name: str) -> bool:
-    """Raises StoreError where it cannot be told, since a node does not answer."""
+    """Raises StoreError where it cannot be told, since a node does not say."""
     silent: set[str] = set()
     answers = ask_nodes(client, f"sets/{namespace}/{set_name}", silent)
     if any(pairs(text, ":").get("objects", "0") != "0" for text in answers.values()):
         return True
+    silent |= {
+        node for node, text in answers.items() if text.startswith("ERROR") and not text.startswith(_NO_NAMESPACE)
+    }
     if silent:
-        problem = f"whether the set holds records cannot be told: {', '.join(sorted(silent))} does not answer"
+        problem = f"whether the set holds records cannot be told: {', '.join(sorted(silent))} does not say"
         raise StoreError(problem, in_doubt=False)
     return False
 
 
-def batch_limit(client: Any, silent: set[str] | None = None) -> int | None:
-    """The most records that every node takes in one batch; None where none has a limit."""
-    answers = ask_nodes(client, "get-config:context=service", silent)
+def batch_limit(client: Any, silent: set[str] | None = None, seconds: float = ASK_SECONDS) -> int | None:
+    """The most records that every node takes in one batch; None where none has a limit. seconds: as of ask_nodes."""
+    answers = ask_nodes(client, "get-config:context=service", silent, seconds)
     limits = [pairs(text, ";").get("batch-max-requests", "") for text in answers.values()]
     return min((int(limit) for limit in limits if limit.isdecimal() and int(limit) != _NO_LIMIT), default=None)

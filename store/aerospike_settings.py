@@ -87,8 +87,8 @@ class SettingsRecord:
             "utxoBatchSize": settings.utxo_batch_size,
             "genesisHeight": settings.genesis_height,
         }
-        result = self._run(Write(_KEY, bins, Mode.CREATE), until - time.monotonic())
-        if result.status not in (Status.OK, Status.EXISTS) and not result.in_doubt:
+        result = self._run(Write(_KEY, bins, Mode.CREATE), min(_ATTEMPT, until - time.monotonic()))
+        if result.status not in (Status.OK, Status.EXISTS, Status.TIMEOUT) and not result.in_doubt:
             raise StoreError(f"its settings cannot be kept: {result.message}", in_doubt=False)
 
 

@@ -16,13 +16,15 @@ Answer = tuple[int, dict[str, Any] | None]
 
 
 class Node:
-    """refuses: the code that it answers writes and calls with; 0: none."""
+    """refuses: the code that it answers writes and calls with; 0: none. forbids: how a question begins that nobody may
+    ask it."""
 
     def __init__(self, name: str) -> None:
         self.name = name
         self.namespaces = NAMESPACE
         self.limit = 0
         self.is_silent = False
+        self.forbids = ""
         self.refuses = 0
         self.objects = 0
         self.alternate = ""
@@ -82,6 +84,10 @@ class ScriptedCluster:
             error = exception.TimeoutError()
             error.code = TIMEOUT
             raise error
+        if node.forbids and question.startswith(node.forbids):
+            forbidden = exception.RoleViolation()
+            forbidden.code = 81
+            raise forbidden
         if question.startswith("udf-put"):
             self.puts += 1
             for one in self.nodes:

@@ -75,10 +75,14 @@ def test_settings_that_another_daemon_makes_meanwhile_are_found_though_it_writes
 
 def test_a_node_that_does_not_answer_is_not_taken_for_empty(cluster: ScriptedCluster) -> None:
     cluster.nodes[2].is_silent = True
-    with pytest.raises(StoreError, match="cannot be told: three does not answer"):
+    with pytest.raises(StoreError, match="cannot be told: three does not say"):
         open_store(url())
     assert not cluster.data
     cluster.nodes[2].is_silent = False
+    cluster.nodes[2].forbids = "sets/"
+    with pytest.raises(StoreError, match="cannot be told: three does not say"):
+        open_store(url())
+    cluster.nodes[2].forbids = ""
     open_store(url())
 
 
