@@ -45,8 +45,9 @@ class Node:
 
 class ScriptedCluster:
     """sent: how many records each call had. log: what nodes were given to write, kind and key. failing_rule: what they
-    say of a rule that raised an error. puts: modules that were registered. indexes: bins that have one. before_counting: called before a node says
-    how many records a set has."""
+    say of a rule that raised an error. out_of_reach: names of nodes that only the others can reach. puts: modules that
+    were registered. indexes: bins that have one. before_counting: called before a node says how many records a set
+    has."""
 
     def __init__(self, *names: str) -> None:
         self.nodes = [Node(name) for name in names]
@@ -54,11 +55,14 @@ class ScriptedCluster:
         self.sent: list[int] = []
         self.log: list[tuple[str, bytes]] = []
         self.failing_rule = ""
+        self.out_of_reach: list[str] = []
         self.puts = 0
         self.indexes: list[str] = []
         self.before_counting: Any = None
 
     def client(self, config: dict[str, Any]) -> "ScriptedCluster":
+        if self.out_of_reach and config.get("fail_if_not_connected", True):
+            raise exception.ClientError(f"Peers not reachable: {self.out_of_reach}")
         return self
 
     def is_connected(self) -> bool:
@@ -67,7 +71,7 @@ class ScriptedCluster:
     def close(self) -> None: ...
 
     def get_node_names(self) -> list[dict[str, Any]]:
-        return [{"node_name": node.name} for node in self.nodes]
+        return [{"node_name": node.name} for node in self.nodes if node.name not in self.out_of_reach]
 
     def index_single_value_create(self, namespace: str, set_name: str, name: str, *arguments: Any) -> None:
         """As the client does: makes it, and looks for it on every node."""
