@@ -18,10 +18,9 @@ from pathlib import Path
 from typing import Any, Final
 
 import click
-from aerospike import exception
 
 from protocol.client import DEFAULT_GRACE
-from store import StoreError, open_store
+from store import open_store
 from utxod.daemon import DaemonError
 
 from .chaos_checker import Checker, Findings
@@ -32,7 +31,7 @@ from .chaos_monkey import EMBEDDED_RATES, RATES, SERVER_RATES, Monkey, plan
 from .chaos_nodes import Nodes
 from .chaos_processes import Clients
 from .chaos_resolver import Resolver
-from .direct import Direct
+from .direct import refuse_used
 from .report import Figure, Report
 
 SLOTS: Final = 4
@@ -111,7 +110,7 @@ class _Run:
         if len(self._nodes):
             self._nodes.start()
         if not daemon.is_embedded:
-            _refuse_used(daemon.store_url)
+            refuse_used(daemon.store_url)
         daemon.start()
         seconds = self._minutes * 60
         self._clients = clients = Clients(self._directory, daemon.endpoint, self._seed, SLOTS, CALLERS, seconds)
@@ -200,18 +199,6 @@ class _Run:
         diary = self._directory / "diary.txt"
         diary.write_text("".join(f"{when:.3f} {what}\n" for when, what in monkey.diary))
         return report
-
-
-def _refuse_used(store: str) -> None:
-    """Raises DaemonError where the set has records: the run's own would be held against them."""
-    where = store.partition("?")[0]
-    try:
-        with contextlib.closing(Direct(store)) as direct:
-            is_empty = direct.is_empty()
-    except (StoreError, exception.AerospikeError) as error:
-        raise DaemonError(f"{where}: cannot be looked at: {error}") from error
-    if not is_empty:
-        raise DaemonError(f"{where}: the set is not empty; name one of the run's own by set=...")
 
 
 _OFF: Final = "counter off since the daemon was killed"
