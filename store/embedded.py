@@ -69,7 +69,8 @@ class EmbeddedStore:
                 opened.callback(self._environment.close)
                 self.clear_stale_readers()
             except (OSError, lmdb.Error) as error:
-                raise StoreError(f"{directory}: cannot be opened: {error}", in_doubt=False) from error
+                message = f"{directory}: cannot be opened: {error}"
+                raise StoreError(message, in_doubt=False, status=_status_of(error)) from error
             with self._in_words():
                 self._settings = self._find_settings(wanted)
             opened.pop_all()
@@ -86,9 +87,8 @@ class EmbeddedStore:
         """As the seam says. budget: seconds; a batch that outlasts it, waiting or working, changes nothing."""
         until = time.monotonic() + budget
         if os.getpid() != self._pid:
-            raise StoreError(
-                "the embedded store was opened before a fork: open it anew in this process", in_doubt=False
-            )
+            message = "the embedded store was opened before a fork: it serves the process that opened it, and no other"
+            raise StoreError(message, in_doubt=False)
         if all(type(record) is Read for record in records):
             with self._in_words(), self._environment.begin() as transaction:
                 return self._execute(transaction, records, until)
@@ -140,10 +140,8 @@ class EmbeddedStore:
         if isinstance(error, lmdb.MapFullError):
             message = f"the set is full: reopen it with map_size above {self._environment.map_bytes} bytes"
             return StoreError(message, in_doubt=in_doubt)
-        if isinstance(error, lmdb.ReadersFullError):
-            message = f"embedded store: too many read it at once: {error}"
-            return StoreError(message, in_doubt=in_doubt, status=Status.OVERLOADED)
-        return StoreError(f"embedded store: {error} ({self._room()})", in_doubt=in_doubt)
+        message = f"embedded store: {error} ({self._room()})"
+        return StoreError(message, in_doubt=in_doubt, status=_status_of(error))
 
     def _room(self) -> str:
         try:
@@ -282,6 +280,10 @@ class EmbeddedStore:
             yield
         except (StoreError, ValueError) as error:
             raise StoreError(f"{self._directory}: {error}", in_doubt=False) from error
+
+
+def _status_of(error: Exception) -> Status:
+    return Status.OVERLOADED if isinstance(error, lmdb.ReadersFullError) else Status.ERROR
 
 
 def _is_key(key: object) -> bool:

@@ -13,9 +13,6 @@ import lmdb
 from .seam import StoreError
 
 _MAX_READERS: Final = 1024
-# After these LMDB refuses everything until it is opened anew: writing a meta page failed; the lock file's slot of ours
-# was given away.
-_GIVEN_UP: Final = (lmdb.PanicError, lmdb.BadRslotError)
 
 
 class Environment:
@@ -81,8 +78,8 @@ class Environment:
             self.adopt_map_size()
         elif isinstance(error, lmdb.ReadersFullError):
             self.clear_stale_readers()
-        elif isinstance(error, _GIVEN_UP):
-            self._give_up()
+        elif isinstance(error, lmdb.PanicError):
+            self._give_up()  # writing a meta page failed: LMDB refuses everything until it is opened anew
         else:
             raise error
 

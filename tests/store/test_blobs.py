@@ -292,6 +292,25 @@ def test_blobs_are_replaced_by_one_process_at_a_time_and_who_waits_too_long_says
     assert blobs.output(TXID, 0) == Output(1, b"")
 
 
+def test_nobody_replaces_a_blob_while_another_judges_what_is_there(
+    tmp_path: Path, blobs: BlobStore, first_payment: Transaction, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    """Else a partial one could replace the whole one that came after it had been found to be partial."""
+    monkeypatch.setattr("store.blobs._REPLACE_BUDGET", 0.01)
+    judge, rival = blobs._gives_way, BlobStore(tmp_path / "blobs", sync=False)
+
+    def judge_beside_the_rival(path: Path, source: Transaction | Partial) -> bool:
+        with pytest.raises(TimeoutError):
+            rival.replace(first_payment)
+        return judge(path, source)
+
+    monkeypatch.setattr(blobs, "_gives_way", judge_beside_the_rival)
+    blobs.put_new(part_of(first_payment))
+    blobs.replace(part_of(first_payment))
+    rival.replace(first_payment)
+    assert blobs.get(first_payment.txid) == first_payment.raw
+
+
 @pytest.mark.parametrize("put", ["put_new", "replace"])
 def test_a_put_that_fails_half_way_leaves_what_was_there_and_no_rest(
     tmp_path: Path, first_payment: Transaction, monkeypatch: pytest.MonkeyPatch, put: str

@@ -1,5 +1,7 @@
 """What is fixed for the life of an embedded set is kept with it, and never guessed."""
 
+import subprocess
+import sys
 from collections.abc import Callable
 from pathlib import Path
 from typing import Any
@@ -12,6 +14,8 @@ from storing import create, read
 
 from store import StoreError, open_store
 from store.layout import DEFAULT_GENESIS_HEIGHT, GENESIS_NEVER, LAYOUT_VERSION, MAX_UTXO_BATCH_SIZE
+
+REPOSITORY = Path(__file__).parents[2]
 
 
 def change_settings(directory: Path, change: Callable[[Any], bytes | None]) -> None:
@@ -121,3 +125,36 @@ def test_damaged_settings_are_refused_and_left_as_they_are(tmp_path: Path, chang
         with pytest.raises(StoreError, match=f"^{tmp_path}/set: its settings can't be read") as caught:
             open_store(f"lmdb://{tmp_path}/set{query}")
         assert not caught.value.in_doubt
+
+
+OPEN_ONE = """
+import sys
+from store import StoreError, open_store
+sys.stdin.readline()
+try:
+    print(open_store(sys.argv[1]).utxo_batch_size)
+except StoreError as error:
+    print(error)
+"""
+
+
+def test_of_several_that_make_a_set_at_once_one_decides(tmp_path: Path) -> None:
+    url = f"lmdb://{tmp_path}/set?utxo_batch_size="
+    makers = [
+        subprocess.Popen(
+            [sys.executable, "-c", OPEN_ONE, f"{url}{size}"],
+            stdin=subprocess.PIPE,
+            stdout=subprocess.PIPE,
+            text=True,
+            cwd=REPOSITORY,
+        )
+        for size in (4, 8, 16)
+    ]
+    for maker in makers:
+        assert maker.stdin is not None
+        maker.stdin.write("\n")
+        maker.stdin.flush()
+    told = [maker.communicate(timeout=60)[0].strip() for maker in makers]
+    kept = str(kept_settings(tmp_path / "set")["utxo_batch_size"])
+    assert told.count(kept) == 1
+    assert sum(f"made with utxo_batch_size={kept}, which cannot be changed" in text for text in told) == 2
