@@ -3,8 +3,8 @@ answers are held against the set.
 
 A transaction is asked for twice or thrice at the same moment, at two heights, with an input that is spendable only at
 the higher one, or is there a moment later, or is locked and unlocked meanwhile; rivals ask for all of its inputs, or
-for one; single spends of them are asked beside. Workers of both daemons are killed now and then, so that answers are `unknown`;
-what an answer said may be held is given back at times, and asked for anew.
+for one; single spends of them are asked beside. Workers of both daemons are killed now and then, so that answers are
+`unknown`; what an answer said may be held is given back at times, and asked for anew.
 
 Held must be: what was acknowledged stands; rivals never both have an output; what a spender holds that was refused is
 named in its refusal; counters and locks of child records agree with them.

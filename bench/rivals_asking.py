@@ -23,8 +23,10 @@ from .rivals_games import Game, Place
 _TIMEOUT: Final = 5.0
 _SHORT_TIMEOUTS: Final = (0.005, 0.05)
 _SHORT_ONES: Final = 0.03
-_TRIES: Final = 100
-_PAUSE: Final = 0.05
+# The lock of a creator that died expires after half a minute or more.
+_INSIST_SECONDS: Final = 90.0
+_FIRST_PAUSE: Final = 0.05
+_LONGEST_PAUSE: Final = 1.0
 UNREADABLE: Final = "EXCEPTION"
 
 
@@ -69,11 +71,13 @@ class Asker:
     async def insist(self, game: Game, operation: str, items: Sequence[Item], flags: int = 0) -> list[Answer]:
         """Asks until each answer is one that is no fault; any daemon, of each item that has none."""
         answers = list(await self.ask(game, operation, items, flags=flags))
-        for _ in range(_TRIES):
+        until, pause = time.monotonic() + _INSIST_SECONDS, _FIRST_PAUSE
+        while time.monotonic() < until:
             left = [index for index, answer in enumerate(answers) if not is_settled(answer)]
             if not left:
                 break
-            await asyncio.sleep(_PAUSE)
+            await asyncio.sleep(pause)
+            pause = min(pause * 1.5, _LONGEST_PAUSE)
             again = await self.ask(game, operation, [items[index] for index in left], flags=flags)
             for index, answer in zip(left, again, strict=True):
                 answers[index] = answer

@@ -90,6 +90,8 @@ class RivalsChecker:
     def _check_answers(self, game: Game, calls: Sequence[Call], claims: Claims) -> None:
         created = _created(calls)
         for item, answer, call in events(calls, (*SPENDS, "abandon", "create", "set_locked")):
+            if call.operation == "transaction" and item is not call.items[0]:
+                continue  # one answer stands for all
             problem = self._problem(game, item, answer, call, claims, created)
             if problem:
                 self._complain(WRONG, game, f"{list(item)}: {problem}", [call])
