@@ -198,10 +198,11 @@ class RivalsChecker:
             if claim.is_held and stored != spender:
                 found = f"spent by {stored}" if stored else "unspent"
                 self._complain(UNDONE, game, f"output {place} is {found}", _shown(claim, spenders.get(stored)))
-            elif not claim.is_held and stored == spender:
-                if not claim.is_named(place):
+            elif stored == spender:
+                # Whoever was refused last of all has heard of it, whether it was acknowledged before or not.
+                if not claim.is_named(place) and not (claim.is_held and claim.last_was_acknowledged):
                     self._complain(UNNAMED, game, f"output {place}", _shown(claim))
-                self.findings.counts["held at the end, as named"] += 1
+                self.findings.counts["held at the end, as named"] += not claim.is_held
             elif claim.is_named(place) and stored != spender:
                 self._complain(WRONG, game, f"output {place} is said to be held, and is not", _shown(claim))
         if stored and stored not in spenders:

@@ -72,6 +72,10 @@ class Claim:
         """Whether its last word lists the output as held."""
         return self.word is not None and place in places(self.word[0], "held")
 
+    @property
+    def last_was_acknowledged(self) -> bool:
+        return self.word is not None and self.word[0].executed == YES
+
 
 def _end(call: Call) -> float:
     return call.answered or FOREVER
