@@ -12,11 +12,11 @@ from typing import Any, Final
 import msgpack
 
 from . import codec
-from .layout import DEFAULT_GENESIS_HEIGHT
+from .layout import DEFAULT_GENESIS_HEIGHT, LAYOUT_VERSION
 from .set_settings import SetSettings
 
 _KEY: Final = b"settings"
-_FIRST_LAYOUT: Final = 1
+_HEIGHT: Final = "genesis_height"
 
 
 def read_settings(transaction: Any) -> SetSettings | None:
@@ -27,9 +27,10 @@ def read_settings(transaction: Any) -> SetSettings | None:
     try:
         kept = codec.unpack(packed)
         layout = kept["layout"]
-        height = DEFAULT_GENESIS_HEIGHT if layout == _FIRST_LAYOUT else kept["genesis_height"]
+        # Of another layout that is told, which may keep other things.
+        height = kept[_HEIGHT] if layout == LAYOUT_VERSION else kept.get(_HEIGHT, DEFAULT_GENESIS_HEIGHT)
         settings = SetSettings(kept["utxo_batch_size"], height, layout)
-    except (codec.Damaged, TypeError, KeyError) as error:
+    except (codec.Damaged, TypeError, AttributeError, KeyError) as error:
         raise _unreadable() from error
     if any(type(value) is not int for value in settings) or settings.utxo_batch_size < 1:
         raise _unreadable()

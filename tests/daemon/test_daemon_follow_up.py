@@ -21,7 +21,7 @@ OUTPUTS = {0: (1, b"\x51"), 1: (2, b"\x51")}  # with one output per record: a ch
 
 
 def spend_the_child(client: Client) -> None:
-    """The child record's only output, so that the master's counter is owed an increment."""
+    """The child record's only output, so that the master is owed a note."""
     client.create_partial(txid(1), OUTPUTS, block_height=1)
     assert client.spend(Spend(txid(1), 1, utxo_hash(txid(1), 1, b"\x51", 2), txid(9), 0, 10)) is True
 
@@ -33,7 +33,7 @@ def spent_children(daemon: Daemon) -> Any:
 
 def test_owed_work_is_finished_before_a_drain_ends(start: Start) -> None:
     daemon = start(store_options="&utxo_batch_size=1")
-    daemon.faults.set(kind="hang", function="incrementSpentExtraRecs")
+    daemon.faults.set(kind="hang", function="noteChild")
     with daemon.client() as client:
         spend_the_child(client)
         daemon.wait_until(lambda status: status["owed"] == 1)
@@ -61,7 +61,7 @@ def test_a_transaction_that_is_spent_is_given_its_delete_at_height_in_all_its_re
 
 def test_owed_work_whose_worker_is_lost_is_noted_for_reconcile(start: Start) -> None:
     daemon = start(store_options="&utxo_batch_size=1")
-    daemon.faults.set(kind="hang", function="incrementSpentExtraRecs")
+    daemon.faults.set(kind="hang", function="noteChild")
     with daemon.client() as client:
         spend_the_child(client)
         daemon.wait_until_in_flight(1, "children")
@@ -69,7 +69,7 @@ def test_owed_work_whose_worker_is_lost_is_noted_for_reconcile(start: Start) -> 
         daemon.wait_until(lambda status: status["owed"] == 0)
     daemon.faults.clear()
     lines = [json.loads(line) for file in (daemon.directory / "state").iterdir() for line in file.open()]
-    assert [(line["txid"], line["operation"]) for line in lines] == [(txid(1)[::-1].hex(), "increment")]
+    assert [(line["txid"], line["operation"]) for line in lines] == [(txid(1)[::-1].hex(), "note_child")]
     assert daemon.counter("in_doubt") == 1
 
 
