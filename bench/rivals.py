@@ -32,8 +32,8 @@ from store import Store, open_store
 from utxod.daemon import DaemonError, OwnDaemon, environment, last_lines, own_daemon
 
 from .chaos_checker import Findings, Violation
-from .chaos_history import read_games
 from .direct import refuse_used
+from .history import read_games
 from .report import Figure, Report
 from .rivals_checker import COUNTER, LOCKS, TORN, TWICE, UNDONE, UNNAMED, UNRESOLVED, WRONG, RivalsChecker
 from .rivals_clients import ClientSettings

@@ -2,13 +2,13 @@
 
 Items: create [game, parent]; set_locked [game, parent, value]; transaction (the spends of one), spend, abandon [game,
 parent, vout, spender, vin, height]. The value of a refusal is a map of what its details say, with outputs as [parent,
-vout]: spender, vin; because, outpoint; held; outpoints.
+vout]: spender, vin; because, outpoint.
 """
 
 import asyncio
 import itertools
 import time
-from collections.abc import Mapping, Sequence
+from collections.abc import Sequence
 from random import Random
 from typing import Any, Final
 
@@ -17,8 +17,9 @@ from protocol.aio import AsyncClient
 from protocol.errors import UtxodError
 from protocol.items import Outcome, SetLocked, Spend
 
-from .chaos_history import YES, Answer, HistoryFile, Item
-from .rivals_games import Game, Place
+from .claims import Place
+from .history import YES, Answer, HistoryFile, Item
+from .rivals_games import Game
 
 _TIMEOUT: Final = 5.0
 _SHORT_TIMEOUTS: Final = (0.005, 0.05)
@@ -140,20 +141,11 @@ def _refusal(game: Game, error: UtxodError) -> Answer:
         value["because"] = details["because"]
     if "outpoint" in details:
         value["outpoint"] = _place(game, details["outpoint"])
-    for name in ("held", "outpoints"):
-        if name in details:
-            value[name] = [_place(game, outpoint) for outpoint in details[name]]
-    return Answer(error.code, error.executed, value)
+    held = [_place(game, outpoint) for outpoint in (*details.get("held", ()), *details.get("outpoints", ()))]
+    return Answer(error.code, error.executed, value, held)
 
 
 def _place(game: Game, outpoint: Sequence[Any]) -> Place:
     """Parent -1: none of this game's."""
     txid, vout = outpoint
     return next((number for number, parent in enumerate(game.parents) if parent.txid == txid), -1), vout
-
-
-def places(answer: Answer, name: str) -> set[Place]:
-    """What the answer lists as `held`, or `outpoints`."""
-    value = answer.value
-    listed = value.get(name, ()) if isinstance(value, Mapping) else ()
-    return {(parent, vout) for parent, vout in listed}

@@ -8,10 +8,11 @@ from store import Read, Status, Store
 from store.layout import record_key
 
 from .chaos_checker import Findings
-from .chaos_history import YES, Answer, Call, Item, events
-from .rivals_asking import is_settled, places
-from .rivals_claims import FOREVER, SPENDS, Claim, Claims, claims_of, held_twice
-from .rivals_games import FROZEN, LATE, LOCKED, UTXO_BATCH_SIZE, Game, Games, Parent, Place
+from .claims import FOREVER, SPENDS, Claims, Place, claims_of, held_twice, named, shown, spending_data
+from .history import YES, Answer, Call, Item, events
+from .recount import Bins, is_complete, is_counted
+from .rivals_asking import is_settled
+from .rivals_games import FROZEN, LATE, LOCKED, UTXO_BATCH_SIZE, Game, Games, Parent
 
 UNDONE: Final = "acknowledged spend undone"
 TWICE: Final = "acknowledged to rivals"
@@ -22,6 +23,7 @@ TORN: Final = "torn"
 COUNTER: Final = "counter wrong"
 UNRESOLVED: Final = "unresolved"
 
+_FIRST: Final = 1  # of an item's fields, behind the game's number
 _HASH_BYTES: Final = 32
 _READ_SECONDS: Final = 30.0
 # Not of the rules, and `executed: no` or unknown: of workers that die, and of deadlines.
@@ -31,8 +33,6 @@ _FAULTS: Final = frozenset(
         codes.NO_ANSWER, codes.STALE,
     }
 )  # fmt: skip
-
-Bins = Mapping[str, Any]
 
 
 class Miscounted(NamedTuple):
@@ -53,7 +53,7 @@ class RivalsChecker:
     def check(self, number: int, calls: Sequence[Call]) -> None:
         game = self._games.game(number)
         self.findings.counts["games"] += 1
-        claims = claims_of(calls)
+        claims = claims_of(calls, _FIRST)
         self._count(calls)
         self._check_answers(game, calls, claims)
         self._check_promises(game, claims)
@@ -76,8 +76,9 @@ class RivalsChecker:
                 counts["attempts"] += 1
                 counts["acknowledged"] += answer.executed == YES
                 counts[f"attempt {answer.code} {answer.executed}"] += 1
-                counts["held named"] += len(places(answer, "held"))
-                counts["refusals that name what is held"] += bool(places(answer, "held"))
+                if answer.executed == "no":
+                    counts["held named"] += len(answer.held)
+                    counts["refusals that name what is held"] += bool(answer.held)
             elif call.operation == "spend":
                 counts["plain spends"] += len(call.items)
                 counts["plain spends acknowledged"] += sum(one.executed == YES for one in call.answers)
@@ -117,7 +118,7 @@ class RivalsChecker:
             return f"spent before its height: {early}" if early and is_whole else ""
         if code not in codes.REJECTIONS:
             return f"{code} is no answer to this"
-        if not places(answer, "held") | places(answer, "outpoints") <= wanted:
+        if not named(answer) <= wanted:
             return "it names what was not asked for"
         place = item[1], item[2]
         if call.operation == "transaction":
@@ -150,8 +151,7 @@ class RivalsChecker:
             return f"{code}, though it had been created" if is_there else ""
         if code != codes.SPENT:
             return f"{code} is no answer to this"
-        spender = answer.value["spender"] + int(answer.value["vin"]).to_bytes(4, "little").hex()
-        claim = claims[place].get(spender)
+        claim = claims[place].get(spending_data(answer.value["spender"], answer.value["vin"]))
         if claim is None or claim.asked > call.answered:
             return "said to be spent by one that never asked for it"
         return ""
@@ -164,8 +164,9 @@ class RivalsChecker:
             if twice:
                 self._complain(TWICE, game, f"output {place}", twice)
             for claim in spenders.values():
-                if again := claim.applied_twice():
-                    self._complain(UNDONE, game, f"output {place}: applied, and once more", again)
+                for problem in claim.problems():
+                    kind = UNDONE if claim.is_held else WRONG
+                    self._complain(kind, game, f"output {place}: {problem}", claim.calls)
 
     # ---- and against the set
 
@@ -179,7 +180,7 @@ class RivalsChecker:
                 self._complain(TORN, game, f"parent {number}, record {index}: {spent} are spent: {dict(bins)}", [])
             for offset, utxo in enumerate(bins["utxos"]):
                 vout = index * UTXO_BATCH_SIZE + offset
-                self._check_output(game, (number, vout), utxo[_HASH_BYTES:].hex(), claims)
+                self._check_output(game, (number, vout), utxo[_HASH_BYTES:], claims)
             lives = bins.get("joined") or {}
             self.findings.counts["became unspent again"] += sum(life for life, _ in lives.values())
         self._check_locks(game, number, records, calls)
@@ -190,21 +191,22 @@ class RivalsChecker:
         elif problem := wrong_height(parent, records):
             self._complain(TORN, game, f"parent {number}: {problem}", [])
 
-    def _check_output(self, game: Game, place: Place, stored: str, claims: Claims) -> None:
-        """stored: the spender that the record names; empty where the output is unspent."""
+    def _check_output(self, game: Game, place: Place, stored: bytes, claims: Claims) -> None:
+        """stored: the spending data that the record has; empty where the output is unspent."""
         spenders = claims.get(place, {})
         self.findings.counts["spent outputs"] += bool(stored)
-        for spender, claim in spenders.items():
-            if claim.is_held and stored != spender:
-                found = f"spent by {stored}" if stored else "unspent"
-                self._complain(UNDONE, game, f"output {place} is {found}", _shown(claim, spenders.get(stored)))
-            elif stored == spender:
-                # Whoever was refused last of all has heard of it, whether it was acknowledged before or not.
-                if not claim.is_named(place) and not (claim.is_held and claim.last_was_acknowledged):
-                    self._complain(UNNAMED, game, f"output {place}", _shown(claim))
+        for data, claim in spenders.items():
+            if data == stored:
+                # Who was refused last of all has heard of it, whether it was acknowledged before or not.
+                last_is_good = claim.word is not None and claim.word[0].executed == YES
+                if not last_is_good and not claim.is_named:
+                    self._complain(UNNAMED, game, f"output {place}", claim.calls)
                 self.findings.counts["held at the end, as named"] += not claim.is_held
-            elif claim.is_named(place) and stored != spender:
-                self._complain(WRONG, game, f"output {place} is said to be held, and is not", _shown(claim))
+            elif claim.is_held:
+                found = f"spent by {stored.hex()}" if stored else "unspent"
+                self._complain(UNDONE, game, f"output {place} is {found}", shown(claim, spenders.get(stored)))
+            elif claim.is_named:
+                self._complain(WRONG, game, f"output {place} is said to be held, and is not", claim.calls)
         if stored and stored not in spenders:
             self._complain(WRONG, game, f"output {place} is spent by one that never asked for it", [])
 
@@ -227,15 +229,9 @@ def read_records(store: Store, parent: Parent) -> list[Bins | None]:
     return [result.value if result.status is Status.OK else None for result in results]
 
 
-def is_counted(records: Sequence[Bins]) -> bool:
-    master, children = records[0], records[1:]
-    spent = sum(child["spentUtxos"] == child["recordUtxos"] for child in children)
-    return bool((master["totalExtraRecs"], master["spentExtraRecs"]) == (len(children), spent))
-
-
 def wrong_height(parent: Parent, records: Sequence[Bins]) -> str:
     """Of one in a block, and never locked: it is to be deleted when, and only when, all of it is spent."""
-    complete = all(bins["spentUtxos"] == bins["recordUtxos"] for bins in records)
+    complete = is_complete(records)
     height = records[0].get("deleteAtHeight")
     if not parent.creation.mined or parent.trouble in (LOCKED, FROZEN) or complete == (height is not None):
         return ""
@@ -263,8 +259,3 @@ def _last_of_each(calls: Sequence[Call]) -> Iterable[tuple[Item, Answer, Call]]:
 
 def _is_before(call: Call, other: Call) -> bool:
     return 0 < call.answered < other.asked
-
-
-def _shown(*claims: Claim | None) -> list[Call]:
-    calls = {id(call): call for claim in claims if claim is not None for call in claim.calls}
-    return sorted(calls.values(), key=lambda call: call.asked)

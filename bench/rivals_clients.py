@@ -17,7 +17,7 @@ from protocol.aio import AsyncClient
 from store import Store, open_store
 from utxod.daemon import end_with_parent
 
-from .chaos_history import HistoryFile
+from .history import HistoryFile
 from .rivals_asking import Asker
 from .rivals_games import Games
 from .rivals_players import Player

@@ -16,6 +16,8 @@ from store.layout import COINBASE_MATURITY
 from store.transaction import Transaction
 from utxod.generate import Generator
 
+from .claims import Place
+
 UTXO_BATCH_SIZE: Final = 4
 GAMES_A_BLOCK: Final = 20
 _FIRST_HEIGHT: Final = 1_000
@@ -31,8 +33,6 @@ LATE: Final = "late"
 LOCKED: Final = "locked"
 FROZEN: Final = "frozen"
 _TROUBLES: Final = {FINE: 2, IMMATURE: 5, LATE: 3, LOCKED: 3, FROZEN: 1}
-
-Place = tuple[int, int]  # an output: its parent's number in the game, its vout
 
 
 class Parent(NamedTuple):
@@ -54,7 +54,8 @@ class Parent(NamedTuple):
 
 
 class Spender(NamedTuple):
-    """A transaction that wants these outputs; its input number is the place in the list."""
+    """A transaction that wants these outputs, each by its parent's number and its vout; its input number is the
+    place in the list."""
 
     txid: bytes
     inputs: Sequence[Place]

@@ -16,9 +16,10 @@ from protocol.operations import SPEND_IGNORE_LOCKED
 from store import Call, Status, Store
 from store.layout import locate
 
-from .chaos_history import YES, Answer, Item
-from .rivals_asking import Asker, is_settled, places
-from .rivals_games import FROZEN, LATE, LOCKED, UTXO_BATCH_SIZE, Game, Games, Place, Spender
+from .claims import Place, named
+from .history import YES, Answer, Item
+from .rivals_asking import Asker, is_settled
+from .rivals_games import FROZEN, LATE, LOCKED, UTXO_BATCH_SIZE, Game, Games, Spender
 
 # Longer than the daemons' execution limit: what was `unknown` by its deadline has landed then, or never will.
 LANDED_SECONDS: Final = 1.5
@@ -42,11 +43,11 @@ class _Standing:
         if answer.executed == YES:
             self.acknowledged |= set(asked)
         elif answer.executed == "unknown":
-            self.named |= places(answer, "outpoints") or set(asked)
+            self.named |= named(answer) or set(asked)
             is_dead = answer.code == codes.WORKER_CRASHED
             self.landing = max(self.landing, _CRASHED_LANDED_SECONDS if is_dead else LANDED_SECONDS)
         else:
-            self.named |= places(answer, "held")
+            self.named |= named(answer)
 
 
 class Player:

@@ -1,21 +1,19 @@
-"""Asking again about parents whose counter is off: a note was lost with who was to bring it. A spend that is there, and
-an unspend that has nothing to undo, send it again; afterwards the counter must be right."""
+"""Parents of a rivals run whose counter is off are asked about again; afterwards it must be right."""
 
 import time
 from collections.abc import Sequence
+from functools import partial
 from typing import Final
 
 from protocol.client import Client
-from protocol.items import Outcome, Spend
+from protocol.items import Spend
 from protocol.operations import SPEND_IGNORE_LOCKED
 from store import Store
 
-from .rivals_checker import Bins, Miscounted, is_counted, read_records, wrong_height
+from .recount import ask_again, is_counted
+from .rivals_checker import Miscounted, read_records, wrong_height
 from .rivals_games import UTXO_BATCH_SIZE, Game, Games
 
-_HASH_BYTES: Final = 32
-_TXID_BYTES: Final = 32
-_NOBODY: Final = bytes(_TXID_BYTES)
 _TRIES: Final = 100
 _PAUSE: Final = 0.05
 
@@ -27,29 +25,15 @@ def recount(endpoint: str, games: Games, store: Store, miscounted: Sequence[Misc
         for one in miscounted:
             game = games.game(one.game)
             for index, bins in enumerate(one.records[1:], start=1):
-                ask_again(client, game, one.parent, index, bins)
+                ask_again(client, bins, partial(_spend, game, one.parent, index))
             problem = _problem(store, game, one.parent)
             if problem:
                 problems.append(f"game {one.game}, parent {one.parent}: {problem}")
     return problems
 
 
-def ask_again(client: Client, game: Game, parent: int, index: int, bins: Bins) -> None:
-    """Of one output of the record: its spend, or for one that is unspent an unspend."""
-    place, utxo = (parent, index * UTXO_BATCH_SIZE), bins["utxos"][0]
-    spender = utxo[_HASH_BYTES:] or _NOBODY + bytes(4)
-    vin = int.from_bytes(spender[_TXID_BYTES:], "little")
-    spend = game.spend(place, spender[:_TXID_BYTES], vin, game.height, SPEND_IGNORE_LOCKED)
-    for _ in range(_TRIES):
-        outcome = _asked(client, spend, is_spent=len(utxo) > _HASH_BYTES)
-        if outcome.error is None:
-            break
-        time.sleep(_PAUSE)
-
-
-def _asked(client: Client, spend: Spend, is_spent: bool) -> Outcome[bool]:
-    (outcome,) = client.spend_many([spend]) if is_spent else client.abandon_many([spend])
-    return outcome
+def _spend(game: Game, parent: int, index: int, offset: int, spender: bytes, vin: int) -> Spend:
+    return game.spend((parent, index * UTXO_BATCH_SIZE + offset), spender, vin, game.height, SPEND_IGNORE_LOCKED)
 
 
 def _problem(store: Store, game: Game, parent: int) -> str:

@@ -8,7 +8,7 @@ from typing import Any
 import pytest
 
 from bench.chaos_checker import Checker, Findings
-from bench.chaos_history import YES, Answer, Call, HistoryFile, read_history
+from bench.history import YES, Answer, Call, HistoryFile, read_history
 from bench.chaos_lots import UTXO_BATCH_SIZE, Lot, Lots
 from store import Call as RuleCall
 from store import Mode, Remove, Store, Write, open_store

@@ -1,11 +1,14 @@
-"""The history of a chaos run: what each client asked, and what it was answered, in a file of its own.
+"""The history of a run of chaos, or of rivals: what each client asked, and what it was answered, in a file of its own.
 
 A line of JSON when a call is asked, before it is sent, and one when it is answered. Lines are written by one system
 call each, so that a client that is killed loses none; its last one may be torn, and is then ignored.
 
-Items by operation: create [lot]; spend, transaction (the spends of one), abandon [lot, vout, spender, vin]; get [lot];
-outpoint [lot, vout]; set_locked [lot, value]. Answers: [code, executed, value], one per item; `executed` is "yes",
-"no" or "unknown"; value: a spend's or abandon's result, a refusal's spender, what a read gave, a fault's message.
+Items of a chaos run, by operation: create [lot]; spend, transaction (the spends of one), abandon [lot, vout, spender,
+vin, early]; get [lot]; outpoint [lot, vout]; set_locked [lot, value]; increment [lot, delta]. early: whether it is
+judged at the height before the one at which a coinbase is mature. Those of a rivals run: rivals_asking.py.
+
+Answers: [code, executed, value, held], one per item; `executed` is "yes", "no" or "unknown"; value: a spend's or
+abandon's result, a refusal's spender, what a read gave, a fault's message.
 """
 
 import json
@@ -22,9 +25,12 @@ Item = tuple[Any, ...]
 
 
 class Answer(NamedTuple):
+    """held: the outputs that the spender may still hold, as the answer says, each by two numbers."""
+
     code: str
     executed: str
     value: Any = None
+    held: Sequence[Sequence[int]] = ()
 
 
 @dataclass(slots=True)
