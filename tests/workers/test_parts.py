@@ -114,6 +114,14 @@ def test_a_missing_child_record_is_a_fault_and_not_the_absence_of_the_coin(
     assert run("outpoint", [[coinbase.txid, 4]]).codes == ["OK"]
 
 
+def test_the_delete_at_height_of_a_missing_child_record_is_a_fault(run: Run, store: Store, generate: Generator) -> None:
+    coinbase = matured(run, generate, [1, 2, 3, 4, 5])
+    store.batch_operate([Remove(child_key(coinbase.txid, 1))], 5.0)
+    outcomes = run("set_dah", [[coinbase.txid, child, 77] for child in (0, 1, 2, 3)]).outcomes
+    assert [one.code for one in outcomes] == ["OK", "STORE_ERROR", "OK", "TX_NOT_FOUND"]
+    assert outcomes[1].executed == "no"
+
+
 def test_an_output_beyond_the_last_is_no_missing_transaction(run: Run, generate: Generator) -> None:
     coinbase = matured(run, generate, [1, 2])
     beyond = [*generate.spend((coinbase, 1), height=HEIGHT)]

@@ -128,11 +128,10 @@ def _attend(work: Work, found: Sequence[Candidate], errors: Errors) -> list[Cand
             unfinished.append(one)
         if one.conflicting and bins.get("conflicting"):
             conflicting.append(one)
-        # A whole one is what it is by its txid; what the outputs of a partial one are worth nobody knows.
+        # A whole one is what it is by its txid; what the outputs of a partial one are worth nobody knows. Where it
+        # can't be kept now, the answer is right all the same: the transaction is there.
         if bins.get("external") and isinstance(one.source, Transaction):
-            error = settle_blob(work, one)
-            if error is not None:
-                errors[one.item] = error
+            settle_blob(work, one)
     if unfinished:
         errors |= create_locked(work, unfinished)
     return conflicting
