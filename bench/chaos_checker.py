@@ -220,4 +220,7 @@ class Checker:
 
 
 def _has_blob(store: Store, lot: Lot) -> bool:
-    return all(store.blobs.output(lot.txid, vout) == output for vout, output in lot.outputs.items())
+    try:
+        return all(store.blobs.output(lot.txid, vout) == output for vout, output in lot.outputs.items())
+    except (OSError, ValueError):
+        return False

@@ -118,7 +118,7 @@ def _call(client: str, number: int, rest: Sequence[Any], quiet: bool) -> Call:
 
 def _answer(call: Call, rest: Sequence[Any]) -> None:
     answers, call.answered = rest
-    call.answers = [Answer(*answer) for answer in answers]
+    call.answers = [Answer(code, executed, value, tuple(held)) for code, executed, value, held in answers]
 
 
 def _lines(path: Path) -> Iterator[Any]:
