@@ -82,7 +82,9 @@ def _direct(
     def spend(calls: Sequence[Apply]) -> list[Any]:
         return [direct.apply(module, calls[0])] if size == 1 else direct.apply_many(module, calls)
 
-    spends, gets, gets_of_one_copy = [], [], []
+    spends: list[float] = []
+    gets: list[float] = []
+    gets_of_one_copy: list[float] = []
     for _ in range(rounds):
         coins = [generator.coinbase([1000, 1000]) for _ in range(SINGLES if size == 1 else COINS)]
         _create(report, store, coins)
