@@ -1,0 +1,273 @@
+"""Every interleaving of a model's steps: breadth first, so that what is found is the shortest way to it.
+
+A state holds what each record holds, where each actor is, the work that follows and has not ended, what is in flight of
+workers that died, how many faults may still come, and what the model wants to remember (its *memory*: promises made).
+From each state every step that could come next is taken: of each actor, and of what is in flight, which may land at any
+time or never. As long as there are faults left a worker may die before any step; owed work may be given out twice; and a
+step may go unanswered, done or not.
+"""
+
+from collections import deque
+from collections.abc import Callable, Iterator, Mapping
+from dataclasses import dataclass, field
+from typing import Any, Final, NamedTuple
+
+from store import Call, Record, Result, Status, Write
+from tests.simulation.records import Bins, Steps
+from tests.simulation.replay import Workshop
+
+from .actors import Actors, Caller, Move, Numbers, Op, Told
+
+MOST_STATES: Final = 2_000_000
+
+Held = Mapping[bytes, Bins | None]
+
+
+class Landed(NamedTuple):
+    """A step that changed its record. asking: what each caller waits for."""
+
+    op: Op
+    before: Bins | None
+    after: Bins | None
+
+
+@dataclass(frozen=True)
+class Model:
+    """records: what there is at first, by key; None where a record may come to be. names: of keys, for people. callers:
+    by name. faults: how many may come. late: whether what is in flight may land after its worker's death. doubts, doubles:
+    whether a step may go unanswered, owed work be given out twice.
+
+    start, landed, told: what is remembered, at first, after a step and after an answer. always: what does not hold in
+    a state, None where all is well. at_rest: the same where nobody has anything left to do."""
+
+    name: str
+    records: dict[bytes, Bins | None]
+    callers: dict[str, Caller]
+    names: dict[bytes, str] = field(default_factory=dict)
+    faults: int = 0
+    late: bool = True
+    doubts: bool = False
+    doubles: bool = False
+    utxo_batch_size: int = 1
+    start: Any = None
+    landed: Callable[[Any, Landed, list[list[Told]]], Any] | None = None
+    told: Callable[[Any, int, Told], Any] | None = None
+    always: Callable[[Held, Any], str | None] | None = None
+    at_rest: Callable[[Held, Any, dict[str, list[Told]]], str | None] | None = None
+
+
+class Verdict(NamedTuple):
+    """violation: what does not hold, and `trace` the shortest way there; None where all is well. complete: whether no
+    state was left out."""
+
+    states: int
+    violation: str | None = None
+    trace: tuple[str, ...] = ()
+    complete: bool = True
+
+
+class State(NamedTuple):
+    """Numbers throughout. jobs, flying: in order of their numbers, since it does not matter whose they are."""
+
+    records: tuple[int, ...]
+    callers: tuple[int, ...]
+    jobs: tuple[int, ...]
+    flying: tuple[tuple[int, ...], ...]
+    faults: int
+    memory: int
+
+
+Event = tuple[Any, ...]
+
+
+class Explorer:
+    def __init__(self, model: Model, steps: Steps, workshop: Workshop) -> None:
+        self._model = model
+        self._steps = steps
+        self._actors = Actors(workshop, model.callers)
+        self._keys = list(model.records)
+        self._held: Numbers[Bins | None] = Numbers()
+        self._memories: Numbers[Any] = Numbers()
+        self._taken: dict[tuple[int, int], tuple[int, int]] = {}
+        self._judged: dict[tuple[Any, ...], str | None] = {}
+        self._place: dict[int, int] = {}  # of an op's record among those of a state
+
+    def run(self, most: int = MOST_STATES) -> Verdict:
+        first = self._first()
+        reached: dict[State, tuple[State, Event] | None] = {first: None}
+        waiting = deque([first])
+        while waiting:
+            state = waiting.popleft()
+            violation = self._judge(state)
+            if violation is not None:
+                return Verdict(len(reached), violation, tuple(self._trace(state, reached)))
+            for following, event in self._follow(state):
+                if following not in reached:
+                    reached[following] = state, event
+                    waiting.append(following)
+            if len(reached) > most:
+                return Verdict(len(reached), complete=False)
+        return Verdict(len(reached))
+
+    def _first(self) -> State:
+        moves = [self._actors.start(number) for number in range(len(self._model.callers))]
+        records = tuple(self._number(bins) for bins in self._model.records.values())
+        memory = self._memories.of(self._model.start)
+        return State(records, tuple(move.node for move in moves), (), (), self._model.faults, memory)
+
+    def _number(self, bins: Bins | None) -> int:
+        return self._held.of(bins, (None if bins is None else repr(_sorted(bins)),))
+
+    # ---- what may come next
+
+    def _follow(self, state: State) -> Iterator[tuple[State, Event]]:
+        nodes = self._actors.nodes.known
+        for number, node in enumerate(state.callers):
+            if not nodes[node].ended:
+                yield from self._act(state, node, number, None)
+        previous = None
+        for number, node in enumerate(state.jobs):
+            if node != previous:  # two that are at the same place do the same
+                yield from self._act(state, node, None, number)
+            previous = node
+        for number, ops in enumerate(state.flying):
+            yield from self._land(state, number, ops)
+
+    def _act(self, state: State, node: int, caller: int | None, job: int | None) -> Iterator[tuple[State, Event]]:
+        actors, known = self._actors, self._actors.nodes.known[node]
+        for index in known.open:
+            op = known.ops[index]
+            records, result = self._apply(state.records, op)
+            memory = self._remember(state, op, records)
+            move = actors.take(node, index, result)
+            yield self._moved(state._replace(records=records, memory=memory), move, caller, job), (node, op, result)
+        if not state.faults:
+            return
+        less = state._replace(faults=state.faults - 1)
+        move = actors.die(node)
+        flying = tuple(sorted((*state.flying, *move.flying))) if self._model.late else ()
+        yield self._moved(less._replace(flying=flying), move, caller, job), (node, "its worker dies")
+        if self._model.doubts:
+            for index in known.open:
+                flying = tuple(sorted((*state.flying, (known.ops[index],))))
+                move = actors.take(node, index, actors.in_doubt)
+                doubtful = self._moved(less._replace(flying=flying), move, caller, job)
+                yield doubtful, (node, known.ops[index], actors.in_doubt)
+        if self._model.doubles and job is not None and not known.begun:
+            yield less._replace(jobs=tuple(sorted((*state.jobs, node)))), (node, "is given out twice")
+
+    def _moved(self, state: State, move: Move, caller: int | None, job: int | None) -> State:
+        jobs = list(move.jobs) + list(state.jobs)
+        if job is not None:
+            del jobs[len(move.jobs) + job]
+            if not self._actors.nodes.known[move.node].ended:
+                jobs.append(move.node)
+            return state._replace(jobs=tuple(sorted(jobs)))
+        assert caller is not None
+        callers = (*state.callers[:caller], move.node, *state.callers[caller + 1 :])
+        memory = state.memory
+        if move.told and self._model.told is not None:
+            told = [one for one in self._actors.told(move.node) if one.outcomes is not None][-1]
+            memory = self._memories.of(self._model.told(self._memories.known[memory], caller, told))
+        return state._replace(callers=callers, jobs=tuple(sorted(jobs)), memory=memory)
+
+    def _land(self, state: State, number: int, ops: tuple[int, ...]) -> Iterator[tuple[State, Event]]:
+        """What is in flight takes its step. Where that changes nothing it may as well never land."""
+        records, result = self._apply(state.records, ops[0])
+        if records == state.records:
+            return
+        others = state.flying[:number] + state.flying[number + 1 :]
+        flying = tuple(sorted((*others, ops[1:]))) if len(ops) > 1 else others
+        memory = self._remember(state, ops[0], records)
+        yield state._replace(records=records, flying=flying, memory=memory), (None, ops[0], result)
+
+    def _apply(self, records: tuple[int, ...], op: int) -> tuple[tuple[int, ...], int]:
+        place = self._place.get(op)
+        if place is None:
+            place = self._place[op] = self._keys.index(self._actors.ops.known[op].record.key)
+        before = records[place]
+        taken = self._taken.get((op, before))
+        if taken is None:
+            result, bins = self._steps.take(self._actors.ops.known[op].record, self._held.known[before])
+            taken = self._actors.results.of(result, repr(_plain(result))), self._number(bins)
+            self._taken[op, before] = taken
+        result_number, after = taken
+        if after == before:
+            return records, result_number
+        return (*records[:place], after, *records[place + 1 :]), result_number
+
+    def _remember(self, state: State, op: int, records: tuple[int, ...]) -> int:
+        if self._model.landed is None or records == state.records:
+            return state.memory
+        place = self._place[op]
+        known = self._held.known
+        landed = Landed(self._actors.ops.known[op], known[state.records[place]], known[records[place]])
+        told = [self._actors.told(node) for node in state.callers]
+        return self._memories.of(self._model.landed(self._memories.known[state.memory], landed, told))
+
+    # ---- what must hold
+
+    def _judge(self, state: State) -> str | None:
+        model, nodes = self._model, self._actors.nodes.known
+        key: tuple[Any, ...] = (state.records, state.memory)
+        if model.always is not None and key not in self._judged:
+            self._judged[key] = model.always(self._hold(state), self._memories.known[state.memory])
+        if self._judged.get(key):
+            return self._judged[key]
+        if model.at_rest is None or state.jobs or not all(nodes[node].ended for node in state.callers):
+            return None
+        key = (state.records, state.memory, state.callers)
+        if key not in self._judged:
+            told = {self._actors.name(node): self._actors.told(node) for node in state.callers}
+            self._judged[key] = model.at_rest(self._hold(state), self._memories.known[state.memory], told)
+        return self._judged[key]
+
+    def _hold(self, state: State) -> Held:
+        return {key: self._held.known[number] for key, number in zip(self._keys, state.records, strict=True)}
+
+    # ---- in words
+
+    def _trace(self, state: State, reached: Mapping[State, tuple[State, Event] | None]) -> list[str]:
+        lines = []
+        while (before := reached[state]) is not None:
+            previous, event = before
+            lines.append(self._describe(event))
+            state = previous
+        return lines[::-1]
+
+    def _describe(self, event: Event) -> str:
+        node, what, *result = event
+        who = "in flight" if node is None else self._actors.name(node)
+        if isinstance(what, str):
+            return f"{who}: {what}"
+        op = self._actors.ops.known[what]
+        said = self._actors.results.known[result[0]]
+        return f"{who}: {self._in_words(op.record)} -> {said.value if said.status is Status.OK else said.status}"
+
+    def _in_words(self, record: Record) -> str:
+        name = self._model.names.get(record.key, record.key.hex()[:8])
+        what = type(record).__name__.lower()
+        if isinstance(record, Call):
+            return f"{record.function} {name} {_short(record.args)}"
+        return f"{what} {name}" + (f" {_short(dict(record.bins))}" if isinstance(record, Write) else "")
+
+
+def _sorted(value: Any) -> Any:
+    """The same value, where maps that are equal look equal."""
+    if isinstance(value, Mapping):
+        return sorted((repr(name), _sorted(one)) for name, one in value.items())
+    return [_sorted(one) for one in value] if isinstance(value, list | tuple) else value
+
+
+def _plain(result: Result) -> Any:
+    return result.status, _sorted(result.value), result.in_doubt, result.message, result.key
+
+
+def _short(value: Any) -> str:
+    if isinstance(value, bytes):
+        return value.hex()[:6]
+    if isinstance(value, Mapping):
+        return "{" + ", ".join(f"{name}: {_short(one)}" for name, one in value.items()) + "}"
+    if isinstance(value, list | tuple):
+        return " ".join(map(_short, value))
+    return str(value)
