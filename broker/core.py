@@ -149,7 +149,7 @@ class Core:
             parts, owed = follow_up_entries(worker.pool, dispatch, follow_ups)
             headers = [bytes(frame) for frame in frames[1::2]]
             for header, entry in zip(headers, dispatch.entries, strict=True):
-                check_header(header, entry.items)
+                self._count_codes(check_header(header, entry.items))
         except (ValueError, TypeError, IndexError) as error:
             self._malformed(worker, dispatch, str(error))
             return
@@ -172,6 +172,10 @@ class Core:
         if timed_out and worker.pool.is_news(dispatch):
             self._open_breaker(worker.pool, now)
         self._release(worker)
+
+    def _count_codes(self, answered: Counter[str]) -> None:
+        for code, items in answered.items():
+            self.counters[f"answered {code}"] += items
 
     def on_lost(self, identity: bytes, reason: str, now: int) -> None:
         """A worker is gone, and all that it had sent has been passed in. What it held is answered at once."""
@@ -236,9 +240,7 @@ class Core:
 
     def _release(self, worker: Worker) -> None:
         """What the worker held, if anything, is done with; it may have more."""
-        dispatch, worker.dispatch = worker.dispatch, None
-        for entry in dispatch.entries if dispatch else ():
-            self.pools[entry.pool].queue.finished(entry)
+        worker.dispatch = None
         if worker.condemned or worker.identity not in self.workers:
             return
         if worker.retiring:
@@ -351,7 +353,6 @@ class Core:
 
     def _expire_taken(self, entries: list[Entry]) -> None:
         for entry in entries:
-            self.pools[entry.pool].queue.finished(entry)
             self._fail(entry, Error(codes.DEADLINE_EXCEEDED, UNKNOWN if entry.retried else NO, "expired in the queue"))
 
     def _hand_out(self, pool: Pool, entries: list[Entry], now: int) -> None:

@@ -4,6 +4,7 @@ A join holds the `parts` it still waits for. `settle` takes one that is done, we
 left, `answer` is the reply's header and body.
 """
 
+from collections import Counter
 from functools import lru_cache
 from typing import Final
 
@@ -23,6 +24,7 @@ from .ledger import Body, Entry
 
 _NIL: Final = b"\xc0"
 _UNKNOWN: Final = UNKNOWN.encode()
+_NONE_FAILED: Final[Counter[str]] = Counter()
 
 
 @lru_cache(maxsize=1024)
@@ -30,13 +32,17 @@ def _well(count: int) -> bytes:
     return ok_header(count)
 
 
-def check_header(header: bytes, count: int) -> None:
-    """Raises ProtocolError where the frame is no header of a reply to `count` items: its submitter could not read it.
-    Decoded only where it does not plainly say that all is well."""
-    if header != _well(count):
-        reply = unpack_reply_header(header)
-        if reply.error is None and reply.count != count:
-            raise ProtocolError(INTERNAL, f"reply header: of {reply.count} items, where there are {count}")
+def check_header(header: bytes, count: int) -> Counter[str]:
+    """How many of its items failed, by code. Raises ProtocolError where the frame is no header of a reply to `count`
+    items: its submitter could not read it. Decoded only where it does not plainly say that all is well."""
+    if header == _well(count):
+        return _NONE_FAILED
+    reply = unpack_reply_header(header)
+    if reply.error is not None:
+        return Counter({reply.error.code: count})
+    if reply.count != count:
+        raise ProtocolError(INTERNAL, f"reply header: of {reply.count} items, where there are {count}")
+    return Counter(error.code for error in reply.errors.values())
 
 
 def part_error(header: bytes) -> Error | None:

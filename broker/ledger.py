@@ -29,9 +29,9 @@ class Entry:
 
     submitter: who gets the answer; None for a part and for owed work. deadline: microseconds; NEVER for owed work.
     count: items, the weight in a batch. size: bytes it adds to the backlog. parent, item: the entry whose answer waits
-    for this part, and the item of it that fails where the part does. key: entries with the same key run in order, one
-    at a time. only: the one item of the body to execute, or None for all. retried: lost a worker once already.
-    join: what the answer waits for.
+    for this part, and the item of it that fails where the part does. key: of the record that owed
+    work is about, told where its outcome is not known. only: the one item of the body to execute, or None for all.
+    retried: lost a worker once already. join: what the answer waits for.
     """
 
     __slots__ = (

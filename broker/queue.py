@@ -1,8 +1,7 @@
 """What waits for a worker of one pool.
 
 Entries wait by operation, and within an operation by submitter; operations and submitters take turns, so that one who
-floods delays the others by a turn, not by the flood. Entries with the same key run in the order they came in, one at a
-time, whatever their operation. Adding, taking and discarding cost the same however many wait.
+floods delays the others by a turn, not by the flood. Adding, taking and discarding cost the same however many wait.
 """
 
 from collections import OrderedDict
@@ -15,14 +14,13 @@ _Line = OrderedDict[Entry, None]
 
 
 class Queue:
-    """items, bytes: what waits, without the followers of a key in hand."""
+    """items, bytes: what waits."""
 
     def __init__(self) -> None:
         self.items = 0
         self.bytes = 0
         self._lines: OrderedDict[str, OrderedDict[Hashable, _Line]] = OrderedDict()
         self._held: dict[Hashable, int] = {}
-        self._followers: dict[bytes, OrderedDict[Entry, None]] = {}
 
     def __bool__(self) -> bool:
         return bool(self._lines)
@@ -31,64 +29,12 @@ class Queue:
         for lines in self._lines.values():
             for line in lines.values():
                 yield from line
-        for followers in self._followers.values():
-            yield from followers
 
     def held_by(self, submitter: Hashable) -> int:
         """Items this submitter has waiting."""
         return self._held.get(submitter, 0)
 
     def add(self, entry: Entry) -> None:
-        if entry.key is not None:
-            if entry.key in self._followers:
-                self._followers[entry.key][entry] = None
-                return
-            self._followers[entry.key] = OrderedDict()
-        self._line_up(entry)
-
-    def discard(self, entry: Entry) -> None:
-        """Takes a waiting entry out, wherever in the queue it is."""
-        if entry.key is not None and self._followers[entry.key].pop(entry, self) is None:
-            return
-        self._leave(entry)
-        if entry.key is not None:
-            self.finished(entry)
-
-    def finished(self, entry: Entry) -> None:
-        """The entry, once taken, is done: the next with its key may run."""
-        if entry.key is None:
-            return
-        followers = self._followers[entry.key]
-        if followers:
-            self._line_up(followers.popitem(last=False)[0])
-        else:
-            del self._followers[entry.key]
-
-    def take(self, limit: int) -> list[Entry]:
-        """What is handed to one worker: entries of one operation, `limit` items at most; a larger one alone, and one
-        that is dispatched again, alone."""
-        if not self._lines:
-            return []
-        operation, lines = next(iter(self._lines.items()))
-        taken: list[Entry] = []
-        items = 0
-        while lines:
-            submitter, line = next(iter(lines.items()))
-            entry = next(iter(line))
-            if taken and (items + entry.count > limit or entry.retried):
-                break
-            self._leave(entry)
-            if submitter in lines:
-                lines.move_to_end(submitter)
-            taken.append(entry)
-            items += entry.count
-            if items >= limit or entry.retried:
-                break
-        if operation in self._lines:
-            self._lines.move_to_end(operation)
-        return taken
-
-    def _line_up(self, entry: Entry) -> None:
         lines = self._lines.setdefault(entry.operation, OrderedDict())
         line = lines.setdefault(entry.submitter, OrderedDict())
         line[entry] = None
@@ -98,7 +44,8 @@ class Queue:
         self.bytes += entry.size
         self._held[entry.submitter] = self._held.get(entry.submitter, 0) + entry.count
 
-    def _leave(self, entry: Entry) -> None:
+    def discard(self, entry: Entry) -> None:
+        """Takes a waiting entry out, wherever in the queue it is."""
         lines = self._lines[entry.operation]
         line = lines[entry.submitter]
         del line[entry]
@@ -113,3 +60,27 @@ class Queue:
             self._held[entry.submitter] = held
         else:
             del self._held[entry.submitter]
+
+    def take(self, limit: int) -> list[Entry]:
+        """What is handed to one worker: entries of one operation, `limit` items at most; a larger one alone, and one
+        that is dispatched again, alone."""
+        if not self._lines:
+            return []
+        operation, lines = next(iter(self._lines.items()))
+        taken: list[Entry] = []
+        items = 0
+        while lines:
+            submitter, line = next(iter(lines.items()))
+            entry = next(iter(line))
+            if taken and (items + entry.count > limit or entry.retried):
+                break
+            self.discard(entry)
+            if submitter in lines:
+                lines.move_to_end(submitter)
+            taken.append(entry)
+            items += entry.count
+            if items >= limit or entry.retried:
+                break
+        if operation in self._lines:
+            self._lines.move_to_end(operation)
+        return taken

@@ -45,6 +45,7 @@ FAULTS = frozenset(
 # Rejections, by the rules of the UTXO set.
 TX_NOT_FOUND = "TX_NOT_FOUND"
 TX_EXISTS = "TX_EXISTS"
+LEFTOVER = "LEFTOVER"
 CREATING = "CREATING"
 CONFLICTING = "CONFLICTING"
 LOCKED = "LOCKED"
@@ -65,6 +66,7 @@ REJECTIONS = frozenset(
     {
         TX_NOT_FOUND,
         TX_EXISTS,
+        LEFTOVER,
         CREATING,
         CONFLICTING,
         LOCKED,

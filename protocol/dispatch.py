@@ -9,8 +9,9 @@
 
 A follow-up is work that follows from the dispatch, for a pool of a higher rank:
 [request index or nil, item index, operation, key, items, body]. Where it names a request, that request's answer waits
-until the follow-up is done, and the item fails where it fails. Otherwise it is *owed*: never refused, never expired, in
-order per key. Timed out says that the store gave no answer to anything in the time that the dispatch had.
+until the follow-up is done, and the item fails where it fails. Otherwise it is *owed*: never refused, never expired. It
+is done in any order, and may be done twice. Timed out says that the store gave no answer to anything in the time that
+the dispatch had.
 """
 
 from collections.abc import Sequence
@@ -39,7 +40,7 @@ class Part(NamedTuple):
 
 
 class FollowUp(NamedTuple):
-    """request, item: whose answer waits (None, 0: owed). key: follow-ups with the same key run in order, one at a time.
+    """request, item: whose answer waits (None, 0: owed). key: of the record that it is about.
     items: records it touches, its weight in a batch. body: as a request's."""
 
     request: int | None

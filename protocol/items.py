@@ -218,10 +218,15 @@ def _outcome(operation: Operation[T], value: Any, error: Error | None) -> Outcom
 def all_or_refusal(outcomes: Sequence[Outcome[T]]) -> list[T]:
     """The results of one transaction's items. Raises what was refused: an error that leaves it unknown whether
     something stands before any other, and an item's own before one that only follows from another's."""
-    errors = [outcome.error for outcome in outcomes if outcome.error is not None]
+    errors = [(index, outcome.error) for index, outcome in enumerate(outcomes) if outcome.error is not None]
     if errors:
-        raise min(errors, key=lambda error: (error.executed == codes.NO, "because" in error.details))
+        raise min(errors, key=_weight)[1]
     return [outcome.result for outcome in outcomes]
+
+
+def _weight(failed: tuple[int, UtxodError]) -> tuple[bool, bool, int]:
+    index, error = failed
+    return error.executed == codes.NO, error.details.get("because", index) != index, index
 
 
 def encode_item(item: Any) -> bytes:

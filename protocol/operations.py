@@ -37,13 +37,13 @@ OPERATIONS: Final = {
 }
 
 FOLLOW_UPS: Final = {
-    "increment": CHILDREN_POOL,
+    "note_child": CHILDREN_POOL,
     "set_dah_children": CHILDREN_POOL,
     "lock_children": CHILDREN_POOL,
 }
 
-# What of a submitter's may have owed follow-ups: where its worker is lost, so are they.
-MAY_OWE: Final = frozenset({"spend", "abandon"})
+# What of a submitter's may have owed follow-ups, or leave something half done: where its worker is lost, that is noted.
+MAY_OWE: Final = frozenset({"create", "spend", "abandon", "set_locked"})
 
 # Flags of a `create` item.
 CREATE_CONFLICTING: Final = 1

@@ -6,88 +6,82 @@
     n x 8       offset of each output in the payload (uint64 LE), all ones where it is not there
     payload     the raw transaction, or the serialised outputs
 
-so that one output is read without the rest. A file appears under its name complete or not at all.
+so that one output is read without the rest. A file appears under its name complete or not at all. One that is there is
+replaced only by who says so, and a whole one by nothing less. What is not there, or not as it was put, is an error.
 """
 
+import fcntl
 import os
 import secrets
 import struct
-from collections.abc import Iterator, Mapping
+import time
+from collections.abc import Iterator
+from contextlib import contextmanager
 from pathlib import Path
-from typing import BinaryIO, Final
+from typing import Final
 
-from .transaction import Output, Transaction, read_output, read_varint
+from .layout import Partial
+from .transaction import Output, Transaction, parse_transaction, read_output, read_varint
 
 _HEADER = struct.Struct("<4sBI")
 _OFFSET = struct.Struct("<Q")
 _MAGIC: Final = b"UXB\x01"
 _ABSENT: Final = 0xFFFF_FFFF_FFFF_FFFF
 _SCRIPT_LENGTH_END: Final = 17  # satoshis 8, varint of at most 9
+_LOCKTIME_BYTES: Final = 4
+_REPLACE_BUDGET: Final = 5.0  # seconds to wait for who else replaces a blob
+_REPLACE_PAUSE: Final = 0.005
 
 
 class BlobStore:
-    """Blobs in `directory`. sync: what is put is on the disk when `put` returns. Errors of the disk are OSError."""
+    """Blobs in `directory`, on a file system with hard links. sync: what is put is on the disk when the call returns.
+
+    Errors of the disk are OSError, and so is a blob that is missing or damaged where it is read."""
 
     def __init__(self, directory: Path, *, sync: bool = True) -> None:
         self._directory = directory
         self._sync = sync
         directory.mkdir(parents=True, exist_ok=True)
 
-    def put(self, transaction: Transaction) -> None:
-        """Keep a whole transaction, in the format it came in. An older blob of the same txid is replaced."""
-        offsets = _output_offsets(transaction)
-        self._write(transaction.txid, _pack(1, offsets, transaction.raw))
+    def put_new(self, source: Transaction | Partial) -> bool:
+        """Keep a transaction in the format it came in, or some of its outputs, where nothing of it is kept yet; False
+        where something is, which stays as it is, whatever it is worth."""
+        path = self._path(source.txid)
+        self._make_folder(path.parent)
+        is_new = not path.exists() and self._link(path, _pack(source))
+        self._sync_directory(path.parent)  # what stands there may have been put by a process that died before its sync
+        return is_new
 
-    def put_outputs(self, txid: bytes, outputs: Mapping[int, Output]) -> None:
-        """Keep some outputs (by vout) of a transaction that is not known as a whole."""
-        offsets = [_ABSENT] * (max(outputs, default=-1) + 1)
-        payload = bytearray()
-        for vout, output in outputs.items():
-            offsets[vout] = len(payload)
-            payload += output.serialise()
-        self._write(txid, _pack(0, offsets, bytes(payload)))
+    def replace(self, source: Transaction | Partial) -> None:
+        """As put_new, and in place of what is kept; but a sound whole transaction stays, and one that passes for whole
+        is replaced by a whole one only. For who knows that this is what was created."""
+        path = self._path(source.txid)
+        with self._replacing():
+            if self.put_new(source) or not self._gives_way(path, source):
+                return
+            with self._temporary(path, _pack(source)) as temporary:
+                temporary.replace(path)
+            self._sync_directory(path.parent)
 
     def get(self, txid: bytes) -> bytes | None:
-        """The raw transaction as it was put; None where there is none, or only some of its outputs."""
-        try:
-            blob = self._path(txid).read_bytes()
-        except FileNotFoundError:
-            return None
-        whole, count = _unpack_header(blob)
-        return blob[_HEADER.size + count * _OFFSET.size :] if whole else None
+        """The raw transaction as it was put; None where only some of its outputs were."""
+        with _naming(txid):
+            return _raw_of(self._path(txid).read_bytes())
 
     def output(self, txid: bytes, vout: int) -> Output | None:
-        """One output, without reading the others; None where there is no such blob or output."""
-        try:
-            with self._path(txid).open("rb", buffering=0) as file:
-                return _read_output(file, vout)
-        except FileNotFoundError:
-            return None
+        """One output, without reading the others; None where the blob has no such output."""
+        with _naming(txid), self._path(txid).open("rb", buffering=0) as file:
+            return _read_output(file.fileno(), vout)
 
     def delete(self, txid: bytes) -> bool:
         """Whether there was one."""
-        self._mark_path(txid).unlink(missing_ok=True)
         try:
             self._path(txid).unlink()
         except FileNotFoundError:
+            if not self._directory.is_dir():
+                raise
             return False
         return True
-
-    def set_delete_at_height(self, txid: bytes, height: int) -> bool:
-        """Mark a blob for deletion at a block height; 0 removes the mark. False where there is no such blob."""
-        if not self._path(txid).exists():
-            return False
-        if height:
-            self._replace(self._mark_path(txid), str(height).encode())
-        else:
-            self._mark_path(txid).unlink(missing_ok=True)
-        return True
-
-    def delete_at_height(self, txid: bytes) -> int | None:
-        try:
-            return int(self._mark_path(txid).read_bytes())
-        except FileNotFoundError:
-            return None
 
     def __iter__(self) -> Iterator[bytes]:
         """The txids of all blobs."""
@@ -99,17 +93,23 @@ class BlobStore:
         # The last two digits: the first ones could be ground to fill one folder.
         return self._directory / name[-2:] / f"{name}.blob"
 
-    def _mark_path(self, txid: bytes) -> Path:
-        return self._path(txid).with_suffix(".dah")
-
-    def _write(self, txid: bytes, blob: bytes) -> None:
-        path = self._path(txid)
-        if not path.parent.is_dir():
-            path.parent.mkdir(exist_ok=True)
+    def _make_folder(self, folder: Path) -> None:
+        if not folder.is_dir():
+            folder.mkdir(exist_ok=True)
             self._sync_directory(self._directory)
-        self._replace(path, blob)
 
-    def _replace(self, path: Path, content: bytes) -> None:
+    def _link(self, path: Path, content: bytes) -> bool:
+        """Whether there was no such file yet."""
+        with self._temporary(path, content) as temporary:
+            try:
+                os.link(temporary, path)
+            except FileExistsError:
+                return False
+        return True
+
+    @contextmanager
+    def _temporary(self, path: Path, content: bytes) -> Iterator[Path]:
+        """A file with this content beside `path`, gone afterwards unless it was renamed."""
         temporary = path.with_name(f"{path.name}.{secrets.token_hex(8)}.tmp")
         try:
             with temporary.open("xb") as file:
@@ -117,11 +117,34 @@ class BlobStore:
                 file.flush()
                 if self._sync:
                     os.fsync(file.fileno())
-            temporary.replace(path)
-        except BaseException:
+            yield temporary
+        finally:
             temporary.unlink(missing_ok=True)
-            raise
-        self._sync_directory(path.parent)
+
+    @contextmanager
+    def _replacing(self) -> Iterator[None]:
+        """One process at a time: what was found to give way is still the same when it is replaced."""
+        path = self._directory / "replace.lock"
+        until = time.monotonic() + _REPLACE_BUDGET
+        with path.open("ab") as file:
+            while True:
+                try:
+                    fcntl.flock(file, fcntl.LOCK_EX | fcntl.LOCK_NB)
+                    break
+                except BlockingIOError:
+                    if time.monotonic() > until:
+                        raise TimeoutError(f"{path}: held by another process for {_REPLACE_BUDGET} s") from None
+                    time.sleep(_REPLACE_PAUSE)
+            yield
+
+    def _gives_way(self, path: Path, source: Transaction | Partial) -> bool:
+        """Whether the blob that is there may be replaced. Raises OSError where nobody can say what it is worth."""
+        with _naming(source.txid):
+            blob = path.read_bytes()
+            if isinstance(source, Partial):
+                is_whole, _ = _unpack_header(blob)
+                return not is_whole
+        return not _is_sound(blob, source.txid)
 
     def _sync_directory(self, directory: Path) -> None:
         if not self._sync:
@@ -134,18 +157,38 @@ class BlobStore:
 
 
 class NoBlobs(BlobStore):
-    """Of a store that was given no directory for them: finds nothing, and refuses to keep anything."""
+    """Of a store that was given no directory for them: says so to whoever asks for one."""
 
     def __init__(self) -> None:
         self._directory = Path("/nonexistent")
 
-    def _write(self, txid: bytes, blob: bytes) -> None:
+    def _path(self, txid: bytes) -> Path:
         raise OSError("the store has no directory for large transactions: give it blobs=DIRECTORY in its URL")
+
+
+@contextmanager
+def _naming(txid: bytes) -> Iterator[None]:
+    """What goes wrong within is an OSError that names the blob; damage is a ValueError there."""
+    try:
+        yield
+    except FileNotFoundError:
+        raise FileNotFoundError(f"blob of {txid[::-1].hex()}: missing") from None
+    except (OSError, ValueError) as error:
+        raise OSError(f"blob of {txid[::-1].hex()}: {error}") from error
+
+
+def _pack(source: Transaction | Partial) -> bytes:
+    if isinstance(source, Transaction):
+        offsets, payload = _output_offsets(source), source.raw
+    else:
+        offsets, payload = _lay_out(source)
+    table = struct.pack(f"<{len(offsets)}Q", *offsets)
+    return b"".join((_HEADER.pack(_MAGIC, isinstance(source, Transaction), len(offsets)), table, payload))
 
 
 def _output_offsets(transaction: Transaction) -> list[int]:
     """Where each output begins in the raw transaction: they are the last thing in it but the locktime."""
-    position = len(transaction.raw) - 4
+    position = len(transaction.raw) - _LOCKTIME_BYTES
     offsets = []
     for output in reversed(transaction.outputs):
         position -= len(output.serialise())
@@ -154,33 +197,68 @@ def _output_offsets(transaction: Transaction) -> list[int]:
     return offsets
 
 
-def _pack(whole: int, offsets: list[int], payload: bytes) -> bytes:
-    return b"".join((_HEADER.pack(_MAGIC, whole, len(offsets)), struct.pack(f"<{len(offsets)}Q", *offsets), payload))
+def _lay_out(partial: Partial) -> tuple[list[int], bytes]:
+    """The outputs one after the other, and where each begins."""
+    offsets = [_ABSENT] * (max(partial.outputs, default=-1) + 1)
+    payload = bytearray()
+    for vout, output in partial.outputs.items():
+        offsets[vout] = len(payload)
+        payload += output.serialise()
+    return offsets, bytes(payload)
 
 
 def _unpack_header(blob: bytes) -> tuple[bool, int]:
+    """(whether it is whole, number of outputs). Raises ValueError."""
     if len(blob) < _HEADER.size:
-        raise OSError("blob: truncated")
+        raise ValueError("truncated")
     magic, whole, count = _HEADER.unpack_from(blob)
     if magic != _MAGIC:
-        raise OSError(f"blob: unknown format {magic!r}")
+        raise ValueError(f"unknown format {magic!r}")
     return bool(whole), count
 
 
-def _read_output(file: BinaryIO, vout: int) -> Output | None:
-    _, count = _unpack_header(file.read(_HEADER.size))
+def _raw_of(blob: bytes) -> bytes | None:
+    """Raises ValueError where the last output does not end where the locktime begins."""
+    whole, count = _unpack_header(blob)
+    if not whole:
+        return None
+    start = _HEADER.size + count * _OFFSET.size
+    payload = blob[start:]
+    if count == 0 or not payload:
+        raise ValueError("truncated")
+    (last,) = _OFFSET.unpack_from(blob, start - _OFFSET.size)
+    _, end = read_output(payload, last)
+    if end + _LOCKTIME_BYTES != len(payload):
+        raise ValueError("truncated, or longer than it was")
+    return payload
+
+
+def _is_sound(blob: bytes, txid: bytes) -> bool:
+    """Whether it is all of this transaction, byte for byte as it is packed."""
+    try:
+        raw = _raw_of(blob)
+        transaction = None if raw is None else parse_transaction(raw)
+    except ValueError:
+        return False
+    return transaction is not None and transaction.txid == txid and blob == _pack(transaction)
+
+
+def _read_output(file: int, vout: int) -> Output | None:
+    """Raises ValueError where the blob is damaged."""
+    size = os.fstat(file).st_size
+    whole, count = _unpack_header(os.pread(file, _HEADER.size, 0))
+    payload = _HEADER.size + count * _OFFSET.size
+    if payload > size:
+        raise ValueError("truncated")
     if not 0 <= vout < count:
         return None
-    file.seek(_HEADER.size + vout * _OFFSET.size)
-    (offset,) = _OFFSET.unpack(file.read(_OFFSET.size))
-    if offset == _ABSENT:
+    (offset,) = _OFFSET.unpack(os.pread(file, _OFFSET.size, _HEADER.size + vout * _OFFSET.size))
+    if offset == _ABSENT and not whole:
         return None
-    start = _HEADER.size + count * _OFFSET.size + offset
-    file.seek(start)
-    head = file.read(_SCRIPT_LENGTH_END)
-    try:
-        length, begin = read_varint(head, 8, "script length")
-        file.seek(start)
-        return read_output(file.read(begin + length), 0)[0]
-    except ValueError as error:
-        raise OSError(f"blob: {error}") from None
+    start = payload + offset
+    if start >= size:
+        raise ValueError("truncated")
+    length, begin = read_varint(os.pread(file, _SCRIPT_LENGTH_END, start), 8, "script length")
+    if start + begin + length > size:
+        raise ValueError("truncated")
+    return read_output(os.pread(file, begin + length, start), 0)[0]

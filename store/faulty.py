@@ -12,7 +12,7 @@ from pathlib import Path
 from typing import Any, Final
 
 from .blobs import BlobStore
-from .seam import Call, Record, Result, Status, Store, StoreError
+from .seam import Call, Record, Result, Status, Store, StoreError, Write
 
 _POLL: Final = 0.01  # seconds
 
@@ -77,13 +77,7 @@ class FaultyStore:
         if kind == "raise_before":
             raise StoreError("injected: before the batch", in_doubt=False)
         if kind == "fail":
-            rest = [*records[:index], *records[index + 1 :]]
-            results = self._inner.batch_operate(rest, budget) if rest else []
-            return [
-                *results[:index],
-                Result(Status.ERROR, message="injected", key=records[index].key),
-                *results[index:],
-            ]
+            return self._fail(records, index, budget)
         if kind == "time_out":
             time.sleep(budget)
             return [Result(Status.TIMEOUT, None, True, "injected: no answer", record.key) for record in records]
@@ -93,6 +87,19 @@ class FaultyStore:
             return results
         self._wait(fault)
         return _spoil(self._inner.batch_operate(records, budget), kind, index)
+
+    def _fail(self, records: Sequence[Record], index: int, budget: float) -> list[Result]:
+        """The record is not executed, nor is the rest of its group: that would be put back."""
+        group = _group_of(records[index])
+        failed = [
+            place == index or (group is not None and _group_of(record) == group) for place, record in enumerate(records)
+        ]
+        rest = [record for record, fails in zip(records, failed, strict=True) if not fails]
+        results = iter(self._inner.batch_operate(rest, budget) if rest else [])
+        return [
+            Result(Status.ERROR, message="injected", key=record.key) if fails else next(results)
+            for record, fails in zip(records, failed, strict=True)
+        ]
 
     def _wait(self, fault: Fault) -> None:
         if fault["kind"] == "delay":
@@ -114,6 +121,10 @@ class FaultyStore:
                 fault["times"] = times - 1
             return fault
         return None
+
+
+def _group_of(record: Record) -> int | None:
+    return record.group if isinstance(record, Call | Write) else None
 
 
 def _applies(fault: Mapping[str, Any], records: Sequence[Record]) -> bool:

@@ -14,8 +14,8 @@ from .transaction import EXTENDED_MARKER, Output, Transaction, varint
 
 LAYOUT_VERSION: Final = 2
 DEFAULT_UTXO_BATCH_SIZE: Final = 128
-# A record whose outputs are all spent takes some 70 bytes for each, one whose spenders were all pruned as many again for
-# their marks: with this many outputs it stays below the 1 MiB of a record.
+# A record whose outputs are all spent takes some 70 bytes for each, one whose spenders were all pruned as many again
+# for their marks: with this many outputs it stays below the 1 MiB of a record.
 MAX_UTXO_BATCH_SIZE: Final = 4096
 DEFAULT_GENESIS_HEIGHT: Final = 620_538  # of the BSV main chain
 GENESIS_NEVER: Final = 1 << 32  # above every height
@@ -23,6 +23,7 @@ COINBASE_MATURITY: Final = 100  # blocks
 MAX_SATOSHIS: Final = 21 * 10**14  # all there will ever be
 EXTERNAL_ABOVE_BYTES: Final = 32 * 1024
 MAX_PARTIAL_VOUT: Final = (1 << 20) - 1  # the highest one decides how much is allocated
+TXID_BYTES: Final = 32
 UTXO_BYTES: Final = 32
 SPENDING_DATA_BYTES: Final = 36
 SPENT_UTXO_BYTES: Final = UTXO_BYTES + SPENDING_DATA_BYTES
@@ -46,6 +47,11 @@ def child_key(txid: bytes, index: int) -> bytes:
 def record_key(txid: bytes, index: int) -> bytes:
     """The key of record `index` of a transaction: 0 is the master."""
     return txid + _U32.pack(index) if index else txid
+
+
+def child_index(key: bytes) -> int:
+    """Which record of its transaction has this key: 0 is the master."""
+    return int(_U32.unpack_from(key, TXID_BYTES)[0]) if len(key) > TXID_BYTES else 0
 
 
 def lock_key(txid: bytes) -> bytes:

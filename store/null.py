@@ -1,6 +1,6 @@
 """The null store: keeps nothing, and answers as if all were well. For measuring the path around a store."""
 
-from collections.abc import Mapping, Sequence
+from collections.abc import Sequence
 from functools import cached_property
 from pathlib import Path
 from typing import Any, Final
@@ -21,11 +21,20 @@ class NullBlobs(BlobStore):
     def __init__(self) -> None:
         self._directory = Path("/nonexistent")
 
-    def put(self, transaction: Transaction) -> None:
+    def put_new(self, source: Transaction | Partial) -> bool:
+        return True
+
+    def replace(self, source: Transaction | Partial) -> None:
         pass
 
-    def put_outputs(self, txid: bytes, outputs: Mapping[int, Output]) -> None:
-        pass
+    def get(self, txid: bytes) -> bytes | None:
+        return None
+
+    def output(self, txid: bytes, vout: int) -> Output | None:
+        return None
+
+    def delete(self, txid: bytes) -> bool:
+        return False
 
 
 class NullStore:

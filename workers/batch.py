@@ -80,7 +80,7 @@ class Batch:
             self.fail(index, error)
 
     def owe(self, operation: str, key: bytes, records: int, item: Sequence[Any]) -> None:
-        """Follow-up work that nobody waits for: it is never refused, never expires, and runs in order per key."""
+        """Follow-up work that nobody waits for: it is never refused, and never expires."""
         self.follow_ups.append(FollowUp(None, 0, operation, key, records, wire.pack_body([item])))
 
     def follow(self, index: int, operation: str, key: bytes, records: int, item: Sequence[Any]) -> None:

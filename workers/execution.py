@@ -41,6 +41,7 @@ class Executor:
         except Exception as error:
             log.exception("%s of %d items raised", operation, len(batch))
             batch.fail_open(Error(codes.INTERNAL, UNKNOWN if work.called else NO, _name(error)))
+        work.owe_notes()
         batch.fail_open(Error(codes.INTERNAL, UNKNOWN if work.called else NO, f"{operation} left the item unanswered"))
         if batch.timed_out:
             log.warning("%s of %d items: the store did not answer in time", operation, len(batch))

@@ -22,13 +22,27 @@ MISSING: Final = Result(Status.ERROR, None, in_doubt=True, message="the store ga
 
 class Answer(NamedTuple):
     """What a rule returned. error: the refusal of the whole call. child_count: None where the rule gave none. errors:
-    by idx, of a call for several. applied: the idx that this call changed, None where the rule gave none."""
+    by idx, of a call for several. applied: the idx that this call changed, None where the rule gave none. lives: by
+    idx, the life of its output, where that is not 0. mine: the idx that were refused though the asker has their output.
+    held: others rely on what was to be released. state_seq: of a child record. lock_seq: of a master."""
 
     error: Error | None
     signal: str | None = None
     child_count: int | None = None
     errors: Mapping[int, Error] = {}
     applied: frozenset[int] | None = None
+    lives: Mapping[int, int] = {}
+    mine: Sequence[int] = ()
+    held: bool = False
+    state_seq: int | None = None
+    lock_seq: int | None = None
+
+
+class _Notes(NamedTuple):
+    """height: of the newest block. seqs: by child, the newest stateSeq."""
+
+    height: int
+    seqs: dict[int, int]
 
 
 class Malformed(Exception):
@@ -47,6 +61,22 @@ class Work:
         self.returned = False
         self._answered = False  # the store has answered something
         self._deadline = deadline
+        self._notes: dict[bytes, _Notes] = {}
+
+    def note(self, txid: bytes, child: int, state_seq: int, height: int) -> None:
+        """The master is to hear of the child's state, which changed, or was found changed already. height: of the block
+        that the rule was called for."""
+        notes = self._notes.setdefault(txid, _Notes(0, {}))
+        seqs = notes.seqs
+        seqs[child] = max(state_seq, seqs.get(child, 0))
+        self._notes[txid] = _Notes(max(height, notes.height), seqs)
+
+    def owe_notes(self) -> None:
+        """What the masters are to hear becomes follow-up work, one piece for each."""
+        for txid, (height, seqs) in self._notes.items():
+            notes = [[child, seq] for child, seq in sorted(seqs.items())]
+            self.batch.owe("note_child", txid, 1, [txid, notes, height])
+        self._notes.clear()
 
     def operate(self, records: Sequence[Record]) -> list[Result]:
         """One result per record, in their order. Raises StoreError, also where the budget is used up."""
@@ -97,8 +127,8 @@ _STATUS_CODES: Final = {
     Status.NOT_FOUND: (codes.TX_NOT_FOUND, "is not in the set"),
     Status.EXISTS: (codes.TX_EXISTS, "is in the set already"),
 }
-# Refused by the store before it did anything, for now. An answer that is OVERLOADED carries when to ask again.
-_REFUSED: Final = {Status.OVERLOADED: (codes.OVERLOADED, 100), Status.UNAVAILABLE: (codes.UNAVAILABLE, 0)}
+# Refused by the store before it did anything, for now: the code, and when it is worth asking again, in milliseconds.
+_REFUSED: Final = {Status.OVERLOADED: (codes.OVERLOADED, 100), Status.UNAVAILABLE: (codes.UNAVAILABLE, 100)}
 
 
 def failure(result: Result, what: str) -> Error:
@@ -137,14 +167,31 @@ def read_answer(result: Result, what: str) -> Answer:
 
 
 def _parse_answer(value: Any) -> Answer:
-    status, signal, child_count, applied = (value.get(name) for name in ("status", "signal", "childCount", "applied"))
+    status, signal, applied = value.get("status"), value.get("signal"), value.get("applied")
     if status not in ("OK", "ERROR"):
         raise Malformed(f"status {status!r}")
-    if not isinstance(signal, str | None) or not isinstance(child_count, int | None):
-        raise Malformed("signal or childCount")
+    if not isinstance(signal, str | None):
+        raise Malformed("signal")
     errors = {idx: _parse_error(error) for idx, error in value["errors"].items()} if value.get("errors") else {}
-    error = _parse_error(value) if status == "ERROR" and not errors else None
-    return Answer(error, signal, child_count, errors, None if applied is None else frozenset(applied))
+    return Answer(
+        _parse_error(value) if status == "ERROR" and not errors else None,
+        signal,
+        _number(value, "childCount"),
+        errors,
+        None if applied is None else frozenset(applied),
+        value.get("lives") or {},
+        value.get("mine") or (),
+        value.get("held") is True,
+        _number(value, "stateSeq"),
+        _number(value, "lockSeq"),
+    )
+
+
+def _number(value: Any, name: str) -> int | None:
+    number = value.get(name)
+    if not isinstance(number, int | None):
+        raise Malformed(name)
+    return number
 
 
 def _parse_error(value: Any) -> Error:

@@ -160,5 +160,5 @@ def owing(broker: Broker, *follow_ups: FollowUp) -> None:
     assert broker.fate(request) == ("OK", "")
 
 
-def owed(key: bytes, body: str = "count", operation: str = "increment") -> FollowUp:
+def owed(key: bytes, body: str = "count", operation: str = "note_child") -> FollowUp:
     return FollowUp(None, 0, operation, key, 1, wire.pack_body([body]))

@@ -58,23 +58,6 @@ def test_owed_work_never_expires_and_is_never_refused() -> None:
     assert broker.nothing_is_left()
 
 
-def test_follow_ups_of_one_master_run_in_order_one_at_a_time(broker: Broker) -> None:
-    owing(
-        broker, owed(b"m", "first"), owed(b"m", "second", "set_dah_children"), owed(b"n", "other"), owed(b"m", "third")
-    )
-    for number in range(4):
-        broker.ready(f"c{number}".encode(), "children")
-    ran = []
-    position = 1
-    while position < len(broker.handed):
-        handed = broker.handed[position]
-        ran.append([wire.unpack_body(body, 1)[0] for body in handed.bodies])
-        broker.done(handed)
-        position += 1
-    assert ran == [["first", "other"], ["second"], ["third"]]
-    assert broker.nothing_is_left()
-
-
 def test_owed_work_that_fails_or_is_lost_leaves_its_master_in_doubt(broker: Broker) -> None:
     owing(broker, owed(b"m"), owed(b"n"))
     broker.ready(b"c1", "children")
@@ -83,7 +66,7 @@ def test_owed_work_that_fails_or_is_lost_leaves_its_master_in_doubt(broker: Brok
     broker.in_doubt.clear()
     owing(broker, owed(b"m"))
     broker.lose(b"c1")
-    assert broker.in_doubt == [InDoubt(b"m", "increment", broker.in_doubt[0].reason)]
+    assert broker.in_doubt == [InDoubt(b"m", "note_child", broker.in_doubt[0].reason)]
     assert broker.nothing_is_left()
 
 
@@ -95,9 +78,9 @@ def test_a_lost_worker_leaves_a_note_of_what_it_may_have_owed(broker: Broker) ->
     assert broker.fate(request) == ("DEADLINE_EXCEEDED", "unknown")
     broker.lose(b"w1")
     assert [(lost.operation, wire.unpack_body(lost.body, 1)) for lost in broker.lost] == [("spend", ["coins"])]
-    broker.ready(b"w2", "write")
-    broker.submit("create")
-    broker.lose(b"w2")
+    broker.ready(b"r1", "read")
+    broker.submit("get")
+    broker.lose(b"r1")
     assert len(broker.lost) == 1
 
 
@@ -118,7 +101,7 @@ def test_new_parents_are_held_back_while_too_much_is_owed() -> None:
     [
         FollowUp(0, 0, "get", b"k", 1, b""),
         FollowUp(0, 0, "spend", b"k", 1, b""),
-        FollowUp(7, 0, "increment", b"k", 1, b""),
+        FollowUp(7, 0, "note_child", b"k", 1, b""),
     ],
     ids=["to a pool of the same rank", "to its own pool", "of a request that is not there"],
 )

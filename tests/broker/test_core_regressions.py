@@ -132,7 +132,7 @@ def test_what_is_owed_after_the_end_is_in_doubt_and_not_forgotten(broker: Broker
     broker.submit("spend")
     broker.ready(b"w", "write")
     broker.end()
-    broker.done(broker.handed[0], [FollowUp(None, 0, "increment", MASTER, 1, BODY)])
+    broker.done(broker.handed[0], [FollowUp(None, 0, "note_child", MASTER, 1, BODY)])
     assert [doubt.key for doubt in broker.in_doubt] == [MASTER]
     assert broker.nothing_is_left()
 

@@ -21,14 +21,12 @@ def audit(core: Core, model: Model) -> None:
     places: dict[Entry, str] = {}
     for pool in core.pools.values():
         _audit_queue(pool, places)
-    held_keys: Counter[bytes] = Counter()
     for worker in core.workers.values():
         credit = worker.dispatch is None and not worker.retiring and not worker.condemned
         if (worker in worker.pool.idle) != credit or worker.pool.workers.get(worker.identity) is not worker:
             raise Violation(f"worker {worker.identity!r}: its credit, or its pool, is not what it should be")
         for entry in worker.dispatch.entries if worker.dispatch else ():
             _place(places, entry, "in hand")
-            held_keys[entry.key or b""] += entry.key is not None
             if entry.state not in (ledger.DISPATCHED, ledger.DONE):
                 raise Violation(f"{entry.operation} in hand is in state {entry.state}")
     waiting = 0
@@ -40,8 +38,8 @@ def audit(core: Core, model: Model) -> None:
             _audit_join(entry, places)
         elif entry not in places:
             raise Violation(f"{entry.operation} is in the ledger, and neither queued nor in hand")
-    if waiting != len(core.ledger) or any(count > 1 for count in held_keys.values()):
-        raise Violation(f"the ledger counts {len(core.ledger)}, {waiting} are there; keys in hand: {held_keys}")
+    if waiting != len(core.ledger):
+        raise Violation(f"the ledger counts {len(core.ledger)}, {waiting} are there")
     pools = {identity: worker.pool.name for identity, worker in core.workers.items()}
     if pools != model.pools:
         raise Violation(f"workers: {pools}, where there are {model.pools}")
@@ -66,7 +64,6 @@ def audit_end(world: "World") -> None:
         left |= {
             f"{name} queue": list(queue) or queue.items or queue.bytes or queue._lines,
             f"{name} held": queue._held,
-            f"{name} keys": queue._followers,
             f"{name} workers": pool.workers or pool.idle,
         }
     pack_report(core.report())

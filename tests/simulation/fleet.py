@@ -223,7 +223,7 @@ class SimFleet:
         world, rng = self.world, self.rng
         if not worker.alive:
             if not POOLS[worker.pool].repeatable and fate != "store_error" and rng.random() < 0.5:
-                self._execute(hand, landing=True)
+                self._execute(hand)
             return False
         if worker.frozen:
             return False
@@ -236,7 +236,7 @@ class SimFleet:
         if fate == "store_error":
             message = self._store_error(hand)
         else:
-            message = self._execute(hand, landing=False)
+            message = self._execute(hand)
             if fate == "nonsense":
                 message = garble(message, hand, worker.pool, rng)
         worker.busy = None
@@ -250,7 +250,7 @@ class SimFleet:
     def _store_error(self, hand: Hand) -> Message:
         executed = self.rng.choice((NO, UNKNOWN))
         if executed == UNKNOWN and self.rng.random() < 0.5:
-            self._execute(hand, landing=False)
+            self._execute(hand)
         replies: list[tuple[bytes, bytes, list[Task]]] = [
             (_STORE_FAILED[executed], wire.EMPTY_BODY, []) for _ in hand.tasks
         ]
@@ -272,7 +272,7 @@ class SimFleet:
 
     # ---- execution
 
-    def _execute(self, hand: Hand, landing: bool) -> Message:
+    def _execute(self, hand: Hand) -> Message:
         world, rng = self.world, self.rng
         replies: list[tuple[bytes, bytes, list[Task]]] = []
         owed: list[Task] = []
@@ -285,7 +285,7 @@ class SimFleet:
             count = task.items if only is None else 1
             errors = {i: _REJECTED for i in range(count) if rng.random() < world.weather.reject}
             mask = ((1 << count) - 1 & ~sum(1 << i for i in errors)) << (only or 0)
-            world.model.executes(task, mask, hand.number, landing)
+            world.model.executes(task, mask, hand.number)
             parts: list[Task] = []
             if task.operation in ("set_locked", "spend"):
                 for item in range(count):
@@ -301,7 +301,7 @@ class SimFleet:
     ) -> None:
         rng = self.rng
         joined = task.operation == "set_locked"
-        operation = "lock_children" if joined else rng.choice(("increment", "set_dah_children"))
+        operation = "lock_children" if joined else rng.choice(("note_child", "set_dah_children"))
         follow = self.world.make(
             operation,
             CHILDREN_POOL,

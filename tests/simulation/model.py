@@ -53,8 +53,6 @@ class Model(Reckoning):
             if only is None:
                 task.handed += 1
                 task.state = HELD
-            if task.key is not None:
-                self.running.add(task.key)
         self.hands[identity] = hand
         self.touched = identity
 
@@ -103,16 +101,14 @@ class Model(Reckoning):
         self.to_condemn.discard(identity)
         self.condemned.add(identity)
 
-    def executes(self, task: Task, mask: int, number: int, landing: bool) -> None:
-        """The ground truth: a worker does what it was told. landing: it is dead already."""
+    def executes(self, task: Task, mask: int, number: int) -> None:
+        """The ground truth: a worker does what it was told, though it may be dead already."""
         if number not in task.flights:
             raise Violation(f"{task} is executed by a dispatch that it was no part of")
         if task.executed & mask and not POOLS[task.pool].repeatable:
             raise Violation(f"{task} is executed twice")
         if mask & task.never or (task.parent and task.parent.never >> task.item & 1):
             raise Violation(f"{task} is executed after its answer, {task.root.answer}")
-        if task.key is not None and not landing and self._first(task.key) is not task:
-            raise Violation(f"{task} is executed before others of its key")
         task.executed |= mask
 
     # ---- after every step
@@ -164,8 +160,6 @@ class Model(Reckoning):
             raise Violation(f"{task} is handed out, and does not wait (item {only}, handed {task.handed})")
         if (only is not None or task.retry) and not alone:
             raise Violation(f"{task} is handed out again, and not alone")
-        if task.key is not None and (task.key in self.running or self._first(task.key) is not task):
-            raise Violation(f"{task} is handed out before others of its key are done")
 
     def _may_probe(self, pool: str, core_pool: Any) -> bool:
         return self.now >= core_pool.probe_at and not any(

@@ -9,7 +9,6 @@ from broker.core import Core
 from broker.join import FollowUpJoin, Join, ReadJoin
 from broker.ledger import DISPATCHED, NEVER, QUEUED, Entry
 from broker.pool import Pool, Worker
-from broker.queue import Queue
 from protocol import wire
 from protocol.codes import NO
 from protocol.wire import Error
@@ -79,26 +78,6 @@ class LeaksAnEntry(Core):
         for entry in entries:
             if entry.submitter is not None:
                 self.ledger.add(entry)
-
-
-class _KeylessQueue(Queue):
-    def add(self, entry: Entry) -> None:
-        self._line_up(entry)
-
-    def discard(self, entry: Entry) -> None:
-        self._leave(entry)
-
-    def finished(self, entry: Entry) -> None:
-        pass
-
-
-class RunsAKeyAtOnce(Core):
-    """A master's follow-ups run beside each other."""
-
-    def __init__(self, *args: Any) -> None:
-        super().__init__(*args)
-        for pool in self.pools.values():
-            pool.queue = _KeylessQueue()
 
 
 class LosesOwedWorkOnACrash(Core):
@@ -236,7 +215,6 @@ MUTANTS: Final[dict[str, Callable[..., Core]]] = {
         KeepsAskingASilentStore,
         SaysNoAfterDispatch,
         LeaksAnEntry,
-        RunsAKeyAtOnce,
         LosesOwedWorkOnACrash,
         RepeatsWrites,
         RepeatsReadsTogether,

@@ -31,8 +31,6 @@ class Reckoning:
         self.open: dict[tuple[Hashable, bytes], Task] = {}
         self.owing: dict[Task, None] = {}
         self.hands: dict[bytes, Hand] = {}
-        self.lines: dict[bytes, dict[Task, None]] = {}
-        self.running: set[bytes] = set()
         self.queued: dict[str, dict[tuple[Task, int | None], None]] = {name: {} for name in POOLS}
         self.pools: dict[bytes, str] = {}
         self.retired: set[bytes] = set()
@@ -159,33 +157,15 @@ class Reckoning:
         self.due[task] = expect
 
     def _drop(self, part: Task) -> None:
-        if self.queued[part.pool].pop((part, None), self) is None and part.key is not None:
-            self._leave_line(part)
+        self.queued[part.pool].pop((part, None), None)
         part.state = DONE
-
-    def _first(self, key: bytes) -> Task | None:
-        """Who is first with a key, but for parts that have expired where they waited."""
-        for task in self.lines[key]:
-            if task.owed or task.handed or task.deadline > self.now:
-                return task
-        return None
-
-    def _leave_line(self, task: Task) -> None:
-        line = self.lines[task.key or b""]
-        line.pop(task, None)
-        if not line:
-            del self.lines[task.key or b""]
 
     def _owe(self, task: Task) -> None:
         if self.ended:
             self.doubts[task.key or b"", task.operation] += 1
             return
         self.owing[task] = None
-        self._line_up(task)
-
-    def _line_up(self, task: Task) -> None:
         self.queued[task.pool][task, None] = None
-        self.lines.setdefault(task.key or b"", {})[task] = None
 
     def _replied(self, task: Task, only: int | None, header: bytes, body: bytes, parts: Sequence[Task]) -> None:
         if task.state == DONE:
@@ -198,7 +178,7 @@ class Reckoning:
             task.waiting = set(parts)
             task.state = JOINING
             for part in parts:
-                self._line_up(part)
+                self.queued[part.pool][part, None] = None
         elif task.retry:
             self._replied_again(task, header, body)
         else:
@@ -285,17 +265,11 @@ class Reckoning:
                 self._refused(task, codes.UNAVAILABLE)
                 continue
             del self.queued[pool][task, only]
-            if task.key is not None:
-                self._leave_line(task)
             self._part_done(task, only, UNKNOWN)
 
     def _release(self, identity: bytes) -> None:
         self.touched = identity
         hand = self.hands.pop(identity, None)
-        for task, _ in hand.tasks if hand else ():
-            if task.key is not None:
-                self.running.discard(task.key)
-                self._leave_line(task)
         if hand and identity in self.retired and identity not in self.condemned and identity not in self.to_condemn:
             self.to_stop.add(identity)
 

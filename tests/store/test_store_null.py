@@ -24,7 +24,9 @@ def test_everything_is_answered_as_if_all_were_well(first_payment: Transaction) 
         {"status": "OK", "childCount": 0},
         {"status": "OK"},
     ]
-    store.blobs.put(first_payment)
+    assert store.blobs.put_new(first_payment) is True
+    store.blobs.replace(first_payment)
     assert store.blobs.get(first_payment.txid) is None
-    assert store.blobs.set_delete_at_height(first_payment.txid, 5) is False
+    assert store.blobs.output(first_payment.txid, 0) is None
+    assert store.blobs.delete(first_payment.txid) is False
     store.close()

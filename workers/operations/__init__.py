@@ -15,6 +15,7 @@ OPERATIONS: Final[dict[str, Operation]] = {
     "set_locked": set_locked.run,
     "increment": increment.run,
     "set_dah": set_dah.run,
+    "note_child": children.run_note,
     "set_dah_children": children.run_set_dah,
     "lock_children": children.run_lock,
 }

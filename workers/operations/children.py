@@ -1,71 +1,144 @@
-"""Follow-up work on all child records of a transaction: locking, and delete-at-height.
+"""Follow-up work on the child records of a transaction: what their master hears of them, their locks, and their
+delete-at-height.
 
-Items [txid, child count, value] and [txid, child count]; result true. A child that is missing, or whose result is, is
-an error: the whole item is not done unless every child is.
+Items: note_child [txid, [[child index, stateSeq], ...], height]; lock_children [txid, child count, value, lockSeq];
+set_dah_children [txid, child count]. Result true. A child that is missing is a fault, and the whole item is not done
+unless every child is; a master that is gone has nothing to hear any more.
+
+None of it depends on the order in which it is done: of notes and locks the newest wins, and a delete-at-height is read
+from the master when it is written, and again afterwards.
 """
 
 from collections.abc import Sequence
-from typing import Final
+from typing import Any, Final
 
 from protocol import codes
 from protocol.codes import UNKNOWN
 from protocol.wire import Error
 from store import Call, Read, Record, Result, Status
-from store.layout import child_key
+from store.layout import child_index, child_key
 
-from ..items import BadItem, check_bool, check_fields, check_txid, check_uint
+from ..items import BadItem, check_bool, check_fields, check_height, check_txid, check_uint
 from ..work import Answer, Work, failure, malformed, read_answer
 from .set_dah import dah_write
 
-ALL_SPENT: Final = "ALLSPENT"
-NOT_ALL_SPENT: Final = "NOTALLSPENT"
 DAH_SET: Final = "DAHSET"
 DAH_UNSET: Final = "DAHUNSET"
-_MAX_CHILDREN: Final = 1 << 25
+RECOUNT: Final = "RECOUNT"
+MAX_CHILDREN: Final = 1 << 25
+_MAX_SEQ: Final = (1 << 53) - 1
+_NO_HEIGHT: Final = 0
 
 
-def owe_what_follows(work: Work, txid: bytes, answer: Answer, height: int) -> None:
-    """What follows from a rule's signal, as work for the `children` pool: the master's counter, or the children's and
-    the blob's delete-at-height. height: of the block the rule was called for."""
-    if answer.signal in (ALL_SPENT, NOT_ALL_SPENT):
-        delta = 1 if answer.signal == ALL_SPENT else -1
-        work.batch.owe("increment", txid, 1, [txid, delta, height])
+def owe_what_follows(work: Work, record: bytes, answer: Answer, height: int, *, was_done: bool = False) -> None:
+    """What follows from a rule's answer, as work for the `children` pool: a note for the master, or the children's
+    delete-at-height. record: the key that the rule was called on. height: of the block that it was called for.
+    was_done: it found something done already: the note of that may have been lost."""
+    txid = record[:32]
+    if answer.state_seq is not None:
+        if answer.signal is not None or was_done:
+            work.note(txid, child_index(record), answer.state_seq, height)
     elif answer.signal in (DAH_SET, DAH_UNSET) and answer.child_count is not None:
         work.batch.owe("set_dah_children", txid, max(1, answer.child_count), [txid, answer.child_count])
 
 
-def set_children_dah(work: Work, txid: bytes, children: int) -> Error | None:
-    """Gives all child records, and the blob, their master's delete-at-height.
+def note_children(work: Work, txid: bytes, answer: Answer, height: int) -> tuple[Error | None, str | None]:
+    """Goes on from a master's answer to `noteChild` or `incrementSpentExtraRecs`: recounts where it asks for that, and
+    gives the children its delete-at-height where that has changed. Returns what went wrong, and the master's signal."""
+    children, signal = answer.child_count or 0, answer.signal
+    if signal == RECOUNT:
+        recount = _recount(work, txid, children, height)
+        if recount.error is not None:
+            return recount.error._replace(executed=UNKNOWN), None
+        signal = recount.signal
+    elif signal not in (DAH_SET, DAH_UNSET):
+        return None, signal
+    error = set_children_dah(work, txid, children)
+    # The master itself has been changed.
+    return error and error._replace(executed=UNKNOWN), signal
 
-    It is read here, not taken from the signal: two workers' signals may come in another order than the master changed
-    in. What is done last for a master comes after its last change, so it finds what that left."""
+
+def _recount(work: Work, txid: bytes, children: int, height: int) -> Answer:
+    """Asks every child, and notes all of their answers in one call."""
+    calls = [Call(child_key(txid, child), "tellState", (height, work.retention)) for child in range(1, children + 1)]
+    notes: list[Any] = []
+    for child, result in enumerate(work.operate(calls), start=1):
+        answer = read_answer(result, f"child record {child}")
+        if answer.error is not None:
+            return Answer(_missing_child(answer.error, child))
+        if answer.state_seq is None:
+            return Answer(malformed(f"child record {child}", "it does not tell its state"))
+        notes.append([child, answer.state_seq])
+    (result,) = work.operate([Call(txid, "noteChild", (notes, height, work.retention))])
+    return read_answer(result, "master record")
+
+
+def set_children_dah(work: Work, txid: bytes, children: int) -> Error | None:
+    """Gives all child records their master's delete-at-height: as it is now, and once more if it has changed
+    meanwhile."""
+    dah, error = _master_dah(work, txid)
+    while error is None and children:
+        error = _first_error(work, [dah_write(txid, child, dah) for child in range(1, children + 1)])
+        if error is None:
+            written = dah
+            dah, error = _master_dah(work, txid)
+            if error is None and dah == written:
+                break
+    return error
+
+
+def _master_dah(work: Work, txid: bytes) -> tuple[int, Error | None]:
     (master,) = work.operate([Read(txid, ("deleteAtHeight",))])
     if master.status is not Status.OK:
-        return failure(master, "master record")
+        return 0, failure(master, "master record")
     dah = master.value.get("deleteAtHeight") or 0 if type(master.value) is dict else None
     if type(dah) is not int:
-        return malformed("master record", "its delete-at-height is no integer")
-    error = _first_error(work, [dah_write(txid, child, dah) for child in range(1, children + 1)])
-    if error is None:
+        return 0, malformed("master record", "its delete-at-height is no integer")
+    return dah, None
+
+
+def run_note(work: Work) -> None:
+    batch = work.batch
+    noted: list[tuple[int, Call, int]] = []
+    for index in batch.open():
         try:
-            work.store.blobs.set_delete_at_height(txid, dah)
-        except OSError as fault:
-            error = Error(codes.STORE_ERROR, UNKNOWN, f"blob: {fault}")
-    return error
+            txid, notes, height = check_fields(batch.items[index], "txid", "notes", "height")
+            call = Call(check_txid(txid), "noteChild", (_check_notes(notes), check_height(height), work.retention))
+            noted.append((index, call, height))
+        except BadItem as fault:
+            batch.fail(index, fault.error)
+    for (index, call, height), result in zip(noted, work.operate([call for _, call, _ in noted]), strict=True):
+        answer = read_answer(result, "master record")
+        error = answer.error
+        if error is None:
+            error, _ = note_children(work, call.key, answer, height)
+        if error is not None and error.code == codes.TX_NOT_FOUND:
+            error = None
+        _finish(work, index, error)
+
+
+def _check_notes(notes: Any) -> list[Any]:
+    if type(notes) is not list or not 0 < len(notes) <= MAX_CHILDREN:
+        raise BadItem("notes: not an array of at least one")
+    for note in notes:
+        child, seq = check_fields(note, "child index", "stateSeq")
+        check_uint(child, "notes: child index", MAX_CHILDREN)
+        check_uint(seq, "notes: stateSeq", _MAX_SEQ)
+    return notes
 
 
 def run_lock(work: Work) -> None:
     batch = work.batch
     for index in batch.open():
         try:
-            txid, children, value = check_fields(batch.items[index], "txid", "child count", "value")
+            txid, children, value, seq = check_fields(batch.items[index], "txid", "child count", "value", "lockSeq")
             check_txid(txid)
-            check_uint(children, "child count", _MAX_CHILDREN)
-            check_bool(value, "value")
+            check_uint(children, "child count", MAX_CHILDREN)
+            args = (check_bool(value, "value"), _NO_HEIGHT, work.retention, check_uint(seq, "lockSeq", _MAX_SEQ))
         except BadItem as fault:
             batch.fail(index, fault.error)
             continue
-        calls = [Call(child_key(txid, child), "setLocked", (value,)) for child in range(1, children + 1)]
+        calls = [Call(child_key(txid, child), "setLocked", args) for child in range(1, children + 1)]
         _finish(work, index, _first_error(work, calls))
 
 
@@ -75,11 +148,14 @@ def run_set_dah(work: Work) -> None:
         try:
             txid, children = check_fields(batch.items[index], "txid", "child count")
             check_txid(txid)
-            check_uint(children, "child count", _MAX_CHILDREN)
+            check_uint(children, "child count", MAX_CHILDREN)
         except BadItem as fault:
             batch.fail(index, fault.error)
             continue
-        _finish(work, index, set_children_dah(work, txid, children))
+        error = set_children_dah(work, txid, children)
+        if error is not None and error.code == codes.TX_NOT_FOUND:
+            error = None
+        _finish(work, index, error)
 
 
 def _finish(work: Work, index: int, error: Error | None) -> None:
@@ -94,7 +170,7 @@ def _first_error(work: Work, records: Sequence[Record]) -> Error | None:
     for child, (record, result) in enumerate(zip(records, work.operate(records), strict=True), start=1):
         error = _error_of(record, result, f"child record {child}")
         if error is not None:
-            return error
+            return _missing_child(error, child)
     return None
 
 
@@ -102,3 +178,10 @@ def _error_of(record: Record, result: Result, what: str) -> Error | None:
     if isinstance(record, Call):
         return read_answer(result, what).error
     return None if result.status is Status.OK else failure(result, what)
+
+
+def _missing_child(error: Error, child: int) -> Error:
+    """Absence of a part is a fault, never "there is no such transaction"."""
+    if error.code != codes.TX_NOT_FOUND:
+        return error
+    return Error(codes.STORE_ERROR, error.executed, f"child record {child} is missing")

@@ -5,29 +5,45 @@ partial: [txid, {vout: [satoshis, locking script]}]. Result: a map with txID, fe
 isCoinbase, totalUtxos and records.
 
 All records of a transaction are written in one batch, create-only, the master among them: whether this call created it
-is decided by the master record alone. A blob is written before the records that point to it. Where the store's batches
-are not atomic, transactions of several records are created under a lock (create_locked.py).
+is decided by the master record alone. Children that stand there without a master are what is left of an earlier life:
+the creation is refused (LEFTOVER), and nothing is written. Where the store's batches are not atomic, transactions of
+several records are created under a lock (create_locked.py).
+
+A blob is written before the records that point to it, where there is none; one that is there is replaced after the
+master's creation has succeeded, and a whole one never by a partial one. Who finds the transaction there already
+completes what another attempt may have left: an unfinished creation, a note in the parents of a conflicting one, a blob
+that was lost.
 """
 
 import time
-from collections.abc import Sequence
+from collections.abc import Iterable, Sequence
 from typing import Any, Final
 
 from protocol import codes
-from protocol.codes import NO, UNKNOWN
+from protocol.codes import UNKNOWN
 from protocol.operations import CREATE_COINBASE, CREATE_CONFLICTING, CREATE_LOCKED
 from protocol.wire import Error
 from store import Call, Mode, Read, Result, Status, Write
-from store.layout import Circumstances, MinedBlock, Partial, create_records, move_out
+from store.layout import MAX_SATOSHIS, Circumstances, MinedBlock, Partial, create_records, move_out
 from store.transaction import Output, Transaction, parse_transaction
 
-from ..items import MAX_INT64, BadItem, check_fields, check_flags, check_height, check_txid, check_uint
+from ..items import BadItem, check_fields, check_flags, check_height, check_txid, check_uint
 from ..work import Work, failure, read_answer
-from .create_locked import Candidate, Errors, create_locked, is_being_created
+from .create_locked import (
+    Candidate,
+    Errors,
+    create_locked,
+    is_being_created,
+    leftover,
+    put_blob,
+    settle_blob,
+    tx_exists,
+)
 
 _FLAGS: Final = CREATE_CONFLICTING | CREATE_LOCKED | CREATE_COINBASE
 _MAX_MINED: Final = 1024
 _TOLD: Final = ("txID", "fee", "sizeInBytes", "isCoinbase", "totalUtxos")
+_ATTENDED: Final = ("creating", "conflicting", "external")
 
 
 def run(work: Work) -> None:
@@ -41,8 +57,10 @@ def run(work: Work) -> None:
     locked = [] if work.store.is_atomic else [one for one in candidates if one.children]
     _create_at_once(work, [one for one in candidates if work.store.is_atomic or not one.children], errors)
     if locked:
-        errors |= create_locked(work, locked, lambda source: _put_blob(work, source))
-    errors |= _note_in_parents(work, [one for one in candidates if one.conflicting and one.item not in errors])
+        errors |= create_locked(work, locked)
+    conflicting = [one for one in candidates if one.conflicting and one.item not in errors]
+    conflicting += _attend(work, [one for one in candidates if _exists(errors.get(one.item))], errors)
+    errors |= _note_in_parents(work, conflicting)
     for one in candidates:
         if one.item in errors:
             work.batch.fail(one.item, errors[one.item])
@@ -50,70 +68,82 @@ def run(work: Work) -> None:
             work.batch.complete(one.item, _told(one))
 
 
+def _exists(error: Error | None) -> bool:
+    return error is not None and error.code == codes.TX_EXISTS
+
+
 def _create_at_once(work: Work, candidates: Sequence[Candidate], errors: Errors) -> None:
-    """All records of each in one batch. One that is too big for a record goes to the blob store."""
-    too_big: list[Candidate] = []
+    """All records of each in one batch, as a group. One that is too big for a record goes to the blob store."""
     writable = _put_blobs(work, candidates, errors)
-    writes = [Write(key, bins, Mode.CREATE) for one in writable for key, bins in one.creation.records]
+    writes = [Write(key, bins, Mode.CREATE, group=one.item) for one in writable for key, bins in one.creation.records]
     results = iter(work.operate(writes))
+    too_big: list[Candidate] = []
     for one in writable:
         own = [next(results) for _ in one.creation.records]
         if own[0].status is Status.TOO_BIG and not one.creation.external:
             too_big.append(one._replace(creation=move_out(one.creation)))
-        elif (error := _error_of(own)) is not None:
+        elif (error := _error_of(one, own) or settle_blob(work, one)) is not None:
             errors[one.item] = error
     if too_big:
         _create_at_once(work, too_big, errors)
 
 
 def _put_blobs(work: Work, candidates: Sequence[Candidate], errors: Errors) -> list[Candidate]:
-    """Writes the blobs of what does not exist yet: an existing transaction's blob must not be replaced by a partial
-    one's. Returns what is still to be created."""
+    """Writes the blobs of what does not exist yet. Returns what is still to be created."""
     external = [one for one in candidates if one.creation.external]
     found = work.operate([Read(one.source.txid, ("txID",)) for one in external])
     begun: set[bytes] = set()
     for one, result in zip(external, found, strict=True):
         if result.status is not Status.NOT_FOUND:
-            exists = result.status is Status.OK
-            errors[one.item] = Error(codes.TX_EXISTS, NO, "transaction") if exists else failure(result, "transaction")
+            errors[one.item] = tx_exists() if result.status is Status.OK else failure(result, "transaction")
         elif one.source.txid in begun:
             errors[one.item] = is_being_created()
         else:
             begun.add(one.source.txid)
-            error = _put_blob(work, one.source)
+            error = put_blob(work, one.source)
             if error is not None:
                 errors[one.item] = error
     return [one for one in candidates if one.item not in errors]
 
 
-def _put_blob(work: Work, source: Transaction | Partial) -> Error | None:
-    try:
-        if isinstance(source, Transaction):
-            work.store.blobs.put(source)
-        else:
-            work.store.blobs.put_outputs(source.txid, source.outputs)
-    except OSError as error:
-        return Error(codes.STORE_ERROR, NO, f"blob: {error}")
+def _error_of(one: Candidate, results: Sequence[Result]) -> Error | None:
+    """results: of all records of the transaction, the master's first."""
+    for (key, _), number, result in zip(one.creation.records, range(len(results)), results, strict=True):
+        if result.status is Status.OK:
+            continue
+        if number == 0:
+            return failure(result, "transaction")
+        return leftover([key]) if result.status is Status.EXISTS else failure(result, f"child record {number}")
     return None
 
 
-def _error_of(results: Sequence[Result]) -> Error | None:
-    """results: of all records of one transaction, the master's first."""
-    if results[0].status is not Status.OK:
-        return failure(results[0], "transaction")
-    for number, result in enumerate(results[1:], start=1):
-        if result.status is not Status.OK:
-            # The master is there: the transaction is created, but not as a whole.
-            error = failure(result, f"child record {number}")
-            return Error(codes.STORE_ERROR, UNKNOWN, f"{error.code}: {error.message}")
-    return None
+def _attend(work: Work, found: Sequence[Candidate], errors: Errors) -> list[Candidate]:
+    """Completes what other attempts may have left of transactions that are there. Returns those that are conflicting,
+    as they were to be."""
+    conflicting: list[Candidate] = []
+    unfinished: list[Candidate] = []
+    results = work.operate([Read(one.source.txid, _ATTENDED) for one in found])
+    for one, result in zip(found, results, strict=True):
+        bins = result.value if result.status is Status.OK else {}
+        if bins.get("creating"):
+            unfinished.append(one)
+        if one.conflicting and bins.get("conflicting"):
+            conflicting.append(one)
+        # A whole one is what it is by its txid; what the outputs of a partial one are worth nobody knows.
+        if bins.get("external") and isinstance(one.source, Transaction):
+            error = settle_blob(work, one)
+            if error is not None:
+                errors[one.item] = error
+    if unfinished:
+        errors |= create_locked(work, unfinished)
+    return conflicting
 
 
-def _note_in_parents(work: Work, created: Sequence[Candidate]) -> Errors:
+def _note_in_parents(work: Work, ones: Iterable[Candidate]) -> Errors:
     """A conflicting transaction is noted in each parent that is in the set. Returns, by item, what is in doubt."""
     notes = [
         (one.item, Call(parent, "noteConflicting", (one.source.txid,)))
-        for one in created
+        for one in ones
         if isinstance(one.source, Transaction)
         for parent in dict.fromkeys(spend.previous_txid for spend in one.source.inputs)
     ]
@@ -142,6 +172,7 @@ def _parse(work: Work, index: int) -> Candidate:
         block_height=check_height(height),
         now_ms=time.time_ns() // 1_000_000,
         utxo_batch_size=work.store.utxo_batch_size,
+        genesis_height=work.store.genesis_height,
         retention=work.retention,
         mined=_parse_mined(mined),
         conflicting=conflicting,
@@ -181,5 +212,7 @@ def _parse_partial(partial: Any, flags: int) -> Partial:
         satoshis, script = check_fields(output, "satoshis", "locking script")
         if type(script) is not bytes:
             raise BadItem("partial: a locking script is not bytes")
-        parsed[check_uint(vout, "partial: vout")] = Output(check_uint(satoshis, "partial: satoshis", MAX_INT64), script)
+        parsed[check_uint(vout, "partial: vout")] = Output(
+            check_uint(satoshis, "partial: satoshis", MAX_SATOSHIS), script
+        )
     return Partial(check_txid(txid, "partial: txid"), parsed, is_coinbase=bool(flags & CREATE_COINBASE))

@@ -3,18 +3,20 @@
 Under the transaction's lock, with a random token: the blob; the children, marked `creating`; the master, marked so too;
 then the mark comes off the children, and off the master last. Where there is a master there are all its children, so
 whether a transaction was created is decided by its master alone. A creator may die at any step: the lock expires, and
-the next one to ask replaces children that have no master, or finishes what has one.
+the next one to ask replaces children that have no master and are marked, or finishes what has one: as many children as
+the master says, whatever the one who asks would have made. Children without a master and without the mark are what is
+left of an earlier life, and are never written over.
 """
 
 import secrets
-from collections.abc import Callable, Sequence
+from collections.abc import Mapping, Sequence
 from typing import Any, Final, NamedTuple
 
 from protocol import codes
 from protocol.codes import NO, UNKNOWN
 from protocol.wire import Error
 from store import Mode, Read, Remove, Result, Status, Write
-from store.layout import Creation, Partial, lock_key, lock_ttl
+from store.layout import Creation, Partial, child_index, child_key, lock_key, lock_ttl
 from store.transaction import Transaction
 
 from ..work import Work, failure
@@ -22,6 +24,7 @@ from ..work import Work, failure
 # When it is worth asking again for a transaction that somebody else is creating, in milliseconds.
 SOON_MS: Final = 100
 
+_MAX_LEFTOVERS_TOLD: Final = 100
 _MARKED: Final = {"creating": True}
 _UNMARKED: Final = {"creating": None}
 _INHERITED: Final = ("conflicting", "locked", "spendingHeight", "deleteAtHeight")
@@ -41,34 +44,66 @@ class Candidate(NamedTuple):
 
 
 Errors = dict[int, Error]
-PutBlob = Callable[[Transaction | Partial], Error | None]
 
 
 def is_being_created() -> Error:
     return Error(codes.CREATING, NO, "another creation of it is under way", SOON_MS)
 
 
-def create_locked(work: Work, candidates: Sequence[Candidate], put_blob: PutBlob) -> Errors:
+def tx_exists() -> Error:
+    return Error(codes.TX_EXISTS, NO, "transaction: is in the set already")
+
+
+def leftover(keys: Sequence[bytes]) -> Error:
+    """keys: of child records that stand there without their master."""
+    key = keys[0]
+    message = (
+        f"child record {child_index(key)} (key {key.hex()}) is left of an earlier life of the transaction; "
+        f"`utxod leftovers {key[31::-1].hex()} --remove` removes such records"
+    )
+    return Error(codes.LEFTOVER, NO, message, 0, {"keys": list(keys[:_MAX_LEFTOVERS_TOLD])})
+
+
+def put_blob(work: Work, source: Transaction | Partial) -> Error | None:
+    """Where there is none yet."""
+    try:
+        work.store.blobs.put_new(source)
+    except OSError as error:
+        return Error(codes.STORE_ERROR, NO, f"blob: {error}")
+    return None
+
+
+def settle_blob(work: Work, one: Candidate) -> Error | None:
+    """After the master's creation: the blob is this transaction's, not what an earlier attempt left there."""
+    if not one.creation.external:
+        return None
+    try:
+        work.store.blobs.replace(one.source)
+    except OSError as error:
+        return Error(codes.STORE_ERROR, UNKNOWN, f"blob: {error}")
+    return None
+
+
+def create_locked(work: Work, candidates: Sequence[Candidate]) -> Errors:
     """Creates each. Returns, by item, why it was not; TX_EXISTS where it finished what another one had left."""
     errors: Errors = {}
     token = secrets.token_bytes(16)
     first = {one.source.txid: one for one in reversed(candidates)}
     locked = _take_locks(work, list(first.values()), token, errors)
     fresh, begun = _look(work, locked, errors)
-    whole = [*_begin(work, fresh, put_blob, errors), *_complete_children(work, begun, errors)]
+    fresh = _refuse_leftovers(work, fresh, errors)
+    whole = [*_begin(work, fresh, errors), *_complete_children(work, begun, errors)]
     _finish(work, whole, locked, token, errors)
     for one in begun:
-        errors.setdefault(one.item, _exists())
+        errors.setdefault(one.item, tx_exists())
     for one in candidates:
         earlier = first[one.source.txid]
         if earlier is not one:
             error = errors.get(earlier.item)
-            errors[one.item] = _exists() if error is not None and error.code == codes.TX_EXISTS else is_being_created()
+            errors[one.item] = (
+                tx_exists() if error is not None and error.code == codes.TX_EXISTS else is_being_created()
+            )
     return errors
-
-
-def _exists() -> Error:
-    return Error(codes.TX_EXISTS, NO, "transaction")
 
 
 def _take_locks(work: Work, candidates: Sequence[Candidate], token: bytes, errors: Errors) -> list[Candidate]:
@@ -92,26 +127,50 @@ def _take_locks(work: Work, candidates: Sequence[Candidate], token: bytes, error
 def _look(work: Work, locked: Sequence[Candidate], errors: Errors) -> tuple[list[Candidate], list[Candidate]]:
     """Those that are not there, and those that somebody has begun and not finished."""
     fresh, begun = [], []
-    names = ("creating", *_INHERITED)
+    names = ("creating", "totalExtraRecs", *_INHERITED)
     for one, result in zip(locked, work.operate([Read(one.source.txid, names) for one in locked]), strict=True):
         if result.status is Status.NOT_FOUND:
             fresh.append(one)
         elif result.status is not Status.OK:
             errors[one.item] = failure(result, "transaction")
         elif result.value.get("creating"):
-            inherited = {name: result.value[name] for name in _INHERITED if name in result.value}
-            records = [(key, bins | inherited) for key, bins in one.creation.records]
-            begun.append(one._replace(creation=one.creation._replace(records=records)))
+            begun.append(_as_begun(one, result.value))
         else:
-            errors[one.item] = _exists()
+            errors[one.item] = tx_exists()
     return fresh, begun
 
 
-def _begin(work: Work, fresh: Sequence[Candidate], put_blob: PutBlob, errors: Errors) -> list[Candidate]:
+def _as_begun(one: Candidate, master: Mapping[str, Any]) -> Candidate:
+    """With as many children as the master has; the bins of those that this candidate does not know are empty."""
+    inherited = {name: master[name] for name in _INHERITED if name in master}
+    known = dict(one.children)
+    children = []
+    for child in range(1, (master.get("totalExtraRecs") or 0) + 1):
+        key = child_key(one.source.txid, child)
+        children.append((key, known[key] | inherited if key in known else {}))
+    return one._replace(creation=one.creation._replace(records=[one.creation.records[0], *children]))
+
+
+def _refuse_leftovers(work: Work, fresh: Sequence[Candidate], errors: Errors) -> list[Candidate]:
+    """Looks for children of an earlier life before anything is written."""
+    children = _each_child(fresh)
+    left: dict[int, list[bytes]] = {}
+    for (one, key, _), result in zip(
+        children, work.operate([Read(k, ("creating",)) for _, k, _ in children]), strict=True
+    ):
+        if result.status is Status.OK and not result.value.get("creating"):
+            left.setdefault(one.item, []).append(key)
+        elif result.status not in (Status.OK, Status.NOT_FOUND):
+            errors[one.item] = failure(result, "child record")
+    errors |= {item: leftover(keys) for item, keys in left.items()}
+    return [one for one in fresh if one.item not in errors]
+
+
+def _begin(work: Work, fresh: Sequence[Candidate], errors: Errors) -> list[Candidate]:
     """Blob, children, master; those of which all is there now."""
     kept = []
     for one in fresh:
-        error = put_blob(one.source)
+        error = put_blob(work, one.source)
         if error is None:
             kept.append(one)
         else:
@@ -121,7 +180,11 @@ def _begin(work: Work, fresh: Sequence[Candidate], put_blob: PutBlob, errors: Er
     created = []
     for one, result in zip(kept, work.operate(masters), strict=True):
         if result.status is Status.OK:
-            created.append(one)
+            error = settle_blob(work, one)
+            if error is None:
+                created.append(one)
+            else:
+                errors[one.item] = error
         else:
             # Its children are written, and harm nobody; but a part of the item they are.
             errors[one.item] = _half_done(result, "transaction")
@@ -137,9 +200,10 @@ def _complete_children(work: Work, begun: Sequence[Candidate], errors: Errors) -
 
 def _write_children(work: Work, ones: Sequence[Candidate], errors: Errors, *, replace: bool) -> list[Candidate]:
     """replace: a child that is there has no master, and gets this creation's content."""
-    results = work.operate([Write(key, bins | _MARKED, Mode.CREATE) for one in ones for key, bins in one.children])
+    children = [child for child in _each_child(ones) if child[2]]
+    results = work.operate([Write(key, bins | _MARKED, Mode.CREATE) for _, key, bins in children])
     there = []
-    for (one, key, bins), result in zip(_each_child(ones), results, strict=True):
+    for (one, key, bins), result in zip(children, results, strict=True):
         if result.status is Status.EXISTS:
             there.append((one, key, bins))
         elif result.status is not Status.OK:

@@ -1,14 +1,19 @@
 """get: the metadata of a transaction, from its master record.
 
 Item [txid, fields or nil]; result: a map from bin to value. Without fields: every bin but the large ones. The field
-"tx" is the raw transaction, from the record or from the blob store.
+"tx" is the raw transaction, from the record or from the blob store, checked against its txid; a transaction of which
+only some outputs are known has no such field. Where it can't be read, that is a fault (P15).
 """
 
 from collections.abc import Sequence
 from typing import Any, Final
 
+from protocol import codes
+from protocol.codes import NO
+from protocol.wire import Error
 from store import Read, Result, Status
 from store.layout import raw_transaction
+from store.transaction import parse_transaction
 
 from ..items import BadItem, check_fields, check_txid
 from ..work import Work, failure, malformed
@@ -48,7 +53,11 @@ METADATA_BINS: Final = (
     "utxoSpendableIn",
     "deletedChildren",
     "conflictingCs",
-    "lastSpentState",
+    "conflictingMore",
+    "joined",
+    "reassigned",
+    "childStates",
+    "lockSeq",
 )
 
 
@@ -99,8 +108,10 @@ def _complete_raw(work: Work, index: int, fields: Sequence[str], txid: bytes, bi
     found = {name: bins[name] for name in fields if name in bins}
     try:
         raw = work.store.blobs.get(txid) if bins.get("external") else raw_transaction(bins)
+        if raw is not None and parse_transaction(raw).txid != txid:
+            raise ValueError("what the store has is another one")
     except (ValueError, KeyError, TypeError, OSError) as error:
-        work.batch.fail(index, malformed("transaction", error))
+        work.batch.fail(index, Error(codes.STORE_ERROR, NO, f"transaction: {error}"))
         return
     if raw is not None:
         found[_RAW] = raw

@@ -1,17 +1,18 @@
-"""increment: counts child records that are fully spent, on their master.
+"""increment: corrects the count of child records that are fully spent, on their master.
 
-Item [txid, delta, block height]; result [signal or nil, child count]. Where the count completes the transaction, or it
-is complete no longer, the children's delete-at-height follows here, in the same dispatch: this pool feeds no other.
+Item [txid, delta, block height]; result [signal or nil, child count]. Where the master knows the states of its children
+the delta is not believed: the children are asked, and noted, in the same dispatch, so that the counter is right
+afterwards, and asking again is safe. Where the count completes the transaction, or it is complete no longer, the
+children's delete-at-height follows here too: this pool feeds no other.
 """
 
 from typing import NamedTuple
 
-from protocol.codes import UNKNOWN
 from store import Call
 
 from ..items import BadItem, check_fields, check_height, check_txid
 from ..work import Work, read_answer
-from .children import DAH_SET, DAH_UNSET, set_children_dah
+from .children import note_children
 
 _MAX_DELTA = 1 << 31
 
@@ -34,15 +35,13 @@ def run(work: Work) -> None:
     results = work.operate([increment.call for increment in increments])
     for increment, result in zip(increments, results, strict=True):
         answer = read_answer(result, "record")
-        error = answer.error
-        if error is None and answer.signal in (DAH_SET, DAH_UNSET) and answer.child_count is not None:
-            error = set_children_dah(work, increment.txid, answer.child_count)
-            # The counter itself has been changed.
-            error = error and error._replace(executed=UNKNOWN)
+        error, signal = answer.error, None
+        if error is None:
+            error, signal = note_children(work, increment.txid, answer, increment.height)
         if error is not None:
             batch.fail(increment.item, error)
         else:
-            batch.complete(increment.item, [answer.signal, answer.child_count or 0])
+            batch.complete(increment.item, [signal, answer.child_count or 0])
 
 
 def _parse(work: Work, index: int) -> _Increment:

@@ -1,12 +1,17 @@
-"""One transaction's spends: all of them, or none.
+"""One transaction's spends: all of them, or none (P12).
 
-Where one is refused, those that this call applied are undone, checking the owner, and the refusal is answered: what was
-this spender's before is never undone. Where a fault falls in the middle, or the undoing fails, the answer is `unknown`
-and lists the outpoints; asking again is safe, and `abandon` undoes what the spender holds.
+Where one is refused, this attempt gives back what it applied, and what it joined of this transaction's other attempts,
+and nothing else: a spend that another attempt relies on stands. In a store whose batches are one whole that is done by
+the store. The refusal names the input that was refused, and what this spender still holds. Where a fault falls in the
+middle, or the giving back fails, the answer is `unknown` and lists the outpoints; asking again is safe, and `abandon`
+undoes what the spender holds.
+
+A request's lists stand with one item, to which the others refer by `because`: an answer grows with the request, not
+with its square.
 """
 
-from collections.abc import Container, Iterable, Mapping, Sequence
-from typing import TYPE_CHECKING
+from collections.abc import Iterable, Mapping, Sequence
+from typing import TYPE_CHECKING, Any, Final, NamedTuple
 
 from protocol import codes
 from protocol.codes import NO, UNKNOWN
@@ -20,63 +25,124 @@ from .children import owe_what_follows
 if TYPE_CHECKING:
     from .spend import Spend
 
+# Of a spend that was to be given back: this attempt has no part in it any more, and that is no failure.
+_NOTHING_LEFT: Final = frozenset({codes.SPENT, codes.TX_NOT_FOUND})
+_STANDS: Final = frozenset({codes.INVALID_SPEND})
+
+
+class Tried(NamedTuple):
+    """What came of trying the spends, by item. applied: those that were applied by it. lives: of all that stand, the
+    life of the output. held: those that were refused, though their spender has the output."""
+
+    applied: set[int]
+    lives: dict[int, int]
+    held: set[int]
+
 
 def settle_transactions(
     work: Work,
     transactions: Iterable[Request],
     spends: Mapping[int, "Spend"],
     errors: Mapping[int, Error],
-    applied: Container[int],
+    tried: Tried,
 ) -> dict[int, Error]:
-    """Undoes what must be undone, and returns the errors of all items of the transactions that failed.
+    """Gives back what must be given back, and returns the errors of all items of the transactions that failed.
 
-    spends: those that were tried, by item. errors: of single items. applied: the items that this call applied.
+    spends: those that were tried, by item. errors: of single items.
     """
     failed = [one for one in transactions if any(item in errors for item in range(one.start, one.end))]
-    mine = {one: [spends[i] for i in range(one.start, one.end) if i in spends and i in applied] for one in failed}
+    good = {one: [spends[i] for i in range(one.start, one.end) if i in tried.lives] for one in failed}
     refused = [one for one in failed if any(_is_certain(errors.get(i)) for i in range(one.start, one.end))]
-    held = _undo(work, [spend for one in refused for spend in mine[one]])
+    returned = _give_back(work, [spend for one in refused for spend in good[one]], tried)
     whole: dict[int, Error] = {}
     for one in failed:
-        stays = [spend for spend in mine[one] if one not in refused or spend.item in held]
-        doubtful = [i for i in range(one.start, one.end) if i in errors and errors[i].executed == UNKNOWN]
+        items = range(one.start, one.end)
+        stays = [spend for spend in good[one] if one not in refused or spend.item in returned.faults]
+        doubtful = [i for i in items if i in errors and errors[i].executed == UNKNOWN]
         if stays or doubtful:
-            outpoints = stays + [spends[i] for i in doubtful]
-            reason = errors[doubtful[0]] if doubtful else held[stays[0].item]
-            whole.update(_unknown(one, reason, outpoints))
+            reason = errors[doubtful[0]] if doubtful else returned.faults[stays[0].item]
+            left = [*stays, *(spends[i] for i in doubtful), *_held(one, spends, tried, returned)]
+            whole.update(_unknown(one, reason, left))
         else:
-            whole.update(_refused(one, errors))
+            whole.update(_refused(one, errors, spends, _held(one, spends, tried, returned)))
     return whole
+
+
+class _Returned(NamedTuple):
+    """What giving back came to, by item. held: the spend stands, for others. faults: why it may still be there."""
+
+    held: set[int]
+    faults: dict[int, Error]
 
 
 def _is_certain(error: Error | None) -> bool:
     return error is not None and error.executed == NO
 
 
-def _undo(work: Work, spends: Sequence["Spend"]) -> dict[int, Error]:
-    """By item, why a spend may still be there."""
+def _give_back(work: Work, spends: Sequence["Spend"], tried: Tried) -> _Returned:
+    if work.store.is_atomic:  # the store has put everything back: what was there before is what stands
+        own = {(spend.group, spend.txid, spend.vout) for spend in spends if spend.item in tried.applied}
+        return _Returned({spend.item for spend in spends if (spend.group, spend.txid, spend.vout) not in own}, {})
     try:
-        results = work.operate([spend.undoing(work.retention) for spend in spends])
+        results = work.operate([spend.releasing(work.retention, tried.lives[spend.item]) for spend in spends])
     except StoreError as fault:
-        return {spend.item: Error(codes.STORE_ERROR, UNKNOWN, f"undoing: {fault}") for spend in spends}
-    held: dict[int, Error] = {}
+        return _Returned(
+            set(), {spend.item: Error(codes.STORE_ERROR, UNKNOWN, f"giving back: {fault}") for spend in spends}
+        )
+    returned = _Returned(set(), {})
     for spend, result in zip(spends, results, strict=True):
-        answer = read_answer(result, "undoing")
-        if answer.error is not None:
-            held[spend.item] = answer.error
-        else:
-            owe_what_follows(work, spend.txid, answer, spend.height)
-    return held
+        answer = read_answer(result, "giving back")
+        if answer.error is None:
+            if answer.held:
+                returned.held.add(spend.item)
+            owe_what_follows(work, spend.record, answer, spend.height, was_done=not answer.applied)
+        elif answer.error.code in _STANDS:
+            returned.held.add(spend.item)
+        elif answer.error.code not in _NOTHING_LEFT:
+            returned.faults[spend.item] = answer.error
+    return returned
 
 
-def _unknown(one: Request, reason: Error, outpoints: Sequence["Spend"]) -> dict[int, Error]:
-    listed = [[spend.txid, spend.vout] for spend in outpoints]
-    error = reason._replace(executed=UNKNOWN, details={"outpoints": listed})
-    return dict.fromkeys(range(one.start, one.end), error)
+def _held(one: Request, spends: Mapping[int, "Spend"], tried: Tried, returned: _Returned) -> list["Spend"]:
+    """What the spender still has: by its last word on each output, where a request names one twice."""
+    last: dict[tuple[bytes, int], Spend] = {}
+    for item in range(one.start, one.end):
+        spend = spends.get(item)
+        if spend is None:
+            continue
+        if item in tried.held or item in returned.held:
+            last[spend.txid, spend.vout] = spend
+        elif item in tried.lives:
+            last.pop((spend.txid, spend.vout), None)
+    return list(last.values())
 
 
-def _refused(one: Request, errors: Mapping[int, Error]) -> dict[int, Error]:
+def _unknown(one: Request, reason: Error, left: Sequence["Spend"]) -> dict[int, Error]:
+    error = reason._replace(executed=UNKNOWN, details={"because": 0})
+    listed = error._replace(details={"because": 0, "outpoints": _outpoints(left)})
+    return {**dict.fromkeys(range(one.start, one.end), error), one.start: listed}
+
+
+def _outpoints(spends: Sequence["Spend"]) -> list[list[Any]]:
+    return [list(outpoint) for outpoint in dict.fromkeys((spend.txid, spend.vout) for spend in spends)]
+
+
+def _refused(
+    one: Request, errors: Mapping[int, Error], spends: Mapping[int, "Spend"], held: Sequence["Spend"]
+) -> dict[int, Error]:
     """The refused items have their own errors, the others the first one's, with its index in the request."""
     first = min(item for item in errors if one.start <= item < one.end)
-    other = errors[first]._replace(details={"because": first - one.start})
-    return {item: errors.get(item, other) for item in range(one.start, one.end)}
+    where: dict[str, Any] = {"because": first - one.start}
+    if first in spends:
+        where["outpoint"] = [spends[first].txid, spends[first].vout]
+    other = errors[first]._replace(details=where)
+    whole = {
+        item: _with_details(errors[item], where) if item in errors else other for item in range(one.start, one.end)
+    }
+    if held:
+        whole[first] = _with_details(whole[first], {"held": _outpoints(held)})
+    return whole
+
+
+def _with_details(error: Error, more: Mapping[str, Any]) -> Error:
+    return error._replace(details={**error.details, **more})

@@ -1,56 +1,130 @@
 """outpoint: what an output is worth and who may spend it, spent or not.
 
-Item [txid, vout]; result [satoshis, locking script]. One store read per distinct txid of the batch.
+Item [txid, vout]; result [satoshis, locking script]. One store read per distinct record of the batch.
+
+What is given is checked (P15): against the utxo hash in the record that the output lives in; an output that is no UTXO
+against its transaction's id, where that is known as a whole. A part that is missing, a blob or a child record, is a
+fault, never "there is no such output".
 """
 
-from typing import Any, Final
+from collections.abc import Mapping, Sequence
+from typing import Any, Final, NamedTuple
 
 from protocol import codes
 from protocol.codes import NO
 from protocol.wire import Error
 from store import Read, Result, Status
-from store.transaction import Output, read_output
+from store.layout import UTXO_BYTES, locate, raw_transaction, utxo_hash
+from store.transaction import Output, parse_transaction, read_output
 
 from ..items import BadItem, check_fields, check_txid, check_uint
-from ..work import Work, failure, malformed
+from ..work import Work, failure
 
-_BINS: Final = ("external", "outputs")
+_MASTER_BINS: Final = ("external", "outputs", "utxos", "reassigned", "totalUtxos", "creating")
+_CHILD_BINS: Final = ("utxos", "reassigned")
+_WHOLE_BINS: Final = ("version", "locktime", "extendedSize", "inputs", "outputs")
+
+
+class _Wanted(NamedTuple):
+    """One item. record, offset: where the output's hash is."""
+
+    item: int
+    txid: bytes
+    vout: int
+    record: bytes
+    offset: int
+
+
+class _Damaged(Exception):
+    """What the store has is not the output that was created, or can't be read."""
 
 
 def run(work: Work) -> None:
     batch = work.batch
-    wanted: dict[bytes, list[tuple[int, int]]] = {}
+    wanted: list[_Wanted] = []
     for index in batch.open():
         try:
             txid, vout = check_fields(batch.items[index], "txid", "vout")
-            wanted.setdefault(check_txid(txid), []).append((index, check_uint(vout, "vout")))
+            check_uint(vout, "vout")
+            record, offset = locate(check_txid(txid), vout, work.store.utxo_batch_size)
+            wanted.append(_Wanted(index, txid, vout, record, offset))
         except BadItem as fault:
             batch.fail(index, fault.error)
-    results = work.operate([Read(txid, _BINS) for txid in wanted])
-    for (txid, outpoints), result in zip(wanted.items(), results, strict=True):
-        for index, vout in outpoints:
-            _complete(work, index, txid, vout, result)
+    masters = _read(work, [one.txid for one in wanted], _MASTER_BINS)
+    children = _read(work, [one.record for one in wanted if _lives_in_child(one, masters)], _CHILD_BINS)
+    for one in wanted:
+        master = masters[one.txid]
+        try:
+            answer = _look(work, one, master, children.get(one.record, master))
+        except _Damaged as damage:
+            answer = Error(codes.STORE_ERROR, NO, f"output {one.vout}: {damage}")
+        if isinstance(answer, Error):
+            batch.fail(one.item, answer)
+        else:
+            batch.complete(one.item, [answer.satoshis, answer.locking_script])
 
 
-def _complete(work: Work, index: int, txid: bytes, vout: int, result: Result) -> None:
-    if result.status is not Status.OK:
-        work.batch.fail(index, failure(result, "record"))
-        return
+def _read(work: Work, keys: Sequence[bytes], bins: Sequence[str]) -> Mapping[bytes, Result]:
+    distinct = list(dict.fromkeys(keys))
+    return dict(zip(distinct, work.operate([Read(key, bins) for key in distinct]), strict=True))
+
+
+def _lives_in_child(one: _Wanted, masters: Mapping[bytes, Result]) -> bool:
+    master = masters[one.txid]
+    return one.record != one.txid and master.status is Status.OK and one.vout < _total(master.value)
+
+
+def _total(master: Any) -> int:
+    total = master.get("totalUtxos") if type(master) is dict else None
+    return total if type(total) is int else 0
+
+
+def _look(work: Work, one: _Wanted, master: Result, home: Result) -> Output | Error:
+    """home: the record that the output lives in. Raises _Damaged."""
+    if master.status is not Status.OK:
+        return failure(master, "record")
+    if one.vout >= _total(master.value):
+        return _not_here(one)
+    if home.status is Status.NOT_FOUND:
+        if master.value.get("creating"):
+            return Error(codes.CREATING, NO, "the transaction is still being created")
+        raise _Damaged("its child record is missing")
+    if home.status is not Status.OK:
+        return failure(home, "child record")
     try:
-        output = work.store.blobs.output(txid, vout) if result.value.get("external") else _output(result.value, vout)
-    except (ValueError, TypeError, AttributeError, OSError) as error:
-        work.batch.fail(index, malformed(f"output {vout}", error))
-        return
-    if output is None:
-        work.batch.fail(index, Error(codes.UTXO_NOT_FOUND, NO, f"the transaction has no output {vout}, or not here"))
+        utxo = home.value["utxos"][one.offset]
+        moved = (home.value.get("reassigned") or {}).get(one.offset)
+        output = Output(*moved) if moved else _stored(work, one, master.value)
+        if output is None and utxo is None:
+            return _not_here(one)
+        if output is not None and utxo is None:
+            _check_whole(work, one, master.value)
+            return output
+        if output is None or utxo_hash(one.txid, one.vout, output) != utxo[:UTXO_BYTES]:
+            raise _Damaged("what the store has is another than its utxo hash says")
+    except (ValueError, TypeError, AttributeError, LookupError, OSError) as error:
+        raise _Damaged(str(error)) from error
+    return output
+
+
+def _not_here(one: _Wanted) -> Error:
+    return Error(codes.UTXO_NOT_FOUND, NO, f"the transaction has no output {one.vout}, or not here")
+
+
+def _stored(work: Work, one: _Wanted, master: dict[str, Any]) -> Output | None:
+    """As it was created."""
+    if master.get("external"):
+        return work.store.blobs.output(one.txid, one.vout)
+    packed = master["outputs"][one.vout]
+    return None if packed is None else read_output(packed, 0)[0]
+
+
+def _check_whole(work: Work, one: _Wanted, master: dict[str, Any]) -> None:
+    """Of an output without a utxo hash. Raises _Damaged, ValueError, OSError."""
+    if master.get("external"):
+        raw = work.store.blobs.get(one.txid)
     else:
-        work.batch.complete(index, [output.satoshis, output.locking_script])
-
-
-def _output(bins: dict[str, Any], vout: int) -> Output | None:
-    outputs = bins.get("outputs")
-    if type(outputs) is not list:
-        raise ValueError("the record has no list of outputs")
-    if vout >= len(outputs) or outputs[vout] is None:
-        return None
-    return read_output(outputs[vout], 0)[0]
+        (result,) = work.operate([Read(one.txid, _WHOLE_BINS)])
+        raw = raw_transaction(result.value)
+    if raw is not None and parse_transaction(raw).txid != one.txid:
+        raise _Damaged("what the store has is another transaction")

@@ -1,13 +1,20 @@
 """set_locked: locks or unlocks a transaction, its master record here and its child records downstream.
 
 Item [txid, value]; result: the number of child records. The children go to the `children` pool as follow-up work that
-the answer waits for, in the ledger: a worker that waited for them would be one of those that they wait for.
+the answer waits for, in the ledger: a worker that waited for them would be one of those that they wait for. It bears
+the master's lockSeq, so that of two calls the same one wins on every record.
 """
+
+from typing import Final
 
 from store import Call
 
 from ..items import BadItem, check_bool, check_fields, check_txid
 from ..work import Work, read_answer
+from .children import owe_what_follows
+
+# The caller gives none: the rule counts from the transaction's own.
+_HEIGHT: Final = 0
 
 
 def run(work: Work) -> None:
@@ -17,7 +24,8 @@ def run(work: Work) -> None:
     for index in batch.open():
         try:
             txid, value = check_fields(batch.items[index], "txid", "value")
-            calls.append(Call(check_txid(txid), "setLocked", (check_bool(value, "value"),)))
+            args = (check_bool(value, "value"), _HEIGHT, work.retention)
+            calls.append(Call(check_txid(txid), "setLocked", args))
             indices.append(index)
         except BadItem as fault:
             batch.fail(index, fault.error)
@@ -26,7 +34,10 @@ def run(work: Work) -> None:
         if answer.error is not None:
             batch.fail(index, answer.error)
             continue
+        owe_what_follows(work, call.key, answer, _HEIGHT)
         children = answer.child_count or 0
         if children:
-            batch.follow(index, "lock_children", call.key, children, [call.key, children, call.args[0]])
+            batch.follow(
+                index, "lock_children", call.key, children, [call.key, children, call.args[0], answer.lock_seq]
+            )
         batch.complete(index, children)

@@ -4,7 +4,8 @@ Item [txid, vout, utxo hash, spending txid, vin, block height, flags].
 
 spend: result true where it was applied now, false where it was this spender's before. The spends of a batch are grouped
 by record, block height and flags: one call of the rule each, which takes every spend by itself and names it by its
-place in the call. Those of a request that is marked as one transaction are all applied or none: one_transaction.py.
+place in the call. Those of a request that is marked as one transaction are all applied or none: one_transaction.py; in
+a store whose batches are one whole they are a group of their own.
 
 abandon: undoes what that spender holds; result true where it was undone now, false where that spender does not hold it.
 """
@@ -13,23 +14,25 @@ from collections.abc import Sequence
 from typing import Final, NamedTuple
 
 from protocol import codes
+from protocol.codes import NO
 from protocol.operations import SPEND_IGNORE_CONFLICTING, SPEND_IGNORE_LOCKED
 from protocol.wire import ONE_TRANSACTION, Error
-from store import Call, Result, Value
-from store.layout import FROZEN, locate, pack_spending_data
+from store import Call, Read, Result, Status, Value
+from store.layout import FROZEN, TXID_BYTES, locate, pack_spending_data
 
 from ..batch import Request
-from ..items import TXID_BYTES, BadItem, check_fields, check_flags, check_height, check_txid, check_uint
-from ..work import Work, malformed, read_answer
+from ..items import BadItem, check_fields, check_flags, check_height, check_txid, check_uint
+from ..work import Answer, Work, failure, malformed, read_answer
 from .children import owe_what_follows
-from .one_transaction import settle_transactions
+from .one_transaction import Tried, settle_transactions
 
 _HASH_BYTES: Final = 32
 _FLAGS: Final = SPEND_IGNORE_CONFLICTING | SPEND_IGNORE_LOCKED
 
 
 class Spend(NamedTuple):
-    """One item. record: the key of the record that the output lives in. offset: the output's place there."""
+    """One item. record: the key of the record that the output lives in. offset: the output's place there. group: of the
+    transaction that it is a part of, in a store that is atomic."""
 
     item: int
     txid: bytes
@@ -40,10 +43,19 @@ class Spend(NamedTuple):
     spending_data: bytes
     height: int
     flags: int
+    group: int | None = None
+
+    @property
+    def target(self) -> tuple[int, bytes, bytes]:
+        return self.offset, self.utxo_hash, self.spending_data
 
     def undoing(self, retention: int) -> Call:
         """The call that takes the spend back, if it is this spender's."""
-        return Call(self.record, "unspend", (self.offset, self.utxo_hash, self.spending_data, self.height, retention))
+        return Call(self.record, "unspend", (*self.target, self.height, retention))
+
+    def releasing(self, retention: int, life: int) -> Call:
+        """The call that gives up one attempt's part in the spend, as it is in this life of the output."""
+        return Call(self.record, "release", (*self.target, self.height, retention, life))
 
 
 def run(work: Work) -> None:
@@ -56,15 +68,20 @@ def run(work: Work) -> None:
         except BadItem as fault:
             errors[index] = fault.error
     transactions = [one for one in batch.requests if one.flags & ONE_TRANSACTION and one.error is None]
-    for one in transactions:
+    for number, one in enumerate(transactions):
         _hold_back_unless_whole(one, spends, errors)
-    applied = _apply(work, list(spends.values()), errors)
-    errors |= settle_transactions(work, transactions, spends, errors, applied)
+        if work.store.is_atomic:
+            for item in range(one.start, one.end):
+                if item in spends:
+                    spends[item] = spends[item]._replace(group=number)
+    tried = _try(work, list(spends.values()), errors)
+    tell_missing_parts(work, spends, errors)
+    errors |= settle_transactions(work, transactions, spends, errors, tried)
     for index in batch.open():
         if index in errors:
             batch.fail(index, errors[index])
         else:
-            batch.complete(index, index in applied)
+            batch.complete(index, index in tried.applied)
 
 
 def _hold_back_unless_whole(one: Request, spends: dict[int, Spend], errors: dict[int, Error]) -> None:
@@ -77,65 +94,115 @@ def _hold_back_unless_whole(one: Request, spends: dict[int, Spend], errors: dict
             spends.pop(item, None)
 
 
-def _apply(work: Work, spends: Sequence[Spend], errors: dict[int, Error]) -> set[int]:
-    """One call per record; returns the items that were applied by it, and adds what was refused to `errors`."""
-    groups: dict[tuple[bytes, int, int], list[Spend]] = {}
+def _try(work: Work, spends: Sequence[Spend], errors: dict[int, Error]) -> Tried:
+    """One call per record; what was refused is added to `errors`."""
+    groups: dict[tuple[bytes, int, int, int | None], list[Spend]] = {}
     for spend in spends:
-        groups.setdefault((spend.record, spend.height, spend.flags), []).append(spend)
-    calls = [_call(record, group, height, flags, work.retention) for (record, height, flags), group in groups.items()]
-    applied: set[int] = set()
-    for group, result in zip(groups.values(), work.operate(calls), strict=True):
-        _read(work, group, result, errors, applied)
-    return applied
+        groups.setdefault((spend.record, spend.height, spend.flags, spend.group), []).append(spend)
+    calls = [_call(group, work.retention) for group in groups.values()]
+    tried = Tried(set(), {}, set())
+    answers = [
+        _read(group, result, errors, tried) for group, result in zip(groups.values(), work.operate(calls), strict=True)
+    ]
+    put_back = {spend.group for spend in spends if spend.group is not None and spend.item in errors}
+    for group, answer in zip(groups.values(), answers, strict=True):
+        first = group[0]
+        if first.group not in put_back:
+            was_done = any(one.item in tried.lives and one.item not in tried.applied for one in group)
+            owe_what_follows(work, first.record, answer, first.height, was_done=was_done)
+    return tried
 
 
-def _call(record: bytes, group: Sequence[Spend], height: int, flags: int, retention: int) -> Call:
-    rest = bool(flags & SPEND_IGNORE_CONFLICTING), bool(flags & SPEND_IGNORE_LOCKED), height, retention
+def _call(group: Sequence[Spend], retention: int) -> Call:
+    """group: spends of one record, height, flags and transaction."""
+    first, flags = group[0], group[0].flags
+    rest = bool(flags & SPEND_IGNORE_CONFLICTING), bool(flags & SPEND_IGNORE_LOCKED), first.height, retention
     if len(group) == 1:  # as it mostly is: a server takes half as long to unpack it
-        (one,) = group
-        return Call(record, "spend", (one.offset, one.utxo_hash, one.spending_data, *rest))
+        return Call(first.record, "spend", (*first.target, *rest), first.group)
     spends: list[Value] = [
         {"idx": place, "offset": one.offset, "utxoHash": one.utxo_hash, "spendingData": one.spending_data}
         for place, one in enumerate(group)
     ]
-    return Call(record, "spendMulti", (spends, *rest))
+    return Call(first.record, "spendMulti", (spends, *rest), first.group)
 
 
-def _read(work: Work, group: Sequence[Spend], result: Result, errors: dict[int, Error], applied: set[int]) -> None:
-    first = group[0]
+def _read(group: Sequence[Spend], result: Result, errors: dict[int, Error], tried: Tried) -> Answer:
     answer = read_answer(result, "record")
     error = answer.error
     if error is None and answer.applied is None:
         error = malformed("record", "it does not say what was applied")
+    tried.held.update(group[place].item for place in answer.mine)
+    for place in answer.mine:
+        spend = group[place]
+        fault = error or answer.errors.get(place)
+        if fault is not None:
+            errors[spend.item] = fault._replace(details={**fault.details, "held": [[spend.txid, spend.vout]]})
     if error is not None:
-        errors.update({spend.item: error for spend in group})
-        return
-    owe_what_follows(work, first.txid, answer, first.height)
+        for spend in group:
+            errors.setdefault(spend.item, error)
+        return answer
+    applied = answer.applied or frozenset()
     for place, spend in enumerate(group):
         if place in answer.errors:
-            errors[spend.item] = answer.errors[place]
-        elif place in (answer.applied or ()):
-            applied.add(spend.item)
+            errors.setdefault(spend.item, answer.errors[place])
+            continue
+        tried.lives[spend.item] = answer.lives.get(place, 0)
+        if place in applied:
+            tried.applied.add(spend.item)
+    return answer
+
+
+def tell_missing_parts(work: Work, spends: dict[int, Spend], errors: dict[int, Error]) -> None:
+    """Where a child record was not found, its master says why: there is no such transaction, or no such output, or it
+    is being created; or a part of it is missing, which is a fault."""
+    asked = [
+        spend
+        for item, spend in spends.items()
+        if spend.record != spend.txid and item in errors and errors[item].code == codes.TX_NOT_FOUND
+    ]
+    masters = list(dict.fromkeys(spend.txid for spend in asked))
+    results = work.operate([Read(txid, ("totalUtxos", "creating")) for txid in masters])
+    found = dict(zip(masters, results, strict=True))
+    for spend in asked:
+        errors[spend.item] = _missing_part(spend, found[spend.txid])
+
+
+def _missing_part(spend: Spend, master: Result) -> Error:
+    if master.status is not Status.OK:
+        return failure(master, "record")
+    if master.value.get("creating"):
+        return Error(codes.CREATING, NO, "the transaction is still being created")
+    if spend.vout >= master.value.get("totalUtxos", 0):
+        return Error(codes.UTXO_NOT_FOUND, NO, f"the transaction has no output {spend.vout}, or not here")
+    return Error(codes.STORE_ERROR, NO, f"the child record of output {spend.vout} is missing")
 
 
 def run_abandon(work: Work) -> None:
     batch = work.batch
-    spends: list[Spend] = []
+    spends: dict[int, Spend] = {}
+    errors: dict[int, Error] = {}
     for index in batch.open():
         try:
-            spends.append(parse(work, index))
+            spends[index] = parse(work, index)
         except BadItem as fault:
-            batch.fail(index, fault.error)
-    results = work.operate([spend.undoing(work.retention) for spend in spends])
-    for spend, result in zip(spends, results, strict=True):
+            errors[index] = fault.error
+    results = work.operate([spend.undoing(work.retention) for spend in spends.values()])
+    undone: dict[int, bool] = {}
+    for spend, result in zip(spends.values(), results, strict=True):
         answer = read_answer(result, "record")
         if answer.error is None and answer.applied is not None:
-            owe_what_follows(work, spend.txid, answer, spend.height)
-            batch.complete(spend.item, bool(answer.applied))
+            owe_what_follows(work, spend.record, answer, spend.height, was_done=not answer.applied)
+            undone[spend.item] = bool(answer.applied)
         elif answer.error is not None and answer.error.code == codes.SPENT:
-            batch.complete(spend.item, False)
+            undone[spend.item] = False
         else:
-            batch.fail(spend.item, answer.error or malformed("record", "it does not say what was undone"))
+            errors[spend.item] = answer.error or malformed("record", "it does not say what was undone")
+    tell_missing_parts(work, spends, errors)
+    for index in batch.open():
+        if index in errors:
+            batch.fail(index, errors[index])
+        else:
+            batch.complete(index, undone[index])
 
 
 def parse(work: Work, index: int) -> Spend:
