@@ -154,6 +154,10 @@ class Actors:
             asks.append(_send(script, one))
         return [Told(ask, told) for ask, told in zip(asks, [*outcomes, None], strict=True) if ask is not None]
 
+    def token(self, node: int) -> bytes:
+        """What the node's dispatch draws by chance."""
+        return _token(self.nodes.known[node].place)
+
     def name(self, node: int) -> str:
         return self.names[self.nodes.known[node].place.actor]
 
@@ -182,10 +186,10 @@ class Actors:
 
     def _job(self, place: Place) -> Job | None:
         """What the actor's worker has to do next; None where the actor has ended."""
-        token = b"%d.%d.%d" % (place.actor, len(place.answers), len(place.stage))
+        token = _token(place)
         if place.stage:
             part = _parts(self._finished.known[place.stage[0]])[len(place.stage) - 1]
-            return _follow_up_job(part, token)
+            return follow_up_job(part, token)
         script = self._callers[place.actor]()
         ask = next(script, None)
         for answer in place.answers:
@@ -267,6 +271,10 @@ class Actors:
         return self.start(actor).node
 
 
+def _token(place: Place) -> bytes:
+    return (b"%d.%d.%d" % (place.actor, len(place.answers), len(place.stage))).rjust(16, b".")
+
+
 def _ask_once(ask: Ask) -> Generator[Ask, Outcomes, None]:
     yield ask
 
@@ -283,7 +291,7 @@ def _parts(finished: Finished) -> list[FollowUp]:
     return [one for one in finished.follow_ups if one.request is not None]
 
 
-def _follow_up_job(part: FollowUp, token: bytes) -> Job:
+def follow_up_job(part: FollowUp, token: bytes) -> Job:
     return Job(part.operation, (Part(_FAR, 1, 0),), (part.body,), token)
 
 

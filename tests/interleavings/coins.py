@@ -195,7 +195,7 @@ def _named_by(item: tuple[Any, ...], outcome: Outcome) -> Iterator[Promise]:
         yield _promised(item)
         return
     listed = [*error.details.get("held", ()), *error.details.get("outpoints", ())]
-    if error.executed == UNKNOWN and not listed:
+    if error.executed == UNKNOWN and not listed and "because" not in error.details:
         yield _promised(item)
     for txid, vout in listed:
         yield Promise(Coin(txid, vout), item[3])

@@ -14,9 +14,9 @@ from typing import Any, Final, NamedTuple
 
 from store import Call, Record, Result, Status, Write
 from tests.simulation.records import Bins, Steps
-from tests.simulation.replay import Workshop
+from tests.simulation.replay import Workshop, run_through
 
-from .actors import Actors, Caller, Move, Numbers, Op, Told
+from .actors import Actors, Ask, Caller, Move, Numbers, Op, Told, follow_up_job
 
 MOST_STATES: Final = 2_000_000
 
@@ -35,10 +35,12 @@ class Landed(NamedTuple):
 class Model:
     """records: what there is at first, by key; None where a record may come to be. names: of keys, for people. callers:
     by name. faults: how many may come. late: whether what is in flight may land after its worker's death. doubts, doubles:
-    whether a step may go unanswered, owed work be given out twice.
+    whether a step may go unanswered, owed work be given out twice. locks: keys of records that expire once whoever wrote
+    them is dead and has nothing in flight any more.
 
     start, landed, told: what is remembered, at first, after a step and after an answer. always: what does not hold in
-    a state, None where all is well. at_rest: the same where nobody has anything left to do."""
+    a state, None where all is well. at_rest: the same where nobody has anything left to do; after `again`, what is asked
+    once more then, where somebody does."""
 
     name: str
     records: dict[bytes, Bins | None]
@@ -49,10 +51,12 @@ class Model:
     doubts: bool = False
     doubles: bool = False
     utxo_batch_size: int = 1
+    locks: frozenset[bytes] = frozenset()
     start: Any = None
     landed: Callable[[Any, Landed, list[list[Told]]], Any] | None = None
     told: Callable[[Any, int, Told], Any] | None = None
     always: Callable[[Held, Any], str | None] | None = None
+    again: Callable[[Held, dict[str, list[Told]]], list[Ask]] | None = None
     at_rest: Callable[[Held, Any, dict[str, list[Told]]], str | None] | None = None
 
 
@@ -84,6 +88,7 @@ class Explorer:
     def __init__(self, model: Model, steps: Steps, workshop: Workshop) -> None:
         self._model = model
         self._steps = steps
+        self._workshop = workshop
         self._actors = Actors(workshop, model.callers)
         self._keys = list(model.records)
         self._held: Numbers[Bins | None] = Numbers()
@@ -132,6 +137,9 @@ class Explorer:
             previous = node
         for number, ops in enumerate(state.flying):
             yield from self._land(state, number, ops)
+        for place, key in enumerate(self._keys):
+            if key in self._model.locks:
+                yield from self._expire(state, place)
 
     def _act(self, state: State, node: int, caller: int | None, job: int | None) -> Iterator[tuple[State, Event]]:
         actors, known = self._actors, self._actors.nodes.known[node]
@@ -181,6 +189,14 @@ class Explorer:
         memory = self._remember(state, ops[0], records)
         yield state._replace(records=records, flying=flying, memory=memory), (None, ops[0], result)
 
+    def _expire(self, state: State, place: int) -> Iterator[tuple[State, Event]]:
+        """A lock, where its holder is dead."""
+        bins = self._held.known[state.records[place]]
+        if bins is None or any(self._actors.token(node) == bins["token"] for node in (*state.callers, *state.jobs)):
+            return
+        records = (*state.records[:place], self._number(None), *state.records[place + 1 :])
+        yield state._replace(records=records, flying=()), (None, "a lock expires")
+
     def _apply(self, records: tuple[int, ...], op: int) -> tuple[tuple[int, ...], int]:
         place = self._place.get(op)
         if place is None:
@@ -219,11 +235,26 @@ class Explorer:
         key = (state.records, state.memory, state.callers)
         if key not in self._judged:
             told = {self._actors.name(node): self._actors.told(node) for node in state.callers}
-            self._judged[key] = model.at_rest(self._hold(state), self._memories.known[state.memory], told)
+            held = self._hold(state)
+            for ask in model.again(held, told) if model.again else ():
+                self._ask(held, ask)
+            self._judged[key] = model.at_rest(held, self._memories.known[state.memory], told)
         return self._judged[key]
 
-    def _hold(self, state: State) -> Held:
+    def _hold(self, state: State) -> dict[bytes, Bins | None]:
         return {key: self._held.known[number] for key, number in zip(self._keys, state.records, strict=True)}
+
+    def _ask(self, held: dict[bytes, Bins | None], ask: Ask) -> None:
+        """All of it at once, with what follows."""
+
+        def take(record: Record) -> Result:
+            result, held[record.key] = self._steps.take(record, held[record.key])
+            return result
+
+        jobs = [ask.job(b"again")]
+        for job in jobs:
+            finished = run_through(self._workshop, job, take)
+            jobs += [follow_up_job(one, b"again") for one in finished.follow_ups]
 
     # ---- in words
 
@@ -237,7 +268,7 @@ class Explorer:
 
     def _describe(self, event: Event) -> str:
         node, what, *result = event
-        who = "in flight" if node is None else self._actors.name(node)
+        who = "late" if node is None else self._actors.name(node)
         if isinstance(what, str):
             return f"{who}: {what}"
         op = self._actors.ops.known[what]

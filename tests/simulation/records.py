@@ -6,15 +6,12 @@ function of what the record holds, and says what it holds then: nothing is chang
 """
 
 from collections.abc import Mapping
-from typing import Any, Final
+from typing import Any
 
 from store import Call, Mode, Read, Record, Remove, Result, Status, Write
 from store.emulation import LuaError, Rules, rules_source
 
 Bins = Mapping[str, Any]
-
-# What differs from run to run, and means nothing here.
-_FIXED: Final = {"createdAt": 0}
 
 
 class Steps:
@@ -63,7 +60,7 @@ def _write(write: Write, bins: Bins | None) -> tuple[Result, Bins | None]:
         return Result(Status.EXISTS), bins
     if not _holds(bins, write.condition):
         return Result(Status.CONDITION_FALSE), bins
-    return Result(Status.OK), _changed(bins, {**write.bins, **{k: v for k, v in _FIXED.items() if k in write.bins}})
+    return Result(Status.OK), _changed(bins, write.bins)
 
 
 def _remove(remove: Remove, bins: Bins | None) -> tuple[Result, Bins | None]:

@@ -6,8 +6,9 @@ more, it is left there, and what it asks for is told. So a dispatch can be held 
 likes, beside any number of others, and can be forgotten there: that is how its worker dies.
 """
 
-from collections.abc import Iterator, Mapping, Sequence
+from collections.abc import Callable, Iterator, Mapping, Sequence
 from contextlib import contextmanager
+from types import SimpleNamespace
 from typing import Any, Final, NamedTuple
 from unittest.mock import patch
 
@@ -16,7 +17,7 @@ from store import Record, Result
 from store.layout import DEFAULT_GENESIS_HEIGHT
 from workers.batch import Batch
 from workers.execution import Executor, Operation
-from workers.operations import OPERATIONS, create_locked
+from workers.operations import OPERATIONS, create, create_locked
 
 RETENTION: Final = 288
 _FAR: Final = 1e9  # seconds: no dispatch runs out of time here
@@ -76,22 +77,34 @@ class Workshop:
         return Finished(tuple(batch.replies()), tuple(batch.follow_ups), batch.timed_out)
 
 
+def run_through(workshop: Workshop, job: Job, take: Callable[[Record], Result]) -> Finished:
+    """The whole dispatch at once. take: does a step on what there is."""
+    history: list[Exchange] = []
+    while isinstance(asked := workshop.advance(job, history), list):
+        history.append((asked, [take(record) for record in asked]))
+    return asked
+
+
 @contextmanager
 def _chance(job: Job) -> Iterator[None]:
+    """The one operation that draws by chance, and looks at the clock."""
     if job.operation != "create":
         yield
         return
-    with patch.object(create_locked.secrets, "token_bytes", lambda size: job.token.rjust(size, b".")):
+    with (
+        patch.object(create_locked, "secrets", SimpleNamespace(token_bytes=lambda _: job.token)),
+        patch.object(create, "time", SimpleNamespace(time_ns=lambda: 0)),
+    ):
         yield
 
 
 class _NoBlobs:
     """Where large transactions would lie: nothing here reads them."""
 
-    def put(self, *_: Any) -> None:
+    def put_new(self, *_: Any) -> None:
         pass
 
-    put_outputs = set_delete_at_height = remove = put
+    replace = remove = put_new
 
 
 class _Recorded:
