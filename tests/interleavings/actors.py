@@ -202,7 +202,7 @@ class Actors:
             history: list[Exchange] = []
             for count, results in enumerate(place.history):
                 records = self._asked[place.actor, place.answers, place.stage, place.history[:count]]
-                history.append((records, [self.results.known[result] for result in results]))  # type: ignore[arg-type]
+                history.append((records, [self.results.known[result] for result in results]))
             asked = self._asked[place[:4]] = self._workshop.advance(job, history)
         return asked
 

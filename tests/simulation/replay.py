@@ -13,7 +13,7 @@ from typing import Any, Final, NamedTuple
 from unittest.mock import patch
 
 from protocol.dispatch import FollowUp, Part
-from store import Record, Result
+from store import Record, Result, StoreError
 from store.layout import DEFAULT_GENESIS_HEIGHT
 from workers.batch import Batch
 from workers.execution import Executor, Operation
@@ -22,8 +22,8 @@ from workers.operations import OPERATIONS, create, create_locked
 RETENTION: Final = 288
 _FAR: Final = 1e9  # seconds: no dispatch runs out of time here
 
-# A batch that the store was asked for, and what it gave.
-Exchange = tuple[list[Record], list[Result]]
+# A batch that the store was asked for, and what it gave, or raised.
+Exchange = tuple[list[Record], list[Result] | StoreError]
 
 
 class Job(NamedTuple):
@@ -122,6 +122,8 @@ class _Recorded:
         for asked, results in self._history:
             if list(records) != asked:
                 raise NotRepeatable(f"{records}, where it was {asked}")
+            if isinstance(results, StoreError):
+                raise results
             return list(results)
         raise _Asks(records)
 

@@ -1,0 +1,86 @@
+"""What the callers of one set were promised, held against what each step does to it.
+
+A spend that was answered well stands until somebody abandons it. What else a spender holds some answer has named.
+"""
+
+from collections.abc import Hashable, Iterable, Iterator, Mapping
+from typing import Any, NamedTuple
+
+from store.layout import UTXO_BYTES
+
+from .records import Bins
+from .tasks import Violation
+
+
+class Promise(NamedTuple):
+    """The output at this offset of the record is spent by this transaction."""
+
+    record: bytes
+    offset: int
+    spender: bytes
+
+
+def held_in(key: bytes, bins: Bins | None) -> Iterator[Promise]:
+    for offset, utxo in enumerate(bins.get("utxos", ()) if bins else ()):
+        if utxo is not None and len(utxo) > UTXO_BYTES:
+            yield Promise(key, offset, utxo[UTXO_BYTES : 2 * UTXO_BYTES])
+
+
+class Promises:
+    """stands: what was acknowledged, and not abandoned since. named: what other answers said might be held."""
+
+    def __init__(self) -> None:
+        self.stands: set[Promise] = set()
+        self.named: set[Promise] = set()
+        self._waiting: dict[Hashable, set[Promise]] = {}
+
+    def asked(self, request: Hashable, promises: Iterable[Promise]) -> None:
+        """Somebody waits for these."""
+        self._waiting[request] = set(promises)
+
+    def stepped(self, operation: str, key: bytes, before: Bins | None, after: Bins | None) -> None:
+        """Raises Violation where a step takes back what stands, and nobody asked for that."""
+        lost = set(held_in(key, before)) - set(held_in(key, after))
+        if not lost:
+            return
+        if operation != "abandon":
+            if lost & self.stands:
+                raise Violation(f"{operation} takes back what was acknowledged: {lost & self.stands}")
+            return
+        self.stands -= lost
+        for waiting in self._waiting.values():
+            waiting -= lost
+
+    def answered(self, request: Hashable, well: set[Promise], named: set[Promise]) -> None:
+        """well: what was answered well; what was abandoned since it was asked for is not promised by that."""
+        self.stands |= well & self._waiting.pop(request)
+        self.named |= named
+
+    def check_named(self, records: Mapping[bytes, Bins]) -> None:
+        held = {promise for key, bins in records.items() for promise in held_in(key, bins)}
+        if self.stands - held:
+            raise Violation(f"acknowledged, and not so: {self.stands - held}")
+        if held - self.stands - self.named:
+            raise Violation(f"held, and no answer says so: {held - self.stands - self.named}")
+
+
+def check_counters(records: Mapping[bytes, Bins], txid: bytes, children: Iterable[bytes]) -> None:
+    """The master's counter, and its delete-at-height, are what its children's coins say."""
+    master = records[txid]
+    parts = [records[key] for key in children]
+    spent = sum(is_spent(part) for part in parts)
+    if master["spentExtraRecs"] != spent:
+        raise Violation(f"{master['spentExtraRecs']} children count as spent, where {spent} are")
+    finished = spent == len(parts) and is_spent(master) and "unminedSince" not in master and not master["locked"]
+    if finished != ("deleteAtHeight" in master):
+        raise Violation("what is finished stays" if finished else "what holds a live coin is to be deleted")
+
+
+def check_locks(records: Mapping[bytes, Bins], txid: bytes, children: Iterable[bytes]) -> None:
+    for key in children:
+        if records[key]["locked"] != records[txid]["locked"]:
+            raise Violation(f"a child is {'' if records[key]['locked'] else 'not '}locked, and its master not so")
+
+
+def is_spent(bins: Mapping[str, Any]) -> bool:
+    return bool(bins["spentUtxos"] == bins["recordUtxos"])
