@@ -80,14 +80,6 @@ COINS: Final = {
         ]
     ),
     "joining a spend is not counted": _rule("isApplied and 0 or count + 1", "isApplied and 0 or count"),
-    "a release looks at the count before the owner": Mutant(
-        rules=[
-            (
-                "if spender ~= target.spender or life ~= lifeNow then\n        result",
-                "if life ~= lifeNow or (count == 0 and spender ~= target.spender) then\n        result",
-            )
-        ]
-    ),
     "a refusal of a whole record does not tell what is the asker's": _rule(
         'refusal["mine"] = utxos and listHeld(utxos, spends)', ""
     ),

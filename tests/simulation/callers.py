@@ -58,7 +58,7 @@ class Caller:
         self.rng = cluster.rng
         self.doubtful: set[Spender] = set()
         self.ever_doubtful: set[Spender] = set()
-        self._gap = self.rng.randint(5, 40) * MS
+        self._gap = self.rng.choice((2, 5, 20)) * MS
 
     def turn(self) -> None:
         cluster, rng = self.cluster, self.rng
@@ -71,14 +71,14 @@ class Caller:
         spender = rng.choice(cluster.spenders)
         height = rng.choice((LOW, HIGH))
         roll = rng.random()
-        if roll < 0.6:
+        if roll < 0.5:
             self.ask("spend", spender.items(height), ONE_TRANSACTION)
-        elif roll < 0.75:
+        elif roll < 0.65:
             self.ask("spend", spender.items(height, rng.sample(spender.coins, rng.randint(1, len(spender.coins)))))
-        elif roll < 0.82:
+        elif roll < 0.8:
             self.ask("abandon", spender.items(height))
-        elif roll < 0.94:
-            self.ask("set_locked", [[rng.choice(cluster.large), rng.random() < 0.3]])
+        elif roll < 0.96:
+            self.ask("set_locked", [[rng.choice(cluster.large), rng.random() < 0.4]])
         elif cluster.counting:
             self.ask("increment", [[rng.choice(cluster.counting), 1, HIGH]])
 
@@ -97,7 +97,7 @@ class Caller:
         asked = Asked(operation, items, daemon.number, daemon.epoch, self)
         cluster.pending[request] = asked
         if operation == "spend":
-            cluster.promises.asked(request, map(self._promised, items))
+            cluster.promises.asked(request, map(self._promised, items), cluster.records)
         deadline = cluster.now + (timeout_ms or self.rng.choice((30, 300, 1500))) * MS
         header = RequestHeader(daemon.epoch, operation, deadline, len(items), flags)
         frames = [wire.pack_prefix(wire.REQUEST, request), wire.pack_request_header(header), wire.pack_body(items)]
@@ -107,6 +107,8 @@ class Caller:
 
     def answered(self, request: bytes, asked: Asked, errors: dict[int, Error | None]) -> None:
         """errors: by item; None where it was answered well."""
+        if asked.operation == "set_locked" and any(error and error.executed == UNKNOWN for error in errors.values()):
+            self.cluster.doubtful_locks.add(asked.items[0][0])
         if asked.operation not in ("spend", "abandon"):
             return
         well = {self._promised(asked.items[index]) for index, error in errors.items() if error is None}
@@ -119,7 +121,12 @@ class Caller:
             self.doubtful.add(spender)
             self.ever_doubtful.add(spender)
         if asked.operation == "spend":
-            self.cluster.promises.answered(request, well, named)
+            refused = {
+                self._promised(asked.items[index])
+                for index, error in errors.items()
+                if error is not None and error.code in codes.REJECTIONS
+            }
+            self.cluster.promises.answered(request, well, named, refused)
 
     def holder(self, coin: Coin) -> bytes | None:
         """Who spends it, by what its record says now."""

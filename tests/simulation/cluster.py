@@ -18,7 +18,7 @@ from store.transaction import Output
 
 from .callers import HIGH, Asked, Caller, Coin, Spender, coins_of, lost
 from .daemons import Daemon
-from .promises import Promises, check_counters, check_locks
+from .promises import Promises, check_counters, check_locks, check_marks
 from .records import Bins, Steps
 from .replay import Workshop
 from .storm import Storm
@@ -35,7 +35,8 @@ class Cluster:
 
     taken: steps so far. records: the set. large: its transactions that have children; counting: those of them that know
     their children's states, so that `increment` asks these. storm: what goes wrong. pending:
-    requests that wait for their answer, by id. closing: nobody asks of himself any more.
+    requests that wait for their answer, by id. closing: nobody asks of himself any more. doubted: masters of which
+    a daemon knows that a note may be lost. doubtful_locks: those of which an answer said so.
     """
 
     def __init__(self, seed: int, steps: Steps, trace: Callable[[str], None] | None = None) -> None:
@@ -43,6 +44,8 @@ class Cluster:
         self.now = 1
         self.taken = 0
         self.closing = False
+        self.doubted: set[bytes] = set()
+        self.doubtful_locks: set[bytes] = set()
         self.pending: dict[bytes, Asked] = {}
         self.promises = Promises()
         self.storm = Storm(self.rng)
@@ -89,7 +92,7 @@ class Cluster:
         for caller in self.callers:
             self.after(self.rng.randint(1, 10 * MS), caller.turn)
         self.after(_SWEEP, self._sweep)
-        self._until(int(self.rng.uniform(0.3, 1.0) * SECOND), lambda: False)
+        self._until(int(self.rng.uniform(0.2, 0.6) * SECOND), lambda: False)
         self.note("the storm is over")
         self.storm.clear()
         self.closing = True
@@ -129,14 +132,21 @@ class Cluster:
         self.promises.check_named(self.records)
 
     def _check_masters(self) -> None:
-        """As they are, where nothing was lost; and after asking again, in any case."""
-        calm = not self.storm.struck
+        """As they are, where the daemons don't know of anything lost; and after asking again, in any case."""
         for txid in self.large:
-            children = [child_key(txid, n) for n in range(1, self.records[txid]["totalExtraRecs"] + 1)]
-            if not calm:
-                self._ask_again(txid)
-            check_counters(self.records, txid, children)
+            self._check(txid, self.doubted, txid in self.doubtful_locks)
+        for txid in self.large:
+            self._ask_again(txid)
+            self._check(txid, set(), False)
+
+    def _check(self, txid: bytes, doubted: set[bytes], is_lock_doubtful: bool) -> None:
+        children = [child_key(txid, n) for n in range(1, self.records[txid]["totalExtraRecs"] + 1)]
+        if not is_lock_doubtful:
             check_locks(self.records, txid, children)
+        if txid not in doubted:
+            check_counters(self.records, txid, children)
+            if not is_lock_doubtful:
+                check_marks(self.records, txid, children)
 
     def _ask_again(self, txid: bytes) -> None:
         """Each coin as it is; or that the children be counted; and the lock as it is."""
@@ -182,6 +192,7 @@ class Cluster:
             daemon.core.sweep(self.now)
             if self.storm.strikes("kill"):
                 daemon.kill()
+                self.doubted |= set(self.large)
                 for request, asked in list(self.pending.items()):
                     if asked.daemon == daemon.number:
                         self._tell(request, lost(len(asked.items)))

@@ -8,9 +8,10 @@ it is ended; and a daemon may be killed, and what it owed is lost with it.
 
 from typing import TYPE_CHECKING, Any, Final
 
-from broker.actions import Condemn, Instruct, Send
+from broker.actions import Condemn, InDoubt, Instruct, LostRequest, Send
 from broker.core import Core
 from broker.settings import BrokerSettings
+from protocol import wire
 from protocol.dispatch import STOP, pack_done, unpack_dispatch
 from protocol.operations import POOLS
 from store import Record, Result, Status, StoreError
@@ -99,6 +100,10 @@ class Daemon:
             worker = self.workers.get(action.worker)
             if worker is not None:
                 self.cluster.after(MS, self._die, worker, action.reason)
+        elif isinstance(action, InDoubt):
+            self.cluster.doubted.add(action.key)
+        elif isinstance(action, LostRequest):
+            self.cluster.doubted |= {item[0] for item in wire.unpack_body(action.body, None)}
 
     # ---- workers
 

@@ -27,22 +27,29 @@ def held_in(key: bytes, bins: Bins | None) -> Iterator[Promise]:
 
 
 class Promises:
-    """stands: what was acknowledged, and not abandoned since. named: what other answers said might be held."""
+    """stands: what was acknowledged, and not abandoned since. loose: what was acknowledged, and abandoned while that
+    answer was awaited: before the spend, or after it. named: what other answers said might be held."""
 
     def __init__(self) -> None:
         self.stands: set[Promise] = set()
+        self.loose: set[Promise] = set()
         self.named: set[Promise] = set()
         self._waiting: dict[Hashable, set[Promise]] = {}
+        self._had: dict[Hashable, set[Promise]] = {}
 
-    def asked(self, request: Hashable, promises: Iterable[Promise]) -> None:
+    def asked(self, request: Hashable, promises: Iterable[Promise], records: Mapping[bytes, Bins]) -> None:
         """Somebody waits for these."""
-        self._waiting[request] = set(promises)
+        waiting = set(promises)
+        self._waiting[request] = waiting
+        self._had[request] = {one for one in waiting if one in set(held_in(one.record, records[one.record]))}
 
     def stepped(self, operation: str, key: bytes, before: Bins | None, after: Bins | None) -> None:
         """Raises Violation where a step takes back what stands, and nobody asked for that."""
         lost = set(held_in(key, before)) - set(held_in(key, after))
         if not lost:
             return
+        for had in self._had.values():
+            had -= lost
         if operation != "abandon":
             if lost & self.stands:
                 raise Violation(f"{operation} takes back what was acknowledged: {lost & self.stands}")
@@ -51,17 +58,24 @@ class Promises:
         for waiting in self._waiting.values():
             waiting -= lost
 
-    def answered(self, request: Hashable, well: set[Promise], named: set[Promise]) -> None:
-        """well: what was answered well; what was abandoned since it was asked for is not promised by that."""
-        self.stands |= well & self._waiting.pop(request)
+    def answered(self, request: Hashable, well: set[Promise], named: set[Promise], refused: set[Promise]) -> None:
+        """well: what was answered well; what was abandoned since it was asked for is not promised by that. refused: by
+        the rules; of that the answer names what the spender has had all the time."""
+        unsaid = self._had.pop(request) & refused - named
+        if unsaid:
+            raise Violation(f"refused, and the answer does not say that its spender has {unsaid}")
+        waited = self._waiting.pop(request)
+        self.stands |= well & waited
+        self.loose |= well - waited
         self.named |= named
 
     def check_named(self, records: Mapping[bytes, Bins]) -> None:
         held = {promise for key, bins in records.items() for promise in held_in(key, bins)}
         if self.stands - held:
             raise Violation(f"acknowledged, and not so: {self.stands - held}")
-        if held - self.stands - self.named:
-            raise Violation(f"held, and no answer says so: {held - self.stands - self.named}")
+        unsaid = held - self.stands - self.loose - self.named
+        if unsaid:
+            raise Violation(f"held, and no answer says so: {unsaid}")
 
 
 def check_counters(records: Mapping[bytes, Bins], txid: bytes, children: Iterable[bytes]) -> None:
@@ -74,6 +88,13 @@ def check_counters(records: Mapping[bytes, Bins], txid: bytes, children: Iterabl
     finished = spent == len(parts) and is_spent(master) and "unminedSince" not in master and not master["locked"]
     if finished != ("deleteAtHeight" in master):
         raise Violation("what is finished stays" if finished else "what holds a live coin is to be deleted")
+
+
+def check_marks(records: Mapping[bytes, Bins], txid: bytes, children: Iterable[bytes]) -> None:
+    """No child is to be deleted at another height than its master. (A lock that comes late takes a child's away.)"""
+    for key in children:
+        if records[key].get("deleteAtHeight") not in (None, records[txid].get("deleteAtHeight")):
+            raise Violation("a child is to be deleted, and its master is not, or at another height")
 
 
 def check_locks(records: Mapping[bytes, Bins], txid: bytes, children: Iterable[bytes]) -> None:

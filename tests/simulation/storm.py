@@ -25,7 +25,8 @@ class Storm:
         strength = rng.choice((0.0, 0.3, 1.0, 1.0, 2.0))
         share = rng.choice((0.3, 0.6, 1.0))
         self._chances = {name: chance * strength for name, chance in _FAULTS.items() if rng.random() < share}
-        self._slowest = rng.choice((1, 5, 30)) * MS
+        self._slowest = rng.choice((1, 5, 10)) * MS
+        self._stalls = rng.choice((0.0, 0.02, 0.1))
         self.struck: set[str] = set()
 
     def strikes(self, fault: str) -> bool:
@@ -37,7 +38,8 @@ class Storm:
 
     def step(self) -> int:
         """How long a record takes, in microseconds."""
-        return 20 + int(self._rng.random() ** 3 * self._slowest)
+        slow = 20 if self._rng.random() < self._stalls else 1
+        return 20 + int(self._rng.random() ** 3 * self._slowest) * slow
 
     def clear(self) -> None:
         self._chances = {}
