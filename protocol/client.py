@@ -99,7 +99,7 @@ class Client:
         timeout: float | None = None,
     ) -> dict[str, Any]:
         """Adds a transaction to the set; parameters as in `CreateItem.whole`. Returns its metadata (txID, fee where it
-        is known, sizeInBytes, isCoinbase, totalUtxos, records). Raises TxExists, Creating."""
+        is known, sizeInBytes, isCoinbase, totalUtxos, records). Raises TxExists, Creating, Leftover."""
         item = CreateItem.whole(raw, block_height=block_height, mined=mined, conflicting=conflicting, locked=locked)
         return self._one(items.CREATE, item, timeout)
 
@@ -133,8 +133,8 @@ class Client:
         return self._many(items.CREATE, creations, timeout)
 
     def spend(self, spend: Spend, *, timeout: float | None = None) -> bool:
-        """True: applied now. False: this spender had spent it before. Raises Spent (details: spending_txid,
-        spending_vin), Locked, and the other rejections of docs/protocol.md."""
+        """True: applied now. False: this spender had spent it before. Both stand until somebody asks to abandon it.
+        Raises Spent (details: spending_txid, spending_vin), Locked, and the other rejections of docs/protocol.md."""
         return self._one(items.SPEND, spend, timeout)
 
     def spend_many(self, spends: Iterable[Spend], *, timeout: float | None = None) -> list[Outcome[bool]]:
@@ -142,8 +142,9 @@ class Client:
         return self._many(items.SPEND, spends, timeout)
 
     def spend_transaction(self, spends: Iterable[Spend], *, timeout: float | None = None) -> list[bool]:
-        """All the spends of one transaction, or none: raises the first refusal. Where the error's `executed` is
-        "unknown", some may stand (its details list the outpoints): ask again, or `abandon` them."""
+        """All the spends of one transaction, or none: raises the first refusal; its details name the refused input
+        (`because`, its index; `outpoint`) and what the transaction still has (`held`: [txid, vout] each). Where the
+        error's `executed` is "unknown", some may stand (`outpoints`): ask again, or `abandon` them."""
         outcomes = self._many(items.SPEND, spends, timeout, ONE_TRANSACTION)
         return items.all_or_refusal(outcomes)
 
@@ -155,7 +156,8 @@ class Client:
         return self._many(items.ABANDON, spends, timeout)
 
     def increment(self, txid: bytes, delta: int, block_height: int, *, timeout: float | None = None) -> Incremented:
-        """Adds `delta` to the number of the transaction's child records that are fully spent."""
+        """Puts the number of the transaction's child records that are fully spent right: they are asked. Where another
+        program created it, `delta` is added."""
         return self._one(items.INCREMENT, (txid, delta, block_height), timeout)
 
     def increment_many(

@@ -2,7 +2,7 @@
 
 UtxodError
   Rejection           the rules of the UTXO set said no; nothing was executed
-    Spent, Locked, TxNotFound, TxExists, Creating, or this class itself
+    Spent, Locked, TxNotFound, TxExists, Leftover, Creating, or this class itself
   Fault               the request could not be served; see `.executed`
     NoAnswer (ClientClosed), Overloaded, Unavailable, DeadlineExceeded, BadRequest, or this class itself
 """
@@ -37,6 +37,10 @@ class TxNotFound(Rejection):
 
 class TxExists(Rejection):
     """TX_EXISTS: the transaction is in the set already."""
+
+
+class Leftover(Rejection):
+    """LEFTOVER: child records of an earlier life of the transaction are there; an operator may remove them."""
 
 
 class Creating(Rejection):
@@ -82,6 +86,7 @@ class BadRequest(Fault):
 _CLASSES: Mapping[str, type[UtxodError]] = {
     codes.TX_NOT_FOUND: TxNotFound,
     codes.TX_EXISTS: TxExists,
+    codes.LEFTOVER: Leftover,
     codes.CREATING: Creating,
     codes.SPENT: Spent,
     codes.LOCKED: Locked,

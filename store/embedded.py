@@ -2,13 +2,16 @@
 
 A batch is one write transaction, or one read transaction where it only reads; what `batch_operate` has returned is on
 the disk, unless the store was opened with sync off. Where it raises, nothing of the batch was written, unless the error
-says that it is in doubt, as one of the disk while committing can be.
+says that it is in doubt, as one of the disk while committing can be. A record that is damaged fails alone, and is never
+taken for absent.
 """
 
 import os
 import shutil
 import time
-from collections.abc import Callable, Mapping, Sequence
+from collections.abc import Callable, Iterator, Mapping, Sequence
+from contextlib import ExitStack, contextmanager
+from itertools import groupby
 from pathlib import Path
 from typing import Any, Final
 
@@ -17,25 +20,27 @@ import msgpack
 
 from . import codec
 from .blobs import BlobStore
+from .embedded_settings import holds_records, read_settings, write_settings
 from .emulation import LuaError, Rules
-from .layout import DEFAULT_UTXO_BATCH_SIZE
+from .environment import Environment
+from .layout import LAYOUT_VERSION
 from .seam import Call, Mode, Read, Record, Remove, Result, Status, StoreError, Value, Write
+from .set_settings import SetSettings, Wanted, check_settings, new_settings
 from .writer_lock import WriterLock
 
-LAYOUT_VERSION: Final = 1
 DEFAULT_MAP_BYTES: Final = 256 << 30  # sparse: only what is written takes room
 MAX_RECORD_BYTES: Final = 1 << 20  # as an Aerospike record
-MAX_READERS: Final = 1024
 OPEN_BUDGET: Final = 10.0  # seconds to wait for the writers' lock
 
 _KEY_SIZES: Final = (32, 36)
-_SETTINGS_KEY: Final = b"settings"
 
 
 class EmbeddedStore:
-    """directory: made where it is missing. utxo_batch_size: outputs per record; None takes the set's own, or the
-    default for a new set. map_bytes: how large the set can grow. Raises StoreError where it can't be opened, or where
-    the set was made with another layout or utxo_batch_size.
+    """directory: made where it is missing. wanted: what the set's settings should be. map_bytes: how large the set can
+    grow; where another process has made it larger, that holds. Raises StoreError where it can't be opened, or where the
+    set's settings are others.
+
+    A set of an older layout is read as it is; the first batch that writes raises its layout.
 
     One environment per process: it is not to be used after a fork, nor by two threads at once."""
 
@@ -46,100 +51,116 @@ class EmbeddedStore:
         directory: Path,
         *,
         sync: bool = True,
-        utxo_batch_size: int | None = None,
+        wanted: Wanted = Wanted(),  # noqa: B008  # immutable
         map_bytes: int = DEFAULT_MAP_BYTES,
         max_record_bytes: int = MAX_RECORD_BYTES,
     ) -> None:
         self._pid = os.getpid()
         self._directory = directory
-        self._map_bytes = map_bytes
         self._max_record_bytes = max_record_bytes
         self._rules = Rules()
-        try:
-            directory.mkdir(mode=0o700, parents=True, exist_ok=True)
-            self.blobs = BlobStore(directory / "blobs", sync=sync)
-            self._lock = WriterLock(directory / "writer.lock")
-            self._environment = lmdb.open(
-                str(directory),
-                map_size=map_bytes,
-                max_readers=MAX_READERS,
-                sync=sync,
-                metasync=sync,
-                readahead=False,
-                max_spare_txns=2,
-                mode=0o600,
-            )
-        except (OSError, lmdb.Error) as error:
-            raise StoreError(f"{directory}: cannot be opened: {error}", in_doubt=False) from error
-        try:
-            self.clear_stale_readers()
-            self.utxo_batch_size = self._check_settings(directory, utxo_batch_size)
-        except BaseException:
-            self.close()
-            raise
+        with ExitStack() as opened:
+            try:
+                directory.mkdir(mode=0o700, parents=True, exist_ok=True)
+                self.blobs = BlobStore(directory / "blobs", sync=sync)
+                self._lock = WriterLock(directory / "writer.lock")
+                opened.callback(self._lock.close)
+                self._environment = Environment(directory, sync=sync, map_bytes=map_bytes)
+                opened.callback(self._environment.close)
+                self.clear_stale_readers()
+            except (OSError, lmdb.Error) as error:
+                message = f"{directory}: cannot be opened: {error}"
+                raise StoreError(message, in_doubt=False, status=_status_of(error)) from error
+            with self._in_words():
+                self._settings = self._find_settings(wanted)
+            opened.pop_all()
+
+    @property
+    def utxo_batch_size(self) -> int:
+        return self._settings.utxo_batch_size
+
+    @property
+    def genesis_height(self) -> int:
+        return self._settings.genesis_height
 
     def batch_operate(self, records: Sequence[Record], budget: float) -> list[Result]:
         """As the seam says. budget: seconds; a batch that outlasts it, waiting or working, changes nothing."""
         until = time.monotonic() + budget
         if os.getpid() != self._pid:
-            raise StoreError(
-                "the embedded store was opened before a fork: open it anew in this process", in_doubt=False
-            )
+            message = "the embedded store was opened before a fork: it serves the process that opened it, and no other"
+            raise StoreError(message, in_doubt=False)
         if all(type(record) is Read for record in records):
-            return self._read_batch(records, until)
-        with self._lock.held(budget):
+            with self._in_words(), self._environment.begin() as transaction:
+                return self._execute(transaction, records, until)
+        with self._in_words(), self._lock.held(budget):
+            try:
+                return self._write_batch(records, until)
+            except lmdb.MapFullError:
+                if not self._environment.adopt_map_size():
+                    raise
             return self._write_batch(records, until)
 
     def clear_stale_readers(self) -> int:
         """Free the reader slots of processes that died, which keep old pages alive. Returns how many there were."""
-        return int(self._environment.reader_check())
+        return self._environment.clear_stale_readers()
 
     def close(self) -> None:
         if os.getpid() == self._pid:
             self._environment.close()
         self._lock.close()
 
-    def _read_batch(self, records: Sequence[Record], until: float) -> list[Result]:
-        try:
-            with self._environment.begin() as transaction:
-                return self._execute(transaction, records, until)
-        except lmdb.Error as error:
-            raise StoreError(f"embedded store: {error}", in_doubt=False) from error
-
     def _write_batch(self, records: Sequence[Record], until: float) -> list[Result]:
-        transaction = None
+        """Raises lmdb.Error where nothing was written."""
+        transaction = self._environment.begin(write=True)
         try:
-            transaction = self._environment.begin(write=True)
-            results = self._execute(transaction, records, until)
-        except BaseException as error:
-            if transaction is not None:
-                transaction.abort()
-            if isinstance(error, lmdb.Error):
-                raise self._store_error(error, in_doubt=False) from error
+            results = self._execute_groups(transaction, records, until)
+            settings = self._raise_layout(transaction)
+        except BaseException:
+            transaction.abort()
             raise
         number = transaction.id()
         try:
             transaction.commit()
         except lmdb.Error as error:
-            raise self._store_error(error, in_doubt=self._may_be_committed(number)) from error
+            if self._environment.may_have_committed(number):
+                raise self._store_error(error, in_doubt=True) from error
+            raise
+        self._settings = settings
         return results
 
-    def _may_be_committed(self, number: int) -> bool:
-        """Whether a write transaction whose commit failed is, or may be, part of the set. (LMDB reports a full disk as
-        any other error of it.)"""
+    @contextmanager
+    def _in_words(self) -> Iterator[None]:
+        """An error of LMDB's within is a StoreError: nothing was written."""
         try:
-            with self._environment.begin() as transaction:
-                return bool(transaction.id() >= number)
-        except lmdb.Error:
-            return True
+            yield
+        except lmdb.Error as error:
+            raise self._store_error(error, in_doubt=False) from error
 
     def _store_error(self, error: Exception, in_doubt: bool) -> StoreError:
         if isinstance(error, lmdb.MapFullError):
-            message = f"the set is full: reopen it with map_size above {self._map_bytes} bytes"
-        else:
+            message = f"the set is full: reopen it with map_size above {self._environment.map_bytes} bytes"
+            return StoreError(message, in_doubt=in_doubt)
+        message = f"embedded store: {error} ({self._room()})"
+        return StoreError(message, in_doubt=in_doubt, status=_status_of(error))
+
+    def _room(self) -> str:
+        try:
             free = shutil.disk_usage(self._directory).free
-            message = f"embedded store: {error} ({free} bytes are free on the disk of {self._directory})"
-        return StoreError(message, in_doubt=in_doubt)
+        except OSError as error:
+            return str(error)
+        return f"{free} bytes are free on the disk of {self._directory}"
+
+    def _execute_groups(self, transaction: Any, records: Sequence[Record], until: float) -> list[Result]:
+        """What a group has changed is put back where not all of it could be done."""
+        results: list[Result] = []
+        for number, run in groupby(records, _group_of):
+            part = list(run)
+            before = {} if number is None else {one.key: transaction.get(one.key) for one in part if _is_key(one.key)}
+            own = self._execute(transaction, part, until)
+            if before and not all(map(_is_applied, own)):
+                _put_back(transaction, before)
+            results += own
+        return results
 
     def _execute(self, transaction: Any, records: Sequence[Record], until: float) -> list[Result]:
         now = int(time.time())
@@ -147,14 +168,15 @@ class EmbeddedStore:
         results: list[Result] = []
         for record in records:
             if time.monotonic() > until:
-                message = f"the time is up, with {len(results)} of {len(records)} records done; they are undone"
-                raise StoreError(message, in_doubt=False)
-            key = record.key
-            if type(key) is bytes and len(key) in _KEY_SIZES:
-                result = handlers[type(record)](self, transaction, record, now)
+                raise StoreError("the time is up: what was done of the batch is undone", in_doubt=False)
+            if _is_key(record.key):
+                try:
+                    result = handlers[type(record)](self, transaction, record, now)
+                except codec.Damaged as error:
+                    result = Result(Status.ERROR, message=f"the record is damaged: {error}")
             else:
                 result = Result(Status.ERROR, message="a key has 32 or 36 bytes")
-            result.key = key
+            result.key = record.key
             results.append(result)
         return results
 
@@ -196,14 +218,15 @@ class EmbeddedStore:
         before = codec.ABSENT if raw is None else codec.split(raw)
         parts = (None,) * 4 if raw is None else [part or None for part in before[1:]]
         try:
-            answer, saved = self._rules.run(record.function.encode(), msgpack.packb(record.args), *parts)
+            packed, saved = self._rules.run(record.function.encode(), msgpack.packb(record.args), *parts)
         except (LuaError, TypeError, ValueError, OverflowError) as error:
             return Result(Status.ERROR, message=f"{record.function}: {str(error).partition(chr(10))[0]}")
+        answer = codec.unpack(packed)
         if saved is not None:
             result = self._save(transaction, record.key, before, codec.unpack(saved), None)
             if result.status is not Status.OK:
                 return result
-        return Result(Status.OK, codec.unpack(answer))
+        return Result(Status.OK, answer)
 
     def _save(
         self, transaction: Any, key: bytes, before: codec.Packed, bins: Mapping[str, Value], expires: int | None
@@ -220,35 +243,69 @@ class EmbeddedStore:
 
     _handlers: Final[dict[type, Callable[..., Result]]] = {Read: _read, Write: _write, Remove: _remove, Call: _call}
 
-    def _check_settings(self, directory: Path, utxo_batch_size: int | None) -> int:
-        """The set's utxo_batch_size. A new set gets its settings."""
-        with self._environment.begin() as transaction:
-            packed: bytes | None = transaction.get(_SETTINGS_KEY)
-        if packed is None:
-            packed = self._write_settings(utxo_batch_size or DEFAULT_UTXO_BATCH_SIZE)
-        try:
-            settings = codec.unpack(packed)
-            layout, kept = settings["layout"], settings["utxo_batch_size"]
-        except (ValueError, TypeError, KeyError) as error:
-            problem = "its settings can't be read: it is damaged, or no set of utxod's"
-            raise StoreError(f"{directory}: {problem}", in_doubt=False) from error
-        if layout != LAYOUT_VERSION:
-            problem = f"its layout has version {layout}, this program's {LAYOUT_VERSION}"
-            raise StoreError(f"{directory}: {problem}", in_doubt=False)
-        if utxo_batch_size not in (None, kept):
-            problem = f"the set was made with utxo_batch_size={kept}, which cannot be changed to {utxo_batch_size}"
-            raise StoreError(f"{directory}: {problem}", in_doubt=False)
-        return int(kept)
+    def _find_settings(self, wanted: Wanted) -> SetSettings:
+        """The set's own. A new set gets them."""
+        with self._environment.begin() as transaction, self._of_the_set():
+            kept = read_settings(transaction)
+        if kept is None:
+            kept = self._make_settings(wanted)
+        with self._of_the_set():
+            check_settings(kept, wanted)
+        return kept
 
-    def _write_settings(self, utxo_batch_size: int) -> bytes:
-        """The settings that stand: another process may have been first."""
-        settings = msgpack.packb({"layout": LAYOUT_VERSION, "utxo_batch_size": utxo_batch_size})
+    def _make_settings(self, wanted: Wanted) -> SetSettings:
+        """Those that stand: another process may have been first."""
+        with self._lock.held(OPEN_BUDGET), self._environment.begin(write=True) as transaction, self._of_the_set():
+            kept = read_settings(transaction)
+            if kept is None:
+                kept = new_settings(wanted, holds_records=holds_records(transaction))
+                write_settings(transaction, kept)
+            return kept
+
+    def _raise_layout(self, transaction: Any) -> SetSettings:
+        """The settings as they are when the transaction, which writes records of this layout, is committed."""
+        if self._settings.layout == LAYOUT_VERSION:
+            return self._settings
+        with self._of_the_set():
+            kept = read_settings(transaction) or self._settings
+            check_settings(kept, Wanted())
+        raised = kept._replace(layout=LAYOUT_VERSION)
+        write_settings(transaction, raised)
+        return raised
+
+    @contextmanager
+    def _of_the_set(self) -> Iterator[None]:
+        """What is wrong with the settings is a StoreError that names the set."""
         try:
-            with self._lock.held(OPEN_BUDGET), self._environment.begin(write=True) as transaction:
-                transaction.put(_SETTINGS_KEY, settings, overwrite=False)
-                return transaction.get(_SETTINGS_KEY) or settings
-        except lmdb.Error as error:
-            raise self._store_error(error, in_doubt=False) from error
+            yield
+        except (StoreError, ValueError) as error:
+            raise StoreError(f"{self._directory}: {error}", in_doubt=False) from error
+
+
+def _status_of(error: Exception) -> Status:
+    return Status.OVERLOADED if isinstance(error, lmdb.ReadersFullError) else Status.ERROR
+
+
+def _is_key(key: object) -> bool:
+    return type(key) is bytes and len(key) in _KEY_SIZES
+
+
+def _group_of(record: Record) -> int | None:
+    return record.group if isinstance(record, (Write, Call)) else None
+
+
+def _is_applied(result: Result) -> bool:
+    """Of a write or a call."""
+    return result.status is Status.OK and (result.value is None or result.value["status"] == "OK")
+
+
+def _put_back(transaction: Any, before: Mapping[bytes, bytes | None]) -> None:
+    """before: what stood under each key; None: nothing."""
+    for key, raw in before.items():
+        if raw is None:
+            transaction.delete(key)
+        else:
+            transaction.put(key, raw)
 
 
 def _holds(raw: bytes | None, condition: Mapping[str, Value]) -> bool:

@@ -1,10 +1,21 @@
 """Stores by URL.
 
-lmdb:///var/lib/utxod?sync=false&utxo_batch_size=128&map_size=274877906944   the embedded store
+lmdb:///var/lib/utxod?sync=false&map_size=274877906944&...                   the embedded store (options below)
 aerospike://host[:port][,host...]/namespace?set=utxo&blobs=/dir              an Aerospike cluster (aerospike_url.py)
 null:                                                                        answers everything, keeps nothing
 faulty+lmdb:///dir?...&faults=/path/faults.json&atomic=false                 injects faults into another store; passes
                                                                              for one whose batches are not one whole
+
+Options of the embedded store:
+
+sync               true or false: whether what is answered is on the disk; true by default
+map_size           bytes that the set can grow to, 256 GiB by default: it takes address space, and of the disk what is
+                   written. Where another process of the set names more, that holds for all
+utxo_batch_size    outputs per record; the set's own by default, 128 for a new one
+genesis_height     block height from which every output but those of OP_FALSE OP_RETURN is a UTXO, or never; the set's
+                   own by default, that of the BSV main chain for a new one
+adopt              true: the set may hold records without settings, and utxo_batch_size and genesis_height as named
+                   here are the right ones; false by default
 """
 
 from collections.abc import Callable
@@ -17,6 +28,7 @@ from .embedded import EmbeddedStore
 from .faulty import FaultyStore, FileFaults
 from .null import NullStore
 from .seam import Store
+from .set_settings import Wanted, parse_genesis_height
 
 
 def open_store(url: str) -> Store:
@@ -74,7 +86,8 @@ def _open_embedded(parts: SplitResult, options: dict[str, str]) -> EmbeddedStore
             except ValueError as error:
                 raise ValueError(f"store URL: {option}={text}: {error}") from None
     _refuse_rest(options)
-    return EmbeddedStore(Path(unquote(parts.path)), **settings)
+    wanted = Wanted(**{name: settings.pop(name) for name in Wanted._fields if name in settings})
+    return EmbeddedStore(Path(unquote(parts.path)), wanted=wanted, **settings)
 
 
 def _refuse_rest(options: dict[str, str]) -> None:
@@ -96,6 +109,8 @@ def _parse_positive(text: str) -> int:
 
 _EMBEDDED_OPTIONS: tuple[tuple[str, str, Callable[[str], Any]], ...] = (
     ("sync", "sync", _parse_flag),
-    ("utxo_batch_size", "utxo_batch_size", _parse_positive),
     ("map_size", "map_bytes", _parse_positive),
+    ("utxo_batch_size", "utxo_batch_size", _parse_positive),
+    ("genesis_height", "genesis_height", parse_genesis_height),
+    ("adopt", "adopt", _parse_flag),
 )

@@ -41,9 +41,10 @@ class WriterLock:
 
     @contextmanager
     def held(self, budget: float) -> Iterator[None]:
-        """Hold the lock. budget: seconds to wait for it at most. Raises WriterLockTimeout."""
-        self._acquire(budget)
+        """Hold the lock. budget: seconds to wait for it at most. Raises WriterLockTimeout; StoreError where it can't be
+        had at all, or the holder can't be named."""
         try:
+            self._acquire(budget)
             yield
         finally:
             fcntl.flock(self._file, fcntl.LOCK_UN)
@@ -60,9 +61,12 @@ class WriterLock:
         os.close(self._file)
 
     def _acquire(self, budget: float) -> None:
-        if not self._try():
-            self._poll(budget)
-        os.pwrite(self._file, (b"%d %.3f" % (os.getpid(), time.time())).ljust(_LINE_BYTES), 0)
+        try:
+            if not self._try():
+                self._poll(budget)
+            os.pwrite(self._file, (b"%d %.3f" % (os.getpid(), time.time())).ljust(_LINE_BYTES), 0)
+        except OSError as error:
+            raise StoreError(f"{self._path}: {error}", in_doubt=False) from error
 
     def _poll(self, budget: float) -> None:
         start = time.monotonic()

@@ -143,6 +143,48 @@ def doctor(config: Path | None, store: str | None, as_json: bool) -> None:
     raise SystemExit(0 if all(finding.is_well for finding in findings) else 1)
 
 
+@cli.command(short_help="Find, and remove, what is left of a transaction's earlier life.")
+@click.argument("txid", callback=lambda context, parameter, text: _txid(text))
+@click.option(
+    "--config",
+    type=click.Path(exists=True, dir_okay=False, path_type=Path),
+    envvar="UTXOD_CONFIG",
+    help="Settings, a TOML file. Also: UTXOD_CONFIG.",
+)
+@click.option("--store", metavar="URL", help="lmdb:///DIRECTORY or aerospike://HOST:PORT/NAMESPACE?set=NAME.")
+@click.option("--remove", is_flag=True, help="Remove them. Without it they are only named.")
+def leftovers(txid: bytes, config: Path | None, store: str | None, remove: bool) -> None:
+    """Find the child records of a transaction that have no master: what is left of an earlier life of it. TXID: 64 hex
+    digits, as block explorers show it.
+
+    The creation of such a transaction is refused as LEFTOVER: nobody knows any more what was spent of it. Make sure
+    that it may begin anew, then remove them with --remove. What belongs to a transaction that is in the set is never
+    touched.
+    """
+    import supervisor
+    from store import StoreError, open_store
+    from utxod.leftovers import LeftoversError, find_leftovers, most_children, remove_leftovers
+    from utxod.settings import SettingsError, load_settings
+    from utxod.show import count_progress
+
+    flags: dict[str, tuple[Any, str]] = {} if store is None else {"store": (store, "--store")}
+    try:
+        settings = load_settings(supervisor.Settings, config, os.environ, flags)
+        with contextlib.closing(open_store(settings.store)) as opened:
+            with count_progress("looking", most_children(opened)) as progress:
+                keys = find_leftovers(opened, txid, progress)
+            for key in keys:
+                click.echo(key.hex())
+            if remove and keys:
+                click.echo(f"{remove_leftovers(opened, txid, keys)} of {len(keys)} records removed")
+    except (SettingsError, StoreError, LeftoversError, ValueError) as error:
+        raise click.ClickException(str(error)) from None
+    if not keys:
+        click.echo("none: nothing is left of an earlier life of this transaction")
+    elif not remove:
+        click.echo(f"{len(keys)} records; with --remove they are removed")
+
+
 @cli.command(short_help="See it work, in a few seconds.")
 @click.option("--transactions", type=click.IntRange(min=100), default=20_000, show_default=True, help="Payments.")
 @click.option("--seed", default=1, show_default=True, help="Other transactions with another seed.")

@@ -8,7 +8,7 @@ from typing import Any, Final
 
 from rich.console import Console, RenderableType
 from rich.filesize import decimal
-from rich.progress import BarColumn, DownloadColumn, Progress, TextColumn, TimeRemainingColumn
+from rich.progress import BarColumn, DownloadColumn, MofNCompleteColumn, Progress, TextColumn, TimeRemainingColumn
 from rich.table import Table
 
 from .settings import describe
@@ -84,6 +84,16 @@ def record_table(record: Mapping[str, Any]) -> RenderableType:
     for name, value in record.items():
         table.add_row(name, str(value) if isinstance(value, int) else _line(value))
     return table
+
+
+@contextlib.contextmanager
+def count_progress(text: str, total: int) -> Iterator[Callable[[int], None]]:
+    """A bar on a terminal, nothing elsewhere. Gives the function to call with the number done since the last call."""
+    to = console(stderr=True)
+    columns = TextColumn(text), BarColumn(), MofNCompleteColumn(), TimeRemainingColumn()
+    with Progress(*columns, console=to, disable=not to.is_terminal, transient=True) as progress:
+        task = progress.add_task("", total=total)
+        yield lambda count: progress.advance(task, count)
 
 
 @contextlib.contextmanager

@@ -342,6 +342,20 @@ def test_draining_accepts_nothing_and_answers_everything(broker: Broker) -> None
     assert broker.nothing_is_left()
 
 
+def test_what_workers_answered_is_counted_by_code(broker: Broker) -> None:
+    """So that a store that refuses everything is seen, and not only in the log."""
+    broker.ready(b"w1", "write")
+    broker.submit("spend", ["a", "b", "c"])
+    broker.done(broker.handed[-1], errors={0: Error("SPENT", "no"), 2: Error("STORE_ERROR", "no")})
+    broker.submit("spend", ["d"])
+    broker.done(broker.handed[-1])
+    broker.submit("spend", ["e", "f"])
+    refused = wire.error_header(Error("UNAVAILABLE", "no"))
+    broker.core.on_done(b"w1", [pack_done(broker.handed[-1].number, []), refused, wire.EMPTY_BODY], broker.now)
+    counted = {name: number for name, number in broker.core.counters.items() if name.startswith("answered ")}
+    assert counted == {"answered SPENT": 1, "answered STORE_ERROR": 1, "answered UNAVAILABLE": 2}
+
+
 def test_what_is_owed_at_the_end_is_in_doubt(broker: Broker) -> None:
     owing(broker, owed(b"m"), owed(b"m"), owed(b"n"))
     broker.end()

@@ -70,14 +70,15 @@ def test_owed_work_that_fails_or_is_lost_leaves_its_master_in_doubt(broker: Brok
     assert broker.nothing_is_left()
 
 
-def test_a_lost_worker_leaves_a_note_of_what_it_may_have_owed(broker: Broker) -> None:
+@pytest.mark.parametrize("operation", ["create", "spend", "abandon", "set_locked"])
+def test_a_lost_worker_leaves_a_note_of_what_it_may_have_owed(broker: Broker, operation: str) -> None:
     """Also of requests that were answered meanwhile: the store may have applied them, and their follow-ups are lost."""
     broker.ready(b"w1", "write")
-    request = broker.submit("spend", ["coins"], timeout=1)
+    request = broker.submit(operation, ["coins"], timeout=1)
     broker.after(1.1)
     assert broker.fate(request) == ("DEADLINE_EXCEEDED", "unknown")
     broker.lose(b"w1")
-    assert [(lost.operation, wire.unpack_body(lost.body, 1)) for lost in broker.lost] == [("spend", ["coins"])]
+    assert [(lost.operation, wire.unpack_body(lost.body, 1)) for lost in broker.lost] == [(operation, ["coins"])]
     broker.ready(b"r1", "read")
     broker.submit("get")
     broker.lose(b"r1")

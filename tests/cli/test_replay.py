@@ -32,11 +32,12 @@ def replayed(*arguments):
 
 @pytest.fixture
 def block_files(tmp_path):
-    """A coinbase with fifty outputs at height 0; payments of it at height 101, shuffled; each in a file of its own."""
+    """A coinbase with fifty outputs at height 1; payments of it at height 102, shuffled; each in a file of its own."""
     funding, payments = economy()
     random.Random(7).shuffle(payments)
     generator = Generator(2)
-    raw = [block([funding])]
+    raw = [block([generator.coinbase([1])])]
+    raw.append(block([funding], double_sha256(raw[-1][:80])))
     for _ in range(100):
         raw.append(block([generator.coinbase([1])], double_sha256(raw[-1][:80])))
     raw.append(block([generator.coinbase([1]), *payments], double_sha256(raw[-1][:80])))
@@ -85,12 +86,12 @@ def test_a_second_replay_finds_everything_there_and_changes_nothing(block_files,
         first_exit, first = replayed(*block_files, "--connect", daemon.endpoint)
         second_exit, second = replayed(*block_files, "--connect", daemon.endpoint)
     assert (first_exit, second_exit) == (0, 0)
-    assert first["transactions"] == {"fed": 302, "created": 302}
-    assert first["submitted"] == first["ok"] == 302 + 2 * 400
+    assert first["transactions"] == {"fed": 303, "created": 303}
+    assert first["submitted"] == first["ok"] == 303 + 2 * 400
     assert first["inputs"] == {"spent_now": 400, "spent_before": 0}
     assert (first["rejected"], first["faults"], first["unanswered"]) == ({}, {}, 0)
-    assert second["transactions"] == {"fed": 302, "existed": 302}
-    assert second["rejected"] == {"TX_EXISTS": 302}
+    assert second["transactions"] == {"fed": 303, "existed": 303}
+    assert second["rejected"] == {"TX_EXISTS": 303}
     assert second["inputs"] == {"spent_now": 0, "spent_before": 400}
     assert second["operations"]["spend"] == {"submitted": 400, "ok": 400}
 
@@ -104,7 +105,7 @@ def test_parents_that_are_not_in_the_set_are_counted_and_seeded_where_that_is_as
     exit_code, seeded = replayed(early, "--height", "200", "--seed-missing")
     assert exit_code == 0
     assert seeded["seeded"] == 1
-    assert seeded["transactions"] == {"fed": 251, "created": 251}
+    assert seeded["transactions"] == {"fed": 252, "created": 252}
     assert seeded["parents_not_in_the_set"] == 0
 
 

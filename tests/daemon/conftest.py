@@ -19,9 +19,13 @@ def start(tmp_path: Path, store_url: str) -> Iterator[Start]:
     """Starts a daemon. At the test's end every one that still runs is told to end, and must leave nothing."""
     daemons: list[Daemon] = []
 
-    # store_options: of the store's URL, as in &utxo_batch_size=1.
-    def _start(settings: Any = None, *arguments: str, ready: bool = True, store_options: str = "") -> Daemon:
-        daemon = Daemon(tmp_path, settings or {}, arguments, store_url + store_options)
+    # store_options: of the store's URL, as in &utxo_batch_size=1. place: of one beside others on the same set.
+    def _start(
+        settings: Any = None, *arguments: str, ready: bool = True, store_options: str = "", place: str = "."
+    ) -> Daemon:
+        directory = tmp_path / place
+        directory.mkdir(exist_ok=True)
+        daemon = Daemon(directory, settings or {}, arguments, store_url + store_options)
         daemons.append(daemon)
         if ready:
             daemon.wait_until_it_greets()

@@ -38,7 +38,7 @@ def test_many_transactions_of_many_records_are_locked_at_once_by_one_worker_of_e
         outcomes = client.set_locked_many([SetLocked(txid, True) for txid in TXIDS], timeout=10)
         error = outcomes.pop(77).error
         assert error is not None
-        assert (error.code, error.executed) == ("TX_NOT_FOUND", "unknown")
+        assert (error.code, error.executed) == ("STORE_ERROR", "unknown")
         assert [outcome.result for outcome in outcomes] == [CHILDREN] * (TRANSACTIONS - 1)
         assert all(flags(store, TXIDS[:77] + TXIDS[78:]))
     status = daemon.status()

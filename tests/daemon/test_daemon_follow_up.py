@@ -20,10 +20,13 @@ from tests.aerospike_server import EMBEDDED_ONLY
 OUTPUTS = {0: (1, b"\x51"), 1: (2, b"\x51")}  # with one output per record: a child record each
 
 
+CHILD_SPEND = Spend(txid(1), 1, utxo_hash(txid(1), 1, b"\x51", 2), txid(9), 0, 10)
+
+
 def spend_the_child(client: Client) -> None:
-    """The child record's only output, so that the master's counter is owed an increment."""
+    """The child record's only output, so that the master is owed a note."""
     client.create_partial(txid(1), OUTPUTS, block_height=1)
-    assert client.spend(Spend(txid(1), 1, utxo_hash(txid(1), 1, b"\x51", 2), txid(9), 0, 10)) is True
+    assert client.spend(CHILD_SPEND) is True
 
 
 def spent_children(daemon: Daemon) -> Any:
@@ -33,7 +36,7 @@ def spent_children(daemon: Daemon) -> Any:
 
 def test_owed_work_is_finished_before_a_drain_ends(start: Start) -> None:
     daemon = start(store_options="&utxo_batch_size=1")
-    daemon.faults.set(kind="hang", function="incrementSpentExtraRecs")
+    daemon.faults.set(kind="hang", function="noteChild")
     with daemon.client() as client:
         spend_the_child(client)
         daemon.wait_until(lambda status: status["owed"] == 1)
@@ -61,7 +64,7 @@ def test_a_transaction_that_is_spent_is_given_its_delete_at_height_in_all_its_re
 
 def test_owed_work_whose_worker_is_lost_is_noted_for_reconcile(start: Start) -> None:
     daemon = start(store_options="&utxo_batch_size=1")
-    daemon.faults.set(kind="hang", function="incrementSpentExtraRecs")
+    daemon.faults.set(kind="hang", function="noteChild")
     with daemon.client() as client:
         spend_the_child(client)
         daemon.wait_until_in_flight(1, "children")
@@ -69,8 +72,44 @@ def test_owed_work_whose_worker_is_lost_is_noted_for_reconcile(start: Start) -> 
         daemon.wait_until(lambda status: status["owed"] == 0)
     daemon.faults.clear()
     lines = [json.loads(line) for file in (daemon.directory / "state").iterdir() for line in file.open()]
-    assert [(line["txid"], line["operation"]) for line in lines] == [(txid(1)[::-1].hex(), "increment")]
+    assert [(line["txid"], line["operation"]) for line in lines] == [(txid(1)[::-1].hex(), "note_child")]
     assert daemon.counter("in_doubt") == 1
+
+
+def test_what_a_killed_daemon_still_owed_is_healed_by_asking_again(start: Start) -> None:
+    """The note of the spend dies with the daemon; the next one's answer is false, and tells the master."""
+    killed = start(store_options="&utxo_batch_size=1")
+    killed.faults.set(kind="hang", function="noteChild")
+    with killed.client() as client:
+        spend_the_child(client)
+        killed.wait_until(lambda status: status["owed"] == 1)
+    killed.kill()
+    killed.faults.clear()
+    daemon = start(store_options="&utxo_batch_size=1")
+    assert spent_children(daemon) == 0
+    with daemon.client() as client:
+        assert client.spend(CHILD_SPEND) is False
+    daemon.wait_until(lambda status: status["owed"] == 0)
+    assert spent_children(daemon) == 1
+
+
+def test_locks_asked_of_two_daemons_at_once_leave_no_child_behind(start: Start) -> None:
+    """The same one wins on every record, whichever daemon's word comes last."""
+    options = "&utxo_batch_size=1"
+    one = start(store_options=options)
+    other = start(store_options=options, place="other")
+    with one.client() as client, other.client() as rival:
+        client.create_partial(txid(1), dict.fromkeys(range(6), (2, b"\x51")), block_height=1)
+        with ThreadPoolExecutor(4) as pool:
+            asked = [
+                pool.submit(asker.set_locked, txid(1), value)
+                for _ in range(25)
+                for asker, value in ((client, True), (rival, False))
+            ]
+            assert {one.result() for one in asked} == {5}
+    with other.store() as store:
+        found = store.batch_operate([Read(record_key(txid(1), index), ["locked"]) for index in range(6)], 1)
+    assert len({result.value["locked"] for result in found}) == 1
 
 
 @EMBEDDED_ONLY

@@ -391,19 +391,21 @@ def test_a_result_of_the_wrong_shape_is_an_error_for_its_item_alone(start, endpo
 @pytest.mark.parametrize(
     ("errors", "code"),
     [
-        ([("LOCKED", "no", {"because": 1}), ("LOCKED", "no", {})], "LOCKED"),
-        ([("SPENT", "no", {"because": 1}), ("SPENT", "no", {"spending_vin": 1})], "SPENT"),
-        ([("SPENT", "no", {}), ("STORE_ERROR", "unknown", {"outpoints": [[TXID, 0]]})], "STORE_ERROR"),
+        ([("LOCKED", "no", {"because": 1}), ("LOCKED", "no", {"because": 1, "held": [[TXID, 0]]})], "LOCKED"),
+        ([("SPENT", "no", {"because": 0, "held": [[TXID, 0]]}), ("SPENT", "no", {"because": 0})], "SPENT"),
+        ([("SPENT", "no", {"because": 0}), ("STORE_ERROR", "unknown", {"held": [[TXID, 0]]})], "STORE_ERROR"),
     ],
 )
-def test_a_transactions_refusal_is_raised_and_what_is_unknown_before_all(start, endpoint, errors, code):
+def test_a_transactions_refusal_is_raised_with_what_its_spender_has_and_an_unknown_before_all(
+    start, endpoint, errors, code
+):
     wired = {i: Error(name, executed, "", 0, details) for i, (name, executed, details) in enumerate(errors)}
     header = wire.pack_reply_header(wire.ReplyHeader(None, 2, wired))
     daemon = start(lambda request: [request.reply(header, wire.pack_body([None, None]))])
     with Client(endpoint) as client, pytest.raises(UtxodError) as caught:
         client.spend_transaction([SPEND, SPEND])
     assert caught.value.code == code
-    assert "because" not in caught.value.details
+    assert caught.value.details["held"] == [[TXID, 0]]
     assert daemon.requests[0].header.flags == wire.ONE_TRANSACTION
 
 

@@ -4,6 +4,7 @@ import os
 import shutil
 from collections.abc import Callable
 from pathlib import Path
+from typing import Any
 
 import pytest
 
@@ -25,6 +26,14 @@ def blobs(request: pytest.FixtureRequest, tmp_path: Path) -> BlobStore:
 
 def part_of(transaction: Transaction) -> Partial:
     return Partial(transaction.txid, {1: transaction.outputs[1]})
+
+
+def answer_or_error(read: Callable[[], Any]) -> Any:
+    """What it returns, or how the message of its error of the disk begins."""
+    try:
+        return read()
+    except OSError as error:
+        return str(error)[: len("blob of ") + 64]
 
 
 def only_file(directory: Path) -> Path:
@@ -123,7 +132,7 @@ def test_wherever_a_blob_was_cut_off_it_gives_what_it_held_or_an_error(
     source = first_payment if whole else part_of(first_payment)
     blobs = BlobStore(tmp_path, sync=False)
     blobs.put_new(source)
-    path = only_file(tmp_path)
+    path, name = only_file(tmp_path), source.txid[::-1].hex()
     content = path.read_bytes()
     for size in range(len(content)):
         path.write_bytes(content[:size])
@@ -132,10 +141,7 @@ def test_wherever_a_blob_was_cut_off_it_gives_what_it_held_or_an_error(
                 blobs.get(source.txid)
         for vout in (0, 1):
             expected = first_payment.outputs[vout] if whole or vout == 1 else None
-            try:
-                assert blobs.output(source.txid, vout) == expected
-            except OSError as error:
-                assert "blob of" in str(error)
+            assert answer_or_error(lambda vout=vout: blobs.output(source.txid, vout)) in (expected, f"blob of {name}")
 
 
 def test_a_flipped_bit_never_ends_in_anything_but_an_answer_or_an_error_of_the_disk(
@@ -148,11 +154,8 @@ def test_a_flipped_bit_never_ends_in_anything_but_an_answer_or_an_error_of_the_d
     for place in range(len(content)):
         for bit in (1, 0x80):
             path.write_bytes(content[:place] + bytes([content[place] ^ bit]) + content[place + 1 :])
-            for read in (lambda: blobs.get(first_payment.txid), lambda: blobs.output(first_payment.txid, 1)):
-                try:
-                    read()
-                except OSError as error:
-                    assert "blob of" in str(error)
+            answer_or_error(lambda: blobs.get(first_payment.txid))
+            answer_or_error(lambda: blobs.output(first_payment.txid, 1))
 
 
 @pytest.mark.parametrize("spoil", [lambda blob: blob[:-1], lambda blob: b"", lambda blob: b"other format" * 9])
@@ -282,11 +285,30 @@ def test_blobs_are_replaced_by_one_process_at_a_time_and_who_waits_too_long_says
     blobs.put_new(SPARSE)
     with (tmp_path / "blobs" / "replace.lock").open("ab") as file:
         fcntl.flock(file, fcntl.LOCK_EX)
-        with pytest.raises(OSError, match="replace.lock: held by another process"):
+        with pytest.raises(OSError, match=r"replace\.lock: held by another process"):
             blobs.replace(OTHER)
         assert blobs.output(TXID, 0) is None
     blobs.replace(OTHER)
     assert blobs.output(TXID, 0) == Output(1, b"")
+
+
+def test_nobody_replaces_a_blob_while_another_judges_what_is_there(
+    tmp_path: Path, blobs: BlobStore, first_payment: Transaction, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    """Else a partial one could replace the whole one that came after it had been found to be partial."""
+    monkeypatch.setattr("store.blobs._REPLACE_BUDGET", 0.01)
+    judge, rival = blobs._gives_way, BlobStore(tmp_path / "blobs", sync=False)
+
+    def judge_beside_the_rival(path: Path, source: Transaction | Partial) -> bool:
+        with pytest.raises(TimeoutError):
+            rival.replace(first_payment)
+        return judge(path, source)
+
+    monkeypatch.setattr(blobs, "_gives_way", judge_beside_the_rival)
+    blobs.put_new(part_of(first_payment))
+    blobs.replace(part_of(first_payment))
+    rival.replace(first_payment)
+    assert blobs.get(first_payment.txid) == first_payment.raw
 
 
 @pytest.mark.parametrize("put", ["put_new", "replace"])

@@ -9,7 +9,7 @@ from store.transaction import Output, Transaction, parse_transaction, varint
 TXID = bytes(range(32))
 AT_1000 = Circumstances(block_height=1000, now_ms=1_700_000_000_000)
 PAYMENT = Output(1, b"\x51")
-DATA = Output(0, b"\x6adata")
+DATA = Output(0, b"\x00\x6adata")
 
 
 def of_outputs(first_payment: Transaction, outputs: list[Output]) -> Transaction:
@@ -36,18 +36,45 @@ def test_a_utxo_hash_is_of_txid_vout_script_and_satoshis() -> None:
     assert layout.utxo_hash(TXID, 300, output) == expected
 
 
+GENESIS = 620_538
+
+
 @pytest.mark.parametrize(
-    ("output", "stored"),
+    ("script", "before", "after"),
     [
-        (Output(0, b"\x6a"), False),
-        (Output(0, b"\x00\x6a\x01"), False),
-        (Output(1, b"\x6a"), True),
-        (Output(0, b""), True),
-        (Output(0, b"\x51\x6a"), True),
+        (b"", True, True),
+        (b"\x51", True, True),
+        (b"\x51\x6a", True, True),
+        (b"\x00", True, True),
+        (b"\x6a", False, True),
+        (b"\x6adata", False, True),
+        (b"\x00\x6a", False, False),
+        (b"\x00\x6a\x01", False, False),
+        (b"\x51" * 10_000, True, True),
+        (b"\x51" * 10_001, False, True),
+        (b"\x00\x6a" + b"\x51" * 10_001, False, False),
     ],
 )
-def test_an_output_is_no_utxo_where_it_is_worth_nothing_and_carries_data(output: Output, stored: bool) -> None:
-    assert layout.is_stored_output(output) is stored
+def test_which_outputs_are_utxos_goes_by_the_height_and_never_by_the_value(
+    script: bytes, before: bool, after: bool
+) -> None:
+    for height, expected in ((0, before), (GENESIS - 1, before), (GENESIS, after), (GENESIS + 1, after)):
+        assert layout.is_utxo(script, height, GENESIS) is expected
+    assert layout.is_utxo(script, 0, 0) is after
+    assert layout.is_utxo(script, 2**32 - 1, layout.GENESIS_NEVER) is before
+    for satoshis in (0, 1):
+        partial = Partial(TXID, {0: Output(satoshis, script)})
+        for height, expected in ((GENESIS - 1, before), (GENESIS, after)):
+            [(_, bins)] = create_records(partial, Circumstances(height, 0)).records
+            assert (bins["utxos"][0] is not None, bins["recordUtxos"]) == (expected, int(expected))
+
+
+def test_the_coinbase_of_block_0_is_no_utxo_and_all_else_at_its_height_is(
+    first_coinbase: Transaction, first_payment: Transaction
+) -> None:
+    for height, count in ((0, 0), (1, 1)):
+        assert create_records(first_coinbase, Circumstances(height, 0)).master["recordUtxos"] == count
+    assert create_records(first_payment, Circumstances(0, 0)).master["recordUtxos"] == 2
 
 
 def test_spending_data_come_back_packed_and_in_display_order() -> None:
@@ -102,6 +129,19 @@ def test_every_record_of_a_coinbase_is_spendable_after_its_maturity(first_coinba
     assert [bins["spendingHeight"] for _, bins in create_records(partial, AT_1000).records] == [1100] * 3
 
 
+def test_a_coinbase_counts_from_the_block_it_is_mined_in_and_is_in_no_other(first_coinbase: Transaction) -> None:
+    mined = [MinedBlock(7, 1000, 0)]
+    assert create_records(first_coinbase, Circumstances(1000, 0, mined=mined)).master["spendingHeight"] == 1100
+    for blocks in ([MinedBlock(7, 999, 0)], [MinedBlock(7, 1001, 0)], [*mined, MinedBlock(8, 1001, 0)]):
+        with pytest.raises(ValueError, match="mined: a coinbase at block height 1000 is in no other block"):
+            create_records(first_coinbase, Circumstances(1000, 0, mined=blocks))
+
+
+def test_what_is_no_coinbase_may_be_mined_at_any_height(first_payment: Transaction) -> None:
+    mined = [MinedBlock(7, 900, 0), MinedBlock(8, 1100, 0)]
+    assert "spendingHeight" not in create_records(first_payment, Circumstances(1000, 0, mined=mined)).master
+
+
 def test_a_conflicting_creation_is_marked_for_deletion_at_once(first_payment: Transaction) -> None:
     marked = create_records(first_payment, Circumstances(1000, 0, retention=288, conflicting=True)).master
     assert (marked["conflicting"], marked["deleteAtHeight"]) == (True, 1288)
@@ -136,6 +176,55 @@ def test_a_child_without_a_utxo_counts_as_spent_from_the_start(first_payment: Tr
     (_, master), (_, child) = create_records(transaction, Circumstances(1000, 0, utxo_batch_size=1)).records
     assert (master["totalExtraRecs"], master["spentExtraRecs"]) == (1, 1)
     assert (child["recordUtxos"], child["lastSpentState"]) == (0, "ALLSPENT")
+
+
+def test_a_master_knows_the_state_of_each_child_from_the_start(first_payment: Transaction) -> None:
+    transaction = of_outputs(first_payment, [PAYMENT, PAYMENT, DATA, PAYMENT])
+    (_, master), *children = create_records(transaction, Circumstances(1000, 0, utxo_batch_size=1)).records
+    assert [bins.get("stateSeq") for _, bins in children] == [None, 1, None]
+    assert master["childStates"] == b"\0\0" + b"\1\0" + b"\0\0"
+    assert master["spentExtraRecs"] == 1
+    assert all("childStates" not in bins for _, bins in children)
+    assert "childStates" not in create_records(transaction, Circumstances(1000, 0)).master
+
+
+def test_what_is_mined_and_has_nothing_to_spend_is_done_at_birth(first_payment: Transaction) -> None:
+    data = of_outputs(first_payment, [DATA, DATA])
+    mined = [MinedBlock(7, 1010, 0), MinedBlock(8, 990, 0)]
+    for batch_size in (128, 1):
+        at_1000 = Circumstances(1000, 0, utxo_batch_size=batch_size, retention=288, mined=mined)
+        for _, bins in create_records(data, at_1000).records:
+            assert bins["deleteAtHeight"] == 1010 + 288
+    for source, circumstances in (
+        (data, Circumstances(1000, 0)),  # not mined
+        (data, Circumstances(1000, 0, mined=mined, retention=0)),  # is kept for ever
+        (data, Circumstances(1000, 0, mined=mined, locked=True)),
+        (of_outputs(first_payment, [DATA, PAYMENT]), Circumstances(1000, 0, mined=mined)),
+        (of_outputs(first_payment, [DATA, PAYMENT]), Circumstances(1000, 0, mined=mined, utxo_batch_size=1)),
+    ):
+        for _, bins in create_records(source, circumstances).records:
+            assert "deleteAtHeight" not in bins
+
+
+@pytest.mark.parametrize(
+    "amounts",
+    [[layout.MAX_SATOSHIS + 1], [layout.MAX_SATOSHIS, 1], [2**63], [2**64 - 1], [2**64 - 1] * 2],
+)
+def test_an_amount_or_a_sum_above_all_there_is_is_refused(first_payment: Transaction, amounts: list[int]) -> None:
+    outputs = [Output(amount, b"\x51") for amount in amounts]
+    for source in (of_outputs(first_payment, outputs), Partial(TXID, dict(enumerate(outputs)))):
+        with pytest.raises(
+            ValueError, match=f"outputs: {sum(amounts)} satoshis, where there are {layout.MAX_SATOSHIS}"
+        ):
+            create_records(source, AT_1000)
+    spends = [first_payment.inputs[0]._replace(satoshis=amount) for amount in amounts]
+    with pytest.raises(ValueError, match=f"inputs: {sum(amounts)} satoshis"):
+        create_records(first_payment._replace(inputs=spends), AT_1000)
+
+
+def test_all_there_is_may_be_in_one_transaction(first_payment: Transaction) -> None:
+    half = Output(layout.MAX_SATOSHIS // 2, b"\x51")
+    assert create_records(of_outputs(first_payment, [half, half]), AT_1000).master["recordUtxos"] == 2
 
 
 def test_a_transaction_above_32_kib_is_external_in_one_record(first_payment: Transaction) -> None:
@@ -179,5 +268,14 @@ def test_the_raw_transaction_comes_back_from_the_record(first_payment: Transacti
     raw = marked + spend + first_payment.raw[5 + len(first_payment.inputs[0].raw) :]
     extended = parse_transaction(raw)
     assert layout.raw_transaction(create_records(extended, AT_1000).master) == raw
-    with pytest.raises(ValueError, match="not known as a whole"):
-        layout.raw_transaction(create_records(Partial(TXID, {0: PAYMENT}), AT_1000).master)
+    assert layout.raw_transaction(create_records(Partial(TXID, {0: PAYMENT}), AT_1000).master) is None
+
+
+@pytest.mark.parametrize("missing", ["inputs", "outputs"])
+def test_a_record_of_a_whole_transaction_that_has_lost_a_part_of_it_is_damaged(
+    first_payment: Transaction, missing: str
+) -> None:
+    bins = create_records(first_payment, AT_1000).master
+    for damaged in (bins | {missing: []}, {name: value for name, value in bins.items() if name != missing}):
+        with pytest.raises(ValueError, match="inputs or outputs are missing"):
+            layout.raw_transaction(damaged)

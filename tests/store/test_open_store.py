@@ -3,6 +3,7 @@ from pathlib import Path
 import pytest
 
 from store import open_store
+from store.layout import GENESIS_NEVER
 
 
 @pytest.mark.parametrize(
@@ -16,6 +17,10 @@ from store import open_store
         ("lmdb:///", "absolute directory"),
         ("lmdb:///dir?sync=yes", "sync=yes: is neither true nor false"),
         ("lmdb:///dir?utxo_batch_size=0", "utxo_batch_size=0: is no positive number"),
+        ("lmdb:///dir?genesis_height=soon", "genesis_height=soon: is neither a block height nor never"),
+        ("lmdb:///dir?genesis_height=-1", "genesis_height=-1: is neither a block height nor never"),
+        ("lmdb:///dir?genesis_height=4294967296", "genesis_height=4294967296: is neither a block height nor never"),
+        ("lmdb:///dir?adopt=yes", "adopt=yes: is neither true nor false"),
         ("lmdb:///dir?map_size=1GB", "map_size=1GB: is no positive number"),
         ("lmdb:///dir?sink=false", "unknown option sink"),
         ("null:?sync=true", "unknown option sync"),
@@ -26,6 +31,14 @@ from store import open_store
 def test_a_wrong_url_is_refused_by_name(url: str, message: str) -> None:
     with pytest.raises(ValueError, match=message):
         open_store(url)
+
+
+def test_the_options_reach_the_embedded_store_also_where_faults_are_injected(tmp_path: Path) -> None:
+    query = "sync=false&map_size=1048576&utxo_batch_size=4&genesis_height=never&adopt=true"
+    for url in (f"lmdb://{tmp_path}/a?{query}", f"faulty+lmdb://{tmp_path}/b?{query}&faults={tmp_path}/faults.json"):
+        store = open_store(url)
+        assert (store.utxo_batch_size, store.genesis_height) == (4, GENESIS_NEVER)
+        store.close()
 
 
 def test_a_directory_is_made_and_may_have_any_name(tmp_path: Path) -> None:

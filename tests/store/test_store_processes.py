@@ -13,7 +13,7 @@ import pytest
 
 from store import Call, Mode, Read, Record, Result, Status, Store, StoreError, Write, open_store
 from store.embedded import EmbeddedStore
-from store.writer_lock import WriterLockTimeout
+from store.writer_lock import WriterLock, WriterLockTimeout
 
 REPOSITORY = Path(__file__).parents[2]
 KEY, OTHER = b"k" * 32, b"o" * 32
@@ -143,6 +143,24 @@ def test_a_writer_killed_inside_its_transaction_leaves_nothing_behind(store: Sto
         assert run(store, Write(KEY, {"b": 2}, Mode.UPDATE))[0].status is Status.OK
     assert read(store) == {"a": 1, "b": 2}
     assert run(store, Read(b"x" * 32))[0].status is Status.NOT_FOUND
+
+
+def test_a_lock_whose_holder_cannot_be_named_is_given_back(tmp_path: Path) -> None:
+    lock, other = WriterLock(tmp_path / "lock"), WriterLock(tmp_path / "lock")
+    for name in os.listdir("/proc/self/fd"):
+        path = Path("/proc/self/fd", name)
+        if path.exists() and path.readlink() == tmp_path / "lock":
+            readable = os.open(tmp_path / "lock", os.O_RDONLY)
+            os.dup2(readable, int(name))  # can be locked, and not written to
+            os.close(readable)
+            break
+    with pytest.raises(StoreError, match=f"{tmp_path}/lock: .*Bad file descriptor") as caught, lock.held(1):
+        pass
+    assert not caught.value.in_doubt
+    with other.held(0):
+        assert other.holder()[0] == os.getpid()
+    lock.close()
+    other.close()
 
 
 def test_the_slots_of_dead_readers_are_freed(tmp_path: Path) -> None:

@@ -9,12 +9,12 @@ from pathlib import Path
 from typing import Any
 
 import pytest
-from dispatching import Dispatched, dispatch
+from dispatching import Dispatched, Wrapped, dispatch
 
 from protocol.operations import CREATE_CONFLICTING, CREATE_LOCKED
 from store import Call, Mode, Read, Record, Remove, Result, Status, Store, StoreError, Write, open_store
 from store.embedded import EmbeddedStore
-from store.layout import child_key, lock_key
+from store.layout import Partial, child_key, lock_key
 from store.transaction import Transaction
 from tests.aerospike_server import SERVER, SET, empty, server_url
 from utxod.generate import Generator
@@ -26,16 +26,14 @@ class Died(BaseException):
     """The creator's process is gone."""
 
 
-class Stepwise:
+class Stepwise(Wrapped):
     """Does the records of a batch one by one; after so many of them the process dies."""
 
     is_atomic = False
 
     def __init__(self, inner: Store, *, dies_after: int = 1 << 30) -> None:
-        self._inner = inner
+        super().__init__(inner)
         self._left = dies_after
-        self.utxo_batch_size = inner.utxo_batch_size
-        self.blobs = inner.blobs
 
     def batch_operate(self, records: Sequence[Record], budget: float) -> list[Result]:
         results = []
@@ -45,9 +43,6 @@ class Stepwise:
             self._left -= 1
             results += self._inner.batch_operate([record], budget)
         return results
-
-    def close(self) -> None:
-        self._inner.close()
 
 
 @pytest.fixture
@@ -136,7 +131,7 @@ def test_a_mark_is_never_off_a_master_while_a_child_is_missing_or_marked(store: 
 def test_what_a_dead_creator_left_without_a_master_is_replaced(store: Store, large: Transaction) -> None:
     """A partial creation of other outputs died before its master: its children must not become the whole's."""
     with pytest.raises(Died):
-        create(Stepwise(store, dies_after=2 + RECORDS - 1), partial(large, 0, 4))
+        create(Stepwise(store, dies_after=2 + 2 * (RECORDS - 1)), partial(large, 0, 4))
     assert bins_of(store, large.txid) is None
     assert bins_of(store, child_key(large.txid, 1))["recordUtxos"] == 0
     expire_lock(store, large.txid)
@@ -253,3 +248,101 @@ def test_a_transaction_too_big_for_its_record_moves_to_the_blob_store(tmp_path: 
     assert store.blobs.get(big.txid) == big.raw
     assert create(store, whole(big)).codes == ["TX_EXISTS"]
     store.close()
+
+
+@pytest.mark.parametrize("fewer", [[0], [0, 2]], ids=["of one record", "of several"])
+def test_a_creation_is_finished_with_all_its_children_by_whoever_asks(
+    store: Store, generate: Generator, fewer: list[int]
+) -> None:
+    """The one who asks knows of fewer outputs than the one who began: no child stays marked for ever."""
+    for steps in itertools.count():
+        large = generate.coinbase([1, 2, 3, 4, 5])
+        try:
+            create(Stepwise(store, dies_after=steps), partial(large, 0, 1, 2, 3, 4))
+            break
+        except Died:
+            master = bins_of(store, large.txid)
+        if master is None:
+            continue
+        expire_lock(store, large.txid)
+        assert create(Stepwise(store), partial(large, *fewer)).codes == ["TX_EXISTS"]
+        assert is_complete(store, large)
+    assert steps > 2 * RECORDS
+
+
+@pytest.fixture(params=["as one whole", "record by record"])
+def any_way(store: Store, request: pytest.FixtureRequest) -> Any:
+    if request.param == "as one whole" and not store.is_atomic:
+        pytest.skip("this store takes record by record")
+    return store if request.param == "as one whole" else Stepwise(store)
+
+
+@pytest.mark.parametrize("kind", ["whole", "partial"])
+def test_children_of_an_earlier_life_refuse_a_creation_and_nothing_is_written(
+    any_way: Any, store: Store, large: Transaction, kind: str
+) -> None:
+    assert create(any_way, whole(large)).codes == ["OK"]
+    store.batch_operate([Remove(large.txid)], 5)
+    store.blobs.delete(large.txid)
+    before = [bins_of(store, key) for key in keys_of(large)]
+    for _ in range(2):
+        item = whole(large) if kind == "whole" else partial(large, 0, 4)
+        (outcome,) = create(any_way, item).outcomes
+        assert (outcome.code, outcome.executed) == ("LEFTOVER", "no")
+        assert outcome.error is not None
+        left = keys_of(large)[1:]
+        assert outcome.error.details["keys"][0] == left[0]
+        assert f"utxod leftovers {large.txid[::-1].hex()} --remove" in outcome.error.message
+        assert [bins_of(store, key) for key in keys_of(large)] == before
+    store.batch_operate([Remove(key) for key in left], 5)
+    assert create(any_way, whole(large)).codes == ["OK"]
+    assert is_complete(store, large)
+
+
+def test_a_conflicting_creation_asked_again_is_noted_in_its_parents(
+    any_way: Any, store: Store, generate: Generator
+) -> None:
+    """Its first answer was `unknown`: the worker had died between the creation and the notes."""
+    for outputs in (1, 5):
+        parent = generate.coinbase([1])
+        payment = generate.payment([(parent, 0)], outputs)
+        assert create(any_way, whole(parent), whole(payment, CREATE_CONFLICTING)).codes == ["OK", "OK"]
+        store.batch_operate([Write(parent.txid, {"conflictingCs": None}, Mode.UPDATE)], 5)
+        assert create(any_way, whole(payment, CREATE_CONFLICTING)).codes == ["TX_EXISTS"]
+        assert bins_of(store, parent.txid)["conflictingCs"] == [payment.txid]
+
+
+def test_one_that_is_there_and_not_conflicting_is_noted_nowhere(store: Store, generate: Generator) -> None:
+    parent = generate.coinbase([1])
+    payment = generate.payment([(parent, 0)])
+    assert create(store, whole(parent), whole(payment)).codes == ["OK", "OK"]
+    assert create(store, whole(payment, CREATE_CONFLICTING)).codes == ["TX_EXISTS"]
+    assert "conflictingCs" not in bins_of(store, parent.txid)
+
+
+def test_a_whole_blob_is_never_replaced_by_a_partial_one(any_way: Any, store: Store, large: Transaction) -> None:
+    """Not even where nobody sees the master that it belongs to."""
+    assert create(any_way, whole(large)).codes == ["OK"]
+    assert create(any_way, partial(large, 0, 1, 2, 3, 4)).codes == ["TX_EXISTS"]
+    assert store.blobs.get(large.txid) == large.raw
+    store.batch_operate([Remove(key) for key in keys_of(large)], 5)
+    assert create(any_way, partial(large, 0, 4)).codes == ["OK"]
+    assert store.blobs.get(large.txid) == large.raw
+
+
+def test_asking_for_a_whole_transaction_again_brings_its_lost_blob_back(
+    any_way: Any, store: Store, large: Transaction
+) -> None:
+    assert create(any_way, whole(large)).codes == ["OK"]
+    store.blobs.delete(large.txid)
+    assert create(any_way, whole(large)).codes == ["TX_EXISTS"]
+    assert store.blobs.get(large.txid) == large.raw
+
+
+def test_a_blob_that_another_attempt_left_gives_way_once_the_transaction_is_created(
+    any_way: Any, store: Store, large: Transaction
+) -> None:
+    source = Partial(large.txid, {0: large.outputs[0], 4: large.outputs[4]})
+    assert store.blobs.put_new(source)
+    assert create(any_way, whole(large)).codes == ["OK"]
+    assert store.blobs.get(large.txid) == large.raw

@@ -4,7 +4,7 @@ from collections.abc import Callable, Sequence
 from typing import Any, NamedTuple
 
 import pytest
-from dispatching import HEIGHT, dispatch
+from dispatching import HEIGHT, Wrapped, dispatch
 
 from protocol.wire import ONE_TRANSACTION, Error
 from store import Read, Store
@@ -66,20 +66,11 @@ class RaisesHalfWay(Batch):
         super().fail(index, error)
 
 
-class Raising:
+class Raising(Wrapped):
     """A store whose every batch raises what no store should."""
-
-    def __init__(self, inner: Store) -> None:
-        self.inner = inner
-        self.utxo_batch_size = inner.utxo_batch_size
-        self.blobs = inner.blobs
-        self.is_atomic = inner.is_atomic
 
     def batch_operate(self, records: Sequence[Any], budget: float) -> list[Any]:
         raise KeyError("injected")
-
-    def close(self) -> None:
-        self.inner.close()
 
 
 class Case(NamedTuple):
@@ -180,7 +171,7 @@ def test_a_dispatch_that_had_one_answer_has_not_found_the_store_silent(store: St
     spent, free = items_of("spend", store, generate)[:2]
     assert dispatch(store, "spend", [spent]).codes == ["OK"]
     rival = [*spent[:3], bytes(32), *spent[4:]]
-    undoing = FaultyStore(store, [{"kind": "time_out", "function": "unspend"}])
+    undoing = FaultyStore(store, [{"kind": "time_out", "function": "release"}], atomic=False)
     mine = [*free[:3], bytes(32), *free[4:]]
     dispatched = dispatch(undoing, "spend", [rival, mine], flags=ONE_TRANSACTION, budget=0.2)
     assert {(one.code, one.executed) for one in dispatched.outcomes} == {("STORE_ERROR", "unknown")}

@@ -92,6 +92,7 @@ def _put_blobs(work: Work, candidates: Sequence[Candidate], errors: Errors) -> l
     """Writes the blobs of what does not exist yet. Returns what is still to be created."""
     external = [one for one in candidates if one.creation.external]
     found = work.operate([Read(one.source.txid, ("txID",)) for one in external])
+    writable = [one for one in candidates if not one.creation.external]
     begun: set[bytes] = set()
     for one, result in zip(external, found, strict=True):
         if result.status is not Status.NOT_FOUND:
@@ -100,10 +101,8 @@ def _put_blobs(work: Work, candidates: Sequence[Candidate], errors: Errors) -> l
             errors[one.item] = is_being_created()
         else:
             begun.add(one.source.txid)
-            error = put_blob(work, one.source)
-            if error is not None:
-                errors[one.item] = error
-    return [one for one in candidates if one.item not in errors]
+            writable.append(put_blob(work, one, errors))
+    return [one for one in writable if one.item not in errors]
 
 
 def _error_of(one: Candidate, results: Sequence[Result]) -> Error | None:
@@ -129,11 +128,10 @@ def _attend(work: Work, found: Sequence[Candidate], errors: Errors) -> list[Cand
             unfinished.append(one)
         if one.conflicting and bins.get("conflicting"):
             conflicting.append(one)
-        # A whole one is what it is by its txid; what the outputs of a partial one are worth nobody knows.
+        # A whole one is what it is by its txid; what the outputs of a partial one are worth nobody knows. Where it
+        # can't be kept now, the answer is right all the same: the transaction is there.
         if bins.get("external") and isinstance(one.source, Transaction):
-            error = settle_blob(work, one)
-            if error is not None:
-                errors[one.item] = error
+            settle_blob(work, one)
     if unfinished:
         errors |= create_locked(work, unfinished)
     return conflicting

@@ -31,12 +31,14 @@ _INHERITED: Final = ("conflicting", "locked", "spendingHeight", "deleteAtHeight"
 
 
 class Candidate(NamedTuple):
-    """A transaction to create. item: its place in the batch."""
+    """A transaction to create. item: its place in the batch. has_own_blob: what the blob store has of it was put by
+    this attempt."""
 
     item: int
     source: Transaction | Partial
     conflicting: bool
     creation: Creation
+    has_own_blob: bool = False
 
     @property
     def children(self) -> list[tuple[bytes, dict[str, Any]]]:
@@ -64,18 +66,18 @@ def leftover(keys: Sequence[bytes]) -> Error:
     return Error(codes.LEFTOVER, NO, message, 0, {"keys": list(keys[:_MAX_LEFTOVERS_TOLD])})
 
 
-def put_blob(work: Work, source: Transaction | Partial) -> Error | None:
-    """Where there is none yet."""
+def put_blob(work: Work, one: Candidate, errors: Errors) -> Candidate:
+    """Where there is none yet. What goes wrong is added to `errors`."""
     try:
-        work.store.blobs.put_new(source)
+        return one._replace(has_own_blob=work.store.blobs.put_new(one.source))
     except OSError as error:
-        return Error(codes.STORE_ERROR, NO, f"blob: {error}")
-    return None
+        errors[one.item] = Error(codes.STORE_ERROR, NO, f"blob: {error}")
+        return one
 
 
 def settle_blob(work: Work, one: Candidate) -> Error | None:
     """After the master's creation: the blob is this transaction's, not what an earlier attempt left there."""
-    if not one.creation.external:
+    if one.has_own_blob or not one.creation.external:
         return None
     try:
         work.store.blobs.replace(one.source)
@@ -168,13 +170,8 @@ def _refuse_leftovers(work: Work, fresh: Sequence[Candidate], errors: Errors) ->
 
 def _begin(work: Work, fresh: Sequence[Candidate], errors: Errors) -> list[Candidate]:
     """Blob, children, master; those of which all is there now."""
-    kept = []
-    for one in fresh:
-        error = put_blob(work, one.source)
-        if error is None:
-            kept.append(one)
-        else:
-            errors[one.item] = error
+    kept = [put_blob(work, one, errors) for one in fresh]
+    kept = [one for one in kept if one.item not in errors]
     kept = _write_children(work, kept, errors, replace=True)
     masters = [Write(key, bins | _MARKED, Mode.CREATE) for key, bins in (one.creation.records[0] for one in kept)]
     created = []

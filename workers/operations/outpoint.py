@@ -18,7 +18,7 @@ from store.layout import UTXO_BYTES, locate, raw_transaction, utxo_hash
 from store.transaction import Output, parse_transaction, read_output
 
 from ..items import BadItem, check_fields, check_txid, check_uint
-from ..work import Work, failure
+from ..work import Work, failure, malformed
 
 _MASTER_BINS: Final = ("external", "outputs", "utxos", "reassigned", "totalUtxos", "creating")
 _CHILD_BINS: Final = ("utxos", "reassigned")
@@ -75,6 +75,7 @@ def _lives_in_child(one: _Wanted, masters: Mapping[bytes, Result]) -> bool:
 
 
 def _total(master: Any) -> int:
+    """How many outputs the transaction has; none where the record can't be read, which `_look` tells."""
     total = master.get("totalUtxos") if type(master) is dict else None
     return total if type(total) is int else 0
 
@@ -83,6 +84,8 @@ def _look(work: Work, one: _Wanted, master: Result, home: Result) -> Output | Er
     """home: the record that the output lives in. Raises _Damaged."""
     if master.status is not Status.OK:
         return failure(master, "record")
+    if type(master.value) is not dict or type(master.value.get("totalUtxos")) is not int:
+        return malformed("record", "it does not tell how many outputs there are")
     if one.vout >= _total(master.value):
         return _not_here(one)
     if home.status is Status.NOT_FOUND:
@@ -91,6 +94,8 @@ def _look(work: Work, one: _Wanted, master: Result, home: Result) -> Output | Er
         raise _Damaged("its child record is missing")
     if home.status is not Status.OK:
         return failure(home, "child record")
+    if type(home.value) is not dict:
+        return malformed("child record", "it is no map")
     try:
         utxo = home.value["utxos"][one.offset]
         moved = (home.value.get("reassigned") or {}).get(one.offset)

@@ -1,11 +1,16 @@
 """set_dah: sets or removes the delete-at-height of one record. Update-only: a record that is missing is an error, never
-a new record.
+a new record; a child record that its master says there is, is a fault.
 
 Item [txid, child index (0: the master), height (0 removes)]; result true.
 """
 
-from store import Mode, Status, Write
-from store.layout import record_key
+from collections.abc import Mapping
+
+from protocol import codes
+from protocol.codes import NO
+from protocol.wire import Error
+from store import Mode, Read, Status, Write
+from store.layout import TXID_BYTES, child_index, record_key
 
 from ..items import BadItem, check_fields, check_height, check_txid, check_uint
 from ..work import Work, failure
@@ -29,8 +34,23 @@ def run(work: Work) -> None:
             indices.append(index)
         except BadItem as fault:
             batch.fail(index, fault.error)
-    for index, result in zip(indices, work.operate(writes), strict=True):
+    results = dict(zip(indices, work.operate(writes), strict=True))
+    keys = {index: write.key for index, write in zip(indices, writes, strict=True)}
+    missing = {index: keys[index] for index, result in results.items() if result.status is Status.NOT_FOUND}
+    faults = _missing_children(work, missing)
+    for index, result in results.items():
         if result.status is Status.OK:
             batch.complete(index, True)
         else:
-            batch.fail(index, failure(result, "record"))
+            batch.fail(index, faults.get(index) or failure(result, "record"))
+
+
+def _missing_children(work: Work, missing: Mapping[int, bytes]) -> dict[int, Error]:
+    """Of those child records that are not there, though their masters are and have them."""
+    children = [(index, key) for index, key in missing.items() if child_index(key)]
+    masters = work.operate([Read(key[:TXID_BYTES], ("totalExtraRecs",)) for _, key in children])
+    return {
+        index: Error(codes.STORE_ERROR, NO, f"child record {child_index(key)} is missing")
+        for (index, key), master in zip(children, masters, strict=True)
+        if master.status is Status.OK and child_index(key) <= (master.value.get("totalExtraRecs") or 0)
+    }

@@ -170,9 +170,11 @@ def tell_missing_parts(work: Work, spends: dict[int, Spend], errors: dict[int, E
 def _missing_part(spend: Spend, master: Result) -> Error:
     if master.status is not Status.OK:
         return failure(master, "record")
+    if type(master.value) is not dict or type(master.value.get("totalUtxos")) is not int:
+        return malformed("record", "it does not tell how many outputs there are")
     if master.value.get("creating"):
         return Error(codes.CREATING, NO, "the transaction is still being created")
-    if spend.vout >= master.value.get("totalUtxos", 0):
+    if spend.vout >= master.value["totalUtxos"]:
         return Error(codes.UTXO_NOT_FOUND, NO, f"the transaction has no output {spend.vout}, or not here")
     return Error(codes.STORE_ERROR, NO, f"the child record of output {spend.vout} is missing")
 

@@ -1,0 +1,76 @@
+"""utxod leftovers: what is left of an earlier life is named, and removed when somebody says so, and nothing else."""
+
+import contextlib
+from pathlib import Path
+from typing import Any
+
+import pytest
+from click.testing import CliRunner
+
+from store import Mode, Read, Record, Remove, Result, Status, Write, open_store
+from store.layout import Circumstances, Partial, child_key, create_records, lock_key
+from store.transaction import Output
+from utxod.commands import cli
+
+TXID = bytes(range(32))
+SHOWN = TXID[::-1].hex()
+CHILDREN = [child_key(TXID, child) for child in (1, 2)]
+
+
+@pytest.fixture
+def url(store_url: str) -> str:
+    """Of a set with a transaction of three records in it."""
+    url = f"{store_url}&utxo_batch_size=512"
+    source = Partial(TXID, dict.fromkeys((0, 600, 1200), Output(1, b"\x51")))
+    creation = create_records(source, Circumstances(1, 0, utxo_batch_size=512))
+    operate(url, *(Write(key, bins, Mode.CREATE) for key, bins in creation.records))
+    return url
+
+
+def operate(url: str, *records: Record) -> list[Result]:
+    with contextlib.closing(open_store(url)) as store:
+        return store.batch_operate(records, 5)
+
+
+def leftovers(url: str, *arguments: str) -> Any:
+    return CliRunner().invoke(cli, ["leftovers", SHOWN, "--store", url, *arguments], catch_exceptions=False)
+
+
+def there(url: str) -> list[bool]:
+    return [result.status is Status.OK for result in operate(url, *(Read(key) for key in (TXID, *CHILDREN)))]
+
+
+def test_children_without_a_master_are_named_and_removed_when_somebody_says_so(url: str) -> None:
+    operate(url, Remove(TXID))
+    named = leftovers(url)
+    assert named.exit_code == 0
+    assert named.output.splitlines()[:2] == [key.hex() for key in CHILDREN]
+    assert "--remove" in named.output
+    removed = leftovers(url, "--remove")
+    assert "2 of 2 records removed" in removed.output
+    assert "none" in leftovers(url).output
+    assert there(url) == [False] * 3
+    assert operate(url, Read(lock_key(TXID)))[0].status is Status.NOT_FOUND
+
+
+def test_a_transaction_that_is_in_the_set_keeps_its_children(url: str) -> None:
+    result = leftovers(url, "--remove")
+    assert result.exit_code == 1
+    assert "its child records are its own" in result.output
+    assert there(url) == [True] * 3
+
+
+def test_what_a_creation_has_begun_is_no_leftover_and_one_that_runs_is_not_disturbed(url: str) -> None:
+    operate(url, Remove(TXID), Write(CHILDREN[0], {"creating": True}, Mode.UPDATE))
+    operate(url, Write(lock_key(TXID), {"token": b"theirs"}, Mode.CREATE, ttl=60))
+    assert leftovers(url).output.splitlines()[0] == CHILDREN[1].hex()
+    result = leftovers(url, "--remove")
+    assert result.exit_code == 1
+    assert "somebody is creating the transaction" in result.output
+    assert there(url) == [False, True, True]
+
+
+def test_a_txid_that_is_none_is_refused(tmp_path: Path) -> None:
+    result = CliRunner().invoke(cli, ["leftovers", "12ab", "--store", f"lmdb://{tmp_path}/set"])
+    assert result.exit_code == 2
+    assert "64 hexadecimal digits" in result.output

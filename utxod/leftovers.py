@@ -1,0 +1,70 @@
+"""Child records that are left of an earlier life of a transaction: found, and removed on an operator's word.
+
+A creation that meets such records is refused (LEFTOVER), because nobody knows what was spent of them. Only records
+without a master are ever removed; the transaction's creation lock is held meanwhile, so that no creation comes between.
+"""
+
+import secrets
+from collections.abc import Callable
+from typing import Any, Final
+
+from store import Mode, Read, Remove, Status, Store, StoreError, Write
+from store.layout import child_key, lock_key, lock_ttl
+
+BUDGET: Final = 5.0  # seconds, of each call
+# A transaction of the largest size that a request can carry has no more outputs.
+MAX_OUTPUTS: Final = 1 << 22
+_AT_ONCE: Final = 1000
+
+
+class LeftoversError(Exception):
+    """Says why they can't be looked for, or removed."""
+
+
+def most_children(store: Store) -> int:
+    """How many child records a transaction can have."""
+    return MAX_OUTPUTS // store.utxo_batch_size
+
+
+def find_leftovers(store: Store, txid: bytes, progress: Callable[[int], Any]) -> list[bytes]:
+    """The keys of the child records that there are without a master; those that a creation has begun, and the next one
+    replaces, are none. progress: is told how many more of `most_children` were looked for. Raises LeftoversError where
+    the transaction is there; StoreError."""
+    _refuse_master(store, txid)
+    keys: list[bytes] = []
+    last = most_children(store)
+    for first in range(1, last + 1, _AT_ONCE):
+        wanted = [child_key(txid, child) for child in range(first, min(first + _AT_ONCE, last + 1))]
+        results = store.batch_operate([Read(key, ("creating",)) for key in wanted], BUDGET)
+        for key, result in zip(wanted, results, strict=True):
+            if result.status is Status.OK:
+                keys += [] if result.value.get("creating") else [key]
+            elif result.status is not Status.NOT_FOUND:
+                raise StoreError(f"{key.hex()}: {result.message or result.status}", in_doubt=False)
+        progress(len(wanted))
+    return keys
+
+
+def remove_leftovers(store: Store, txid: bytes, keys: list[bytes]) -> int:
+    """Returns how many were removed. keys: as found. Raises LeftoversError, StoreError."""
+    lock, token = lock_key(txid), secrets.token_bytes(16)
+    (taken,) = store.batch_operate([Write(lock, {"token": token}, Mode.CREATE, ttl=lock_ttl(len(keys)))], BUDGET)
+    if taken.status is not Status.OK:
+        raise LeftoversError("somebody is creating the transaction, or has begun to: try again in five minutes")
+    try:
+        _refuse_master(store, txid)
+        removed = 0
+        for first in range(0, len(keys), _AT_ONCE):
+            results = store.batch_operate([Remove(key) for key in keys[first : first + _AT_ONCE]], BUDGET)
+            removed += sum(result.status is Status.OK for result in results)
+        return removed
+    finally:
+        store.batch_operate([Remove(lock, {"token": token})], BUDGET)
+
+
+def _refuse_master(store: Store, txid: bytes) -> None:
+    (master,) = store.batch_operate([Read(txid, ("creating",))], BUDGET)
+    if master.status is Status.OK:
+        raise LeftoversError("the transaction is in the set: its child records are its own")
+    if master.status is not Status.NOT_FOUND:
+        raise StoreError(f"{txid[::-1].hex()}: {master.message or master.status}", in_doubt=False)
