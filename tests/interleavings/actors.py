@@ -1,12 +1,12 @@
 """Who acts in a model: callers, and the work that follows from theirs, each a graph that is found as it is walked.
 
-A caller is a generator: it yields what it asks for (Ask) and is sent the outcomes of its items. Each ask is a dispatch of
-the project's own operations (simulation/replay.py), in a worker of its own. A node stands for where an actor is: its
-answers so far, and the results that its running dispatch has had; it knows the steps that may be taken next. The records
-of a batch may be taken in any order, those of one key in theirs.
+A caller is a generator: it yields what it asks for (Ask) and is sent the outcomes of its items. Each ask is a dispatch
+of the project's own operations (simulation/replay.py), in a worker of its own. A node stands for where an actor is: its
+answers so far, and the results that its running dispatch has had; it knows the steps that may be taken next. The
+records of a batch may be taken in any order, those of one key in theirs.
 
-Where a worker dies, its caller is told what it would be told, `unknown`, and goes on; what of the batch was not taken yet
-is in flight.
+Where a worker dies, its caller is told what it would be told, `unknown`, and goes on; what of the batch was not taken
+yet is in flight.
 """
 
 from collections.abc import Callable, Generator, Hashable, Iterable

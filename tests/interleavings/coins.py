@@ -1,8 +1,8 @@
 """Who spends a coin: attempts of one transaction that are judged differently, rivals, and abandons.
 
-T spends two coins. The second one's record may refuse T at LOW, and not at HIGH: as a coinbase that matures between them
-does. What must hold: what was acknowledged stands until somebody asks for exactly that, however attempts, deaths and late
-landings fall between each other; and what stays held is named by an answer.
+T spends two coins. The second one's record may refuse T at LOW, and not at HIGH: as a coinbase that matures between
+them does. What must hold: what was acknowledged stands until somebody asks for exactly that, however attempts, deaths
+and late landings fall between each other; and what stays held is named by an answer.
 """
 
 from collections.abc import Generator, Iterator
@@ -95,8 +95,7 @@ def asks(*asked: Ask) -> Caller:
     """A caller that asks for these one after the other, whatever it is told."""
 
     def caller() -> Generator[Ask, Outcomes, None]:
-        for one in asked:
-            yield one
+        yield from asked
 
     return caller
 
@@ -110,8 +109,8 @@ class Promise(NamedTuple):
 
 
 class Memory(NamedTuple):
-    """stands: what was acknowledged. undone: what an abandon has taken back meanwhile of what a caller (its number) still
-    waits for."""
+    """stands: what was acknowledged. undone: what an abandon has taken back meanwhile of what a caller (its number)
+    still waits for."""
 
     stands: frozenset[Promise] = frozenset()
     undone: frozenset[tuple[int, Promise]] = frozenset()
@@ -139,7 +138,9 @@ def landed(memory: Memory, step: Landed, callers: list[list[Told]]) -> Memory:
 def told(memory: Memory, caller: int, one: Told) -> Memory:
     if one.ask.operation != "spend":
         return memory
-    well = {_promised(item) for item, (_, error) in zip(one.ask.items, one.outcomes or (), strict=True) if error is None}
+    well = {
+        _promised(item) for item, (_, error) in zip(one.ask.items, one.outcomes or (), strict=True) if error is None
+    }
     fresh = {promise for promise in well if (caller, promise) not in memory.undone}
     return Memory(memory.stands | fresh, frozenset(one for one in memory.undone if one[0] != caller))
 
@@ -263,6 +264,12 @@ def models() -> Iterator[Model]:
             {"A": low, "B": asks(abandon(T, coins), whole(T, coins, HIGH))},
             faults=2,
             doubts=True,
+        )
+        yield _model(
+            f"refused, abandoned, refused again; {where}",
+            records,
+            {"A": low, "B": asks(abandon(T, coins), whole(T, coins, LOW)), "C": low},
+            at_rest=nothing_is_left,
         )
         yield _model(
             f"refused twice; abandoned and asked again; {where}",

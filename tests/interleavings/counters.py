@@ -1,13 +1,12 @@
 """What a master knows of its children: how many are fully spent, and whether they are locked as it is.
 
-M has an output on each of its records: the master's is spent, and the last coins of the children are spent and taken back
-by several at once, each followed by its note. Notes may be lost, doubled, late and overtaken. What must hold where nothing
-is left to do: nobody counts a child that has a live coin; and where nothing was lost, or it was asked for again, the
-counter, the delete-at-height and the locks are right.
+M has an output on each of its records: the master's is spent, and the last coins of the children are spent and taken
+back by several at once, each followed by its note. Notes may be lost, doubled, late and overtaken. What must hold where
+nothing is left to do: nobody counts a child that has a live coin; and where nothing was lost, or it was asked for
+again, the counter, the delete-at-height and the locks are right.
 """
 
 from collections.abc import Iterator
-from dataclasses import replace
 from typing import Any, Final
 
 from store.layout import Circumstances, MinedBlock, Partial, create_records
@@ -107,11 +106,11 @@ def counts_are_right(held: Held, _: Any, __: Any) -> str | None:
 def marks_are_right(held: Held, memory: Any, told: Any) -> str | None:
     """Where nothing was lost the children's delete-at-height is their master's, and their lock too."""
     master, *children = [bins or {} for bins in held.values()]
+    height = master.get("deleteAtHeight")
     for child in children:
         # A lock that comes late takes a child's away, after the unlocking that brought it: that harms nobody.
-        marks = {child.get("deleteAtHeight"), None if master.get("lockSeq") else child.get("deleteAtHeight")}
-        if not marks <= {master.get("deleteAtHeight"), None}:
-            return f"a child is to be deleted at {child.get('deleteAtHeight')}, its master at {master.get('deleteAtHeight')}"
+        if child.get("deleteAtHeight") not in (height, None if master.get("lockSeq") else height):
+            return f"a child is to be deleted at {child.get('deleteAtHeight')}, its master at {height}"
     return locks_agree(held, memory, told) or counts_are_right(held, memory, told)
 
 
@@ -177,7 +176,9 @@ def models() -> Iterator[Model]:
     wrong = transaction(1, spentExtraRecs=1)
     yield _model("another program wrote the counter", wrong, {"A": spends, "B": takes_back}, **asked_again)
     yield _model("counted again meanwhile", one, {"A": flips, "B": asks(COUNT_AGAIN)})
-    yield _model("counted again by two", transaction(1, spentExtraRecs=1), {"A": asks(COUNT_AGAIN), "B": spends}, **asked_again)
+    yield _model(
+        "counted again by two", transaction(1, spentExtraRecs=1), {"A": asks(COUNT_AGAIN), "B": spends}, **asked_again
+    )
     done = spent(one, 1)
     lock, unlock = asks(locks(True)), asks(locks(False))
     yield _model("locked and unlocked at once", one, {"A": lock, "B": unlock, "C": lock})

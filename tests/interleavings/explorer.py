@@ -3,8 +3,8 @@
 A state holds what each record holds, where each actor is, the work that follows and has not ended, what is in flight of
 workers that died, how many faults may still come, and what the model wants to remember (its *memory*: promises made).
 From each state every step that could come next is taken: of each actor, and of what is in flight, which may land at any
-time or never. As long as there are faults left a worker may die before any step; owed work may be given out twice; and a
-step may go unanswered, done or not.
+time or never. As long as there are faults left a worker may die before any step; owed work may be given out twice; and
+a step may go unanswered, done or not.
 """
 
 from collections import deque
@@ -34,12 +34,12 @@ class Landed(NamedTuple):
 @dataclass(frozen=True)
 class Model:
     """records: what there is at first, by key; None where a record may come to be. names: of keys, for people. callers:
-    by name. faults: how many may come. late: whether what is in flight may land after its worker's death. doubts, doubles:
-    whether a step may go unanswered, owed work be given out twice. locks: keys of records that expire once whoever wrote
-    them is dead and has nothing in flight any more.
+    by name. faults: how many may come. late: whether what is in flight may land after its worker's death. doubts,
+    doubles: whether a step may go unanswered, owed work be given out twice. locks: keys of records that expire once
+    whoever wrote them is dead and has nothing in flight any more.
 
-    start, landed, told: what is remembered, at first, after a step and after an answer. always: what does not hold in
-    a state, None where all is well. at_rest: the same where nobody has anything left to do; after `again`, what is asked
+    start, landed, told: what is remembered, at first, after a step and after an answer. always: what does not hold in a
+    state, None where all is well. at_rest: the same where nobody has anything left to do; after `again`, what is asked
     once more then, where somebody does."""
 
     name: str

@@ -1,5 +1,6 @@
 """Who asks daemons that share one set: for spends of transactions that compete for few coins, judged at this height or
-that; for taking them back; for locks, and for counting again. What is `unknown` is asked again, in the end by everybody.
+that; for taking them back; for locks, and for counting again. What is `unknown` is asked again, in the end by
+everybody.
 """
 
 from collections.abc import Iterable, Sequence
@@ -18,6 +19,11 @@ if TYPE_CHECKING:
 MS: Final = 1000
 LOW: Final = 199
 HIGH: Final = 200
+
+
+# What callers wish for, and how often in runs of one kind or another.
+_WISHES: Final = ("whole", "plain", "abandon", "lock", "count")
+MIXES: Final = ((50, 15, 15, 16, 4), (60, 20, 15, 4, 1), (20, 5, 25, 48, 2), (10, 45, 40, 4, 1))
 
 
 class Coin(NamedTuple):
@@ -70,14 +76,14 @@ class Caller:
             return
         spender = rng.choice(cluster.spenders)
         height = rng.choice((LOW, HIGH))
-        roll = rng.random()
-        if roll < 0.5:
+        (what,) = rng.choices(_WISHES, cluster.wishes)
+        if what == "whole":
             self.ask("spend", spender.items(height), ONE_TRANSACTION)
-        elif roll < 0.65:
+        elif what == "plain":
             self.ask("spend", spender.items(height, rng.sample(spender.coins, rng.randint(1, len(spender.coins)))))
-        elif roll < 0.8:
+        elif what == "abandon":
             self.ask("abandon", spender.items(height))
-        elif roll < 0.96:
+        elif what == "lock":
             self.ask("set_locked", [[rng.choice(cluster.large), rng.random() < 0.4]])
         elif cluster.counting:
             self.ask("increment", [[rng.choice(cluster.counting), 1, HIGH]])
@@ -131,7 +137,9 @@ class Caller:
     def holder(self, coin: Coin) -> bytes | None:
         """Who spends it, by what its record says now."""
         record, offset = locate(coin.txid, coin.vout, self.cluster.utxo_batch_size)
-        return next((one.spender for one in held_in(record, self.cluster.records[record]) if one.offset == offset), None)
+        return next(
+            (one.spender for one in held_in(record, self.cluster.records[record]) if one.offset == offset), None
+        )
 
     def _named(self, item: list[Any], error: Error) -> Iterable[Promise]:
         listed = [*error.details.get("held", ()), *error.details.get("outpoints", ())]

@@ -1,8 +1,8 @@
 """One simulated run of daemons that share a set of records: clock, network, records and callers, driven by one seed.
 
-Each step of a record is held against what was promised. The run ends with every fault cleared; then everybody asks again,
-as a caller does who was answered `unknown`, and nothing may be left: what is acknowledged stands, what is held was named,
-counters and locks are right.
+Each step of a record is held against what was promised. The run ends with every fault cleared; then everybody asks
+again, as a caller does who was answered `unknown`, and nothing may be left: what is acknowledged stands, what is held
+was named, counters and locks are right.
 """
 
 import heapq
@@ -12,11 +12,11 @@ from random import Random
 from typing import Any, Final
 
 from protocol import wire
-from store import Record, Result
+from store import Call, Record, Result
 from store.layout import Circumstances, MinedBlock, Partial, child_key, create_records
 from store.transaction import Output
 
-from .callers import HIGH, Asked, Caller, Coin, Spender, coins_of, lost
+from .callers import HIGH, MIXES, Asked, Caller, Coin, Spender, coins_of, lost
 from .daemons import Daemon
 from .promises import Promises, check_counters, check_locks, check_marks
 from .records import Bins, Steps
@@ -62,6 +62,7 @@ class Cluster:
         self.counting: list[bytes] = []
         self.spenders = self._populate()
         self.daemons = [Daemon(self, number) for number in range(self.rng.choice((1, 2, 2)))]
+        self.wishes = self.rng.choice(MIXES)
         self.callers = [Caller(self) for _ in range(self.rng.randint(2, 4))]
 
     def _populate(self) -> list[Spender]:
@@ -93,8 +94,7 @@ class Cluster:
             self.after(self.rng.randint(1, 10 * MS), caller.turn)
         self.after(_SWEEP, self._sweep)
         self._until(int(self.rng.uniform(0.2, 0.6) * SECOND), lambda: False)
-        self.note("the storm is over")
-        self.storm.clear()
+        self._end_storm()
         self.closing = True
         self._settle()
         self.promises.check_named(self.records)
@@ -104,6 +104,13 @@ class Cluster:
         return self.taken
 
     # ---- the end
+
+    def _end_storm(self) -> None:
+        self.note("the storm is over")
+        if self.storm.ends_with_kills:
+            for daemon in self.daemons:
+                self._kill(daemon)
+        self.storm.clear()
 
     def _settle(self) -> None:
         self._until(self.now + 20 * SECOND, self._is_settled)
@@ -191,11 +198,15 @@ class Cluster:
         for daemon in self.daemons:
             daemon.core.sweep(self.now)
             if self.storm.strikes("kill"):
-                daemon.kill()
-                self.doubted |= set(self.large)
-                for request, asked in list(self.pending.items()):
-                    if asked.daemon == daemon.number:
-                        self._tell(request, lost(len(asked.items)))
+                self._kill(daemon)
+
+    def _kill(self, daemon: Daemon) -> None:
+        """What it owed is lost, and nobody knows what that was; its callers are told so."""
+        daemon.kill()
+        self.doubted |= set(self.large)
+        for request, asked in list(self.pending.items()):
+            if asked.daemon == daemon.number:
+                self._tell(request, lost(len(asked.items)))
 
     # ---- the records
 
@@ -205,8 +216,7 @@ class Cluster:
         result, after = self._steps.take(record, before)
         self.taken += 1
         if self._trace is not None:
-            what = getattr(record, "function", type(record).__name__)
-            self.note("   ", operation, what, record.key.hex()[62:], getattr(record, "args", ""), "->", result.value)
+            self.note("   ", operation, _in_words(record), "->", _in_order(result))
         if after is not before:
             self.promises.stepped(operation, record.key, before, after)
             if after is None:
@@ -244,3 +254,13 @@ class Cluster:
         asked = self.pending.pop(request)
         self.note("answer", request.hex()[-4:], asked.operation, [e and (e.code, e.executed) for e in errors.values()])
         asked.caller.answered(request, asked, errors)
+
+
+def _in_words(record: Record) -> str:
+    what, args = (record.function, record.args) if isinstance(record, Call) else (type(record).__name__, "")
+    return f"{what} {record.key.hex()[62:]} {args}"
+
+
+def _in_order(result: Result) -> Any:
+    """In words that do not depend on the order in which a rule's map comes."""
+    return sorted(result.value.items()) if isinstance(result.value, dict) else result.status.value

@@ -1,9 +1,9 @@
 """Simulated daemons on one set: the real core each, and workers that run the real operations record by record.
 
-The records of a batch are taken at a time of their own each, those of one key in their order, beside those of every other
-worker of every daemon. A worker may die between any two; what is in flight then may land, late, or never. A record may go
-unanswered, done or not; a batch may fail as a whole; an answer may be lost, or come twice; a worker may stand still until
-it is ended; and a daemon may be killed, and what it owed is lost with it.
+The records of a batch are taken at a time of their own each, those of one key in their order, beside those of every
+other worker of every daemon. A worker may die between any two; what is in flight then may land, late, or never. A
+record may go unanswered, done or not; a batch may fail as a whole; an answer may be lost, or come twice; a worker may
+stand still until it is ended; and a daemon may be killed, and what it owed is lost with it.
 """
 
 from typing import TYPE_CHECKING, Any, Final

@@ -49,14 +49,14 @@ class Promises:
         if not lost:
             return
         for had in self._had.values():
-            had -= lost
+            had.difference_update(lost)
         if operation != "abandon":
             if lost & self.stands:
                 raise Violation(f"{operation} takes back what was acknowledged: {lost & self.stands}")
             return
         self.stands -= lost
         for waiting in self._waiting.values():
-            waiting -= lost
+            waiting.difference_update(lost)
 
     def answered(self, request: Hashable, well: set[Promise], named: set[Promise], refused: set[Promise]) -> None:
         """well: what was answered well; what was abandoned since it was asked for is not promised by that. refused: by

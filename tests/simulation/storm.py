@@ -20,6 +20,8 @@ _FAULTS: Final = {
 
 
 class Storm:
+    """ends_with_kills: every daemon is killed at its end. struck: what has come so far."""
+
     def __init__(self, rng: Random) -> None:
         self._rng = rng
         strength = rng.choice((0.0, 0.3, 1.0, 1.0, 2.0))
@@ -27,6 +29,7 @@ class Storm:
         self._chances = {name: chance * strength for name, chance in _FAULTS.items() if rng.random() < share}
         self._slowest = rng.choice((1, 5, 10)) * MS
         self._stalls = rng.choice((0.0, 0.02, 0.1))
+        self.ends_with_kills = strength > 0 and rng.random() < 0.3
         self.struck: set[str] = set()
 
     def strikes(self, fault: str) -> bool:
