@@ -114,6 +114,7 @@ COUNTERS: Final = {
 
 _TOO_RARE: Final = {
     "another life inherits who relied on the one before",
+    "a refused attempt gives back what is in doubt",
     "the children's delete-at-height is written once",
 }
 SIMULATED: Final[dict[str, Mutant]] = {

@@ -20,7 +20,7 @@ _FAULTS: Final = {
 
 
 class Storm:
-    """ends_with_kills: every daemon is killed at its end. struck: what has come so far."""
+    """rages: now. ends_with_kills: every daemon is killed at its end. struck: what has come so far."""
 
     def __init__(self, rng: Random) -> None:
         self._rng = rng
@@ -30,11 +30,12 @@ class Storm:
         self._slowest = rng.choice((1, 5, 10)) * MS
         self._stalls = rng.choice((0.0, 0.02, 0.1))
         self.ends_with_kills = strength > 0 and rng.random() < 0.3
+        self.rages = False
         self.struck: set[str] = set()
 
     def strikes(self, fault: str) -> bool:
         chance = self._chances.get(fault, 0.0)
-        if chance and self._rng.random() < chance:
+        if self.rages and chance and self._rng.random() < chance:
             self.struck.add(fault)
             return True
         return False
@@ -44,5 +45,3 @@ class Storm:
         slow = 20 if self._rng.random() < self._stalls else 1
         return 20 + int(self._rng.random() ** 3 * self._slowest) * slow
 
-    def clear(self) -> None:
-        self._chances = {}
