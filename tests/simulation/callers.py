@@ -64,6 +64,7 @@ class Caller:
         self.rng = cluster.rng
         self.doubtful: set[Spender] = set()
         self.ever_doubtful: set[Spender] = set()
+        self._resolving: dict[bytes, Spender] = {}
         self._gap = self.rng.choice((2, 5, 20)) * MS
 
     def turn(self) -> None:
@@ -92,9 +93,10 @@ class Caller:
         """Asks again, or gives up."""
         self.doubtful.discard(spender)
         if self.rng.random() < 0.5:
-            self.ask("spend", spender.items(HIGH), ONE_TRANSACTION)
+            request = self.ask("spend", spender.items(HIGH), ONE_TRANSACTION)
         else:
-            self.ask("abandon", spender.items(HIGH))
+            request = self.ask("abandon", spender.items(HIGH))
+        self._resolving[request] = spender
 
     def ask(self, operation: str, items: list[list[Any]], flags: int = 0, timeout_ms: int = 0) -> bytes:
         cluster = self.cluster
@@ -117,6 +119,9 @@ class Caller:
             self.cluster.doubtful_locks.add(asked.items[0][0])
         if asked.operation not in ("spend", "abandon"):
             return
+        again = self._resolving.pop(request, None)
+        if again and any(error and error.code not in codes.REJECTIONS for error in errors.values()):
+            self.doubtful.add(again)
         well = {self._promised(asked.items[index]) for index, error in errors.items() if error is None}
         named = set[Promise]()
         for index, error in errors.items():
