@@ -12,13 +12,14 @@ from .latency import latency
 from .ledger import ledger
 from .overload import overload
 from .report import Report
+from .rivals import rivals
 from .rules import rules
 from .simulate import simulate
 from .throughput import throughput
 from .throughput_aerospike import throughput_aerospike
 
 _JSON: Final = click.Option(["--json", "as_json"], is_flag=True, help="One JSON object, on the last line.")
-_SECONDS: Final = click.FloatRange(min=0.1)
+_SECONDS: Final = click.FloatRange(min=0.01)
 
 
 def _option(name: str, type: click.FloatRange | click.IntRange, default: float, help: str) -> click.Option:
@@ -116,6 +117,15 @@ for _one in (
             " in it are absolute. Then they are broken too: of several that keep two copies, one at a time is killed;"
             " a single one, which must keep its records on disk, is ended.",
         ),
+    ),
+    command(
+        "rivals",
+        rivals,
+        "Transactions and their rivals through two daemons on one set; then all answers are held against it.",
+        _option("minutes", _SECONDS, 10.0, "For which new games are begun."),
+        click.Option(["--seed"], type=int, help="Of the games; a new one if not given."),
+        click.Option(["--store"], help="An aerospike:// URL of an empty set, in place of an embedded one."),
+        _option("kills", click.FloatRange(min=0), 10.0, "SIGKILLs of workers, a minute; 0: none."),
     ),
     command(
         "ledger",

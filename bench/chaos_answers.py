@@ -6,8 +6,9 @@ from typing import Any, Final
 
 from protocol import codes
 
-from .chaos_history import YES, Answer, Call, Item, events
 from .chaos_lots import Lots
+from .claims import SPENDS, named
+from .history import YES, Answer, Call, Item, events
 
 # What a daemon may answer that is broken on purpose; INTERNAL, as its store gives results that are none.
 _FAULTS: Final = frozenset(
@@ -18,12 +19,13 @@ _FAULTS: Final = frozenset(
 )  # fmt: skip
 _REFUSALS: Final = {
     "create": {codes.TX_EXISTS, codes.CREATING},
-    "spend": {codes.TX_NOT_FOUND, codes.SPENT, codes.LOCKED, codes.CREATING},
-    "transaction": {codes.TX_NOT_FOUND, codes.SPENT, codes.LOCKED, codes.CREATING},
+    "spend": {codes.TX_NOT_FOUND, codes.SPENT, codes.LOCKED, codes.CREATING, codes.COINBASE_IMMATURE},
+    "transaction": {codes.TX_NOT_FOUND, codes.SPENT, codes.LOCKED, codes.CREATING, codes.COINBASE_IMMATURE},
     "abandon": {codes.TX_NOT_FOUND},
     "get": {codes.TX_NOT_FOUND},
     "outpoint": {codes.TX_NOT_FOUND},
     "set_locked": {codes.TX_NOT_FOUND},
+    "increment": {codes.TX_NOT_FOUND},
 }
 
 Complain = Callable[[str, str, Sequence[Call]], None]
@@ -64,16 +66,23 @@ class AnswerCheck:
 
     def _problem(self, operation: str, item: Item, answer: Answer, call: Call) -> str:
         if answer.executed == YES:
+            if operation in SPENDS and self._is_immature(item):
+                return "spent before its height"
             return self._wrong_result(operation, item, answer.value)
+        if not named(answer) <= {one[:2] for one in call.items}:
+            return "it names what was not asked for"
         code, number = answer.code, item[0]
         if code not in _FAULTS and code not in _REFUSALS[operation]:
             return f"{code} is no answer to this"
         if answer.executed == "unknown" or code in _FAULTS:
             return ""
-        created = self._created.get(number)
         if operation == "transaction":
             # One answer stands for all of its items.
-            return ""
+            is_immature = code == codes.COINBASE_IMMATURE and not any(map(self._is_immature, call.items))
+            return "none of it is immature" if is_immature else ""
+        if code == codes.COINBASE_IMMATURE and not self._is_immature(item):
+            return "said to be immature, which it is not"
+        created = self._created.get(number)
         if code == codes.TX_NOT_FOUND and created is not None and 0 < created.answered < call.asked:
             return "not found, though it had been created"
         if code == codes.TX_EXISTS and not self._may_create.get(number, float("inf")) < call.answered:
@@ -83,6 +92,10 @@ class AnswerCheck:
         if code == codes.SPENT and not self._asked_for.get((number, item[1], answer.value), 1e300) < call.answered:
             return "said to be spent by one that never asked for it"
         return ""
+
+    def _is_immature(self, item: Item) -> bool:
+        """Of a spend: whether it was asked for too early."""
+        return bool(item[4]) and self._lots.lot(item[0]).is_coinbase
 
     def _wrong_result(self, operation: str, item: Item, value: Any) -> str:
         lot = self._lots.lot(item[0])
@@ -94,6 +107,6 @@ class AnswerCheck:
                 return f"another output: {value}"
         if operation == "create" and value != lot.children + 1:
             return f"{value} records, not {lot.children + 1}"
-        if operation == "set_locked" and value != lot.children:
+        if operation in ("set_locked", "increment") and value != lot.children:
             return f"{value} child records, not {lot.children}"
         return ""

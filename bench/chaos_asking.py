@@ -1,13 +1,13 @@
 """A question of a chaos run, as a call of the client and back as an answer for the history."""
 
-from collections.abc import Sequence
+from collections.abc import Mapping, Sequence
 from typing import Any, NamedTuple
 
 from protocol.errors import UtxodError
 from protocol.items import Outcome
 
-from .chaos_history import YES, Answer, Item
 from .chaos_lots import Lots
+from .history import YES, Answer, Item
 
 
 class Question(NamedTuple):
@@ -27,6 +27,7 @@ _METHODS = {
     "get": "get_many",
     "outpoint": "outpoint_many",
     "set_locked": "set_locked_many",
+    "increment": "increment_many",
 }
 
 
@@ -51,27 +52,30 @@ def _argument(lots: Lots, question: Question, item: Item) -> Any:
     if operation == "create":
         return lot.create_item()
     if operation in ("spend", "transaction", "abandon"):
-        _, vout, spender, vin = item
-        return lot.spend(vout, bytes.fromhex(spender), vin, question.flags)
+        _, vout, spender, vin, early = item
+        return lot.spend(vout, bytes.fromhex(spender), vin, question.flags, early)
+    if operation == "increment":
+        return (lot.txid, item[1], lot.height)
     return lot.txid if operation == "get" else (lot.txid, item[1])
 
 
-def answers_of(question: Question, given: Any) -> list[Answer]:
+def answers_of(lots: Lots, question: Question, given: Any) -> list[Answer]:
     """given: what the client returned, or raised."""
+    numbers = {lots.lot(item[0]).txid: item[0] for item in question.items}
     if isinstance(given, UtxodError):
-        return [_refusal(given)] * len(question.items)
+        return [_refusal(given, numbers)] * len(question.items)
     if isinstance(given, BaseException):
         return [Answer("EXCEPTION", "unknown", repr(given))] * len(question.items)
     results = given if isinstance(given, list) else [given]
     if len(results) != len(question.items):
         return [Answer("EXCEPTION", "unknown", f"{len(results)} results")] * len(question.items)
-    return [_answer(question.operation, result) for result in results]
+    return [_answer(question.operation, result, numbers) for result in results]
 
 
-def _answer(operation: str, result: Any) -> Answer:
+def _answer(operation: str, result: Any, numbers: Mapping[bytes, int]) -> Answer:
     if isinstance(result, Outcome):
         if result.error is not None:
-            return _refusal(result.error)
+            return _refusal(result.error, numbers)
         result = result.result
     if operation == "get":
         result = result["txID"].hex()
@@ -79,9 +83,15 @@ def _answer(operation: str, result: Any) -> Answer:
         result = [result.satoshis, result.locking_script.hex()]
     elif operation == "create":
         result = result["records"]
+    elif operation == "increment":
+        result = result.child_count
     return Answer("OK", YES, result)
 
 
-def _refusal(error: UtxodError) -> Answer:
-    spender = error.details.get("spending_txid")
-    return Answer(error.code, error.executed, spender.hex() if spender else error.message)
+def _refusal(error: UtxodError, numbers: Mapping[bytes, int]) -> Answer:
+    """numbers: of the lots that were asked about, by txid."""
+    details = error.details
+    spender = details.get("spending_txid")
+    listed = *details.get("held", ()), *details.get("outpoints", ())
+    held = [(numbers.get(txid, -1), vout) for txid, vout in listed]
+    return Answer(error.code, error.executed, spender.hex() if spender else error.message, held)

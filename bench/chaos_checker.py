@@ -1,29 +1,23 @@
 """Holds the history of a chaos run against its store."""
 
-import json
 from collections import Counter, defaultdict
 from collections.abc import Mapping, Sequence
 from dataclasses import dataclass, field
-from pathlib import Path
-from typing import Any, Final
-
-import msgpack
+from typing import Final
 
 from store import Read, Status, Store
 from store.layout import FROZEN, record_key
 
 from .chaos_answers import AnswerCheck
-from .chaos_history import Answer, Call, events
+from .chaos_counters import has_heights
 from .chaos_lots import UTXO_BATCH_SIZE, Lot, Lots
-from .chaos_state import FREE, HELD, OPEN, Claim, Outpoint, claims_of, held_twice
+from .claims import FREE, HELD, OPEN, Place, claims_of, held_twice, shown
+from .history import Answer, Call, events
+from .recount import Bins, count_spent, is_complete, is_counted
 
 _HASH_BYTES: Final = 32
 _READ_SECONDS: Final = 10.0
 _AT_ONCE: Final = 200
-# How long after its last spend was answered a counter's follow-up may still have been under way.
-_FOLLOW_UP_SECONDS: Final = 10.0
-
-Bins = Mapping[str, Any]
 
 
 @dataclass(frozen=True, slots=True)
@@ -52,17 +46,13 @@ class Findings:
 
 class Checker:
     """calls: all of the run, in the order in which they were asked, the resolver's among them. bound: seconds after its
-    deadline by which a call is answered. killed_daemon: when, seconds, monotonic."""
+    deadline by which a call is answered."""
 
-    def __init__(
-        self, lots: Lots, calls: Sequence[Call], *, bound: float, killed_daemon: Sequence[float], doubts: Path
-    ) -> None:
+    def __init__(self, lots: Lots, calls: Sequence[Call], *, bound: float) -> None:
         self.findings = Findings()
         self._lots = lots
         self._calls = calls
         self._bound = bound
-        self._killed_daemon = killed_daemon
-        self._doubtful = doubtful_txids(doubts)
         self._claims = claims_of(calls)
 
     def check(self, store: Store) -> Findings:
@@ -121,7 +111,7 @@ class Checker:
             if any(
                 claim.state == HELD
                 for vout in lot.outputs
-                for claim in self._claims[Outpoint(lot.number, vout)].values()
+                for claim in self._claims.get((lot.number, vout), {}).values()
             ):
                 self.findings.complain(
                     "lost acknowledged write", f"lot {lot.number} is not there, and was spent", shown
@@ -154,32 +144,33 @@ class Checker:
                 self.findings.complain("torn", f"{where}: is still being created", shown)
             for offset, utxo in enumerate(utxos):
                 if utxo is not None:
-                    self._check_output(Outpoint(lot.number, index * UTXO_BATCH_SIZE + offset), utxo[_HASH_BYTES:])
+                    self._check_output((lot.number, index * UTXO_BATCH_SIZE + offset), utxo[_HASH_BYTES:])
         if creation.external and not _has_blob(store, lot):
             self.findings.complain("torn", f"lot {lot.number}: its blob is not there", shown)
 
-    def _check_output(self, outpoint: Outpoint, spending_data: bytes) -> None:
+    def _check_output(self, place: Place, spending_data: bytes) -> None:
         """spending_data: as it is stored, empty where the output is unspent."""
-        spenders = self._claims.get(outpoint, {})
-        where = f"{outpoint.lot}:{outpoint.vout}"
-        held = {data: claim for data, claim in spenders.items() if claim.state == HELD}
+        spenders = self._claims.get(place, {})
+        where = f"{place[0]}:{place[1]}"
+        states = {data: claim.state for data, claim in spenders.items()}
+        held = [claim for data, claim in spenders.items() if states[data] == HELD]
         twice = held_twice(spenders)
         if len(held) > 1 or twice:
-            self.findings.complain("double spend", where, _shown(*(twice or held.values())))
+            self.findings.complain("double spend", where, twice or shown(*held))
         for data, claim in spenders.items():
-            for problem in claim.problems:
-                self.findings.complain("wrong answer", f"{where}: {problem}", _shown(claim))
-            if claim.state == OPEN:
-                self.findings.complain("unresolved", where, _shown(claim))
-            elif claim.state == HELD and data != spending_data:
+            for problem in claim.problems():
+                self.findings.complain("wrong answer", f"{where}: {problem}", claim.calls)
+            if states[data] == OPEN:
+                self.findings.complain("unresolved", where, claim.calls)
+            elif states[data] == HELD and data != spending_data:
                 spender = spending_data[:32].hex() or "nobody"
                 self.findings.complain(
                     "lost acknowledged write",
                     f"{where} is spent by {spender}",
-                    _shown(claim, spenders.get(spending_data)),
+                    shown(claim, spenders.get(spending_data)),
                 )
-            elif claim.state == FREE and data == spending_data:
-                self.findings.complain("executed after a no", f"{where} is spent", _shown(claim))
+            elif states[data] == FREE and data == spending_data:
+                self.findings.complain("executed after a no", f"{where} is spent", claim.calls)
         if spending_data and spending_data != FROZEN:
             self.findings.counts["spent outputs"] += 1
             if spending_data not in spenders:
@@ -203,67 +194,33 @@ class Checker:
             )
 
     def _check_counter(self, lot: Lot, records: Sequence[Bins]) -> None:
+        """Whatever was lost: asking again has put it right."""
         master, children = records[0], records[1:]
         self.findings.counts["counters"] += bool(children)
-        spent = sum(child["spentUtxos"] == child["recordUtxos"] for child in children)
-        if (master["totalExtraRecs"], master["spentExtraRecs"]) != (len(children), spent):
+        if not is_counted(records):
             counted = f"{master['spentExtraRecs']} of {master['totalExtraRecs']} children"
-            self._miscounted(lot, f"{counted}, where {spent} are spent")
+            what = f"lot {lot.number}: {counted}, where {count_spent(children)} are spent"
+            self.findings.complain("counter wrong", what, self._calls_on(lot))
         elif lot.mined and not lot.lockable:
-            self._check_height(lot, master, children)
+            self._check_height(lot, records)
 
-    def _miscounted(self, lot: Lot, what: str) -> None:
-        if lot.txid in self._doubtful:
-            self.findings.counts["counter in doubt"] += 1
-        elif self._daemon_was_killed_meanwhile(lot):
-            self.findings.counts["counter off since the daemon was killed"] += 1
-        else:
-            self.findings.complain("counter wrong", f"lot {lot.number}: {what}", self._calls_on(lot))
-
-    def _check_height(self, lot: Lot, master: Bins, children: Sequence[Bins]) -> None:
-        """Of one in a block, and never locked: it is to be deleted when, and only when, all of it is spent. That of the
-        children follows in a dispatch of its own, which may be lost as a counter's is."""
-        complete = all(bins["spentUtxos"] == bins["recordUtxos"] for bins in (master, *children))
-        height = master.get("deleteAtHeight")
+    def _check_height(self, lot: Lot, records: Sequence[Bins]) -> None:
+        """Of one in a block, and never locked: it is to be deleted when, and only when, all of it is spent."""
+        complete, height = is_complete(records), records[0].get("deleteAtHeight")
         self.findings.counts["complete"] += complete
         if complete != (height is not None):
-            self.findings.complain("torn", f"lot {lot.number}: complete {complete}, deleted at height {height}")
-        if any(child.get("deleteAtHeight") != height for child in children):
-            self._miscounted(lot, f"deleted at height {height}, its children at another")
+            what = f"lot {lot.number}: complete {complete}, deleted at height {height}"
+            self.findings.complain("torn", what, self._calls_on(lot))
+        if not has_heights(lot, records):
+            what = f"lot {lot.number}: deleted at height {height}, its children at another"
+            self.findings.complain("counter wrong", what, self._calls_on(lot))
 
     def _calls_on(self, lot: Lot) -> list[Call]:
-        found = {
-            id(call): call
-            for vout in lot.outputs
-            for claim in self._claims[Outpoint(lot.number, vout)].values()
-            for answer, call in claim.events
-            if answer.executed != "no"
-        }
-        return sorted(found.values(), key=lambda call: call.asked)
-
-    def _daemon_was_killed_meanwhile(self, lot: Lot) -> bool:
-        calls = self._calls_on(lot)
-        first = min((call.asked for call in calls), default=float("inf"))
-        last = max((call.answered or call.due for call in calls), default=0.0) + _FOLLOW_UP_SECONDS
-        return any(first < killed < last for killed in self._killed_daemon)
-
-
-def doubtful_txids(path: Path) -> set[bytes]:
-    """The masters that the list of what is in doubt names, directly or in a request; wire order."""
-    found: set[bytes] = set()
-    for line in path.read_text().splitlines() if path.exists() else ():
-        doubt = json.loads(line)
-        if "txid" in doubt:
-            found.add(bytes.fromhex(doubt["txid"])[::-1])
-        else:
-            found |= {item[0] for item in msgpack.unpackb(bytes.fromhex(doubt["request"]), strict_map_key=False)}
-    return found
+        return shown(*(claim for vout in lot.outputs for claim in self._claims.get((lot.number, vout), {}).values()))
 
 
 def _has_blob(store: Store, lot: Lot) -> bool:
-    return all(store.blobs.output(lot.txid, vout) == output for vout, output in lot.outputs.items())
-
-
-def _shown(*claims: Claim | None) -> list[Call]:
-    calls = {id(call): call for claim in claims if claim is not None for _, call in claim.events}
-    return sorted(calls.values(), key=lambda call: call.asked)
+    try:
+        return all(store.blobs.output(lot.txid, vout) == output for vout, output in lot.outputs.items())
+    except (OSError, ValueError):
+        return False

@@ -1,7 +1,8 @@
 """The transactions of a chaos run: every process knows all of them by number, so that rivals need not talk.
 
 A lot is one transaction with what its creation is asked with. The same seed and number give the same lot. Records hold
-`UTXO_BATCH_SIZE` outputs each, so that many lots have child records; some are known by a few of their outputs only.
+`UTXO_BATCH_SIZE` outputs each, so that many lots have child records; some are known by a few of their outputs only, and
+some are coinbases, which are mature at the lot's height and not before.
 """
 
 from collections.abc import Mapping, Sequence
@@ -10,7 +11,7 @@ from random import Random
 from typing import Final, NamedTuple
 
 from protocol.items import CreateItem, Spend, utxo_hash
-from store.layout import Circumstances, Creation, Partial, create_records
+from store.layout import COINBASE_MATURITY, Circumstances, Creation, Partial, create_records
 from store.transaction import Output, parse_transaction
 from utxod.generate import Generator
 
@@ -22,14 +23,20 @@ _HEIGHT: Final = 1_000
 
 
 class Lot(NamedTuple):
-    """raw: None where the transaction is known by its `outputs` only. lockable: only such a one is ever locked."""
+    """raw: None where the transaction is known by its `outputs` only. height: at which it is spent. born: the height
+    that it is created at. lockable: only such a one is ever locked."""
 
     number: int
     txid: bytes
     raw: bytes | None
     outputs: Mapping[int, Output]
     height: int
+    born: int
     mined: Sequence[tuple[int, int, int]]
+
+    @property
+    def is_coinbase(self) -> bool:
+        return self.born < self.height
 
     @property
     def lockable(self) -> bool:
@@ -41,20 +48,20 @@ class Lot(NamedTuple):
 
     def create_item(self) -> CreateItem:
         if self.raw is not None:
-            return CreateItem.whole(self.raw, block_height=self.height, mined=self.mined)
+            return CreateItem.whole(self.raw, block_height=self.born, mined=self.mined)
         outputs = {vout: (output.satoshis, output.locking_script) for vout, output in self.outputs.items()}
-        return CreateItem.partial(self.txid, outputs, block_height=self.height, mined=self.mined)
+        return CreateItem.partial(self.txid, outputs, block_height=self.born, mined=self.mined)
 
     def creation(self) -> Creation:
         """The records that the store must hold, before anything of them is spent."""
         source = Partial(self.txid, self.outputs) if self.raw is None else parse_transaction(self.raw)
-        return create_records(source, Circumstances(self.height, 0, UTXO_BATCH_SIZE))
+        return create_records(source, Circumstances(self.born, 0, UTXO_BATCH_SIZE))
 
-    def spend(self, vout: int, spender: bytes, vin: int, flags: int = 0) -> Spend:
-        """spender: a txid, wire order."""
+    def spend(self, vout: int, spender: bytes, vin: int, flags: int = 0, early: bool = False) -> Spend:
+        """spender: a txid, wire order. early: one block before the lot's height."""
         output = self.outputs[vout]
         utxo = utxo_hash(self.txid, vout, output.locking_script, output.satoshis)
-        return Spend(self.txid, vout, utxo, spender, vin, self.height, flags)
+        return Spend(self.txid, vout, utxo, spender, vin, self.height - early, flags)
 
 
 class Lots:
@@ -66,12 +73,16 @@ class Lots:
         random = Random(f"{self._seed}:{number}")  # noqa: S311 (no secrets here)
         generator = Generator(random.getrandbits(64))
         count = random.randint(1, UTXO_BATCH_SIZE) if random.random() < 0.5 else random.randint(5, _MAX_OUTPUTS)
-        transaction = generator.payment([(generator.coinbase([_COIN]), 0)], count)
+        height = born = _HEIGHT + number // 100
+        if random.random() < 0.3:
+            born = height - COINBASE_MATURITY
+            transaction = generator.coinbase([_COIN] * count, born)
+        else:
+            transaction = generator.payment([(generator.coinbase([_COIN]), 0)], count)
         outputs = dict(enumerate(transaction.outputs))
         raw: bytes | None = transaction.raw
-        if count > UTXO_BATCH_SIZE and random.random() < 0.2:
+        if count > UTXO_BATCH_SIZE and born == height and random.random() < 0.2:
             raw = None
             outputs = {vout: outputs[vout] for vout in sorted(random.sample(range(count), random.randint(1, count)))}
-        height = _HEIGHT + number // 100
-        mined = ((number, height, 0),) if random.random() < 0.5 else ()
-        return Lot(number, transaction.txid, raw, outputs, height, mined)
+        mined = ((number, born, 0),) if random.random() < 0.5 else ()
+        return Lot(number, transaction.txid, raw, outputs, height, born, mined)

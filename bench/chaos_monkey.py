@@ -31,7 +31,7 @@ SERVER_RATES: Final = {"stop_server": 4.0, "kill_server": 1.0}
 _RESTARTS: Final = ("kill_daemon", "drain", "drain_wedged", "fill")
 _RESTARTS_UNTIL: Final = 0.75
 _FAULTS: Final = ("raise_before", "raise_after", "drop", "none", "malform", "fail", "delay")
-_FUNCTIONS: Final = (None, None, "spend", "spendMulti", "setLocked", "incrementSpentExtraRecs")
+_FUNCTIONS: Final = (None, None, "spend", "spendMulti", "setLocked", "noteChild", "release")
 _LOOK_SECONDS: Final = 0.05
 _HOLDER_TRIES: Final = 300
 

@@ -9,7 +9,7 @@ from pathlib import Path
 
 from utxod.daemon import environment, last_lines
 
-from .chaos_clients import ClientSettings
+from .chaos_callers import ClientSettings
 
 
 class Clients:

@@ -14,8 +14,9 @@ from protocol.codes import CREATING
 from protocol.operations import SPEND_IGNORE_LOCKED
 
 from .chaos_asking import Question, answers_of, start
-from .chaos_history import Answer, Call, HistoryFile, Item, events, read_history
 from .chaos_lots import Lots
+from .claims import OPEN, claims_of, named, spending_data
+from .history import Answer, Call, HistoryFile, Item, events, read_history
 
 _TIMEOUT: Final = 10.0
 _AT_ONCE: Final = 200
@@ -36,9 +37,9 @@ class Resolver:
         with Client(self._endpoint) as self._client:
             self._creations([item for item, _ in _last(calls, ("create",), _is_open_create)])
             self._many("set_locked", dict.fromkeys((lot, False) for (lot, _), _ in _last(calls, ("set_locked",))))
-            self._transactions(calls)
+            open_ones = _open_claims(calls)
+            self._transactions([call for _, call in open_ones if call.operation == "transaction"])
             for operation in ("spend", "abandon"):
-                open_ones = _last(calls, ("spend", "transaction", "abandon"))
                 self._many(operation, [item for item, call in open_ones if call.operation == operation])
         self._file.close()
         return read_history(self._path, quiet=True)
@@ -54,13 +55,13 @@ class Resolver:
             time.sleep(_CREATING_PAUSE if items else 0)
 
     def _transactions(self, calls: Sequence[Call]) -> None:
-        """All of it, or what is left of it taken back. Where one was taken back already, that is asked again."""
-        open_ones = {id(call): call for _, call in _last(calls, ("spend", "transaction", "abandon"))}
-        for call in open_ones.values():
-            if call.operation != "transaction":
-                continue
-            if self._ask("transaction", call.items)[0].code != "OK":
-                self._ask("abandon", call.items)
+        """All of each, or what is left of it is given back."""
+        for call in {call.items[0][2]: call for call in calls}.values():
+            items = [(*item[:4], False) for item in call.items]
+            answer = self._ask("transaction", items)[0]
+            left = [item for item in items if item[:2] in named(answer)]
+            if left:
+                self._ask("abandon", left)
 
     def _many(self, operation: str, items: Iterable[Item]) -> None:
         for run in _runs(list(items)):
@@ -76,7 +77,7 @@ class Resolver:
             given = start(self._client, self._lots, question)
         except Exception as error:
             given = error
-        answers = answers_of(question, given)
+        answers = answers_of(self._lots, question, given)
         self._file.answered(number, answers, time.monotonic())
         return answers
 
@@ -94,11 +95,22 @@ def _is_open(answers: Sequence[Answer]) -> bool:
 
 
 def _last(calls: Sequence[Call], operations: Sequence[str], is_open: Any = _is_open) -> list[tuple[Item, Call]]:
-    """The last call of each intent of which something is open. calls: in the order in which they were asked."""
-    answers: dict[Item, list[Answer]] = {}
-    last: dict[Item, tuple[Item, Call]] = {}
+    """The last call about each lot of which something is open. calls: in the order in which they were asked."""
+    answers: dict[int, list[Answer]] = {}
+    last: dict[int, tuple[Item, Call]] = {}
     for item, answer, call in events(calls, operations):
-        intent = item[:1] if operations == ("set_locked",) else item
-        answers.setdefault(intent, []).append(answer)
-        last[intent] = item, call
-    return [found for intent, found in last.items() if is_open(answers[intent])]
+        answers.setdefault(item[0], []).append(answer)
+        last[item[0]] = item, call
+    return [found for lot, found in last.items() if is_open(answers[lot])]
+
+
+def _open_claims(calls: Sequence[Call]) -> list[tuple[Item, Call]]:
+    """The last call about each claim that was ever in doubt, or of which something is named as held."""
+    open_ones = []
+    for spenders in claims_of(calls).values():
+        for data, claim in spenders.items():
+            if claim.state == OPEN or _is_open([answer for answer, _ in claim.words]):
+                call = claim.calls[-1]
+                item = next(one for one in call.items if one[:2] == claim.place and spending_data(*one[2:4]) == data)
+                open_ones.append((item, call))
+    return open_ones

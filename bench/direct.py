@@ -1,15 +1,19 @@
 """The Aerospike client held directly, without a store or a daemon around it: what ours is measured beside."""
 
+import contextlib
 from collections.abc import Sequence
 from typing import Any, Final
 from urllib.parse import parse_qsl
 
+from aerospike import exception
 from aerospike_helpers.batch import records as batch
 
+from store import StoreError
 from store.aerospike import connect
 from store.aerospike_cluster import register_module
 from store.aerospike_url import parse_aerospike_url
 from store.opening import split_url
+from utxod.daemon import DaemonError
 
 _REGISTER_SECONDS: Final = 10.0
 _POLICY: Final = {"total_timeout": 30_000, "socket_timeout": 30_000, "max_retries": 0}
@@ -61,3 +65,15 @@ class Direct:
 
     def _key(self, key: bytes) -> tuple[str, str, bytearray]:
         return (*self._set, bytearray(key))
+
+
+def refuse_used(url: str) -> None:
+    """Raises DaemonError where the set has records: a run's own would be held against them."""
+    where = url.partition("?")[0]
+    try:
+        with contextlib.closing(Direct(url)) as direct:
+            is_empty = direct.is_empty()
+    except (StoreError, exception.AerospikeError) as error:
+        raise DaemonError(f"{where}: cannot be looked at: {error}") from error
+    if not is_empty:
+        raise DaemonError(f"{where}: the set is not empty; name one of the run's own by set=...")

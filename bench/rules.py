@@ -67,7 +67,7 @@ class _Measurement:
         costs: dict[str, list[float]] = {}
         for _ in range(rounds):
             for whose, module in self._modules.items():
-                for name, cost in self._round(module, outputs, calls).items():
+                for name, cost in self._round(whose, module, outputs, calls).items():
                     costs.setdefault(name if name == _READ else whose + name, []).append(cost)
         for name, every in costs.items():
             self._report.figures.append(Figure(f"{name}, {outputs} outputs", every, "us of server CPU"))
@@ -82,12 +82,12 @@ class _Measurement:
         name = f"{ours}, {outputs} outputs"
         self._report.figures.append(Figure(name, parts, f"of the other's {theirs}", goal, higher_is_better=False))
 
-    def _round(self, module: str, outputs: int, calls: int) -> dict[str, float]:
+    def _round(self, whose: str, module: str, outputs: int, calls: int) -> dict[str, float]:
         """By name, the microseconds of the server that one call took."""
         txids = [secrets.token_bytes(32) for _ in range(calls)]
         self._write([_master(txid, outputs) for txid in txids])
         costs = {_READ: self._cost(calls, lambda: self._read(txids))}
-        for name, make in _CALLS.items():
+        for name, make in (_CALLS if whose else _CALLS | _OURS).items():
             made = [make(txid, outputs) for txid in txids]
             costs[name] = self._cost(calls, lambda made=made: self._apply(module, made))  # type: ignore[misc]
         self._write([Remove(txid) for txid in txids])
@@ -127,10 +127,14 @@ def _output(txid: bytes) -> Output:
     return Output(1000, b"\x76\xa9\x14" + txid[:20] + b"\x88\xac")
 
 
-def _spend(txid: bytes, outputs: int) -> Apply:
+def _target(txid: bytes, outputs: int) -> tuple[int, bytes, bytes]:
+    """The output that is spent: its offset and hash, and the spending data."""
     vout = outputs // 2
-    hashed = utxo_hash(txid, vout, _output(txid))
-    return txid, "spend", (vout, hashed, txid + bytes(4), False, False, HEIGHT, RETENTION)
+    return vout, utxo_hash(txid, vout, _output(txid)), txid + bytes(4)
+
+
+def _spend(txid: bytes, outputs: int) -> Apply:
+    return txid, "spend", (*_target(txid, outputs), False, False, HEIGHT, RETENTION)
 
 
 def _spend_multi(txid: bytes, outputs: int) -> Apply:
@@ -143,9 +147,13 @@ def _spend_multi(txid: bytes, outputs: int) -> Apply:
 _CALLS: Final[dict[str, Callable[[bytes, int], Apply]]] = {
     "spend": _spend,
     "spend_multi": _spend_multi,
-    "set_locked": lambda txid, _: (txid, "setLocked", (False,)),
+    "set_locked": lambda txid, _: (txid, "setLocked", (False, HEIGHT, RETENTION)),
     "increment": lambda txid, _: (txid, "incrementSpentExtraRecs", (1, HEIGHT, RETENTION)),
     "set_mined": lambda txid, _: (txid, "setMined", (7, HEIGHT, 3, HEIGHT, RETENTION, True, False)),
+}
+# Rules that no other implementation has: what a refused attempt gives back.
+_OURS: Final[dict[str, Callable[[bytes, int], Apply]]] = {
+    "release": lambda txid, outputs: (txid, "release", (*_target(txid, outputs), HEIGHT, RETENTION, 0)),
 }
 
 

@@ -10,7 +10,7 @@ from multiprocessing import get_context
 from typing import Any, Final, NamedTuple
 
 from protocol.aio import AsyncClient
-from protocol.codes import INVALID_PARAMETER, OK, TX_EXISTS, UNKNOWN
+from protocol.codes import OK, TX_EXISTS, UNKNOWN
 from protocol.errors import UtxodError
 from protocol.items import CreateItem, Spend, utxo_hash
 
@@ -55,7 +55,7 @@ ASK: Final[dict[str, Ask]] = {
 }
 _OPERATIONS: Final = tuple(ASK)
 # What asking again says where the first time was executed, although its answer was `unknown`.
-_DONE_BEFORE: Final = {"create": TX_EXISTS, "increment": INVALID_PARAMETER}
+_DONE_BEFORE: Final = {"create": TX_EXISTS}
 
 
 def txid_of(incident: int, number: int) -> bytes:

@@ -2,12 +2,13 @@
 
 A batch is one request for each node, at most, and its records are atomic one by one, not together. Reads are repeated
 by the client within the call's time; writes and rules never: an increment that was applied twice would make live coins
-prunable.
+prunable. No more records are sent at once than every node takes.
 """
 
+import contextlib
 import os
 import time
-from collections.abc import Sequence
+from collections.abc import Iterator, Sequence
 from pathlib import Path
 from typing import Any, Final
 
@@ -15,24 +16,36 @@ import aerospike
 from aerospike import exception
 from aerospike_helpers.batch import records as batch
 
-from .aerospike_cluster import ask_nodes, make_indexes, register_module, words_for
-from .aerospike_records import NOT_SENT, Translator, mark_unsent, to_result, unsent_error
+from .aerospike_cluster import MEND_SECONDS, ModuleWatch, make_indexes, register_module, words_for
+from .aerospike_fitness import batch_limit, check_addresses, check_namespace, holds_records
+from .aerospike_log import FailureLog
+from .aerospike_records import (
+    BATCH_TOO_LARGE,
+    NOT_SENT,
+    Translator,
+    call_policy,
+    code_of,
+    describe,
+    is_without_module,
+    mark_unsent,
+    to_result,
+    unsent_error,
+)
+from .aerospike_settings import SettingsRecord, settings_set
 from .aerospike_url import AerospikeSettings
 from .blobs import BlobStore, NoBlobs
 from .emulation import rules_source
-from .layout import DEFAULT_UTXO_BATCH_SIZE
-from .seam import Mode, Read, Record, Result, Status, StoreError, Write
+from .seam import Call, Read, Record, Result, Status, StoreError
 
-LAYOUT_VERSION: Final = 1
 OPEN_BUDGET: Final = 10.0  # seconds
 
 _KEY_SIZES: Final = (32, 36)
-_SETTINGS_KEY: Final = b"settings"
 _OK: Final = 0
 _BATCH_FAILED: Final = -16  # some record of it
 _TIMEOUT: Final = 9
 _CLIENT_ERROR: Final = -1
 _VALUE_ERRORS: Final = frozenset({-2, -1, 4, 21})  # what the client says of a value that it can't send
+_LOGIN_MS: Final = 2000  # for a node that hangs; the client's own is 5000
 _AUTH: Final = {
     "internal": aerospike.AUTH_INTERNAL,
     "external": aerospike.AUTH_EXTERNAL,
@@ -58,16 +71,31 @@ class AerospikeStore:
         self._pid = os.getpid()
         self._settings = settings
         self._client = connect(settings)
+        self._failures = FailureLog()
         try:
-            self._check_namespace()
-            module = register_module(self._client, rules_source(), OPEN_BUDGET)
-            self._translator = Translator(settings.namespace, settings.set, module)
-            self.utxo_batch_size = self._check_settings()
-            make_indexes(self._client, settings.namespace, settings.set)
-            self.blobs = NoBlobs() if settings.blobs is None else _open_blobs(settings.blobs)
+            self._open(time.monotonic() + OPEN_BUDGET)
         except BaseException:
             self.close()
             raise
+
+    def _open(self, until: float) -> None:
+        settings, source = self._settings, rules_source()
+        silent: set[str] = set()
+        with words_for(f"{settings}: cannot be asked about itself"):
+            check_namespace(self._client, settings, silent)
+            check_addresses(self._client, settings, silent)
+            self._limit = batch_limit(self._client, silent)
+            module = register_module(self._client, source, until - time.monotonic(), silent)
+            self._watch = ModuleWatch(self._client, source)
+            self._translator = Translator(settings.namespace, settings.set, module)
+            self._settings_record = SettingsRecord(self._run_settings, self._holds_records)
+            try:
+                kept = self._settings_record.open(settings.wanted, until)
+            except StoreError as error:
+                raise StoreError(f"{settings}: {error}", in_doubt=False) from error
+        self.utxo_batch_size, self.genesis_height = kept.utxo_batch_size, kept.genesis_height
+        make_indexes(self._client, settings.namespace, settings.set, silent)
+        self.blobs = NoBlobs() if settings.blobs is None else _open_blobs(settings.blobs)
 
     def batch_operate(self, records: Sequence[Record], budget: float) -> list[Result]:
         """As the seam says. budget: seconds, the total timeout of the client's calls."""
@@ -76,6 +104,8 @@ class AerospikeStore:
         until = time.monotonic() + budget
         if (bins := _read_alike(records)) is not _NOT_ALIKE and (found := self._read(records, bins, until)) is not None:
             return found
+        if self._settings_record.is_old and not all(type(record) is Read for record in records):
+            self._settings_record.raise_layout(until - time.monotonic())
         results: list[Result | None] = [None] * len(records)
         for wave in _waves(records):
             self._run_wave(records, wave, results, until)
@@ -88,28 +118,39 @@ class AerospikeStore:
     def _read(self, records: Sequence[Record], bins: Sequence[str] | None, until: float) -> list[Result] | None:
         """Reads of the same bins: the client has a call for them that costs half of what batch_write does. None where
         it can't be had that way: for want of a value that can be sent, or of one that can be read."""
+        results: list[Result] = []
+        for part in self._parts(records):
+            found = self._read_part(part, bins, until)
+            if found is None:
+                return None
+            results += found
+        return results
+
+    def _read_part(self, records: Sequence[Record], bins: Sequence[str] | None, until: float) -> list[Result] | None:
         budget = until - time.monotonic()
         if budget <= 0:
             raise unsent_error(_TIMEOUT)
         keys = [self._translator.key(record.key) for record in records]
         try:
-            found = self._client.batch_read(keys, bins, self._policy(budget, is_read=True))
+            found = self._client.batch_read(keys, bins, call_policy(budget, self._settings.read_retries))
         except exception.AerospikeError as error:
             if error.code in _VALUE_ERRORS:
                 return None
-            raise unsent_error(_CLIENT_ERROR if error.code is None else error.code) from error
+            raise self._unsent(records, _CLIENT_ERROR if error.code is None else error.code) from error
         if found.result in _VALUE_ERRORS:
             return None
         if len(found.batch_records) != len(records):
             if found.result in (_OK, _BATCH_FAILED):
                 return None
-            raise unsent_error(found.result)
-        return [
+            raise self._unsent(records, found.result)
+        results = [
             Result(Status.OK, one.record[2], False, "", record.key)
             if one.result == _OK
             else to_result(record, one, found.result)
             for record, one in zip(records, found.batch_records, strict=True)
         ]
+        self._note_failures(list(zip(records, found.batch_records, results, strict=True)), found.result)
+        return results
 
     def _run_wave(
         self, records: Sequence[Record], wave: Sequence[int], results: list[Result | None], until: float
@@ -124,18 +165,28 @@ class AerospikeStore:
                 sent.append((index, self._translator.to_client(record)))
             except ValueError as error:
                 results[index] = Result(Status.ERROR, message=str(error), key=record.key)
-        if not sent:
-            return
         is_read = all(type(records[index]) is Read for index, _ in sent)
-        try:
-            code = self._send([one for _, one in sent], is_read, until)
-        except _Unsendable:
-            self._send_alone(records, sent, results, until)
-            return
-        if len(sent) == len(records) and all(one.result is NOT_SENT for _, one in sent):
+        code = None
+        for part in self._parts(sent):
+            try:
+                code = self._send([one for _, one in part], is_read, until)
+            except _Unsendable:
+                self._send_alone(records, part, results, until)
+                continue
+            answered = [(records[index], one, to_result(records[index], one, code)) for index, one in part]
+            for (index, _), (_, _, result) in zip(part, answered, strict=True):
+                results[index] = result
+            self._note_failures(answered, code)
+        if code is not None and len(sent) == len(records) and all(one.result is NOT_SENT for _, one in sent):
             raise unsent_error(code)
-        for index, one in sent:
-            results[index] = to_result(records[index], one, code)
+
+    def _parts(self, items: Sequence[Any]) -> Iterator[Sequence[Any]]:
+        """Of what is sent at once; the limit may be learnt anew in between."""
+        start = 0
+        while start < len(items):
+            part = items[start : start + (self._limit or len(items))]
+            yield part
+            start += len(part)
 
     def _send(self, sent: list[Any], is_read: bool, until: float) -> int:
         """The client's code for the whole. Raises _Unsendable where a value is not one for it: nothing was sent."""
@@ -144,7 +195,7 @@ class AerospikeStore:
             return _TIMEOUT
         request = batch.BatchRecords(sent)
         try:
-            self._client.batch_write(request, self._policy(budget, is_read))
+            self._client.batch_write(request, call_policy(budget, self._settings.read_retries if is_read else 0))
         except exception.AerospikeError as error:
             if any(one.result is not NOT_SENT for one in sent):
                 return 0  # it was executed, but a result can't be decoded
@@ -157,7 +208,7 @@ class AerospikeStore:
         return int(request.result)
 
     def _send_alone(
-        self, records: Sequence[Record], sent: list[tuple[int, Any]], results: list[Result | None], until: float
+        self, records: Sequence[Record], sent: Sequence[tuple[int, Any]], results: list[Result | None], until: float
     ) -> None:
         """A value that cannot be stored fails its record alone."""
         for index, one in sent:
@@ -167,53 +218,43 @@ class AerospikeStore:
             except _Unsendable as error:
                 results[index] = Result(Status.ERROR, message=f"a value cannot be sent: {error}", key=record.key)
 
-    def _policy(self, budget: float, is_read: bool) -> dict[str, Any]:
-        total = max(1, int(budget * 1000))
-        retries = self._settings.read_retries if is_read else 0
-        return {
-            "total_timeout": total,
-            # The first attempt must leave time for the others.
-            "socket_timeout": max(1, total // (retries + 1)),
-            "max_retries": retries,
-            # One node after the other would each have the whole time for itself.
-            "concurrent": True,
-            "respond_all_keys": True,
-        }
+    def _note_failures(self, answered: Sequence[tuple[Record, Any, Result]], batch_code: int) -> None:
+        """Says in the log what failed, and sees to what can be mended. answered: with the client's records."""
+        failed = [one for one in answered if one[2].message and one[2].status is not Status.TOO_BIG]
+        if not failed:
+            return
+        counted: dict[tuple[str, int], list[str]] = {}
+        for record, client_record, result in failed:
+            counted.setdefault((_name(record), code_of(client_record, batch_code)), []).append(result.message)
+        for (what, code), messages in counted.items():
+            self._failures.failed(what, code, messages[0], len(messages))
+        if any(is_without_module(client_record) for _, client_record, _ in failed):
+            self._watch.look()
+        if any(code == BATCH_TOO_LARGE for _, code in counted):
+            self._learn_limit()
 
-    def _check_namespace(self) -> None:
-        namespace = self._settings.namespace
-        with words_for(f"{self._settings}: its namespaces cannot be listed"):
-            found = ask_nodes(self._client, "namespaces")
-        for node, names in found.items():
-            if namespace not in names.split(";"):
-                problem = f"there is no namespace {namespace} on node {node}; there is {names.replace(';', ', ')}"
-                raise StoreError(f"{self._settings}: {problem}", in_doubt=False)
+    def _unsent(self, records: Sequence[Record], code: int) -> StoreError:
+        """Of a call of which nothing was sent."""
+        self._failures.failed(_name(records[0]), code, describe(code), len(records))
+        if code == BATCH_TOO_LARGE:
+            self._learn_limit()
+        return unsent_error(code)
 
-    def _check_settings(self) -> int:
-        """The set's utxo_batch_size. The settings stand in a set of their own, so that the UTXO set has UTXOs only."""
-        wanted = self._settings.utxo_batch_size
-        translator = Translator(self._settings.namespace, f"{self._settings.set}-settings"[:63], "")
-        mine = {"layout": LAYOUT_VERSION, "utxoBatchSize": wanted or DEFAULT_UTXO_BATCH_SIZE}
-        found: dict[str, Any] = {}
-        for record in (Write(_SETTINGS_KEY, mine, Mode.CREATE), Read(_SETTINGS_KEY)):
-            one = translator.to_client(record)
-            code = self._send([one], type(record) is Read, time.monotonic() + OPEN_BUDGET)
-            result = to_result(record, one, code)
-            if result.status not in (Status.OK, Status.EXISTS):
-                raise StoreError(f"{self._settings}: its settings cannot be kept: {result.message}", in_doubt=False)
-            found = result.value
-        if found.get("layout") != LAYOUT_VERSION:
-            problem = f"its layout has version {found.get('layout')}, this program's {LAYOUT_VERSION}"
-            raise StoreError(f"{self._settings}: {problem}", in_doubt=False)
-        kept: int = found["utxoBatchSize"]
-        if wanted not in (None, kept):
-            problem = f"the set was made with utxo_batch_size={kept}, which cannot be changed to {wanted}"
-            raise StoreError(f"{self._settings}: {problem}", in_doubt=False)
-        return kept
+    def _learn_limit(self) -> None:
+        with contextlib.suppress(exception.AerospikeError):  # then it stays as it was
+            self._limit = batch_limit(self._client, seconds=MEND_SECONDS)
+
+    def _holds_records(self) -> bool:
+        return holds_records(self._client, self._settings.namespace, self._settings.set)
+
+    def _run_settings(self, record: Record, budget: float) -> Result:
+        """In the set of the settings."""
+        one = Translator(self._settings.namespace, settings_set(self._settings.set), "").to_client(record)
+        return to_result(record, one, self._send([one], type(record) is Read, time.monotonic() + budget))
 
 
 def connect(settings: AerospikeSettings) -> Any:
-    """A client of the cluster. Raises StoreError."""
+    """A client of the cluster: of what of it can be reached. Raises StoreError where nothing can."""
     config: dict[str, Any] = {
         "hosts": list(settings.hosts),
         # Where it would keep copies of modules, which it is never made to do; else that is the working directory. (Not
@@ -221,17 +262,24 @@ def connect(settings: AerospikeSettings) -> Any:
         "lua": {"user_path": "/tmp"},  # noqa: S108
         "send_bool_as": aerospike.AS_BOOL,
         "use_services_alternate": settings.services_alternate,
-        "policies": {"auth_mode": _AUTH[settings.auth]},
+        "policies": {"auth_mode": _AUTH[settings.auth], "login_timeout_ms": _LOGIN_MS},
+        # The client would refuse one node that is there for another that is not.
+        "fail_if_not_connected": False,
     }
     if settings.user is not None:
         config |= {"user": settings.user, "password": settings.password or ""}
     if settings.tls is not None:
         config["tls"] = dict(settings.tls)
-    with words_for(f"{settings}: cannot be reached"):
+    what = f"{settings}: cannot be reached"
+    if settings.services_alternate:
+        what += " (services_alternate=true: are alternate addresses configured, and right?)"
+    with words_for(what):
         client: Any = aerospike.client(config)
-        if not client.is_connected():  # older clients wait to be told
-            client.connect()
-        return client
+        if client.is_connected():
+            return client
+        client.close()
+        # Once more, so that it says why.
+        return aerospike.client(config | {"fail_if_not_connected": True})
 
 
 def _open_blobs(directory: Path) -> BlobStore:
@@ -239,6 +287,10 @@ def _open_blobs(directory: Path) -> BlobStore:
         return BlobStore(directory)
     except OSError as error:
         raise StoreError(f"blobs={directory}: {error}", in_doubt=False) from error
+
+
+def _name(record: Record) -> str:
+    return record.function if type(record) is Call else type(record).__name__.lower()
 
 
 def _read_alike(records: Sequence[Record]) -> Any:

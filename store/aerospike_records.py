@@ -23,6 +23,11 @@ _TIMEOUT: Final = 9
 _NO_RESPONSE: Final = -15
 _BATCH_FAILED: Final = -16  # of a batch: some record of it failed
 _UDF_FAILED: Final = 100
+_NO_MODULE: Final = "UDF: Execution Error 1"  # so it ends, where the node could not load the module
+_NO_MODULE_TEXT: Final = (
+    "Aerospike: the node does not have the rules, which are being registered again (result code 100)"
+)
+BATCH_TOO_LARGE: Final = 151
 
 _STATUSES: Final = {
     _OK: Status.OK,
@@ -35,6 +40,10 @@ _STATUSES: Final = {
     14: Status.OVERLOADED,
     18: Status.OVERLOADED,
     152: Status.OVERLOADED,
+    # Sent in smaller parts from now on.
+    BATCH_TOO_LARGE: Status.OVERLOADED,
+    # The namespace, or the set, takes no writes as it is now.
+    22: Status.UNAVAILABLE,
     # No node has the partition, no node to ask, the client's own breaker, every connection is taken, no node of it.
     11: Status.UNAVAILABLE,
     -14: Status.UNAVAILABLE,
@@ -59,13 +68,17 @@ _NAMES: Final = {
     14: "hot key: too many ask for this record",
     18: "device overload: writes lag behind the device",
     20: "no such namespace",
-    22: "forbidden: a time to live needs nsup-period > 0, a set or namespace may have stopped writes",
+    22: "forbidden for now: the nodes' clocks differ too much, a set has stopped writes, rules are switched off, or a "
+    "time to live needs nsup-period > 0",
     81: "role violation: the user lacks the right",
     100: "the rule raised an error",
+    BATCH_TOO_LARGE: "batch too large: a node's batch-max-requests is lower than it was",
     152: "batch queues full",
 }
 # What the server answers before it has changed anything.
-_REFUSALS: Final = frozenset({2, 3, 4, 5, 8, 10, 11, 12, 13, 14, 16, 18, 20, 21, 22, 26, 27, 80, 81, 82, 83, 100, 152})
+_REFUSALS: Final = frozenset(
+    {2, 3, 4, 5, 8, 10, 11, 12, 13, 14, 16, 18, 20, 21, 22, 26, 27, 80, 81, 82, 83, 100, BATCH_TOO_LARGE, 152}
+)
 
 _EXISTS: Final = {
     Mode.CREATE: aerospike.POLICY_EXISTS_CREATE,
@@ -166,13 +179,14 @@ def to_result(record: Record, answered: Any, batch_code: int) -> Result:
         if kind is Call:
             return _called(key, answered.record)
         return Result(Status.OK, key=key)
+    if code is NOT_SENT and batch_code == _NO_NODE:
+        return Result(Status.UNAVAILABLE, message=_NO_NODE_TEXT, key=key)
+    if is_without_module(answered):
+        return Result(Status.UNAVAILABLE, message=_NO_MODULE_TEXT, key=key)
     in_doubt = kind is not Read and is_in_doubt(answered, batch_code)
-    status = _STATUSES.get(code, Status.ERROR)
-    if code in (_NO_RESPONSE, NOT_SENT):
-        if code is NOT_SENT and batch_code == _NO_NODE:
-            return Result(Status.UNAVAILABLE, message=_NO_NODE_TEXT, key=key)
-        code = batch_code if batch_code not in (_OK, _BATCH_FAILED) else _NO_RESPONSE
-        status = Status.TIMEOUT if code == _TIMEOUT else _STATUSES.get(code, Status.ERROR)
+    is_unanswered = code in (_NO_RESPONSE, NOT_SENT)
+    code = code_of(answered, batch_code)
+    status = Status.TIMEOUT if is_unanswered and code == _TIMEOUT else _STATUSES.get(code, Status.ERROR)
     if status is Status.NOT_FOUND and kind is Write and _wants_bins(record):  # type: ignore[arg-type]
         status = Status.CONDITION_FALSE
     if in_doubt and status is not Status.TIMEOUT:
@@ -182,6 +196,19 @@ def to_result(record: Record, answered: Any, batch_code: int) -> Result:
     message = getattr(answered, "message", None)  # of newer clients
     text = describe(code) if message is None else f"{describe(code)} ({message})"
     return Result(status, in_doubt=in_doubt, message=text, key=key)
+
+
+def code_of(answered: Any, batch_code: int) -> int:
+    """Why a record failed: the code of the whole call, where that is why it has none of its own."""
+    code = answered.result
+    if code not in (_NO_RESPONSE, NOT_SENT):
+        return int(code)
+    return _NO_RESPONSE if batch_code in (_OK, _BATCH_FAILED) else batch_code
+
+
+def is_without_module(answered: Any) -> bool:
+    """Whether it is a call that a node could not run for want of the module: it has not touched the record."""
+    return answered.result == _UDF_FAILED and (getattr(answered, "message", None) or "").endswith(_NO_MODULE)
 
 
 def _called(key: bytes, record: Any) -> Result:
@@ -205,6 +232,22 @@ def is_in_doubt(answered: Any, batch_code: int) -> bool:
         # The client answers for its doubt where it knows why there was no response.
         return bool(answered.in_doubt) or batch_code in (_OK, _BATCH_FAILED)
     return bool(answered.in_doubt) or code not in _REFUSALS
+
+
+def call_policy(budget: float, retries: int) -> dict[str, Any]:
+    """The client's policy of a batch. budget: seconds, for all of it. retries: none for what may be a write."""
+    total = max(1, int(budget * 1000))
+    return {
+        "total_timeout": total,
+        # The first attempt must leave time for the others.
+        "socket_timeout": max(1, total // (retries + 1)),
+        "max_retries": retries,
+        # One node after the other would each have the whole time for itself.
+        "concurrent": True,
+        "respond_all_keys": True,
+        # A node that was away has old records, or none, until they are migrated: it must not answer for all of them.
+        "read_mode_ap": aerospike.POLICY_READ_MODE_AP_ALL,
+    }
 
 
 def describe(code: int) -> str:

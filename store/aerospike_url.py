@@ -5,6 +5,8 @@ aerospike://host[:port][,host...]/namespace?set=utxo&blobs=/var/lib/utxod/blobs
 set                    the set's name, utxo by default
 blobs                  the directory of large transactions, one for all daemons of the set; without it there is none
 utxo_batch_size        outputs per record; the set's own by default, 128 for a new one
+genesis_height         block height, or never; the set's own by default, that of the BSV main chain for a new one
+adopt                  true or false: the set may hold records without settings, and those named here are the right ones
 read_retries           what the client may repeat of a read, within the call's time; 2 by default
 user, password_file    or password_env (the name of a variable): a password is never in the URL
 auth                   internal (the default), external or pki
@@ -20,6 +22,8 @@ from pathlib import Path
 from typing import Any, Final
 from urllib.parse import SplitResult, unquote, urlsplit
 
+from .set_settings import Wanted, parse_genesis_height
+
 DEFAULT_PORT: Final = 3000
 DEFAULT_SET: Final = "utxo"
 DEFAULT_READ_RETRIES: Final = 2
@@ -31,13 +35,13 @@ _AUTH: Final = ("internal", "external", "pki")
 @dataclass(frozen=True, slots=True)
 class AerospikeSettings:
     """hosts: (host, port) of some nodes, from which the others are learnt, with TLS (host, port, name). tls: the
-    client's own settings for it, None without."""
+    client's own settings for it, None without. wanted: of what is fixed for the life of the set."""
 
     hosts: tuple[tuple[str, int] | tuple[str, int, str], ...]
     namespace: str
     set: str = DEFAULT_SET
     blobs: Path | None = None
-    utxo_batch_size: int | None = None
+    wanted: Wanted = field(default_factory=Wanted)
     read_retries: int = DEFAULT_READ_RETRIES
     user: str | None = None
     password: str | None = field(default=None, repr=False)
@@ -68,7 +72,7 @@ def parse_aerospike_url(parts: SplitResult, options: dict[str, str]) -> Aerospik
         namespace,
         set=_take_set(options),
         blobs=None if blobs is None else Path(blobs),
-        utxo_batch_size=_take_number(options, "utxo_batch_size", None, least=1),
+        wanted=_take_wanted(options),
         read_retries=_take_number(options, "read_retries", DEFAULT_READ_RETRIES, least=0) or 0,
         user=options.pop("user", None),
         password=_take_password(options),
@@ -103,6 +107,15 @@ def _take_number(options: dict[str, str], name: str, default: int | None, *, lea
     if not text.isdecimal() or int(text) < least:
         raise ValueError(f"store URL: {name}={text}: is no number of at least {least}")
     return int(text)
+
+
+def _take_wanted(options: dict[str, str]) -> Wanted:
+    text = options.pop("genesis_height", None)
+    try:
+        height = None if text is None else parse_genesis_height(text)
+    except ValueError as error:
+        raise ValueError(f"store URL: genesis_height={text}: {error}") from None
+    return Wanted(_take_number(options, "utxo_batch_size", None, least=1), height, _take_flag(options, "adopt"))
 
 
 def _take_flag(options: dict[str, str], name: str) -> bool:

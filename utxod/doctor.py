@@ -6,6 +6,7 @@ from collections.abc import Callable, Iterator, Mapping
 from typing import Any, Final, NamedTuple
 from urllib.parse import parse_qsl
 
+from broker.settings import BrokerSettings
 from store import Call, Mode, Read, Remove, Status, Store, StoreError, Write, open_store
 from store.layout import Circumstances, Partial, create_records, lock_ttl
 from store.opening import split_url
@@ -16,6 +17,7 @@ _SPENT_BYTES: Final = 80  # of a spent output, as the server keeps it
 _FIXED_BYTES: Final = 4096  # of everything else in a record whose transaction is in the blob store
 _INLINE_BYTES: Final = 48 * 1024  # of a record that holds its transaction of 32 KiB
 _DEFAULT_RECORD_BYTES: Final = 1 << 20
+_BATCH_LIMIT: Final = BrokerSettings().batch_limit  # where it is not set otherwise
 
 
 class Finding(NamedTuple):
@@ -53,9 +55,12 @@ def examine(url: str) -> Iterator[Finding]:
 
 
 _REMEDIES: Final = (
+    ("has no settings", "were they truncated? Then name what they were, and adopt=true; see docs/aerospike.md"),
+    ("services_alternate", "leave it out of the URL, or configure alternate-access-address on every node"),
     ("no namespace", "name one that is there in the URL, or add it to every node's configuration"),
     ("udf-admin", "grant the user a role with udf-admin, or have an administrator register the rules"),
     ("utxo_batch_size", "leave utxo_batch_size out of the URL: the set keeps its own"),
+    ("genesis_height", "leave genesis_height out of the URL: the set keeps its own"),
     (
         "cannot be reached",
         "are the hosts and ports right, is a node up, may this host connect, are user and TLS right?",
@@ -74,6 +79,7 @@ def _shown(url: str) -> str:
 
 def _examine_cluster(url: str, utxo_batch_size: int) -> Iterator[Finding]:
     from store import aerospike_cluster as cluster  # noqa: PLC0415  # its client is loaded for such a store alone
+    from store import aerospike_fitness as fitness  # noqa: PLC0415
     from store.aerospike import connect  # noqa: PLC0415
     from store.aerospike_url import parse_aerospike_url  # noqa: PLC0415
     from store.emulation import rules_source  # noqa: PLC0415
@@ -83,7 +89,8 @@ def _examine_cluster(url: str, utxo_batch_size: int) -> Iterator[Finding]:
     client = connect(settings)
     try:
         builds = cluster.ask_nodes(client, "build")
-        yield Finding("nodes", ", ".join(f"{node} ({build})" for node, build in sorted(builds.items())))
+        yield _examine_nodes(builds, fitness.cluster_size(client))
+        yield examine_batches(fitness.batch_limit(client))
         for node, found in sorted(cluster.namespace_settings(client, settings.namespace).items()):
             yield from examine_namespace(f"namespace {settings.namespace} on {node}", found, utxo_batch_size)
         yield _examine_module(cluster.registered_source(client, cluster.rules_module()), rules_source())
@@ -100,6 +107,26 @@ def _examine_cluster(url: str, utxo_batch_size: int) -> Iterator[Finding]:
         client.close()
 
 
+def _examine_nodes(builds: Mapping[str, str], size: int) -> Finding:
+    """builds: of the nodes that answer. size: of the cluster."""
+    there = ", ".join(f"{node} ({build})" for node, build in sorted(builds.items()))
+    if len(builds) >= size:
+        return Finding("nodes", there)
+    remedy = "are they up, and can this host reach the addresses that they give (access-address)?"
+    return Finding("nodes", f"{there}; {size - len(builds)} of {size} do not answer", remedy)
+
+
+def examine_batches(limit: int | None) -> Finding:
+    """limit: the smallest batch-max-requests of the nodes, None where there is none."""
+    what = "records in a batch"
+    if limit is None:
+        return Finding(what, "as many as there are")
+    remedy = (
+        f"set batch-max-requests to {_BATCH_LIMIT} or more: a full dispatch of the daemon is sent in parts otherwise"
+    )
+    return Finding(what, f"{limit} at most", "" if limit >= _BATCH_LIMIT else remedy)
+
+
 def _examine_module(found: Mapping[str, bytes], source: bytes) -> Finding:
     other = sorted(node for node, text in found.items() if text != source)
     if other:
@@ -109,7 +136,10 @@ def _examine_module(found: Mapping[str, bytes], source: bytes) -> Finding:
 
 
 def examine_namespace(what: str, found: Mapping[str, str], utxo_batch_size: int) -> Iterator[Finding]:
-    """found: the namespace's configuration, as a node gives it."""
+    """found: the namespace's configuration, as a node gives it; nothing where it has none."""
+    if not found:
+        yield Finding(what, "none", "add the namespace to this node's configuration: it keeps nothing of the set")
+        return
 
     def number(name: str, default: int = 0) -> int:
         text = found.get(name, "")
@@ -140,8 +170,27 @@ def examine_namespace(what: str, found: Mapping[str, str], utxo_batch_size: int)
         "on" if evicts else "off",
         "set evict-used-pct and evict-sys-memory-pct to 0: what is full must refuse, not forget" if evicts else "",
     )
-    copies = number("replication-factor", 1)
+    yield from _examine_copies(what, found, number("replication-factor", 1))
+
+
+def _examine_copies(what: str, found: Mapping[str, str], copies: int) -> Iterator[Finding]:
+    """A node that was away has old copies: who asks it alone is told of coins that were spent, and of none where there
+    are some."""
     yield Finding(f"{what}: copies of each record", str(copies))
+    blind = found.get("disable-write-dup-res") == "true"
+    yield Finding(
+        f"{what}: writes ask all copies",
+        "no" if blind else "yes",
+        "set disable-write-dup-res false: a rule would go by an old copy, and spend a coin again" if blind else "",
+    )
+    override = found.get("read-consistency-level-override", "off")
+    yield Finding(
+        f"{what}: reads ask all copies",
+        "no" if override == "one" else "yes",
+        "set read-consistency-level-override off: reads would be answered from an old copy"
+        if override == "one"
+        else "",
+    )
 
 
 def _round_trip(store: Store) -> Iterator[Finding]:

@@ -366,7 +366,10 @@ local function openForSpending(rec, spends, ignoreConflicting, ignoreLocked, cur
         return utxos
     end
     local refusal = refuse(code or "UTXOS_NOT_FOUND", message or "the record has no UTXOs")
-    refusal["mine"] = utxos and listHeld(utxos, spends)
+    local mine = utxos and listHeld(utxos, spends)
+    if mine then
+        refusal["mine"] = mine
+    end
     return nil, refusal
 end
 
@@ -1000,6 +1003,10 @@ function noteChild(rec, notes, currentBlockHeight, blockHeightRetention)
         rec["childStates"] = states
         rec["spentExtraRecs"] = spent
         conclude(rec, result, true, currentBlockHeight, blockHeightRetention)
+    end
+    if not isRight then
+        -- RECOUNT stood where a change of the delete-at-height would have been told.
+        addSignal(result, rec, dahSignal(rec, rec["deleteAtHeight"] ~= nil))
     end
     return result
 end

@@ -19,6 +19,8 @@ BRIEFLY = {
 }
 # What takes a minute at least, and is run by hand: a store must be wedged for a while, and everything be broken.
 LONG = {"incident", "chaos"}
+# What is tried in a file of its own.
+ELSEWHERE = {"rivals"}
 # What measures an Aerospike server, where there is one.
 SERVER = {"rules"}
 
@@ -51,7 +53,7 @@ def test_a_broken_promise_makes_the_exit_code_1(monkeypatch):
 
 
 def test_each_measurement_is_tried_here():
-    assert BRIEFLY.keys() | LONG | SERVER == bench.commands.keys()
+    assert BRIEFLY.keys() | LONG | ELSEWHERE | SERVER == bench.commands.keys()
 
 
 @pytest.mark.parametrize("name", BRIEFLY)

@@ -8,8 +8,9 @@ from typing import Any
 import pytest
 
 from bench.chaos_checker import Checker, Findings
-from bench.chaos_history import YES, Answer, Call, HistoryFile, read_history
+from bench.chaos_counters import DAEMON_KILLED, IN_DOUBT, Counters
 from bench.chaos_lots import UTXO_BATCH_SIZE, Lot, Lots
+from bench.history import YES, Answer, Call, HistoryFile, read_history
 from store import Call as RuleCall
 from store import Mode, Remove, Store, Write, open_store
 from store.layout import locate, pack_spending_data, record_key
@@ -44,7 +45,6 @@ class Scene:
     def __init__(self, directory: Path) -> None:
         url = f"lmdb://{directory / 'store'}?sync=false&utxo_batch_size={UTXO_BATCH_SIZE}"
         self.store: Store = open_store(url)
-        self.doubts = directory / "in-doubt.jsonl"
         self.calls: list[Call] = []
         self._now = 100.0
         for lot in (SMALL, LARGE, LOCKABLE):
@@ -54,7 +54,7 @@ class Scene:
     def put(self, lot: Lot) -> None:
         creation = lot.creation()
         if creation.external and lot.raw is not None:
-            self.store.blobs.put(parse_transaction(lot.raw))
+            self.store.blobs.put_new(parse_transaction(lot.raw))
         self.store.batch_operate([Write(key, bins, Mode.CREATE) for key, bins in creation.records], 1)
 
     def told(self, operation: str, items: list[Any], *answers: Answer, quiet: bool = False, took: float = 0.1) -> None:
@@ -71,17 +71,18 @@ class Scene:
         spend = lot.spend(vout, bytes.fromhex(spender), vin)
         key, offset = locate(lot.txid, vout, UTXO_BATCH_SIZE)
         data = pack_spending_data(spend.spending_txid, vin)
-        self.store.batch_operate([RuleCall(key, "spend", (offset, spend.utxo_hash, data, False, False, 1, 288))], 1)
+        self.store.batch_operate(
+            [RuleCall(key, "spend", (offset, spend.utxo_hash, data, False, False, lot.height, 288))], 1
+        )
 
     def change(self, key: bytes, **bins: Any) -> None:
         self.store.batch_operate([Write(key, bins, Mode.UPDATE)], 1)
 
-    def check(self, killed_daemon: tuple[float, ...] = ()) -> Findings:
-        checker = Checker(LOTS, self.calls, bound=0.5, killed_daemon=killed_daemon, doubts=self.doubts)
-        return checker.check(self.store)
+    def check(self) -> Findings:
+        return Checker(LOTS, self.calls, bound=0.5).check(self.store)
 
-    def found(self, **options: Any) -> list[str]:
-        return [violation.kind for violation in self.check(**options).violations]
+    def found(self) -> list[str]:
+        return [violation.kind for violation in self.check().violations]
 
 
 @pytest.fixture
@@ -96,9 +97,9 @@ COIN = (SMALL.number, 0)
 
 def test_where_answers_and_store_agree_nothing_is_found(scene: Scene) -> None:
     scene.spend(SMALL, 0, A)
-    scene.told("spend", [(*COIN, A, 0)], OK)
-    scene.told("spend", [(*COIN, B, 0)], Answer("SPENT", "no", A))
-    scene.told("spend", [(*COIN, A, 0)], Answer("OK", YES, False))
+    scene.told("spend", [(*COIN, A, 0, False)], OK)
+    scene.told("spend", [(*COIN, B, 0, False)], Answer("SPENT", "no", A))
+    scene.told("spend", [(*COIN, A, 0, False)], Answer("OK", YES, False))
     scene.told("get", [(SMALL.number,)], Answer("OK", YES, SMALL.txid.hex()))
     findings = scene.check()
     assert not findings.violations
@@ -107,7 +108,7 @@ def test_where_answers_and_store_agree_nothing_is_found(scene: Scene) -> None:
 
 
 def test_an_acknowledged_spend_that_is_not_there(scene: Scene) -> None:
-    scene.told("spend", [(*COIN, A, 0)], OK)
+    scene.told("spend", [(*COIN, A, 0, False)], OK)
     (violation,) = scene.check().violations
     assert violation.kind == "lost acknowledged write"
     assert A in str(violation)
@@ -115,33 +116,33 @@ def test_an_acknowledged_spend_that_is_not_there(scene: Scene) -> None:
 
 def test_an_acknowledged_spend_that_another_has(scene: Scene) -> None:
     scene.spend(SMALL, 0, B)
-    scene.told("spend", [(*COIN, B, 0)], CRASHED)
-    scene.told("spend", [(*COIN, B, 0)], OK, quiet=True)
-    scene.told("spend", [(*COIN, A, 0)], OK)
+    scene.told("spend", [(*COIN, B, 0, False)], CRASHED)
+    scene.told("spend", [(*COIN, B, 0, False)], OK, quiet=True)
+    scene.told("spend", [(*COIN, A, 0, False)], OK)
     assert {"lost acknowledged write", "double spend"} <= set(scene.found())
 
 
 def test_a_double_spend_that_was_undone_later_is_one_all_the_same(scene: Scene) -> None:
     scene.spend(SMALL, 0, B)
-    scene.told("spend", [(*COIN, A, 0)], OK)
-    scene.told("spend", [(*COIN, B, 0)], OK)
-    scene.told("abandon", [(*COIN, A, 0)], OK)
+    scene.told("spend", [(*COIN, A, 0, False)], OK)
+    scene.told("spend", [(*COIN, B, 0, False)], OK)
+    scene.told("abandon", [(*COIN, A, 0, False)], OK)
     assert scene.found() == ["double spend"]
 
 
 def test_an_output_that_was_given_back_may_be_spent_by_another(scene: Scene) -> None:
     scene.spend(SMALL, 0, B)
-    scene.told("spend", [(*COIN, A, 0)], OK)
-    scene.told("abandon", [(*COIN, A, 0)], OK)
-    scene.told("spend", [(*COIN, B, 0)], OK)
+    scene.told("spend", [(*COIN, A, 0, False)], OK)
+    scene.told("abandon", [(*COIN, A, 0, False)], OK)
+    scene.told("spend", [(*COIN, B, 0, False)], OK)
     assert scene.found() == []
 
 
 @pytest.mark.parametrize("refusal", [SPENT, OVERLOADED])
 def test_a_spend_that_was_answered_no_and_is_there(scene: Scene, refusal: Answer) -> None:
     scene.spend(SMALL, 0, A)
-    scene.told("spend", [(*COIN, B, 0)], OVERLOADED)
-    scene.told("spend", [(*COIN, A, 0)], refusal)
+    scene.told("spend", [(*COIN, B, 0, False)], OVERLOADED)
+    scene.told("spend", [(*COIN, A, 0, False)], refusal)
     assert scene.found() == ["executed after a no"]
 
 
@@ -151,16 +152,49 @@ def test_a_spend_that_nobody_asked_for(scene: Scene) -> None:
 
 
 def test_a_transaction_that_was_refused_and_is_there_in_part(scene: Scene) -> None:
-    items = [(LARGE.number, 0, A, 0), (LARGE.number, 1, A, 1)]
+    items = [(LARGE.number, 0, A, 0, False), (LARGE.number, 1, A, 1, False)]
     scene.spend(LARGE, 1, A, 1)
     scene.told("transaction", items, SPENT)
     assert scene.found() == ["executed after a no"]
 
 
+def test_what_a_refusal_names_may_be_held_until_it_is_asked_again(scene: Scene) -> None:
+    items = [(LARGE.number, 0, A, 0, True), (LARGE.number, 1, A, 1, True)]
+    refusal = SPENT._replace(held=[(LARGE.number, 1)])
+    scene.spend(LARGE, 1, A, 1)
+    scene.told("spend", [(LARGE.number, 0, B, 0, False)], CRASHED)
+    scene.told("transaction", items, refusal)
+    assert scene.found() == ["unresolved", "unresolved"]
+    scene.told("spend", [(LARGE.number, 0, B, 0, False)], SPENT._replace(value=A), quiet=True)
+    scene.told("transaction", items, refusal, quiet=True)
+    assert scene.found() == []
+    scene.told("transaction", items, SPENT, quiet=True)
+    assert scene.found() == ["executed after a no"]
+
+
+def test_what_is_named_as_held_and_is_not(scene: Scene) -> None:
+    scene.told("spend", [(*COIN, B, 0, False)], OVERLOADED)
+    scene.told("transaction", [(*COIN, A, 0, False)], SPENT._replace(held=[COIN]), quiet=True)
+    assert scene.found() == ["lost acknowledged write"]
+
+
+def test_attempts_of_one_transaction_that_overlap(scene: Scene) -> None:
+    """One is refused, and has applied it; the other has joined it, and is acknowledged."""
+    scene.spend(SMALL, 0, A)
+    scene.told("spend", [(*COIN, B, 0, False)], OVERLOADED)
+    scene.told("transaction", [(*COIN, A, 0, False)], SPENT, took=0.5)
+    scene.calls[-1].answered += 0.5
+    scene.told("transaction", [(*COIN, A, 0, False)], Answer("OK", YES, False))
+    assert scene.found() == []
+    scene.told("transaction", [(*COIN, A, 0, False)], OK)
+    scene.told("transaction", [(*COIN, A, 0, False)], OK)
+    assert scene.found() == ["wrong answer"]  # applied twice
+
+
 def test_what_stays_unknown_after_asking_again(scene: Scene) -> None:
-    scene.told("spend", [(*COIN, A, 0)], CRASHED)
+    scene.told("spend", [(*COIN, A, 0, False)], CRASHED)
     assert scene.found() == ["unresolved"]
-    scene.told("spend", [(*COIN, A, 0)], SPENT, quiet=True)
+    scene.told("spend", [(*COIN, A, 0, False)], SPENT, quiet=True)
     assert scene.found() == ["wrong answer"]  # resolved, but the spender that it names never asked
 
 
@@ -168,8 +202,8 @@ def test_what_stays_unknown_after_asking_again(scene: Scene) -> None:
 def test_a_spend_that_is_said_to_be_what_it_was_not(scene: Scene, value: bool) -> None:
     scene.spend(SMALL, 0, A)
     if value:
-        scene.told("spend", [(*COIN, A, 0)], OK)
-    scene.told("spend", [(*COIN, A, 0)], Answer("OK", YES, value))
+        scene.told("spend", [(*COIN, A, 0, False)], OK)
+    scene.told("spend", [(*COIN, A, 0, False)], Answer("OK", YES, value))
     assert scene.found() == ["wrong answer"]
 
 
@@ -213,7 +247,7 @@ def spend_child(scene: Scene) -> None:
     """Fully, and the master's counter is not told."""
     for vout in range(UTXO_BATCH_SIZE, 2 * UTXO_BATCH_SIZE):
         scene.spend(LARGE, vout, A, vout)
-        scene.told("spend", [(LARGE.number, vout, A, vout)], OK)
+        scene.told("spend", [(LARGE.number, vout, A, vout, False)], OK)
 
 
 def test_a_counter_that_is_wrong(scene: Scene) -> None:
@@ -223,23 +257,37 @@ def test_a_counter_that_is_wrong(scene: Scene) -> None:
     assert scene.found() == []
 
 
+def counters(scene: Scene, doubts: Path, killed_daemon: tuple[float, ...] = ()) -> Counters:
+    found = Counters(LOTS, scene.calls, killed_daemon, doubts)
+    found.judge(found.find(scene.store))
+    return found
+
+
+def test_a_counter_that_is_off_though_no_note_was_lost(scene: Scene, tmp_path: Path) -> None:
+    spend_child(scene)
+    assert len(counters(scene, tmp_path / "none").problems) == 1
+    assert len(counters(scene, tmp_path / "none", killed_daemon=(99.0,)).problems) == 1
+    scene.change(LARGE.txid, spentExtraRecs=1)
+    assert counters(scene, tmp_path / "none").problems == []
+
+
 @pytest.mark.parametrize("directly", [True, False])
-def test_a_counter_that_is_known_to_be_in_doubt(scene: Scene, directly: bool) -> None:
+def test_a_counter_that_is_known_to_be_in_doubt(scene: Scene, tmp_path: Path, directly: bool) -> None:
     spend_child(scene)
     request = b"\x91\x91\xc4\x20" + LARGE.txid
     what = {"txid": LARGE.txid[::-1].hex()} if directly else {"operation": "spend", "request": request.hex()}
-    scene.doubts.write_text(json.dumps(what) + "\n")
-    findings = scene.check()
-    assert not findings.violations
-    assert findings.counts["counter in doubt"] == 1
+    doubts = tmp_path / "in-doubt.jsonl"
+    doubts.write_text(json.dumps(what) + "\n")
+    found = counters(scene, doubts)
+    assert not found.problems
+    assert found.counts == {IN_DOUBT: 1}
 
 
-def test_a_counter_that_a_killed_daemon_took_with_it(scene: Scene) -> None:
+def test_a_counter_that_a_killed_daemon_took_with_it(scene: Scene, tmp_path: Path) -> None:
     spend_child(scene)
-    assert scene.found(killed_daemon=(99.0,)) == ["counter wrong"]
-    findings = scene.check(killed_daemon=(scene.calls[-1].answered,))
-    assert not findings.violations
-    assert findings.counts["counter off since the daemon was killed"] == 1
+    found = counters(scene, tmp_path / "none", killed_daemon=(scene.calls[-1].answered,))
+    assert not found.problems
+    assert found.counts == {DAEMON_KILLED: 1}
 
 
 def spend_all(scene: Scene, **master: Any) -> None:
@@ -248,7 +296,7 @@ def spend_all(scene: Scene, **master: Any) -> None:
     scene.told("create", [(MINED.number,)], Answer("OK", YES, 2))
     for vout in MINED.outputs:
         scene.spend(MINED, vout, A, vout)
-        scene.told("spend", [(MINED.number, vout, A, vout)], OK)
+        scene.told("spend", [(MINED.number, vout, A, vout, False)], OK)
     scene.change(MINED.txid, spentExtraRecs=1, **master)
 
 
@@ -279,10 +327,14 @@ def test_an_answer_that_comes_too_late(scene: Scene) -> None:
         ("outpoint", COIN, Answer("OK", YES, [1, "51"])),
         ("create", (SMALL.number,), Answer("OK", YES, 1)),  # a second time
         ("set_locked", (SMALL.number, False), Answer("OK", YES, 3)),
-        ("spend", (*COIN, A, 0), Answer("UTXO_HASH_MISMATCH", "no", "")),
-        ("spend", (*COIN, A, 0), Answer("LOCKED", "no", "")),
-        ("spend", (*COIN, A, 0), Answer("BAD_REQUEST", "no", "")),
-        ("abandon", (*COIN, A, 0), OK),
+        ("spend", (*COIN, A, 0, False), Answer("UTXO_HASH_MISMATCH", "no", "")),
+        ("spend", (*COIN, A, 0, False), Answer("LOCKED", "no", "")),
+        ("spend", (*COIN, A, 0, False), Answer("COINBASE_IMMATURE", "no", "")),
+        ("transaction", (*COIN, A, 0, True), Answer("COINBASE_IMMATURE", "no", "")),
+        ("transaction", (*COIN, A, 0, True), Answer("SPENT", "no", B, [(LARGE.number, 0)])),
+        ("increment", (LARGE.number, 1), Answer("OK", YES, 3)),
+        ("spend", (*COIN, A, 0, False), Answer("BAD_REQUEST", "no", "")),
+        ("abandon", (*COIN, A, 0, False), OK),
         ("get", (SMALL.number,), Answer("EXCEPTION", "unknown", "KeyError()")),
     ],
 )

@@ -7,7 +7,7 @@ from click.testing import CliRunner
 
 from tests.aerospike_server import SERVER, SET, empty, server_url
 from utxod.commands import cli
-from utxod.doctor import examine_namespace
+from utxod.doctor import examine_batches, examine_namespace
 
 needs_server = pytest.mark.skipif(not SERVER, reason="UTXOD_TEST_AEROSPIKE names no server: host[:port]/namespace")
 
@@ -57,6 +57,9 @@ WELL = {"max-record-size": "1048576", "nsup-period": "120", "default-ttl": "0", 
         ({"nsup-period": "0", "allow-ttl-without-nsup": "true"}, None, ""),
         ({"default-ttl": "3600"}, "default time to live", "default-ttl 0"),
         ({"storage-engine.evict-used-pct": "60"}, "eviction", "refuse, not forget"),
+        ({"disable-write-dup-res": "true"}, "writes ask all copies", "disable-write-dup-res false"),
+        ({"read-consistency-level-override": "one"}, "reads ask all copies", "read-consistency-level-override off"),
+        ({"read-consistency-level-override": "all"}, None, ""),
     ],
 )
 def test_a_namespace_that_would_harm_the_set_is_named(changed, wrong, remedy):
@@ -64,6 +67,18 @@ def test_a_namespace_that_would_harm_the_set_is_named(changed, wrong, remedy):
     found = [finding for finding in findings if not finding.is_well]
     assert [finding.what for finding in found] == ([f"namespace: {wrong}"] if wrong else [])
     assert all(remedy in finding.remedy for finding in found)
+
+
+def test_a_node_without_the_namespace_is_named_and_nothing_is_said_of_its_settings():
+    (finding,) = examine_namespace("namespace", {}, 128)
+    assert "add the namespace" in finding.remedy
+
+
+@pytest.mark.parametrize(("limit", "is_well"), [(None, True), (5000, True), (1000, True), (999, False)])
+def test_a_limit_of_batches_below_a_full_dispatch_is_named(limit, is_well):
+    finding = examine_batches(limit)
+    assert finding.is_well is is_well
+    assert is_well or "batch-max-requests to 1000" in finding.remedy
 
 
 @pytest.mark.aerospike

@@ -3,8 +3,10 @@ from collections.abc import Callable, Iterator
 from pathlib import Path
 from typing import Any
 
+import aerospike
 import pytest
 import ruled
+from scripted_aerospike import ScriptedCluster
 from served import ServedRules
 
 from store import Store, open_store
@@ -21,6 +23,14 @@ def store(tmp_path: Path) -> Iterator[Store]:
     opened = open_store(f"lmdb://{tmp_path}/set?sync=false")
     yield opened
     opened.close()
+
+
+@pytest.fixture
+def cluster(monkeypatch: pytest.MonkeyPatch) -> ScriptedCluster:
+    """What every Aerospike store that is opened finds."""
+    scripted = ScriptedCluster("one", "two", "three")
+    monkeypatch.setattr(aerospike, "client", scripted.client)
+    return scripted
 
 
 @pytest.fixture

@@ -10,8 +10,10 @@ RULES = Rules()
 HASHES = [bytes([index + 1]) * 32 for index in range(4)]
 OURS = b"\x0a" * 32 + b"\x01\0\0\0"
 THEIRS = b"\x0b" * 31 + b"\x0c" + b"\x02\x01\0\0"
+OURS_HEX = "0a" * 32 + "01000000"
 THEIRS_HEX = "0c" + "0b" * 31 + "02010000"
 FROZEN = b"\xff" * 36
+OURS_PRUNED = {"0a" * 32: True}  # a deletedChildren
 
 
 class Ruled:
@@ -58,7 +60,27 @@ class Ruled:
             after = self.bins | saved
             self.bins = {name: value for name, value in after.items() if value is not None}
         assert isinstance(result, dict)
+        assert None not in result.values(), "a map stores nil: what is not there must not be assigned"
+        assert result["status"] == "OK" or saved == {} or "errors" in result, "a refusal changes nothing"
         return result
+
+    @property
+    def joined(self) -> dict[int, list[int]]:
+        """By offset: life, and how many attempts rely on its spend beside the one that applied it."""
+        return dict(self["joined"] or {})
+
+    def unspend(self, offset: int = 0, data: bytes = OURS, current: int = 1000) -> dict[str, Any]:
+        return self.call("unspend", offset, HASHES[offset], data, current, RETENTION)
+
+    def release(self, life: int = 0, data: bytes = OURS, offset: int = 0, current: int = 1000) -> dict[str, Any]:
+        return self.call("release", offset, HASHES[offset], data, current, RETENTION, life)
+
+    def lock(self, value: bool, *seq: int, current: int = 1000) -> dict[str, Any]:
+        return self.call("setLocked", value, current, RETENTION, *seq)
+
+    def note(self, *notes: tuple[int, int], current: int = 1000, retention: int = RETENTION) -> dict[str, Any]:
+        """noteChild; each a child's index and its stateSeq."""
+        return self.call("noteChild", [list(note) for note in notes], current, retention)
 
     def spend(self, *spends: tuple[int, bytes], current: int = 1000, ignore: tuple[bool, bool] = (False, False)) -> Any:
         """spendMulti of (offset, spending data), each with the hash that stands there, and 10 + its position as idx."""

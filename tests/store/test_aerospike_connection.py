@@ -8,12 +8,13 @@ import threading
 from collections.abc import Iterator
 from contextlib import contextmanager
 from pathlib import Path
+from time import monotonic
 from urllib.parse import parse_qsl
 
 import pytest
 
 from store import StoreError
-from store.aerospike import connect
+from store.aerospike import OPEN_BUDGET, connect
 from store.aerospike_url import parse_aerospike_url
 from store.opening import split_url
 
@@ -63,10 +64,14 @@ def listening(context: ssl.SSLContext | None = None) -> Iterator[Peer]:
 
 def heard(peer: Peer, options: str) -> bytes:
     """What the client first says when it is told to connect."""
-    parts = split_url(f"aerospike://127.0.0.1:{peer.port}/coins?{options}")
     with pytest.raises(StoreError, match="cannot be reached"):
-        connect(parse_aerospike_url(parts, dict(parse_qsl(parts.query))))
+        connect_to(f"aerospike://127.0.0.1:{peer.port}/coins?{options}")
     return peer.heard[0]
+
+
+def connect_to(url: str) -> None:
+    parts = split_url(url)
+    connect(parse_aerospike_url(parts, dict(parse_qsl(parts.query))))
 
 
 @pytest.fixture(scope="module")
@@ -111,3 +116,16 @@ def test_with_tls_all_of_it_goes_to_the_cluster_that_shows_its_certificate(certi
     with listening(context) as peer:
         first = heard(peer, f"tls_name=another&tls_cafile={certified / 'ca.pem'}&{login}")
     assert USER not in first
+
+
+def test_a_cluster_that_only_hangs_is_given_up_within_the_time_of_opening() -> None:
+    with socket.create_server(("127.0.0.1", 0)) as hanging:
+        began = monotonic()
+        with pytest.raises(StoreError, match="cannot be reached"):
+            connect_to(f"aerospike://127.0.0.1:{hanging.getsockname()[1]}/coins")
+    assert monotonic() - began < OPEN_BUDGET
+
+
+def test_alternate_addresses_are_named_where_nothing_can_be_reached_by_them() -> None:
+    with pytest.raises(StoreError, match=r"cannot be reached.*are alternate addresses configured"):
+        connect_to("aerospike://127.0.0.1:1/coins?services_alternate=true")

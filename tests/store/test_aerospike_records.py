@@ -35,7 +35,8 @@ def answered(record: Record, code: int | None, *, in_doubt: bool = False, bins: 
         (18, Status.OVERLOADED),
         (152, Status.OVERLOADED),
         (11, Status.UNAVAILABLE),
-        (22, Status.ERROR),
+        (151, Status.OVERLOADED),
+        (22, Status.UNAVAILABLE),
         (81, Status.ERROR),
         (100, Status.ERROR),
     ],
@@ -91,6 +92,27 @@ def test_a_client_without_a_node_left_has_done_nothing_though_it_says_all_is_wel
     error = unsent_error(1)
     assert (error.status, error.in_doubt) == (Status.UNAVAILABLE, False)
     assert "no node" in str(error)
+
+
+def test_a_call_that_found_no_rules_may_be_repeated_and_one_whose_rule_failed_may_not() -> None:
+    for said, status in (
+        ("10.0.0.1:3000 UDF: Execution Error 1", Status.UNAVAILABLE),
+        ("10.0.0.1:3000 UDF: Execution Error 2", Status.ERROR),
+        ("10.0.0.1:3000 function not found", Status.ERROR),
+        (None, Status.ERROR),
+    ):
+        one = answered(CALL, 100)
+        one.message = said
+        result = to_result(CALL, one, BATCH_FAILED)
+        assert (result.status, result.in_doubt) == (status, False)
+
+
+def test_a_node_that_takes_no_batch_of_that_size_has_done_nothing_of_it() -> None:
+    for code in (NO_RESPONSE, 151):
+        result = to_result(WRITE, answered(WRITE, code), 151)
+        assert (result.status, result.in_doubt) == (Status.OVERLOADED, False)
+        assert "batch-max-requests" in result.message
+    assert unsent_error(151).status is Status.OVERLOADED
 
 
 def test_a_rule_without_a_result_is_in_doubt() -> None:

@@ -7,7 +7,9 @@ import pytest
 
 from store import open_store
 from store.aerospike_url import AerospikeSettings, parse_aerospike_url
+from store.layout import GENESIS_NEVER
 from store.opening import split_url
+from store.set_settings import Wanted
 
 
 def parse(url: str) -> AerospikeSettings:
@@ -22,9 +24,16 @@ def test_hosts_namespace_and_set() -> None:
     settings = parse("aerospike://one,two:4000,[::1]:5000/coins?set=main&read_retries=0&utxo_batch_size=64")
     assert settings.hosts == (("one", 3000), ("two", 4000), ("::1", 5000))
     assert (settings.namespace, settings.set) == ("coins", "main")
-    assert (settings.read_retries, settings.utxo_batch_size) == (0, 64)
+    assert (settings.read_retries, settings.wanted) == (0, Wanted(64))
     assert str(settings) == "aerospike://one:3000,two:4000,[::1]:5000/coins?set=main"
     assert parse("aerospike://one/coins").set == "utxo"
+
+
+def test_what_is_fixed_for_the_life_of_a_set() -> None:
+    assert parse("aerospike://one/coins").wanted == Wanted(None, None, adopt=False)
+    assert parse("aerospike://one/coins?genesis_height=0").wanted == Wanted(None, 0)
+    settings = parse("aerospike://one/coins?genesis_height=never&utxo_batch_size=64&adopt=true")
+    assert settings.wanted == Wanted(64, GENESIS_NEVER, adopt=True)
 
 
 def test_a_password_comes_from_a_file_or_the_environment_and_is_not_shown(
@@ -60,6 +69,8 @@ def test_tls(tmp_path: Path) -> None:
         ("aerospike://one/coins?set=a:b", "no name of a set"),
         ("aerospike://one/coins?blobs=here", "no absolute directory"),
         ("aerospike://one/coins?utxo_batch_size=0", "utxo_batch_size=0"),
+        ("aerospike://one/coins?genesis_height=soon", "genesis_height=soon: is neither a block height nor never"),
+        ("aerospike://one/coins?adopt=yes", "adopt=yes: is neither true nor false"),
         ("aerospike://one/coins?read_retries=-1", "read_retries=-1"),
         ("aerospike://one/coins?password=secret", "password_file"),
         ("aerospike://one/coins?password_file=/nosuch", "/nosuch"),

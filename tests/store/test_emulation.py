@@ -141,6 +141,110 @@ def test_bytes_give_their_parts_binary_safe(probe: Probe) -> None:
     assert probe("return #bytes.get_string(a, 1, 5)", b"a\0\xff\0b")[0] == 5
 
 
+def test_a_part_in_the_middle_of_bytes_is_changed_and_saved_with_its_bin(probe: Probe) -> None:
+    body = "local x = rec['x']; bytes.set_string(x, 3, 'ab'); rec['x'] = x; aerospike:update(rec); return bytes.size(x)"
+    assert probe(body, bins={"x": b"1234567"}) == (7, {"x": b"12ab567"})
+    assert probe(body.replace("3, 'ab'", "6, 'ab'"), bins={"x": b"1234567"}) == (7, {"x": b"12345ab"})
+    in_place = "bytes.set_string(rec['x'], 3, 'ab'); aerospike:update(rec)"
+    assert probe(in_place, bins={"x": b"1234567"})[1] == {}
+
+
+def test_several_parts_of_bytes_are_changed_one_after_the_other(probe: Probe) -> None:
+    body = (
+        "local x = rec['x']; for i = 1, list.size(a), 2 do"
+        " bytes.set_string(x, 2 * a[i] - 1, string.pack('<I2', a[i + 1])) end; rec['x'] = x;"
+        " aerospike:update(rec); return (string.unpack('<I2', bytes.get_string(x, 3, 2)))"
+    )
+    result, saved = probe(body, [3, 0xFFFF, 2, 0x0102, 3, 7], bins={"x": b"\0\xff" * 3})
+    assert (result, saved) == (0x0102, {"x": b"\0\xff\2\1\7\0"})
+
+
+def test_long_bytes_are_made_of_a_string_and_kept_in_a_bin(probe: Probe) -> None:
+    body = "local x = bytes(a); bytes.set_string(x, 1, string.rep(b, a // 2)); rec['x'] = x; aerospike:update(rec)"
+    for size in (2, 250, 70_000):
+        assert probe(body.replace("b,", r"'\0\255',"), size)[1] == {"x": b"\0\xff" * (size // 2)}
+
+
+def test_a_bin_of_bytes_is_removed_and_others_stay(probe: Probe) -> None:
+    body = "local x = rec['x']; rec['x'] = nil; rec['n'] = 1; aerospike:update(rec); return rec['x'] == nil"
+    assert probe(body, bins={"x": b"1234", "y": b"5"}) == (True, {"x": None, "n": 1})
+
+
+def test_a_list_is_made_of_what_stands_in_its_braces(probe: Probe) -> None:
+    assert probe("return list { a, b }", 7, b"bytes\0")[0] == [7, b"bytes\0"]
+    assert probe("return list { 1, 2 }")[0] == [1, 2]
+    assert probe("local l = list { 0, 5 }; return l[1] + l[2]")[0] == 5
+    assert probe("return list.size(list { a, b })", 1, b"")[0] == 2
+
+
+def test_a_map_in_a_bin_keeps_lists_by_number(probe: Probe) -> None:
+    """joined, and reassigned: with bytes of the arguments in it."""
+    body = (
+        "local m = rec['m'] or map(); m[a] = list { a + 1, b }; rec['m'] = m; aerospike:update(rec);"
+        " return m[a][1] + list.size(m[a])"
+    )
+    assert probe(body, 0, b"\x51\0") == (3, {"m": {0: [1, b"\x51\0"]}})
+    before = {0: [1, b""], 70_000: [2, b"x"]}
+    assert probe(body, 70_000, b"y", bins={"m": before}) == (70_003, {"m": {0: [1, b""], 70_000: [70_001, b"y"]}})
+
+
+def test_a_map_in_a_map_is_given_back(probe: Probe) -> None:
+    body = "local m = map(); m[a] = map.create(8); m[a]['code'] = 'X'; m['l'] = map(); m['l'][10] = 3; return m"
+    assert probe(body, 10)[0] == {10: {"code": "X"}, "l": {10: 3}}
+
+
+def test_a_list_of_a_bin_is_handed_out_after_the_record_was_saved(probe: Probe) -> None:
+    body = (
+        "local r, l = map(), rec['l'] or list(); list.append(l, a); rec['l'] = l; r['l'] = l;"
+        " aerospike:update(rec); return r"
+    )
+    assert probe(body, 7, bins={"l": [1]}) == ({"l": [1, 7]}, {"l": [1, 7]})
+    assert probe(body, 7) == ({"l": [7]}, {"l": [7]})
+
+
+def test_a_list_of_lists_is_read_by_index(probe: Probe) -> None:
+    body = "local n = 0; for i = 1, list.size(a) do n = n + a[i][1] * a[i][2] end; return n"
+    assert probe(body, [[1, 10], [2, 20]])[0] == 50
+    assert probe("return a[1][3] == nil and math.type(a[1][1]) == 'integer' and math.type(a[1][2]) == nil", [[1, "x"]])[
+        0
+    ]
+    others: list[Any] = [[7], [None], [True], {}, 7, None, "text"]
+    for value in others:
+        assert probe("return (pcall(function() return list.size(a) + a[1][1] end))", value)[0] is False
+
+
+def test_numbers_are_packed_and_unpacked_as_strings(probe: Probe) -> None:
+    for number in (0, 1, 255, 256, 65535):
+        body = "local s = string.pack('<I2', a); local n = string.unpack('<I2', s); return #s == 2 and n == a"
+        assert probe(body, number)[0] is True
+    assert probe("return (string.unpack('<I2', bytes.get_string(a, 3, 2)))", b"\0\0\1\2")[0] == 0x0201
+    assert probe("return (pcall(string.pack, '<I2', a))", 65536)[0] is False
+
+
+def test_whole_numbers_are_divided_and_their_rests_taken(probe: Probe) -> None:
+    for expression, expected in (("a // 2", 32768), ("(a - b) % a", 65533), ("(b - a) % a", 3), ("(-1) % 2", 1)):
+        assert probe(f"return {expression}", 65536, 3)[0] == expected
+        assert probe(f"return math.type({expression})", 65536, 3)[0] == "integer"
+    assert repr(probe("return math.max(a, b)", 65536, 3)[0]) == "65536"
+
+
+def test_a_plain_table_is_walked_by_its_pairs(probe: Probe) -> None:
+    body = (
+        "local t, n = {}, 0; for i = 1, list.size(a) do t[a[i]] = i end;"
+        " for k, v in pairs(t) do n = n + k * v end; return n"
+    )
+    assert probe(body, [3, 70_000, 3])[0] == 9 + 140_000
+
+
+def test_a_function_takes_and_gives_any_number_of_values(probe: Probe) -> None:
+    body = (
+        "local function try(f, ...) local ok, x, y = pcall(f, ...); if ok then return x, y end; return nil, 'no' end;"
+        " local x, y = try(function(p, q) return q, p end, a, b); local _, z = try(bytes.size, 7);"
+        " local r = list(); list.append(r, x); list.append(r, y); list.append(r, z); return r"
+    )
+    assert probe(body, 1, 2)[0] == [2, 1, "no"]
+
+
 def test_in_the_emulation_nothing_is_read_past_the_end_of_bytes() -> None:
     """A server does not check: a rule that tried would read its memory."""
     for function in ("get_string", "get_bytes"):

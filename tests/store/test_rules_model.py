@@ -1,71 +1,168 @@
-"""The rules against a model of a few lines: random histories of one master and one child in the embedded store."""
+"""The rules against a model in Python: random histories of a master and two children in the embedded store. What
+children have to tell their master (notes of their state) and masters their children (locks) is lost, doubled, delayed
+and overtaken; another program writes in between; and whoever asks again finds all as it must be."""
 
 import tempfile
+from collections import Counter
+from collections.abc import Sequence
 from pathlib import Path
 from typing import Any
 
-from hypothesis import settings
+from hypothesis import HealthCheck, settings
 from hypothesis import strategies as st
-from hypothesis.stateful import RuleBasedStateMachine, initialize, invariant, rule
+from hypothesis.stateful import RuleBasedStateMachine, initialize, invariant, precondition, rule
 
 from store import Call, Mode, Read, Write, open_store
 from store.layout import FROZEN, child_key
 
 TXID = b"t" * 32
-CHILD = child_key(TXID, 1)
-OUTPUTS = 3
+CHILDREN = [child_key(TXID, 1), child_key(TXID, 2)]
+OUTPUTS = 2
 HASHES = [bytes([n]) * 32 for n in range(OUTPUTS)]
-SPENDERS = [bytes([100 + n]) * 36 for n in range(3)]
+# Two transactions, one of them with two inputs.
+SPENDERS = [bytes([100]) * 32 + b"\0\0\0\0", bytes([101]) * 32 + b"\0\0\0\0", bytes([100]) * 32 + b"\1\0\0\0"]
 RETENTION = 10
+MODULUS = 65536
 
 outputs = st.integers(0, OUTPUTS - 1)
 spenders = st.sampled_from(SPENDERS)
-keys = st.sampled_from([TXID, CHILD])
+keys = st.sampled_from([TXID, *CHILDREN])
+children = st.integers(1, len(CHILDREN))
+flags = st.booleans()
+seldom = st.sampled_from([False, False, False, True])
+positions = st.integers(0, 1000)
+Note = tuple[int, int]
+
+
+class Coin:
+    """An output: who holds it (None, a spender, or FROZEN), and in which life.
+
+    claims: how many spends that were answered well, in each life and by spender, nobody has released."""
+
+    def __init__(self, utxo_hash: bytes) -> None:
+        self.hash = utxo_hash
+        self.holder: bytes | None = None
+        self.life = 0
+        self.claims: Counter[int] = Counter()
+        self.spendable_in = 0
+        self.output: list[Any] | None = None  # of a reassigned one: satoshis, script
+
+    @property
+    def utxo(self) -> bytes:
+        return self.hash + (self.holder or b"")
+
+    @property
+    def is_spent(self) -> bool:
+        return self.holder not in (None, FROZEN)
+
+    def free(self) -> None:
+        self.holder = None
+        self.life += 1
 
 
 class Model:
-    """A record: who holds each output (None, a spender, or FROZEN), its flags, and what it last signalled."""
+    """A record. pruned: the txids in deletedChildren."""
 
-    def __init__(self, is_child: bool) -> None:
-        self.is_child = is_child
-        self.hashes = list(HASHES)
-        self.holders: list[bytes | None] = [None] * OUTPUTS
-        self.spendable_in: dict[int, int] = {}
+    def __init__(self, seq: int = 0) -> None:
+        self.coins = [Coin(utxo_hash) for utxo_hash in HASHES]
         self.reassigned = 0
-        self.locked = self.conflicting = False
-        self.state = "NOTALLSPENT"
+        self.creating = self.locked = self.conflicting = False
+        self.pruned: set[bytes] = set()
+        self.lock_seq = 0
+        self.seq = seq  # stateSeq; of a child
+        self.matures = 0  # spendingHeight
+        self.state = "NOTALLSPENT"  # lastSpentState; of a child
 
     @property
     def spent(self) -> int:
-        return sum(holder not in (None, FROZEN) for holder in self.holders)
+        return sum(coin.is_spent for coin in self.coins)
 
     @property
     def all_spent(self) -> bool:
         return self.spent == OUTPUTS + self.reassigned
 
-    def spend(self, offset: int, spender: bytes, height: int) -> str | None:
-        """The code of the refusal, None where the spend holds now."""
-        holder = self.holders[offset]
-        if self.spendable_in.get(offset, -1) >= height:
+    def forbids(self, height: int) -> str | None:
+        """The code with which all spends of the record are refused."""
+        reasons = {
+            "CREATING": self.creating,
+            "CONFLICTING": self.conflicting,
+            "LOCKED": self.locked,
+            "COINBASE_IMMATURE": height < self.matures,
+        }
+        return next((code for code, holds in reasons.items() if holds), None)
+
+    def judge(self, coin: Coin, spender: bytes, height: int) -> str | None:
+        """The code with which a spend is refused; None: it holds."""
+        if height < coin.spendable_in:
             return "FROZEN_UNTIL"
-        if holder is None:
-            self.holders[offset] = spender
-        elif holder == FROZEN:
-            return "FROZEN"
-        elif holder != spender:
-            return "SPENT"
-        return None
+        if spender[:32] in self.pruned:
+            return "INVALID_SPEND"
+        if coin.holder in (None, spender):
+            return None
+        return "FROZEN" if coin.holder == FROZEN else "SPENT"
+
+
+class Master(Model):
+    """heard: the newest stateSeq of each child; None where childStates is missing."""
+
+    def __init__(self, seqs: Sequence[int]) -> None:
+        super().__init__()
+        self.blocks: dict[int, int] = {}  # id and height, in the order in which they came
+        self.unmined_since: int | None = 100
+        self.preserved = False
+        self.dah: int | None = None
+        self.heard: list[int] | None = list(seqs)
+        self.counter = 0  # spentExtraRecs
+
+    @property
+    def is_done(self) -> bool:
+        is_mined = bool(self.blocks) and self.unmined_since is None
+        return self.all_spent and self.counter == len(CHILDREN) and is_mined
+
+    def settle(self, height: int) -> None:
+        """The delete-at-height rule."""
+        if self.preserved or self.locked:
+            return
+        if self.conflicting:
+            self.dah = self.dah or height + RETENTION
+        else:
+            self.dah = max(self.dah or 0, height + RETENTION) if self.is_done else None
+
+    def take(self, notes: Sequence[Note], height: int) -> str | None:
+        """noteChild. Returns the signal that it gives whatever becomes of the delete-at-height, if there is one."""
+        told: dict[int, int] = {}
+        for index, seq in notes:
+            told[index] = max(seq, told.get(index, 0))
+        before = (self.heard and list(self.heard), self.counter)
+        is_right = self.heard is not None and sum(seq % 2 for seq in self.heard) == self.counter
+        is_all = len(told) == len(CHILDREN)
+        if is_right or is_all:
+            heard = self.heard or [-1] * len(CHILDREN)
+            self.heard = [max(seq, told.get(index, -1)) for index, seq in enumerate(heard, start=1)]
+            self.counter = sum(seq % 2 for seq in self.heard)
+        else:
+            self.heard = None
+            self.counter = min(self.counter, sum(told.get(index + 1, 1) % 2 for index in range(len(CHILDREN))))
+        if before != (self.heard, self.counter):
+            self.settle(height)
+        if is_right:
+            return None
+        return "RECOUNT" if not is_all else "DAHUNSET" if self.dah is None else "DAHSET"
 
 
 class Histories(RuleBasedStateMachine):
-    @initialize()
-    def create(self) -> None:
+    @initialize(seq=st.sampled_from([0, MODULUS - 2, 3 * MODULUS - 4]), matures=st.sampled_from([0, 0, 102]))
+    def create(self, seq: int, matures: int) -> None:
         self.directory = tempfile.TemporaryDirectory()
         self.store = open_store(f"lmdb://{Path(self.directory.name)}?sync=false")
-        self.models = {TXID: Model(is_child=False), CHILD: Model(is_child=True)}
+        self.master = Master([seq] * len(CHILDREN))
+        self.models: dict[bytes, Model] = {TXID: self.master} | {key: Model(seq) for key in CHILDREN}
         self.height = 100
-        self.mined = False
-        self.spent_children = 0
+        for model in self.models.values():
+            model.matures = matures
+        self.claims: list[tuple[bytes, int, bytes, bytes, int]] = []  # key, offset, hash, spender, life
+        self.notes: list[list[Note]] = []  # under way to the master
+        self.locks: list[tuple[bool, int]] = []  # under way to the children
         common: dict[str, Any] = {
             "utxos": HASHES,
             "recordUtxos": OUTPUTS,
@@ -73,114 +170,383 @@ class Histories(RuleBasedStateMachine):
             "locked": False,
             "conflicting": False,
         }
-        master = common | {"totalExtraRecs": 1, "spentExtraRecs": 0, "unminedSince": 100, "external": True}
-        creation = [Write(TXID, master, Mode.CREATE), Write(CHILD, common, Mode.CREATE)]
+        if matures:
+            common["spendingHeight"] = matures
+        master = common | {"totalExtraRecs": len(CHILDREN), "spentExtraRecs": 0, "unminedSince": 100, "external": True}
+        master["childStates"] = (seq % MODULUS).to_bytes(2, "little") * len(CHILDREN)
+        child = common | ({"stateSeq": seq} if seq else {})
+        creation = [Write(TXID, master, Mode.CREATE), *(Write(key, child, Mode.CREATE) for key in CHILDREN)]
         assert all(result.status == "OK" for result in self.store.batch_operate(creation, 5))
 
-    def call(self, key: bytes, function: str, *args: Any) -> dict[str, Any]:
-        """Calls a rule; a child's signal is followed up as a daemon would."""
+    def call(self, key: bytes, function: str, *args: Any, goes_on: bool = True) -> dict[str, Any]:
+        """Calls a rule, and keeps what a child has to tell. goes_on: whether it ends with the delete-at-height rule."""
+        dah = self.master.dah
         [result] = self.store.batch_operate([Call(key, function, args)], 5)
         assert result.status == "OK", result
         value: dict[str, Any] = result.value
-        signal = value.get("signal")
+        assert None not in value.values()
         model = self.models[key]
-        if model.is_child:
-            assert signal in (None, "ALLSPENT", "NOTALLSPENT")
-            if signal is not None:
-                assert signal != model.state
-                model.state = signal
-                self.increment(1 if signal == "ALLSPENT" else -1)
+        if model is self.master:
+            assert "stateSeq" not in value
+            self.dah_before = dah
+        elif goes_on and "errorCode" not in value:
+            self.notes.append([(CHILDREN.index(key) + 1, value["stateSeq"])])
         return value
 
-    def increment(self, delta: int) -> None:
-        self.spent_children += delta
-        result = self.call(TXID, "incrementSpentExtraRecs", delta, self.height, RETENTION)
-        assert (result["status"], result["childCount"]) == ("OK", 1)
+    def all_coins(self) -> list[tuple[bytes, int, Coin]]:
+        return [(key, at, coin) for key, model in self.models.items() for at, coin in enumerate(model.coins)]
+
+    def conclude(self, key: bytes, value: dict[str, Any], height: int | None = None) -> None:
+        """What a rule that goes through the delete-at-height rule leaves, once the model is as it must be."""
+        model = self.models[key]
+        if model is self.master:
+            self.master.settle(self.height if height is None else height)
+            self.check_signal(value)
+            return
+        if (model.seq % 2 == 1) != model.all_spent:
+            model.seq += 1
+        before, model.state = model.state, "ALLSPENT" if model.all_spent else "NOTALLSPENT"
+        assert value["stateSeq"] == model.seq
+        assert value.get("signal") == (None if model.state == before else model.state)
+
+    def check_signal(self, value: dict[str, Any]) -> None:
+        before, after = self.dah_before, self.master.dah
+        assert value.get("signal") == (None if before == after else "DAHUNSET" if after is None else "DAHSET")
+        assert "signal" not in value or value["childCount"] == len(CHILDREN)
+
+    # Spends, and what takes them back.
 
     @rule(key=keys, spends=st.lists(st.tuples(outputs, spenders), max_size=4))
     def spend(self, key: bytes, spends: list[tuple[int, bytes]]) -> None:
         model = self.models[key]
         items = [
-            {"idx": idx, "offset": offset, "utxoHash": model.hashes[offset], "spendingData": spender}
+            {"idx": 5 + idx, "offset": offset, "utxoHash": model.coins[offset].hash, "spendingData": spender}
             for idx, (offset, spender) in enumerate(spends)
         ]
         result = self.call(key, "spendMulti", items, False, False, self.height, RETENTION)
-        refusal = "CONFLICTING" if model.conflicting else "LOCKED" if model.locked else None
-        if refusal:
-            assert result["errorCode"] == refusal
-            return
-        expected_errors, applied = {}, []
-        for idx, (offset, spender) in enumerate(spends):
-            before = model.holders[offset]
-            code = model.spend(offset, spender, self.height)
+        refusal = model.forbids(self.height)
+        errors, applied, mine, lives = {}, [], [], {}
+        for idx, (offset, spender) in enumerate(spends, start=5):
+            coin = model.coins[offset]
+            code = refusal or model.judge(coin, spender, self.height)
             if code:
-                expected_errors[idx] = code
-            elif before is None:
+                errors[idx] = code
+                if coin.holder == spender:
+                    mine.append(idx)
+                continue
+            if coin.holder is None:
+                coin.holder = spender
                 applied.append(idx)
-        assert {idx: error["errorCode"] for idx, error in result.get("errors", {}).items()} == expected_errors
-        assert result["applied"] == applied
-        assert result["status"] == ("ERROR" if expected_errors else "OK")
+            if coin.life:
+                lives[idx] = coin.life
+            coin.claims[coin.life] += 1
+            self.claims.append((key, offset, coin.hash, spender, coin.life))
+        assert result.get("mine", []) == mine
+        assert "mine" not in result or mine
+        assert result.get("errorCode") == refusal
+        if refusal is None:
+            assert {idx: error["errorCode"] for idx, error in result.get("errors", {}).items()} == errors
+            assert result["applied"] == applied
+            assert result.get("lives", {}) == lives
+            assert result["status"] == ("ERROR" if errors else "OK")
+            self.conclude(key, result)
 
     @rule(key=keys, offset=outputs, spender=spenders)
     def unspend(self, key: bytes, offset: int, spender: bytes) -> None:
         model = self.models[key]
-        holder = model.holders[offset]
-        result = self.call(key, "unspend", offset, model.hashes[offset], spender, self.height, RETENTION)
-        if holder == FROZEN:
+        coin = model.coins[offset]
+        result = self.call(key, "unspend", offset, coin.hash, spender, self.height, RETENTION)
+        if coin.holder == FROZEN:
             assert result["errorCode"] == "FROZEN"
-        elif holder not in (None, spender):
+        elif spender[:32] in model.pruned:
+            assert result["errorCode"] == "INVALID_SPEND"
+        elif coin.holder not in (None, spender):
             assert result["errorCode"] == "SPENT"
         else:
-            assert result["applied"] == ([] if holder is None else [0])
-            model.holders[offset] = None
+            assert result["applied"] == ([] if coin.holder is None else [0])
+            if coin.holder is not None:
+                coin.free()
+            self.conclude(key, result)
+
+    @precondition(lambda self: self.claims)
+    @rule(position=positions)
+    def release(self, position: int) -> None:
+        """What an attempt gives back, once, late or at once: it never takes what somebody else relies on."""
+        key, offset, utxo_hash, spender, life = self.claims.pop(position % len(self.claims))
+        model = self.models[key]
+        coin = model.coins[offset]
+        result = self.call(key, "release", offset, utxo_hash, spender, self.height, RETENTION, life)
+        if coin.hash != utxo_hash:
+            assert result["errorCode"] == "UTXO_HASH_MISMATCH"  # it was reassigned meanwhile
+            return
+        is_its = coin.holder == spender and coin.life == life
+        coin.claims[life] -= 1
+        is_last = coin.claims[life] == 0
+        if is_its and is_last and spender[:32] in model.pruned:
+            assert result["errorCode"] == "INVALID_SPEND"
+            return
+        assert (result["status"], "held" in result) == ("OK", is_its and not is_last)
+        assert result["applied"] == ([0] if is_its and is_last else [])
+        if is_its and is_last:
+            coin.free()
+        self.conclude(key, result)
+
+    @rule(key=keys, spender=spenders)
+    def spend_all(self, key: bytes, spender: bytes) -> None:
+        model = self.models[key]
+        self.spend(
+            key, [(offset, coin.holder if coin.is_spent else spender) for offset, coin in enumerate(model.coins)]
+        )
+
+    @rule(key=keys, offset=outputs)
+    def unspend_as_its_owner(self, key: bytes, offset: int) -> None:
+        coin = self.models[key].coins[offset]
+        if coin.is_spent:
+            self.unspend(key, offset, coin.holder)
+
+    @precondition(lambda self: any(coin.spendable_in > self.height for _, _, coin in self.all_coins()))
+    @rule(position=positions, too_early=flags, spender=spenders)
+    def spend_what_was_reassigned_at_its_height(self, position: int, too_early: bool, spender: bytes) -> None:
+        waiting = [each for each in self.all_coins() if each[2].spendable_in > self.height]
+        key, offset, coin = waiting[position % len(waiting)]
+        self.height = coin.spendable_in - too_early
+        self.spend(key, [(offset, spender)])
+
+    @precondition(lambda self: self.claims)
+    @rule(position=positions)
+    def abandon_and_ask_anew(self, position: int) -> None:
+        """Whoever answered late, or gives back late, of the life before finds the output in another."""
+        key, offset, _, spender, _ = self.claims[position % len(self.claims)]
+        self.unspend(key, offset, spender)
+        self.spend(key, [(offset, spender)])
+
+    @precondition(lambda self: any(coin.is_spent for _, _, coin in self.all_coins()))
+    @rule(position=positions)
+    def prune_a_spender(self, position: int) -> None:
+        """A transaction that spends is pruned, and marked wherever it does."""
+        holders = sorted({coin.holder[:32] for _, _, coin in self.all_coins() if coin.holder and coin.is_spent})
+        txid = holders[position % len(holders)]
+        for key, model in self.models.items():
+            if any(coin.is_spent and (coin.holder or b"").startswith(txid) for coin in model.coins):
+                model.pruned.add(txid)
+                self.write(key, deletedChildren={one[::-1].hex(): True for one in model.pruned})
+
+    @precondition(lambda self: any(model.pruned for model in self.models.values()))
+    @rule(position=positions, offset=outputs, takes_back=flags)
+    def a_pruned_spender_asks(self, position: int, offset: int, takes_back: bool) -> None:
+        asking = [
+            (key, spender) for key, model in self.models.items() for spender in SPENDERS if spender[:32] in model.pruned
+        ]
+        key, spender = asking[position % len(asking)]
+        if takes_back:
+            self.unspend(key, offset, spender)
+        else:
+            self.spend(key, [(offset, spender)])
+
+    # Alerts.
 
     @rule(key=keys, offset=outputs)
     def freeze(self, key: bytes, offset: int) -> None:
-        model = self.models[key]
-        holder = model.holders[offset]
-        result = self.call(key, "freeze", offset, model.hashes[offset])
-        expected = None if holder is None else "ALREADY_FROZEN" if holder == FROZEN else "SPENT"
+        coin = self.models[key].coins[offset]
+        result = self.call(key, "freeze", offset, coin.hash, goes_on=False)
+        expected = None if coin.holder is None else "ALREADY_FROZEN" if coin.holder == FROZEN else "SPENT"
         assert result.get("errorCode") == expected
         if expected is None:
-            model.holders[offset] = FROZEN
+            coin.holder = FROZEN
 
     @rule(key=keys, offset=outputs, after=st.none() | st.integers(0, 5))
     def unfreeze_or_reassign(self, key: bytes, offset: int, after: int | None) -> None:
         model = self.models[key]
-        holder, old = model.holders[offset], model.hashes[offset]
-        new = bytes([len(old), model.reassigned, offset]) + bytes(29)
+        coin = model.coins[offset]
+        new, script = bytes([90, model.reassigned, offset]) + bytes(29), bytes([model.reassigned])
         if after is None:
-            result = self.call(key, "unfreeze", offset, old)
+            result = self.call(key, "unfreeze", offset, coin.hash, goes_on=False)
         else:
-            result = self.call(key, "reassign", offset, old, new, self.height, after)
-        expected = None if holder == FROZEN else "UTXO_INVALID_SIZE" if holder is None else "UTXO_NOT_FROZEN"
+            reassignment = (offset, coin.hash, new, 1000 + model.reassigned, script, self.height, after)
+            result = self.call(key, "reassign", *reassignment, goes_on=False)
+        expected = None if coin.holder == FROZEN else "UTXO_INVALID_SIZE" if coin.holder is None else "UTXO_NOT_FROZEN"
         assert result.get("errorCode") == expected
         if expected is None:
-            model.holders[offset] = None
+            coin.holder = None
             if after is not None:
-                model.hashes[offset] = new
+                coin.output = [1000 + model.reassigned, script]
+                coin.hash, coin.spendable_in = new, self.height + after
                 model.reassigned += 1
-                model.spendable_in[offset] = self.height + after
 
-    @rule(key=keys, value=st.booleans())
-    def lock(self, key: bytes, value: bool) -> None:
-        assert self.call(key, "setLocked", value)["status"] == "OK"
-        self.models[key].locked = value
+    @rule(key=keys, offset=outputs, after=st.integers(0, 5))
+    def reassign_what_had_an_owner(self, key: bytes, offset: int, after: int) -> None:
+        self.unspend_as_its_owner(key, offset)
+        self.freeze(key, offset)
+        self.unfreeze_or_reassign(key, offset, after)
 
-    @rule(key=keys, value=st.booleans())
+    # Flags and blocks.
+
+    @rule(value=seldom, later=st.integers(-200, 5))
+    def lock(self, value: bool, later: int) -> None:
+        """later: what is said of the height may be behind what the record knows."""
+        height = max(self.height + later, 0)
+        result = self.call(TXID, "setLocked", value, height, RETENTION)
+        self.master.lock_seq += 1
+        assert (result["status"], result["childCount"], result["lockSeq"]) == ("OK", 2, self.master.lock_seq)
+        self.master.locked = value
+        if value:
+            self.master.dah = None
+        self.locks.append((value, self.master.lock_seq))
+        known = max(height, self.master.unmined_since or 0, *self.master.blocks.values(), 0)
+        self.conclude(TXID, result, known)
+
+    def tell_lock(self, index: int, value: bool, seq: int) -> None:
+        key = CHILDREN[index - 1]
+        model = self.models[key]
+        result = self.call(key, "setLocked", value, self.height, RETENTION, seq)
+        if seq > model.lock_seq:
+            model.lock_seq, model.locked = seq, value
+        self.conclude(key, result)
+
+    @precondition(lambda self: self.locks)
+    @rule(index=children, position=positions)
+    def lock_arrives_at_a_child(self, index: int, position: int) -> None:
+        """One of those that were ever sent, in any order and any number of times."""
+        self.tell_lock(index, *self.locks[position % len(self.locks)])
+
+    @rule(key=keys, value=seldom)
     def conflict(self, key: bytes, value: bool) -> None:
-        assert self.call(key, "setConflicting", value, self.height, RETENTION)["status"] == "OK"
+        result = self.call(key, "setConflicting", value, self.height, RETENTION)
         self.models[key].conflicting = value
+        self.conclude(key, result)
 
-    @rule(unset=st.booleans())
-    def mine(self, unset: bool) -> None:
-        assert self.call(TXID, "setMined", 7, self.height, 0, self.height, RETENTION, True, unset)["status"] == "OK"
-        self.mined = not unset
-        self.models[TXID].locked = False
+    @rule(block=st.integers(1, 3), back=st.integers(0, 20), longest=flags, unset=flags)
+    def mine(self, block: int, back: int, longest: bool, unset: bool) -> None:
+        master, height = self.master, self.height - back
+        result = self.call(TXID, "setMined", block, height, 10 + block, self.height, RETENTION, longest, unset)
+        if master.creating:
+            assert result["errorCode"] == "CREATING"
+            return
+        if unset:
+            was_listed = master.blocks.pop(block, None) is not None
+            is_off = not master.blocks or (was_listed and not longest)
+            if is_off and master.unmined_since is None:
+                master.unmined_since = self.height
+        else:
+            master.blocks.setdefault(block, height)
+            if longest:
+                master.unmined_since = None
+            master.locked = False
+            master.lock_seq += 1
+            self.locks.append((False, master.lock_seq))
+        assert (result["blockIDs"], result["lockSeq"]) == (list(master.blocks), master.lock_seq)
+        self.conclude(TXID, result, height)
+
+    @rule(key=keys, value=seldom)
+    def create_or_finish(self, key: bytes, value: bool) -> None:
+        self.models[key].creating = value
+        self.write(key, creating=value or None)
+
+    @rule(value=seldom)
+    def preserve(self, value: bool) -> None:
+        if value:
+            result = self.call(TXID, "preserveUntil", 5000)
+            self.master.dah = None
+            self.check_signal(result)
+        else:
+            self.write(TXID, preserveUntil=None)
+        self.master.preserved = value
 
     @rule(blocks=st.integers(1, 5))
     def pass_time(self, blocks: int) -> None:
         self.height += blocks
+
+    # Notes.
+
+    def tell_master(self, notes: Sequence[Note]) -> bool:
+        """Whether the master asks for a recount."""
+        result = self.call(TXID, "noteChild", [list(note) for note in notes], self.height, RETENTION)
+        signal = self.master.take(notes, self.height)
+        assert (result["status"], result["childCount"]) == ("OK", len(CHILDREN))
+        if signal:
+            assert result["signal"] == signal
+        else:
+            self.check_signal(result)
+        return signal == "RECOUNT"
+
+    def ask(self, key: bytes) -> Note:
+        """A child's state, by a rule that changes nothing."""
+        model = self.models[key]
+        result = self.call(key, "tellState", self.height, RETENTION)
+        self.conclude(key, result)
+        return CHILDREN.index(key) + 1, model.seq
+
+    @precondition(lambda self: self.notes)
+    @rule(position=positions, fate=st.sampled_from(["arrives", "will arrive once more", "is lost"]))
+    def note_arrives(self, position: int, fate: str) -> None:
+        at = position % len(self.notes)
+        notes = self.notes[at] if fate == "will arrive once more" else self.notes.pop(at)
+        if fate != "is lost" and self.tell_master(notes):
+            self.notes.append([self.ask(key) for key in CHILDREN])  # the recount, which will arrive at some time
+
+    @rule(key=st.sampled_from(CHILDREN))
+    def asking_again_puts_the_master_right(self, key: bytes) -> None:
+        if self.tell_master([self.ask(key)]):
+            assert not self.tell_master([self.ask(each) for each in CHILDREN])
+        index = CHILDREN.index(key)
+        assert self.master.heard is not None
+        assert (self.master.heard[index] % 2 == 1) == self.models[key].all_spent
+
+    @rule(spender=spenders, back=st.integers(1, 20))
+    def nearly_all_is_done(self, spender: bytes, back: int) -> None:
+        """All is spent and told, where nothing forbids it: so that the rest of a history is about the last steps."""
+        for key in self.models:
+            self.spend_all(key, spender)
+        for key in CHILDREN:
+            self.asking_again_puts_the_master_right(key)
+        self.mine(block=1, back=back, longest=True, unset=False)
+
+    # Another program.
+
+    @rule(delta=st.integers(-1, 2))
+    def increment(self, delta: int) -> None:
+        result = self.call(TXID, "incrementSpentExtraRecs", delta, self.height, RETENTION)
+        master = self.master
+        if master.heard is not None:
+            assert result == {"status": "OK", "signal": "RECOUNT", "childCount": len(CHILDREN)}
+        elif not 0 <= master.counter + delta <= len(CHILDREN):
+            assert result["errorCode"] == "INVALID_PARAMETER"
+        else:
+            master.counter += delta
+            self.conclude(TXID, result)
+
+    @rule(counter=st.none() | st.integers(0, len(CHILDREN)))
+    def another_program_writes_the_counter_or_loses_the_child_states(self, counter: int | None) -> None:
+        if counter is None:
+            self.master.heard = None
+            self.write(TXID, childStates=None)
+        else:
+            self.master.counter = counter
+            self.write(TXID, spentExtraRecs=counter)
+
+    @rule(key=st.sampled_from(CHILDREN), offset=outputs, spender=spenders)
+    def another_program_spends_of_a_child_or_takes_its_own_back(self, key: bytes, offset: int, spender: bytes) -> None:
+        """And knows of no stateSeq and no lives."""
+        model = self.models[key]
+        coin = model.coins[offset]
+        if coin.holder is None:
+            coin.holder = spender
+            coin.claims[coin.life] += 1  # its own
+        elif (
+            coin.is_spent
+            and coin.claims[coin.life] == 1
+            and not any(claim[:2] == (key, offset) for claim in self.claims)
+        ):
+            coin.holder = None
+            coin.claims[coin.life] -= 1
+        model.state = "ALLSPENT" if model.all_spent else "NOTALLSPENT"
+        utxos = [each.utxo for each in model.coins]
+        self.write(key, utxos=utxos, spentUtxos=model.spent, lastSpentState=model.state)
+
+    def write(self, key: bytes, **bins: Any) -> None:
+        assert self.store.batch_operate([Write(key, bins, Mode.UPDATE)], 5)[0].status == "OK"
+
+    # What always holds.
 
     @invariant()
     def the_records_are_as_the_model_says(self) -> None:
@@ -188,29 +554,59 @@ class Histories(RuleBasedStateMachine):
             return
         for key, model in self.models.items():
             bins = self.store.batch_operate([Read(key)], 5)[0].value
-            held = zip(model.hashes, model.holders, strict=True)
-            assert bins["utxos"] == [utxo if holder is None else utxo + holder for utxo, holder in held]
+            assert bins["utxos"] == [coin.utxo for coin in model.coins]
             assert bins["spentUtxos"] == model.spent
             assert bins["recordUtxos"] == OUTPUTS + model.reassigned
             assert (bins["locked"], bins["conflicting"]) == (model.locked, model.conflicting)
+            assert bins.get("lockSeq", 0) == model.lock_seq
             assert len(bins.get("reassignments", [])) == model.reassigned
+            reassigned = {offset: coin.output for offset, coin in enumerate(model.coins) if coin.output}
+            assert bins.get("reassigned", {}) == reassigned
+            assert bins.get("stateSeq", 0) == model.seq
+            for offset, coin in enumerate(model.coins):
+                life, count = bins.get("joined", {}).get(offset, [0, 0])
+                assert life == coin.life
+                assert count == (max(coin.claims[life] - 1, 0) if coin.is_spent else 0)
         self.check_master()
-        assert (self.models[CHILD].state == "ALLSPENT") == self.models[CHILD].all_spent
 
     def check_master(self) -> None:
-        """What is done has a height at which it goes; what holds a live output has none."""
         bins = self.store.batch_operate([Read(TXID)], 5)[0].value
-        model = self.models[TXID]
-        assert bins["spentExtraRecs"] == self.spent_children == self.models[CHILD].all_spent
-        done = model.all_spent and self.spent_children == 1 and self.mined
-        if not done and not model.conflicting:
-            assert "deleteAtHeight" not in bins
+        master = self.master
+        heard = (
+            None if master.heard is None else b"".join((seq % MODULUS).to_bytes(2, "little") for seq in master.heard)
+        )
+        assert (bins.get("childStates"), bins["spentExtraRecs"]) == (heard, master.counter)
+        assert bins.get("deleteAtHeight") == master.dah
+        assert bins.get("unminedSince") == master.unmined_since
+        assert bins.get("blockIDs", []) == list(master.blocks)
+        assert bins.get("blockHeights", []) == list(master.blocks.values())
+        assert bins.get("subtreeIdxs", []) == [10 + block for block in master.blocks]
+
+    @invariant()
+    def what_was_acknowledged_stands(self) -> None:
+        """P12: a spend that was answered well, and that neither its own attempt nor an unspend took back, holds."""
+        for key, offset, _, spender, life in getattr(self, "claims", []):
+            coin = self.models[key].coins[offset]
+            assert coin.life > life or coin.holder == spender
 
     def teardown(self) -> None:
-        if hasattr(self, "store"):
+        if not hasattr(self, "store"):
+            return
+        try:
+            for index in range(1, len(CHILDREN) + 1):
+                if self.locks:
+                    self.tell_lock(index, *self.locks[-1])
+                    assert self.models[CHILDREN[index - 1]].locked == self.master.locked
+            for key in CHILDREN:
+                self.asking_again_puts_the_master_right(key)
+            assert self.master.counter == sum(self.models[key].all_spent for key in CHILDREN)
+            self.check_master()
+        finally:
             self.store.close()
             self.directory.cleanup()
 
 
 TestHistories = Histories.TestCase
-TestHistories.settings = settings(max_examples=40, stateful_step_count=40, deadline=None)
+TestHistories.settings = settings(
+    max_examples=200, stateful_step_count=50, deadline=None, suppress_health_check=[HealthCheck.too_slow]
+)

@@ -10,7 +10,7 @@ from hypothesis import strategies as st
 from hypothesis.stateful import RuleBasedStateMachine, invariant, rule, run_state_machine_as_test
 
 from store import Call, Mode, Read, Record, Remove, Result, Write, open_store
-from store.layout import FROZEN, Circumstances, Partial, child_key, create_records
+from store.layout import FROZEN, Circumstances, MinedBlock, Partial, child_key, create_records
 from store.transaction import Output
 from tests.aerospike_server import SERVER, SET, empty, server_url
 
@@ -25,6 +25,14 @@ TXIDS = [bytes([n]) * 32 for n in (1, 2)]
 OUTPUTS = {TXIDS[0]: 2, TXIDS[1]: 7}  # a record; a master and two children
 SPENDERS = [bytes([100 + n]) * 32 + bytes([n, 0, 0, 0]) for n in range(3)]
 MALFORMED = [FROZEN, b"short"]
+WRITTEN: dict[str, Any] = {
+    "creating": True,
+    "deleteAtHeight": 100,
+    "external": True,
+    "deletedChildren": {SPENDERS[0][31::-1].hex(): True},
+    "childStates": b"\0\0\1\0",
+    "spentExtraRecs": 1,
+}
 
 txids = st.sampled_from(TXIDS)
 there = [*TXIDS, child_key(TXIDS[1], 1), child_key(TXIDS[1], 2)]
@@ -34,6 +42,8 @@ retentions = st.sampled_from([0, 10])
 offsets = st.sampled_from([*range(BATCH_SIZE)] * 4 + [-1, BATCH_SIZE])
 spenders = st.sampled_from([*SPENDERS * 4, *MALFORMED])
 flags = st.booleans()
+lives = st.integers(0, 2)
+seqs = st.one_of(st.integers(0, 4), st.sampled_from([32767, 32768, 65535, 65536, 65537]))
 
 
 def output(vout: int) -> Output:
@@ -48,7 +58,7 @@ def creation(txid: bytes, conflicting: bool, mined: bool, height: int) -> list[t
         utxo_batch_size=BATCH_SIZE,
         retention=10,
         conflicting=conflicting,
-        mined=[(1, height, 0)] if mined else [],  # type: ignore[list-item]
+        mined=[MinedBlock(1, height, 0)] if mined else [],
     )
     return create_records(Partial(txid, outputs, is_coinbase=height == 100), circumstances).records
 
@@ -119,6 +129,23 @@ class Stores(RuleBasedStateMachine):
     def unspend(self, key: bytes, offset: int, spender: bytes, height: int, retention: int) -> None:
         self.call(key, "unspend", offset, hash_at(key, offset), spender, height, retention)
 
+    @rule(key=keys, offset=offsets, spender=spenders, height=heights, retention=retentions, life=lives)
+    def release(self, key: bytes, offset: int, spender: bytes, height: int, retention: int, life: int) -> None:
+        self.call(key, "release", offset, hash_at(key, offset), spender, height, retention, life)
+
+    @rule(key=keys, offset=offsets, spender=st.sampled_from(SPENDERS), lives=st.integers(1, 3), is_released=flags)
+    def live_again(self, key: bytes, offset: int, spender: bytes, lives: int, is_released: bool) -> None:
+        """Spent, joined and given back, so often."""
+        target = (offset, hash_at(key, offset), spender)
+        for life in range(lives):
+            self.call(key, "spend", *target, True, True, 120, 10)
+            self.call(key, "spend", *target, True, True, 120, 10)
+            if is_released:
+                self.call(key, "release", *target, 120, 10, life)
+                self.call(key, "release", *target, 120, 10, life)
+            else:
+                self.call(key, "unspend", *target, 120, 10)
+
     @rule(key=keys, offset=offsets, spender=spenders, height=heights)
     def spend_one(self, key: bytes, offset: int, spender: bytes, height: int) -> None:
         self.call(key, "spend", offset, hash_at(key, offset), spender, False, False, height, 10)
@@ -127,9 +154,10 @@ class Stores(RuleBasedStateMachine):
     def freeze(self, key: bytes, function: str, offset: int) -> None:
         self.call(key, function, offset, hash_at(key, offset))
 
-    @rule(key=keys, offset=offsets, height=heights)
-    def reassign(self, key: bytes, offset: int, height: int) -> None:
-        self.call(key, "reassign", offset, hash_at(key, offset), hash_at(key, offset), height, 3)
+    @rule(key=keys, offset=offsets, height=heights, size=st.sampled_from([0, 1, 300, 66_000]))
+    def reassign(self, key: bytes, offset: int, height: int, size: int) -> None:
+        utxo_hash = hash_at(key, offset)
+        self.call(key, "reassign", offset, utxo_hash, utxo_hash, 1000 + size, b"\x51" * size, height, 3)
 
     @rule(key=keys, block=st.integers(1, 3), height=heights, retention=retentions, longest=flags, unset=flags)
     def set_mined(self, key: bytes, block: int, height: int, retention: int, longest: bool, unset: bool) -> None:
@@ -139,9 +167,22 @@ class Stores(RuleBasedStateMachine):
     def set_conflicting(self, key: bytes, value: bool, height: int, retention: int) -> None:
         self.call(key, "setConflicting", value, height, retention)
 
-    @rule(key=keys, value=flags)
-    def set_locked(self, key: bytes, value: bool) -> None:
-        self.call(key, "setLocked", value)
+    @rule(key=keys, value=flags, height=heights, retention=retentions, seq=st.none() | st.integers(0, 5))
+    def set_locked(self, key: bytes, value: bool, height: int, retention: int, seq: int | None) -> None:
+        self.call(key, "setLocked", value, height, retention, *([] if seq is None else [seq]))
+
+    @rule(
+        key=st.sampled_from([TXIDS[1]] * 3 + [*there]),
+        notes=st.lists(st.tuples(st.sampled_from([1, 2, 1, 2, 3, 0]), seqs), max_size=4),
+        height=heights,
+        retention=retentions,
+    )
+    def note_child(self, key: bytes, notes: list[tuple[int, int]], height: int, retention: int) -> None:
+        self.call(key, "noteChild", [list(note) for note in notes], height, retention)
+
+    @rule(key=keys, height=heights)
+    def tell_state(self, key: bytes, height: int) -> None:
+        self.call(key, "tellState", height, 10)
 
     @rule(key=keys, delta=st.integers(-2, 3), height=heights, retention=retentions)
     def increment(self, key: bytes, delta: int, height: int, retention: int) -> None:
@@ -158,11 +199,12 @@ class Stores(RuleBasedStateMachine):
     @rule(
         key=keys,
         mode=st.sampled_from([Mode.UPDATE, Mode.UPSERT]),
-        name=st.sampled_from(["creating", "deleteAtHeight", "external", "deletedChildren"]),
-        value=st.sampled_from([None, True, 100, {SPENDERS[0][31::-1].hex(): True}]),
+        name=st.sampled_from(list(WRITTEN)),
+        is_removed=flags,
         condition=st.sampled_from([None, {"locked": False}, {"creating": None}, {"creating": True, "spentUtxos": 0}]),
     )
-    def write(self, key: bytes, mode: Mode, name: str, value: Any, condition: Any) -> None:
+    def write(self, key: bytes, mode: Mode, name: str, is_removed: bool, condition: Any) -> None:
+        value = None if is_removed else WRITTEN[name]
         if mode is Mode.UPDATE or condition:
             # What an upsert would make of nothing is no record of ours.
             is_there = self.embedded.batch_operate([Read(key, [])], BUDGET)[0].status == "OK"

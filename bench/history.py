@@ -1,11 +1,14 @@
-"""The history of a chaos run: what each client asked, and what it was answered, in a file of its own.
+"""The history of a run of chaos, or of rivals: what each client asked, and what it was answered, in a file of its own.
 
 A line of JSON when a call is asked, before it is sent, and one when it is answered. Lines are written by one system
 call each, so that a client that is killed loses none; its last one may be torn, and is then ignored.
 
-Items by operation: create [lot]; spend, transaction (the spends of one), abandon [lot, vout, spender, vin]; get [lot];
-outpoint [lot, vout]; set_locked [lot, value]. Answers: [code, executed, value], one per item; `executed` is "yes",
-"no" or "unknown"; value: a spend's or abandon's result, a refusal's spender, what a read gave, a fault's message.
+Items of a chaos run, by operation: create [lot]; spend, transaction (the spends of one), abandon [lot, vout, spender,
+vin, early]; get [lot]; outpoint [lot, vout]; set_locked [lot, value]; increment [lot, delta]. early: whether it is
+judged at the height before the one at which a coinbase is mature. Those of a rivals run: rivals_asking.py.
+
+Answers: [code, executed, value, held], one per item; `executed` is "yes", "no" or "unknown"; value: a spend's or
+abandon's result, a refusal's spender, what a read gave, a fault's message.
 """
 
 import json
@@ -22,9 +25,12 @@ Item = tuple[Any, ...]
 
 
 class Answer(NamedTuple):
+    """held: the outputs that the spender may still hold, as the answer says, each by two numbers."""
+
     code: str
     executed: str
     value: Any = None
+    held: Sequence[Sequence[int]] = ()
 
 
 @dataclass(slots=True)
@@ -66,6 +72,10 @@ class HistoryFile:
     def answered(self, number: int, answers: Sequence[Answer], now: float) -> None:
         self._write(["answered", number, answers, now])
 
+    def over(self, game: int) -> None:
+        """Nothing more is asked that is of this game (`read_games`)."""
+        self._write(["over", game])
+
     def _write(self, line: Any) -> None:
         os.write(self._file, json.dumps(line, separators=(",", ":")).encode() + b"\n")
 
@@ -77,22 +87,47 @@ def read_history(path: Path, *, quiet: bool = False) -> list[Call]:
     calls: dict[int, Call] = {}
     for kind, number, *rest in _lines(path):
         if kind == "asked":
-            operation, items, asked, due = rest
-            listed = [tuple(item) for item in items]
-            cut_off = [Answer(CUT_OFF, "unknown")] * len(listed)
-            calls[number] = Call(path.stem, number, operation, listed, asked, due, 0.0, cut_off, quiet)
+            calls[number] = _call(path.stem, number, rest, quiet)
         else:
-            calls[number].answers = [Answer(*answer) for answer in rest[0]]
-            calls[number].answered = rest[1]
+            _answer(calls[number], rest)
     return list(calls.values())
 
 
+def read_games(path: Path) -> Iterator[tuple[int, list[Call]]]:
+    """The calls of each game, in the order in which they were asked, as soon as it is over: a long history is not held
+    as a whole. An item's first field is the number of its game. Last come those that were not over."""
+    games: dict[int, list[Call]] = {}
+    pending: dict[int, Call] = {}
+    for kind, number, *rest in _lines(path):
+        if kind == "over":
+            yield number, games.pop(number)
+        elif kind == "asked":
+            call = pending[number] = _call(path.stem, number, rest, quiet=False)
+            games.setdefault(call.items[0][0], []).append(call)
+        else:
+            _answer(pending.pop(number), rest)
+    yield from games.items()
+
+
+def _call(client: str, number: int, rest: Sequence[Any], quiet: bool) -> Call:
+    operation, items, asked, due = rest
+    listed = [tuple(item) for item in items]
+    cut_off = [Answer(CUT_OFF, "unknown")] * len(listed)
+    return Call(client, number, operation, listed, asked, due, 0.0, cut_off, quiet)
+
+
+def _answer(call: Call, rest: Sequence[Any]) -> None:
+    answers, call.answered = rest
+    call.answers = [Answer(code, executed, value, tuple(held)) for code, executed, value, held in answers]
+
+
 def _lines(path: Path) -> Iterator[Any]:
-    for line in path.read_bytes().split(b"\n"):
-        try:
-            yield json.loads(line)
-        except ValueError:
-            return  # the last one: empty, or torn when its writer was killed
+    with path.open("rb") as file:
+        for line in file:
+            try:
+                yield json.loads(line)
+            except ValueError:
+                return  # the last one: empty, or torn when its writer was killed
 
 
 def events(calls: Iterable[Call], operations: Sequence[str]) -> Iterator[tuple[Item, Answer, Call]]:
