@@ -23,7 +23,7 @@ HIGH: Final = 200
 
 # What callers wish for, and how often in runs of one kind or another.
 _WISHES: Final = ("whole", "plain", "abandon", "lock", "count")
-MIXES: Final = ((50, 15, 15, 16, 4), (60, 20, 15, 4, 1), (20, 5, 25, 48, 2), (10, 45, 40, 4, 1))
+MIXES: Final = ((50, 15, 15, 16, 4), (55, 8, 35, 1, 1), (20, 5, 25, 48, 2), (10, 45, 40, 4, 1))
 
 
 class Coin(NamedTuple):

@@ -86,13 +86,13 @@ class Cluster:
             coins += coins_of(self.records, txid, self.utxo_batch_size)
         return [
             Spender(bytes([100 + number]) * 32, tuple(self.rng.sample(coins, self.rng.randint(1, 3))))
-            for number in range(self.rng.randint(2, 5))
+            for number in range(self.rng.randint(1, 4))
         ]
 
     def run(self) -> int:
         """Runs to the end; returns the steps taken. Raises Violation."""
         self.after(_SWEEP, self._sweep)
-        for _ in range(self.rng.randint(1, 4)):
+        for _ in range(self.rng.randint(1, 6)):
             self._storm()
             self._settle()
             self.promises.check_named(self.records)
@@ -108,7 +108,7 @@ class Cluster:
         self.storm.rages = True
         for caller in self.callers:
             self.after(self.rng.randint(1, 10 * MS), caller.turn)
-        self._until(self.now + int(self.rng.uniform(0.05, 0.3) * SECOND), lambda: False)
+        self._until(self.now + int(self.rng.uniform(0.02, 0.15) * SECOND), lambda: False)
         self.note("the storm is over")
         if self.storm.ends_with_kills:
             for daemon in self.daemons:

@@ -95,7 +95,8 @@ class Daemon:
         elif isinstance(action, Instruct):
             worker = self.workers.get(action.worker)
             if worker is not None and action.frames[0] != STOP:
-                self.cluster.after(self.cluster.latency(), self._begin, worker, action.frames)
+                begins = self.cluster.latency() + self.cluster.storm.step()
+                self.cluster.after(begins, self._begin, worker, action.frames)
         elif isinstance(action, Condemn):
             worker = self.workers.get(action.worker)
             if worker is not None:

@@ -51,9 +51,7 @@ COINS: Final = {
         ]
     ),
     "joining a spend is not counted": in_rule("isApplied and 0 or count + 1", "isApplied and 0 or count"),
-    "a refusal of a whole record does not tell what is the asker's": in_rule(
-        'refusal["mine"] = utxos and listHeld(utxos, spends)', ""
-    ),
+    "a refusal of a whole record does not tell what is the asker's": in_rule('refusal["mine"] = mine', ""),
     "a refused attempt takes its spends back": in_worker(
         spend.Spend, "releasing", lambda self, retention, life: self.undoing(retention)
     ),

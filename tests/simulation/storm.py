@@ -44,4 +44,3 @@ class Storm:
         """How long a record takes, in microseconds."""
         slow = 20 if self._rng.random() < self._stalls else 1
         return 20 + int(self._rng.random() ** 3 * self._slowest) * slow
-
