@@ -92,7 +92,7 @@ def _check(report: Report, outcome: "Outcome", records: bool, shown: bool = True
 
 
 def _simulator(records: bool) -> "Callable[..., Outcome]":
-    """The simulator is a part of the tests, which are not installed. What workers log of simulated faults is no news."""
+    """The simulator is a part of the tests, which are not installed. What workers log of faults is no news here."""
     logging.getLogger("utxod").setLevel(logging.CRITICAL)
     try:
         from tests.simulation.run import run_records_seed, run_seed  # noqa: PLC0415

@@ -16,7 +16,7 @@ from protocol import codes, wire
 from protocol.codes import UNKNOWN
 from protocol.dispatch import FollowUp, Part
 from protocol.wire import Error
-from store import Record, Result, Status
+from store import Record, Result, Status, StoreError
 from tests.simulation.replay import Exchange, Finished, Job, Workshop
 
 _FAR: Final = 1 << 62
@@ -46,10 +46,19 @@ Caller = Callable[[], Generator[Ask, Outcomes, None]]
 
 
 class Op(NamedTuple):
-    """A step that an operation takes."""
+    """A step that an operation takes: of one record; or of a whole batch, in a store that is atomic."""
 
     operation: str
-    record: Record
+    records: tuple[Record, ...]
+
+    @property
+    def key(self) -> bytes:
+        """Those of a batch that have the same are taken in their order."""
+        return self.records[0].key
+
+
+# What came of a step: a result for each of its records, or what was raised.
+Came = tuple[Result, ...] | StoreError
 
 
 class Told(NamedTuple):
@@ -114,10 +123,12 @@ class Actors:
 
     def __init__(self, workshop: Workshop, callers: dict[str, Caller]) -> None:
         self.ops: Numbers[Op] = Numbers()
-        self.results: Numbers[Result] = Numbers()
+        self.results: Numbers[Came] = Numbers()
         self.nodes: Numbers[Node] = Numbers()
         self.names = list(callers)
-        self.in_doubt = self.results.of(Result(Status.TIMEOUT, in_doubt=True, message="no answer"), "in doubt")
+        no_answer = Result(Status.TIMEOUT, in_doubt=True, message="no answer")
+        fault = StoreError("no answer", in_doubt=True)
+        self.in_doubt = self.results.of(fault if workshop.is_atomic else (no_answer,), "in doubt")
         self._workshop = workshop
         self._callers: list[Caller] = list(callers.values())
         self._followers: dict[tuple[str, bytes], int] = {}
@@ -176,7 +187,8 @@ class Actors:
                 return Move(self._node(place), tuple(jobs), told)
             asked = self._advance(place, job)
             if isinstance(asked, list):
-                return Move(self._node(place._replace(partial=(-1,) * len(asked))), tuple(jobs), told)
+                steps = 1 if self._workshop.is_atomic else len(asked)
+                return Move(self._node(place._replace(partial=(-1,) * steps)), tuple(jobs), told)
             jobs += [self._follower(one) for one in asked.follow_ups if one.request is None]
             finished = self._finished.of(asked)
             place = Place(place.actor, place.answers, (*place.stage, finished))
@@ -202,9 +214,19 @@ class Actors:
             history: list[Exchange] = []
             for count, results in enumerate(place.history):
                 records = self._asked[place.actor, place.answers, place.stage, place.history[:count]]
-                history.append((records, [self.results.known[result] for result in results]))
+                assert isinstance(records, list)
+                history.append((records, self._gathered(results)))
             asked = self._asked[place[:4]] = self._workshop.advance(job, history)
         return asked
+
+    def _gathered(self, results: tuple[int, ...]) -> list[Result] | StoreError:
+        gathered: list[Result] = []
+        for number in results:
+            came = self.results.known[number]
+            if isinstance(came, StoreError):
+                return came
+            gathered += came
+        return gathered
 
     def _node(self, place: Place) -> int:
         job = self._job(place) if place.partial else None
@@ -212,12 +234,13 @@ class Actors:
         if job is not None:
             records = self._asked[place[:4]]
             assert isinstance(records, list)
-            ops = tuple(self.ops.of(Op(job.operation, one), (job.operation, repr(one))) for one in records)
+            steps = [tuple(records)] if self._workshop.is_atomic else [(one,) for one in records]
+            ops = tuple(self.ops.of(Op(job.operation, step), (job.operation, repr(step))) for step in steps)
         begun = bool(place.stage or place.history or any(result >= 0 for result in place.partial))
         taken: set[bytes] = set()
         still_open = []
         for index, op in enumerate(ops):
-            key = self.ops.known[op].record.key
+            key = self.ops.known[op].key
             if place.partial[index] < 0 and key not in taken:
                 still_open.append(index)
                 taken.add(key)
@@ -234,7 +257,7 @@ class Actors:
         waiting: dict[bytes, list[int]] = {}
         for index, op in enumerate(node.ops):
             if place.partial[index] < 0:
-                waiting.setdefault(self.ops.known[op].record.key, []).append(op)
+                waiting.setdefault(self.ops.known[op].key, []).append(op)
         return move._replace(flying=tuple(map(tuple, waiting.values())))
 
     def _known_job(self, place: Place) -> Job:

@@ -6,6 +6,7 @@ and late landings fall between each other; and what stays held is named by an an
 """
 
 from collections.abc import Generator, Iterator
+from dataclasses import replace
 from typing import Any, Final, NamedTuple
 
 from protocol.codes import UNKNOWN
@@ -125,7 +126,7 @@ def landed(memory: Memory, step: Landed, callers: list[list[Told]]) -> Memory:
     """Whoever abandons asks for exactly that."""
     if step.op.operation != "abandon":
         return memory
-    back = set(_holders(step.op.record.key, step.before)) - set(_holders(step.op.record.key, step.after))
+    back = set(_holders(step.key, step.before)) - set(_holders(step.key, step.after))
     waiting = {
         (number, promise)
         for number, told in enumerate(callers)
@@ -229,13 +230,21 @@ TOGETHER: Final = (D1, D2)
 
 
 def models() -> Iterator[Model]:
+    yield from _models()
+    for model in _models():
+        yield replace(model, name=f"{model.name}; batches that are one whole", is_atomic=True)
+
+
+def _models() -> Iterator[Model]:
     for coins in (BOTH, REVERSED, TOGETHER):
         where = {BOTH: "two records", REVERSED: "two records, reversed", TOGETHER: "one record"}[coins]
         records = one_record() if coins is TOGETHER else two_records()
         first, second = sorted(coins)
         low, high = asks(whole(T, coins, LOW)), asks(whole(T, coins, HIGH))
         yield _model(f"one refused attempt; {where}", records, {"A": low}, at_rest=nothing_is_left)
-        yield _model(f"refused and accepted in one dispatch; {where}", records, {"A": asks(whole(T, coins, LOW, HIGH))})
+        for heights in ((LOW, HIGH), (HIGH, LOW), (LOW, HIGH, LOW)):
+            caller = asks(whole(T, coins, *heights))
+            yield _model(f"one dispatch, judged at {heights}; {where}", records, {"A": caller, "B": low}, faults=1)
         yield _model(
             f"three refused attempts; {where}", records, {"A": low, "B": low, "C": low}, at_rest=nothing_is_left
         )

@@ -12,7 +12,7 @@ from collections.abc import Callable, Iterator, Mapping
 from dataclasses import dataclass, field
 from typing import Any, Final, NamedTuple
 
-from store import Call, Record, Result, Status, Write
+from store import Call, Record, Result, Status, StoreError, Write
 from tests.simulation.records import Bins, Steps
 from tests.simulation.replay import Workshop, run_through
 
@@ -27,6 +27,7 @@ class Landed(NamedTuple):
     """A step that changed its record. asking: what each caller waits for."""
 
     op: Op
+    key: bytes
     before: Bins | None
     after: Bins | None
 
@@ -35,8 +36,8 @@ class Landed(NamedTuple):
 class Model:
     """records: what there is at first, by key; None where a record may come to be. names: of keys, for people. callers:
     by name. faults: how many may come. late: whether what is in flight may land after its worker's death. doubts,
-    doubles: whether a step may go unanswered, owed work be given out twice. locks: keys of records that expire once
-    whoever wrote them is dead and has nothing in flight any more.
+    doubles: whether a step may go unanswered, owed work be given out twice. is_atomic: whether a batch is one step.
+    locks: keys of records that expire once whoever wrote them is dead and has nothing in flight any more.
 
     start, landed, told: what is remembered, at first, after a step and after an answer. always: what does not hold in a
     state, None where all is well. at_rest: the same where nobody has anything left to do; after `again`, what is asked
@@ -50,6 +51,7 @@ class Model:
     late: bool = True
     doubts: bool = False
     doubles: bool = False
+    is_atomic: bool = False
     utxo_batch_size: int = 1
     locks: frozenset[bytes] = frozenset()
     start: Any = None
@@ -93,9 +95,9 @@ class Explorer:
         self._keys = list(model.records)
         self._held: Numbers[Bins | None] = Numbers()
         self._memories: Numbers[Any] = Numbers()
-        self._taken: dict[tuple[int, int], tuple[int, int]] = {}
+        self._taken: dict[tuple[int, tuple[int, ...]], tuple[int, tuple[int, ...]]] = {}
         self._judged: dict[tuple[Any, ...], str | None] = {}
-        self._place: dict[int, int] = {}  # of an op's record among those of a state
+        self._places: dict[int, tuple[int, ...]] = {}  # of an op's records among those of a state
 
     def run(self, most: int = MOST_STATES) -> Verdict:
         first = self._first()
@@ -198,28 +200,41 @@ class Explorer:
         yield state._replace(records=records, flying=()), (None, "a lock expires")
 
     def _apply(self, records: tuple[int, ...], op: int) -> tuple[tuple[int, ...], int]:
-        place = self._place.get(op)
-        if place is None:
-            place = self._place[op] = self._keys.index(self._actors.ops.known[op].record.key)
-        before = records[place]
+        places = self._places.get(op)
+        if places is None:
+            keys = dict.fromkeys(record.key for record in self._actors.ops.known[op].records)
+            places = self._places[op] = tuple(map(self._keys.index, keys))
+        before = tuple(records[place] for place in places)
         taken = self._taken.get((op, before))
         if taken is None:
-            result, bins = self._steps.take(self._actors.ops.known[op].record, self._held.known[before])
-            taken = self._actors.results.of(result, repr(_plain(result))), self._number(bins)
-            self._taken[op, before] = taken
-        result_number, after = taken
+            taken = self._taken[op, before] = self._take(op, places, before)
+        result, after = taken
         if after == before:
-            return records, result_number
-        return (*records[:place], after, *records[place + 1 :]), result_number
+            return records, result
+        changed = list(records)
+        for place, number in zip(places, after, strict=True):
+            changed[place] = number
+        return tuple(changed), result
+
+    def _take(self, op: int, places: tuple[int, ...], before: tuple[int, ...]) -> tuple[int, tuple[int, ...]]:
+        """The number of what comes of it, and those of what the records hold then."""
+        held = {self._keys[place]: self._held.known[number] for place, number in zip(places, before, strict=True)}
+        results, after = self._steps.take_whole(self._actors.ops.known[op].records, held)
+        came = self._actors.results.of(tuple(results), repr([_plain(result) for result in results]))
+        return came, tuple(self._number(bins) for bins in after.values())
 
     def _remember(self, state: State, op: int, records: tuple[int, ...]) -> int:
+        """Of each record that the step has changed."""
         if self._model.landed is None or records == state.records:
             return state.memory
-        place = self._place[op]
-        known = self._held.known
-        landed = Landed(self._actors.ops.known[op], known[state.records[place]], known[records[place]])
+        memory, known = self._memories.known[state.memory], self._held.known
         told = [self._actors.told(node) for node in state.callers]
-        return self._memories.of(self._model.landed(self._memories.known[state.memory], landed, told))
+        for place in self._places[op]:
+            before, after = state.records[place], records[place]
+            if before != after:
+                landed = Landed(self._actors.ops.known[op], self._keys[place], known[before], known[after])
+                memory = self._model.landed(memory, landed, told)
+        return self._memories.of(memory)
 
     # ---- what must hold
 
@@ -247,9 +262,10 @@ class Explorer:
     def _ask(self, held: dict[bytes, Bins | None], ask: Ask) -> None:
         """All of it at once, with what follows."""
 
-        def take(record: Record) -> Result:
-            result, held[record.key] = self._steps.take(record, held[record.key])
-            return result
+        def take(records: list[Record]) -> list[Result]:
+            results, after = self._steps.take_whole(records, held)
+            held.update(after)
+            return results
 
         jobs = [ask.job(b"again")]
         for job in jobs:
@@ -272,8 +288,14 @@ class Explorer:
         if isinstance(what, str):
             return f"{who}: {what}"
         op = self._actors.ops.known[what]
-        said = self._actors.results.known[result[0]]
-        return f"{who}: {self._in_words(op.record)} -> {said.value if said.status is Status.OK else said.status}"
+        came = self._actors.results.known[result[0]]
+        if isinstance(came, StoreError):
+            return f"{who}: {' and '.join(map(self._in_words, op.records))} -> {came}"
+        steps = [
+            f"{self._in_words(record)} -> {said.value if said.status is Status.OK else said.status}"
+            for record, said in zip(op.records, came, strict=True)
+        ]
+        return f"{who}: {'; '.join(steps)}"
 
     def _in_words(self, record: Record) -> str:
         name = self._model.names.get(record.key, record.key.hex()[:8])

@@ -5,7 +5,7 @@ from typing import Any, Final
 
 from store import Mode, Write
 from tests.simulation.planted import Mutant, in_worker
-from tests.simulation.record_mutants import COINS, COUNTERS
+from tests.simulation.record_mutants import COINS, COUNTERS, WHOLE_BATCHES
 from workers.operations import create_locked
 from workers.work import Work
 
@@ -31,4 +31,8 @@ CREATIONS: Final = {
     "nobody takes the lock": in_worker(create_locked, "_take_locks", lambda work, ones, token, errors: ones),
 }
 
-MUTANTS: Final[dict[str, dict[str, Mutant]]] = {"coins": COINS, "counters": COUNTERS, "creations": CREATIONS}
+MUTANTS: Final[dict[str, dict[str, Mutant]]] = {
+    "coins": COINS | WHOLE_BATCHES,
+    "counters": COUNTERS,
+    "creations": CREATIONS,
+}

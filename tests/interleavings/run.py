@@ -19,7 +19,9 @@ FAMILIES: Final[dict[str, Callable[[], Iterator[Model]]]] = {
 
 def explore(model: Model, mutant: Mutant = SOUND, most: int = MOST_STATES) -> Verdict:
     with mutant.planted() as steps:
-        return Explorer(model, steps, Workshop(utxo_batch_size=model.utxo_batch_size)).run(most)
+        return Explorer(model, steps, Workshop(utxo_batch_size=model.utxo_batch_size, is_atomic=model.is_atomic)).run(
+            most
+        )
 
 
 def find(family: str, mutant: Mutant) -> Verdict | None:

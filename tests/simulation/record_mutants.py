@@ -2,6 +2,7 @@
 at some time, or might have. Both must find them: the models of every interleaving (tests/interleavings/), and, but for
 those that need too rare a meeting, the simulated runs."""
 
+from dataclasses import replace
 from typing import Any, Final
 
 from protocol.codes import UNKNOWN
@@ -12,7 +13,7 @@ from .planted import Mutant, in_rule, in_worker
 
 # ---- coins
 
-_give_back, _try, _held = one_transaction._give_back, spend._try, one_transaction._held
+_give_back, _try, _call = one_transaction._give_back, spend._try, spend._call
 
 
 def _gives_back_what_it_applied(work: Work, spends: Any, tried: Any) -> Any:
@@ -22,6 +23,10 @@ def _gives_back_what_it_applied(work: Work, spends: Any, tried: Any) -> Any:
 def _gives_back_twice(work: Work, spends: Any, tried: Any) -> Any:
     _give_back(work, spends, tried)
     return _give_back(work, spends, tried)
+
+
+def _tells_nothing_where_all_is_put_back(work: Work, spends: Any, tried: Any) -> Any:
+    return one_transaction._Returned(set(), {}) if work.store.is_atomic else _give_back(work, spends, tried)
 
 
 def _tries_and_believes(work: Work, spends: Any, errors: Any) -> Any:
@@ -63,6 +68,16 @@ COINS: Final = {
     "a refusal does not tell what stands": in_worker(one_transaction, "_held", lambda *_: []),
     "a refused attempt gives nothing back": in_worker(
         one_transaction, "_give_back", lambda *_: one_transaction._Returned(set(), {})
+    ),
+}
+
+# In a store whose batches are one whole.
+WHOLE_BATCHES: Final = {
+    "the spends of a transaction are no group": in_worker(
+        spend, "_call", lambda group, retention: replace(_call(group, retention), group=None)
+    ),
+    "what stands is not told where all is put back": in_worker(
+        one_transaction, "_give_back", _tells_nothing_where_all_is_put_back
     ),
 }
 

@@ -5,7 +5,8 @@ A step is one record of a batch: a read, a write, a removal, or a call of a rule
 function of what the record holds, and says what it holds then: nothing is changed in place.
 """
 
-from collections.abc import Mapping
+from collections.abc import Mapping, Sequence
+from itertools import groupby
 from typing import Any
 
 from store import Call, Mode, Read, Record, Remove, Result, Status, Write
@@ -38,12 +39,33 @@ class Steps:
         result.key = record.key
         return result, after
 
+    def take_whole(
+        self, records: Sequence[Record], held: Mapping[bytes, Bins | None]
+    ) -> tuple[list[Result], dict[bytes, Bins | None]]:
+        """All of a batch at once, as a store does that is atomic: what a group has changed is put back where not all of
+        it could be done. held: what the records hold now."""
+        results: list[Result] = []
+        after = dict(held)
+        for group, run in groupby(records, lambda one: one.group if isinstance(one, Write | Call) else None):
+            before, own = dict(after), []
+            for record in run:
+                result, after[record.key] = self.take(record, after[record.key])
+                own.append(result)
+            if group is not None and not all(map(_is_applied, own)):
+                after = before
+            results += own
+        return results, after
+
     def _call(self, call: Call, bins: Bins | None) -> tuple[Result, Bins | None]:
         try:
             value, saved = self._rules.call(call.function, call.args, None if bins is None else dict(bins))
         except (LuaError, TypeError, ValueError, OverflowError) as error:
             return Result(Status.ERROR, message=f"{call.function}: {error}"), bins
         return Result(Status.OK, value), _changed(bins, saved) if saved else bins
+
+
+def _is_applied(result: Result) -> bool:
+    return result.status is Status.OK and (result.value is None or result.value["status"] == "OK")
 
 
 def _read(read: Read, bins: Bins | None) -> Result:

@@ -6,7 +6,7 @@ more, it is left there, and what it asks for is told. So a dispatch can be held 
 likes, beside any number of others, and can be forgotten there: that is how its worker dies.
 """
 
-from collections.abc import Callable, Iterator, Mapping, Sequence
+from collections.abc import Callable, Iterator, Sequence
 from contextlib import contextmanager
 from types import SimpleNamespace
 from typing import Any, Final, NamedTuple
@@ -16,7 +16,7 @@ from protocol.dispatch import FollowUp, Part
 from store import Record, Result, StoreError
 from store.layout import DEFAULT_GENESIS_HEIGHT
 from workers.batch import Batch
-from workers.execution import Executor, Operation
+from workers.execution import Executor
 from workers.operations import OPERATIONS, create, create_locked
 
 RETENTION: Final = 288
@@ -58,17 +58,17 @@ class _Asks(BaseException):
 
 
 class Workshop:
-    """operations: by name; a planted bug may stand in for one."""
+    """is_atomic: whether the store's batches are one whole."""
 
-    def __init__(self, operations: Mapping[str, Operation] = OPERATIONS, *, utxo_batch_size: int = 1) -> None:
-        self._operations = operations
+    def __init__(self, *, utxo_batch_size: int = 1, is_atomic: bool = False) -> None:
         self._utxo_batch_size = utxo_batch_size
+        self.is_atomic = is_atomic
 
     def advance(self, job: Job, history: Sequence[Exchange]) -> list[Record] | Finished:
         """The records that the dispatch asks for next, or its end."""
         batch = Batch(job.parts, job.bodies, job.now)
-        store = _Recorded(history, self._utxo_batch_size)
-        executor = Executor(self._operations, store, budget=_FAR, retention=RETENTION)
+        store = _Recorded(history, self._utxo_batch_size, self.is_atomic)
+        executor = Executor(OPERATIONS, store, budget=_FAR, retention=RETENTION)
         with _chance(job):
             try:
                 executor.run(job.operation, batch)
@@ -77,11 +77,11 @@ class Workshop:
         return Finished(tuple(batch.replies()), tuple(batch.follow_ups), batch.timed_out)
 
 
-def run_through(workshop: Workshop, job: Job, take: Callable[[Record], Result]) -> Finished:
-    """The whole dispatch at once. take: does a step on what there is."""
+def run_through(workshop: Workshop, job: Job, take: Callable[[list[Record]], list[Result]]) -> Finished:
+    """The whole dispatch at once. take: does a batch on what there is."""
     history: list[Exchange] = []
     while isinstance(asked := workshop.advance(job, history), list):
-        history.append((asked, [take(record) for record in asked]))
+        history.append((asked, take(asked)))
     return asked
 
 
@@ -110,9 +110,8 @@ class _NoBlobs:
 class _Recorded:
     """A store that gives the results that were given before, and then leaves the operation."""
 
-    is_atomic: Final = False
-
-    def __init__(self, history: Sequence[Exchange], utxo_batch_size: int) -> None:
+    def __init__(self, history: Sequence[Exchange], utxo_batch_size: int, is_atomic: bool) -> None:
+        self.is_atomic = is_atomic
         self.utxo_batch_size = utxo_batch_size
         self.genesis_height = DEFAULT_GENESIS_HEIGHT
         self.blobs: Any = _NoBlobs()
