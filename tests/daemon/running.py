@@ -171,6 +171,10 @@ class Daemon:
         """All pools have at least so many workers that are ready."""
         return self.wait_until(lambda status: all(pool["workers"] >= count for pool in status["pools"].values()))
 
+    def descriptors(self) -> int:
+        """Open ones of the daemon's own process."""
+        return len(os.listdir(f"/proc/{self.process.pid}/fd"))
+
     def workers(self, pool: str) -> list[int]:
         return [process["pid"] for process in self.status()["processes"] if process["pool"] == pool]
 

@@ -4,7 +4,6 @@ import json
 import os
 import signal
 from concurrent.futures import ThreadPoolExecutor
-from pathlib import Path
 from typing import Any
 
 from callers import Callers, txid
@@ -129,21 +128,18 @@ def test_waiting_for_the_writers_lock_is_not_taken_for_a_wedge(start: Start) -> 
 
 
 def test_of_workers_and_submitters_that_are_gone_no_descriptor_is_left(daemon: Daemon) -> None:
-    def descriptors() -> int:
-        return len(list(Path(f"/proc/{daemon.process.pid}/fd").iterdir()))
-
     def submitter(number: int) -> None:
         with daemon.client() as client:
             client.create_partial(txid(number), OUTPUTS, block_height=1)
 
     daemon.wait_for_workers()
-    at_first = descriptors()
+    at_first = daemon.descriptors()
     with ThreadPoolExecutor(8) as pool:
         list(pool.map(submitter, range(40)))
     for kind in ("read", "write", "children"):
         os.kill(daemon.workers(kind)[0], signal.SIGKILL)
     daemon.log.expect("is gone", count=3)
     daemon.wait_for_workers()
-    until(lambda: descriptors() <= at_first)
+    until(lambda: daemon.descriptors() <= at_first)
     status = daemon.status()
     assert (status["pending"], status["owed"]) == (0, 0)

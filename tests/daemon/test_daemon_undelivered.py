@@ -4,7 +4,7 @@ import threading
 import time
 from collections.abc import Callable
 
-from running import Daemon, Raw, Start
+from running import Daemon, Raw, Start, until
 
 from protocol import wire
 
@@ -52,8 +52,11 @@ def test_the_answers_to_a_submitter_that_has_gone_are_counted(start: Start, raw:
     welcome = one.greet()
     for _ in range(100):
         one.ask(wire.RequestHeader(welcome.epoch, "get", welcome.clock + 600 * SECOND, 1, 0), BODY)
-    daemon.wait_until(lambda status: status["pending"] == 100)
-    one.close()
+    with daemon.client() as client:  # the only other one, so that whose connection ends is known
+        until(lambda: client.status()["pending"] == 100)
+        before = daemon.descriptors()
+        one.close()
+        until(lambda: daemon.descriptors() < before)
     daemon.faults.clear()
     status = daemon.wait_until(lambda status: status["pending"] == 0)
     assert status["counters"]["undeliverable"] == 100

@@ -493,9 +493,19 @@ class Histories(RuleBasedStateMachine):
         assert (self.master.heard[index] % 2 == 1) == self.models[key].all_spent
 
     @rule(spender=spenders, back=st.integers(1, 20))
-    def nearly_all_is_done(self, spender: bytes, back: int) -> None:
-        """All is spent and told, where nothing forbids it: so that the rest of a history is about the last steps."""
-        for key in self.models:
+    def all_is_done(self, spender: bytes, back: int) -> None:
+        """All is let go, spent, told and mined, unless a spender was pruned or an output reassigned: so that the rest
+        of a history is about the last steps."""
+        self.preserve(value=False)
+        self.lock(value=False, later=0)
+        for index in range(1, len(CHILDREN) + 1):
+            self.tell_lock(index, *self.locks[-1])
+        for key, model in self.models.items():
+            self.create_or_finish(key, value=False)
+            self.conflict(key, value=False)
+            for offset, coin in enumerate(model.coins):
+                if coin.holder == FROZEN:
+                    self.unfreeze_or_reassign(key, offset, None)
             self.spend_all(key, spender)
         for key in CHILDREN:
             self.asking_again_puts_the_master_right(key)

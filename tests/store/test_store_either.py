@@ -75,8 +75,8 @@ def test_a_rule_leaves_the_bins_it_does_not_touch(either_store: Store) -> None:
         "x": {"y": [1.5, None]},
     }
     create(either_store, **bins)
-    run(either_store, Call(KEY, "setLocked", (True,)))
-    assert read(either_store) == bins | {"locked": True}
+    run(either_store, Call(KEY, "setLocked", (True, 0, 288)))
+    assert read(either_store) == bins | {"locked": True, "lockSeq": 1}
 
 
 def test_what_cannot_be_stored_fails_its_record_alone(either_store: Store) -> None:

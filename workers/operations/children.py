@@ -51,7 +51,7 @@ def note_children(work: Work, txid: bytes, answer: Answer, height: int) -> tuple
         if recount.error is not None:
             return recount.error._replace(executed=UNKNOWN), None
         signal = recount.signal
-    elif signal not in (DAH_SET, DAH_UNSET):
+    if signal not in (DAH_SET, DAH_UNSET):
         return None, signal
     error = set_children_dah(work, txid, children)
     # The master itself has been changed.

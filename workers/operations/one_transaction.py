@@ -25,8 +25,9 @@ from .children import owe_what_follows
 if TYPE_CHECKING:
     from .spend import Spend
 
-# Of a spend that was to be given back: this attempt has no part in it any more, and that is no failure.
-_NOTHING_LEFT: Final = frozenset({codes.SPENT, codes.TX_NOT_FOUND})
+# Of a spend that was to be given back: this attempt has no part in it any more, and that is no failure. (Another hash:
+# the output was reassigned.)
+_NOTHING_LEFT: Final = frozenset({codes.SPENT, codes.TX_NOT_FOUND, codes.UTXO_HASH_MISMATCH})
 _STANDS: Final = frozenset({codes.INVALID_SPEND})
 
 
