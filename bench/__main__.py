@@ -143,6 +143,10 @@ for _one in (
         _option("processes", click.IntRange(min=0), 0, "Side by side; 0: as many as CPUs."),
         click.Option(["--seed"], type=int, help="This run alone."),
         click.Option(["--trace"], is_flag=True, help="Print its events."),
+        click.Option(["--records"], is_flag=True, help="Of daemons on one set that is changed record by record."),
+        click.Option(
+            ["--interleavings"], is_flag=True, help="No runs: every interleaving of a few callers. Some minutes."
+        ),
     ),
 ):
     bench.add_command(_one)

@@ -1,11 +1,13 @@
-"""The broker's core in a simulated world, as many runs as asked: no promise breaks, and every planted bug is found."""
+"""The broker's core in a simulated world, or daemons on a simulated set that is changed record by record, as many runs
+as asked; or every interleaving of a few callers: no promise breaks, and every planted bug is found."""
 
+import logging
 import os
 import time
-from collections.abc import Callable, Iterator
+from collections.abc import Callable, Iterator, Mapping
 from concurrent.futures import ProcessPoolExecutor
 from contextlib import contextmanager
-from typing import TYPE_CHECKING, Final
+from typing import TYPE_CHECKING, Any, Final
 
 import click
 from rich.console import Console
@@ -24,12 +26,18 @@ _FOUND_WITHIN: Final = 300
 _VIOLATIONS_SHOWN: Final = 10
 
 
-def simulate(seeds: int, first_seed: int, processes: int, seed: int | None, trace: bool) -> Report:
+def simulate(
+    seeds: int, first_seed: int, processes: int, seed: int | None, trace: bool, records: bool, interleavings: bool
+) -> Report:
     """seeds: how many runs, from `first_seed` on. processes: 0 for as many as there are CPUs. seed: this run alone.
-    trace: print its events."""
+    trace: print its events. records: runs of daemons on one set of records, in place of the broker's. interleavings:
+    all of them, in place of any run."""
     report = Report("simulate")
+    if interleavings:
+        _explore(report)
+        return report
     if seed is not None:
-        _check(report, _one(seed, trace))
+        _check(report, _one(seed, trace, records), records)
         return report
     started = time.perf_counter()
     steps, busy = 0, 0.0
@@ -38,54 +46,59 @@ def simulate(seeds: int, first_seed: int, processes: int, seed: int | None, trac
     with ProcessPoolExecutor(processes) as pool, _progress(seeds) as progress:
         firsts = range(first_seed, first_seed + seeds, _CHUNK)
         counts = [min(_CHUNK, first_seed + seeds - first) for first in firsts]
-        for count, (chunk, seconds, failed) in zip(counts, pool.map(_chunk, firsts, counts), strict=True):
+        for count, (chunk, seconds, failed) in zip(
+            counts, pool.map(_chunk, firsts, counts, [records] * len(counts)), strict=True
+        ):
             steps += chunk
             busy += seconds
             violations += failed
             for outcome in failed:
-                _check(report, outcome, len(violations) <= _VIOLATIONS_SHOWN)
+                _check(report, outcome, records, len(violations) <= _VIOLATIONS_SHOWN)
             progress.advance(progress.task_ids[0], count)
     report.promise(NO_VIOLATION, True)
+    goal = None if records else STEP_GOAL_US
     elapsed = time.perf_counter() - started
     report.figures += [
         Figure("runs", [seeds], "runs"),
         Figure("steps, each with its invariants checked", [steps], "steps"),
         Figure("steps of one run", [steps / seeds], "steps"),
-        Figure("processor time of one step", [busy / max(1, steps) * 1e6], "us", STEP_GOAL_US, higher_is_better=False),
+        Figure("processor time of one step", [busy / max(1, steps) * 1e6], "us", goal, higher_is_better=False),
         Figure(f"{processes} processes", [steps / elapsed], "steps/s"),
     ]
-    _find_planted_bugs(report)
+    _find_planted_bugs(report, records)
     return report
 
 
-def _one(seed: int, trace: bool) -> "Outcome":
-    run_seed = _simulator()
+def _one(seed: int, trace: bool, records: bool) -> "Outcome":
+    run_seed = _simulator(records)
     return run_seed(seed, trace=click.echo if trace else None)
 
 
-def _chunk(first: int, count: int) -> tuple[int, float, "list[Outcome]"]:
+def _chunk(first: int, count: int, records: bool) -> tuple[int, float, "list[Outcome]"]:
     """Runs `count` seeds: (steps, seconds of processor time, what broke a promise)."""
-    run_seed = _simulator()
+    run_seed = _simulator(records)
     started = time.process_time()
     outcomes = [run_seed(seed) for seed in range(first, first + count)]
     seconds = time.process_time() - started
     return sum(outcome.steps for outcome in outcomes), seconds, [one for one in outcomes if one.violation]
 
 
-def _check(report: Report, outcome: "Outcome", shown: bool = True) -> None:
+def _check(report: Report, outcome: "Outcome", records: bool, shown: bool = True) -> None:
     report.promise(NO_VIOLATION, outcome.violation is None)
     if outcome.violation is not None and shown:
         click.echo(f"seed {outcome.seed}, step {outcome.steps}: {outcome.violation}")
-        click.echo(f"  its events: python -m bench simulate --seed {outcome.seed} --trace")
+        which = " --records" if records else ""
+        click.echo(f"  its events: python -m bench simulate{which} --seed {outcome.seed} --trace")
 
 
-def _simulator() -> "Callable[..., Outcome]":
-    """The simulator is a part of the tests, which are not installed."""
+def _simulator(records: bool) -> "Callable[..., Outcome]":
+    """The simulator is a part of the tests, which are not installed. What workers log of faults is no news here."""
+    logging.getLogger("utxod").setLevel(logging.CRITICAL)
     try:
-        from tests.simulation.run import run_seed  # noqa: PLC0415
+        from tests.simulation.run import run_records_seed, run_seed  # noqa: PLC0415
     except ImportError as error:
         raise click.ClickException(f"the simulator is in a checkout's tests/: {error}") from None
-    return run_seed
+    return run_records_seed if records else run_seed
 
 
 @contextmanager
@@ -98,11 +111,39 @@ def _progress(total: int) -> Iterator[Progress]:
         yield progress
 
 
-def _find_planted_bugs(report: Report) -> None:
-    run_seed = _simulator()
+def _find_planted_bugs(report: Report, records: bool) -> None:
+    run_seed = _simulator(records)
     from tests.simulation.mutants import MUTANTS  # noqa: PLC0415
+    from tests.simulation.record_mutants import SIMULATED  # noqa: PLC0415
 
-    for name, mutant in MUTANTS.items():
+    mutants: Mapping[str, Any] = SIMULATED if records else MUTANTS
+    for name, mutant in mutants.items():
         found = next((seed for seed in range(_FOUND_WITHIN) if run_seed(seed, mutant).violation), None)
         report.promise(BUGS_FOUND, found is not None)
         report.figures.append(Figure(f"planted bug {name} found after", [(found or 0) + 1], "seeds"))
+
+
+def _explore(report: Report) -> None:
+    """Every model, with one fault more than the tests take the time for; then the planted bugs."""
+    logging.getLogger("utxod").setLevel(logging.CRITICAL)
+    try:
+        from tests.interleavings.mutants import MUTANTS  # noqa: PLC0415
+        from tests.interleavings.run import FAMILIES, explore, find, larger  # noqa: PLC0415
+    except ImportError as error:
+        raise click.ClickException(f"the models are in a checkout's tests/: {error}") from None
+    for family in FAMILIES:
+        started, states = time.perf_counter(), 0
+        for model in larger(family):
+            verdict = explore(model)
+            states += verdict.states
+            report.promise(NO_VIOLATION, verdict.violation is None)
+            if verdict.violation is not None:
+                click.echo("\n  ".join((f"{family}, {model.name}: {verdict.violation}", *verdict.trace)))
+            elif not verdict.complete:
+                click.echo(f"{family}, {model.name}: not all of its states")
+        report.figures.append(Figure(f"states of {family}", [states], "states"))
+        report.figures.append(
+            Figure(f"time for {family}", [time.perf_counter() - started], "s", higher_is_better=False)
+        )
+        for mutant in MUTANTS[family].values():
+            report.promise(BUGS_FOUND, find(family, mutant) is not None)

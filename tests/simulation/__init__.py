@@ -11,4 +11,16 @@ model       what the core does, held against it: the invariants, checked after e
 audit       the core's own structures, looked through now and then and at the end
 run         one seed, many seeds
 mutants     planted bugs, each of which must be found
+
+And daemons that share one set, whose records are changed one at a time by the real operations and rules.
+
+records     a step of a record, by the real rules
+replay      a dispatch of the real operations, one batch of records at a time
+cluster     the clock, the network, the records; the end, when everybody asks again
+daemons     the real core each, and workers that take their steps record by record
+callers     who asks, is told that something is unknown, and asks again
+storm       what may go wrong in one run, and how often
+promises    what was acknowledged, held against each step
+planted     a planted bug, for as long as somebody looks for it
+record_mutants  planted bugs in rules and workers
 """

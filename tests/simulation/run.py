@@ -5,6 +5,8 @@ from dataclasses import dataclass
 
 from broker.core import Core
 
+from .cluster import Cluster
+from .planted import SOUND, Mutant
 from .world import CoreFactory, World
 
 
@@ -24,3 +26,13 @@ def run_seed(seed: int, make_core: CoreFactory = Core, trace: Callable[[str], No
         return Outcome(seed, world.run(), None)
     except Exception as error:
         return Outcome(seed, world.steps, f"{type(error).__name__}: {error}")
+
+
+def run_records_seed(seed: int, mutant: Mutant = SOUND, trace: Callable[[str], None] | None = None) -> Outcome:
+    """One seed of daemons on one set of records."""
+    with mutant.planted() as steps:
+        cluster = Cluster(seed, steps, trace)
+        try:
+            return Outcome(seed, cluster.run(), None)
+        except Exception as error:
+            return Outcome(seed, cluster.taken, f"{type(error).__name__}: {error}")

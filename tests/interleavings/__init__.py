@@ -1,0 +1,11 @@
+"""Every interleaving of a few callers' steps on a few records, with deaths, late landings and lost notes, of the
+project's own operations and rules.
+
+actors      callers and the work that follows from theirs, as graphs
+explorer    models, and their states, breadth first
+coins       who spends a coin
+counters    what a master knows of its children
+creations   who creates a transaction of several records
+run         the models by what they are of
+mutants     planted bugs, each of which must be found
+"""

@@ -1,0 +1,326 @@
+"""Every interleaving of a model's steps: breadth first, so that what is found is the shortest way to it.
+
+A state holds what each record holds, where each actor is, the work that follows and has not ended, what is in flight of
+workers that died, how many faults may still come, and what the model wants to remember (its *memory*: promises made).
+From each state every step that could come next is taken: of each actor, and of what is in flight, which may land at any
+time or never. As long as there are faults left a worker may die before any step; owed work may be given out twice; and
+a step may go unanswered, done or not.
+"""
+
+from collections import deque
+from collections.abc import Callable, Iterator, Mapping
+from dataclasses import dataclass, field
+from typing import Any, Final, NamedTuple
+
+from store import Call, Record, Result, Status, StoreError, Write
+from tests.simulation.records import Bins, Steps
+from tests.simulation.replay import Workshop, run_through
+
+from .actors import Actors, Ask, Caller, Move, Numbers, Op, Told, follow_up_job
+
+MOST_STATES: Final = 2_000_000
+
+Held = Mapping[bytes, Bins | None]
+
+
+class Landed(NamedTuple):
+    """A step that changed its record. asking: what each caller waits for."""
+
+    op: Op
+    key: bytes
+    before: Bins | None
+    after: Bins | None
+
+
+@dataclass(frozen=True)
+class Model:
+    """records: what there is at first, by key; None where a record may come to be. names: of keys, for people. callers:
+    by name. faults: how many may come. late: whether what is in flight may land after its worker's death. doubts,
+    doubles: whether a step may go unanswered, owed work be given out twice. is_atomic: whether a batch is one step.
+    locks: keys of records that expire once whoever wrote them is dead and has nothing in flight any more.
+
+    start, landed, told: what is remembered, at first, after a step and after an answer. always: what does not hold in a
+    state, None where all is well. at_rest: the same where nobody has anything left to do; after `again`, what is asked
+    once more then, where somebody does."""
+
+    name: str
+    records: dict[bytes, Bins | None]
+    callers: dict[str, Caller]
+    names: dict[bytes, str] = field(default_factory=dict)
+    faults: int = 0
+    late: bool = True
+    doubts: bool = False
+    doubles: bool = False
+    is_atomic: bool = False
+    utxo_batch_size: int = 1
+    locks: frozenset[bytes] = frozenset()
+    start: Any = None
+    landed: Callable[[Any, Landed, list[list[Told]]], Any] | None = None
+    told: Callable[[Any, int, Told], Any] | None = None
+    always: Callable[[Held, Any], str | None] | None = None
+    again: Callable[[Held, dict[str, list[Told]]], list[Ask]] | None = None
+    at_rest: Callable[[Held, Any, dict[str, list[Told]]], str | None] | None = None
+
+
+class Verdict(NamedTuple):
+    """violation: what does not hold, and `trace` the shortest way there; None where all is well. complete: whether no
+    state was left out."""
+
+    states: int
+    violation: str | None = None
+    trace: tuple[str, ...] = ()
+    complete: bool = True
+
+
+class State(NamedTuple):
+    """Numbers throughout. jobs, flying: in order of their numbers, since it does not matter whose they are."""
+
+    records: tuple[int, ...]
+    callers: tuple[int, ...]
+    jobs: tuple[int, ...]
+    flying: tuple[tuple[int, ...], ...]
+    faults: int
+    memory: int
+
+
+Event = tuple[Any, ...]
+
+
+class Explorer:
+    def __init__(self, model: Model, steps: Steps, workshop: Workshop) -> None:
+        self._model = model
+        self._steps = steps
+        self._workshop = workshop
+        self._actors = Actors(workshop, model.callers)
+        self._keys = list(model.records)
+        self._held: Numbers[Bins | None] = Numbers()
+        self._memories: Numbers[Any] = Numbers()
+        self._taken: dict[tuple[int, tuple[int, ...]], tuple[int, tuple[int, ...]]] = {}
+        self._judged: dict[tuple[Any, ...], str | None] = {}
+        self._places: dict[int, tuple[int, ...]] = {}  # of an op's records among those of a state
+
+    def run(self, most: int = MOST_STATES) -> Verdict:
+        first = self._first()
+        reached: dict[State, tuple[State, Event] | None] = {first: None}
+        waiting = deque([first])
+        while waiting:
+            state = waiting.popleft()
+            violation = self._judge(state)
+            if violation is not None:
+                return Verdict(len(reached), violation, tuple(self._trace(state, reached)))
+            for following, event in self._follow(state):
+                if following not in reached:
+                    reached[following] = state, event
+                    waiting.append(following)
+            if len(reached) > most:
+                return Verdict(len(reached), complete=False)
+        return Verdict(len(reached))
+
+    def _first(self) -> State:
+        moves = [self._actors.start(number) for number in range(len(self._model.callers))]
+        records = tuple(self._number(bins) for bins in self._model.records.values())
+        memory = self._memories.of(self._model.start)
+        return State(records, tuple(move.node for move in moves), (), (), self._model.faults, memory)
+
+    def _number(self, bins: Bins | None) -> int:
+        return self._held.of(bins, (None if bins is None else repr(_sorted(bins)),))
+
+    # ---- what may come next
+
+    def _follow(self, state: State) -> Iterator[tuple[State, Event]]:
+        nodes = self._actors.nodes.known
+        for number, node in enumerate(state.callers):
+            if not nodes[node].ended:
+                yield from self._act(state, node, number, None)
+        previous = None
+        for number, node in enumerate(state.jobs):
+            if node != previous:  # two that are at the same place do the same
+                yield from self._act(state, node, None, number)
+            previous = node
+        for number, ops in enumerate(state.flying):
+            yield from self._land(state, number, ops)
+        for place, key in enumerate(self._keys):
+            if key in self._model.locks:
+                yield from self._expire(state, place)
+
+    def _act(self, state: State, node: int, caller: int | None, job: int | None) -> Iterator[tuple[State, Event]]:
+        actors, known = self._actors, self._actors.nodes.known[node]
+        for index in known.open:
+            op = known.ops[index]
+            records, result = self._apply(state.records, op)
+            memory = self._remember(state, op, records)
+            move = actors.take(node, index, result)
+            yield self._moved(state._replace(records=records, memory=memory), move, caller, job), (node, op, result)
+        if not state.faults:
+            return
+        less = state._replace(faults=state.faults - 1)
+        move = actors.die(node)
+        flying = tuple(sorted((*state.flying, *move.flying))) if self._model.late else ()
+        yield self._moved(less._replace(flying=flying), move, caller, job), (node, "its worker dies")
+        if self._model.doubts:
+            for index in known.open:
+                flying = tuple(sorted((*state.flying, (known.ops[index],))))
+                move = actors.take(node, index, actors.in_doubt)
+                doubtful = self._moved(less._replace(flying=flying), move, caller, job)
+                yield doubtful, (node, known.ops[index], actors.in_doubt)
+        if self._model.doubles and job is not None and not known.begun:
+            yield less._replace(jobs=tuple(sorted((*state.jobs, node)))), (node, "is given out twice")
+
+    def _moved(self, state: State, move: Move, caller: int | None, job: int | None) -> State:
+        jobs = list(move.jobs) + list(state.jobs)
+        if job is not None:
+            del jobs[len(move.jobs) + job]
+            if not self._actors.nodes.known[move.node].ended:
+                jobs.append(move.node)
+            return state._replace(jobs=tuple(sorted(jobs)))
+        assert caller is not None
+        callers = (*state.callers[:caller], move.node, *state.callers[caller + 1 :])
+        memory = state.memory
+        if move.told and self._model.told is not None:
+            told = [one for one in self._actors.told(move.node) if one.outcomes is not None][-1]
+            memory = self._memories.of(self._model.told(self._memories.known[memory], caller, told))
+        return state._replace(callers=callers, jobs=tuple(sorted(jobs)), memory=memory)
+
+    def _land(self, state: State, number: int, ops: tuple[int, ...]) -> Iterator[tuple[State, Event]]:
+        """What is in flight takes its step. Where that changes nothing it may as well never land."""
+        records, result = self._apply(state.records, ops[0])
+        if records == state.records:
+            return
+        others = state.flying[:number] + state.flying[number + 1 :]
+        flying = tuple(sorted((*others, ops[1:]))) if len(ops) > 1 else others
+        memory = self._remember(state, ops[0], records)
+        yield state._replace(records=records, flying=flying, memory=memory), (None, ops[0], result)
+
+    def _expire(self, state: State, place: int) -> Iterator[tuple[State, Event]]:
+        """A lock, where its holder is dead."""
+        bins = self._held.known[state.records[place]]
+        if bins is None or any(self._actors.token(node) == bins["token"] for node in (*state.callers, *state.jobs)):
+            return
+        records = (*state.records[:place], self._number(None), *state.records[place + 1 :])
+        yield state._replace(records=records, flying=()), (None, "a lock expires")
+
+    def _apply(self, records: tuple[int, ...], op: int) -> tuple[tuple[int, ...], int]:
+        places = self._places.get(op)
+        if places is None:
+            keys = dict.fromkeys(record.key for record in self._actors.ops.known[op].records)
+            places = self._places[op] = tuple(map(self._keys.index, keys))
+        before = tuple(records[place] for place in places)
+        taken = self._taken.get((op, before))
+        if taken is None:
+            taken = self._taken[op, before] = self._take(op, places, before)
+        result, after = taken
+        if after == before:
+            return records, result
+        changed = list(records)
+        for place, number in zip(places, after, strict=True):
+            changed[place] = number
+        return tuple(changed), result
+
+    def _take(self, op: int, places: tuple[int, ...], before: tuple[int, ...]) -> tuple[int, tuple[int, ...]]:
+        """The number of what comes of it, and those of what the records hold then."""
+        held = {self._keys[place]: self._held.known[number] for place, number in zip(places, before, strict=True)}
+        results, after = self._steps.take_whole(self._actors.ops.known[op].records, held)
+        came = self._actors.results.of(tuple(results), repr([_plain(result) for result in results]))
+        return came, tuple(self._number(bins) for bins in after.values())
+
+    def _remember(self, state: State, op: int, records: tuple[int, ...]) -> int:
+        """Of each record that the step has changed."""
+        if self._model.landed is None or records == state.records:
+            return state.memory
+        memory, known = self._memories.known[state.memory], self._held.known
+        told = [self._actors.told(node) for node in state.callers]
+        for place in self._places[op]:
+            before, after = state.records[place], records[place]
+            if before != after:
+                landed = Landed(self._actors.ops.known[op], self._keys[place], known[before], known[after])
+                memory = self._model.landed(memory, landed, told)
+        return self._memories.of(memory)
+
+    # ---- what must hold
+
+    def _judge(self, state: State) -> str | None:
+        model, nodes = self._model, self._actors.nodes.known
+        key: tuple[Any, ...] = (state.records, state.memory)
+        if model.always is not None and key not in self._judged:
+            self._judged[key] = model.always(self._hold(state), self._memories.known[state.memory])
+        if self._judged.get(key):
+            return self._judged[key]
+        if model.at_rest is None or state.jobs or not all(nodes[node].ended for node in state.callers):
+            return None
+        key = (state.records, state.memory, state.callers)
+        if key not in self._judged:
+            told = {self._actors.name(node): self._actors.told(node) for node in state.callers}
+            held = self._hold(state)
+            for ask in model.again(held, told) if model.again else ():
+                self._ask(held, ask)
+            self._judged[key] = model.at_rest(held, self._memories.known[state.memory], told)
+        return self._judged[key]
+
+    def _hold(self, state: State) -> dict[bytes, Bins | None]:
+        return {key: self._held.known[number] for key, number in zip(self._keys, state.records, strict=True)}
+
+    def _ask(self, held: dict[bytes, Bins | None], ask: Ask) -> None:
+        """All of it at once, with what follows."""
+
+        def take(records: list[Record]) -> list[Result]:
+            results, after = self._steps.take_whole(records, held)
+            held.update(after)
+            return results
+
+        jobs = [ask.job(b"again")]
+        for job in jobs:
+            finished = run_through(self._workshop, job, take)
+            jobs += [follow_up_job(one, b"again") for one in finished.follow_ups]
+
+    # ---- in words
+
+    def _trace(self, state: State, reached: Mapping[State, tuple[State, Event] | None]) -> list[str]:
+        lines = []
+        while (before := reached[state]) is not None:
+            previous, event = before
+            lines.append(self._describe(event))
+            state = previous
+        return lines[::-1]
+
+    def _describe(self, event: Event) -> str:
+        node, what, *result = event
+        who = "late" if node is None else self._actors.name(node)
+        if isinstance(what, str):
+            return f"{who}: {what}"
+        op = self._actors.ops.known[what]
+        came = self._actors.results.known[result[0]]
+        if isinstance(came, StoreError):
+            return f"{who}: {' and '.join(map(self._in_words, op.records))} -> {came}"
+        steps = [
+            f"{self._in_words(record)} -> {said.value if said.status is Status.OK else said.status}"
+            for record, said in zip(op.records, came, strict=True)
+        ]
+        return f"{who}: {'; '.join(steps)}"
+
+    def _in_words(self, record: Record) -> str:
+        name = self._model.names.get(record.key, record.key.hex()[:8])
+        what = type(record).__name__.lower()
+        if isinstance(record, Call):
+            return f"{record.function} {name} {_short(record.args)}"
+        return f"{what} {name}" + (f" {_short(dict(record.bins))}" if isinstance(record, Write) else "")
+
+
+def _sorted(value: Any) -> Any:
+    """The same value, where maps that are equal look equal."""
+    if isinstance(value, Mapping):
+        return sorted((repr(name), _sorted(one)) for name, one in value.items())
+    return [_sorted(one) for one in value] if isinstance(value, list | tuple) else value
+
+
+def _plain(result: Result) -> Any:
+    return result.status, _sorted(result.value), result.in_doubt, result.message, result.key
+
+
+def _short(value: Any) -> str:
+    if isinstance(value, bytes):
+        return value.hex()[:6]
+    if isinstance(value, Mapping):
+        return "{" + ", ".join(f"{name}: {_short(one)}" for name, one in value.items()) + "}"
+    if isinstance(value, list | tuple):
+        return " ".join(map(_short, value))
+    return str(value)

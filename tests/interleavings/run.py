@@ -1,0 +1,39 @@
+"""The models by what they are of, and one or all of them explored."""
+
+from collections.abc import Callable, Iterator
+from dataclasses import replace
+from typing import Final
+
+from tests.simulation.planted import SOUND, Mutant
+from tests.simulation.replay import Workshop
+
+from . import coins, counters, creations
+from .explorer import MOST_STATES, Explorer, Model, Verdict
+
+FAMILIES: Final[dict[str, Callable[[], Iterator[Model]]]] = {
+    "coins": coins.models,
+    "counters": counters.models,
+    "creations": creations.models,
+}
+
+
+def explore(model: Model, mutant: Mutant = SOUND, most: int = MOST_STATES) -> Verdict:
+    with mutant.planted() as steps:
+        return Explorer(model, steps, Workshop(utxo_batch_size=model.utxo_batch_size, is_atomic=model.is_atomic)).run(
+            most
+        )
+
+
+def find(family: str, mutant: Mutant) -> Verdict | None:
+    """The first model that finds it."""
+    verdicts = (explore(model, mutant) for model in FAMILIES[family]())
+    return next((verdict for verdict in verdicts if verdict.violation is not None), None)
+
+
+def larger(family: str) -> Iterator[Model]:
+    """With one fault more than the tests take the time for, and of more kinds."""
+    for model in FAMILIES[family]():
+        if model.faults and family != "creations":
+            yield replace(model, faults=model.faults + 1, doubts=model.late, doubles=model.late)
+        else:
+            yield model

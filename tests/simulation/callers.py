@@ -1,0 +1,171 @@
+"""Who asks daemons that share one set: for spends of transactions that compete for few coins, judged at this height or
+that; for taking them back; for locks, and for counting again. What is `unknown` is asked again, in the end by
+everybody.
+"""
+
+from collections.abc import Iterable, Sequence
+from typing import TYPE_CHECKING, Any, Final, NamedTuple
+
+from protocol import codes, wire
+from protocol.codes import UNKNOWN
+from protocol.wire import ONE_TRANSACTION, Error, RequestHeader
+from store.layout import UTXO_BYTES, locate, record_key
+
+from .promises import Promise, held_in
+
+if TYPE_CHECKING:
+    from .cluster import Cluster
+
+MS: Final = 1000
+LOW: Final = 199
+HIGH: Final = 200
+
+
+# What callers wish for, and how often in runs of one kind or another.
+_WISHES: Final = ("whole", "plain", "abandon", "lock", "count")
+MIXES: Final = ((50, 15, 15, 16, 4), (55, 8, 35, 1, 1), (20, 5, 25, 48, 2), (10, 45, 40, 4, 1))
+
+
+class Coin(NamedTuple):
+    txid: bytes
+    vout: int
+    utxo_hash: bytes
+
+
+class Spender(NamedTuple):
+    """A transaction that spends these coins, its inputs in this order."""
+
+    txid: bytes
+    coins: tuple[Coin, ...]
+
+    def items(self, height: int, coins: Sequence[Coin] | None = None) -> list[list[Any]]:
+        return [
+            [coin.txid, coin.vout, coin.utxo_hash, self.txid, self.coins.index(coin), height, 0]
+            for coin in coins or self.coins
+        ]
+
+
+class Asked(NamedTuple):
+    """A request, and who has it."""
+
+    operation: str
+    items: list[list[Any]]
+    daemon: int
+    epoch: int
+    caller: "Caller"
+
+
+class Caller:
+    """doubtful: spenders of which an answer said that something may be held, and that were not asked for again since.
+    What was in flight then may land after that; so ever_doubtful are asked for once more in the end."""
+
+    def __init__(self, cluster: "Cluster") -> None:
+        self.cluster = cluster
+        self.rng = cluster.rng
+        self.doubtful: set[Spender] = set()
+        self.ever_doubtful: set[Spender] = set()
+        self._resolving: dict[bytes, Spender] = {}
+        self._gap = self.rng.choice((2, 5, 20)) * MS
+
+    def turn(self) -> None:
+        cluster, rng = self.cluster, self.rng
+        if cluster.closing:
+            return
+        cluster.after(rng.randint(1, 2 * self._gap), self.turn)
+        if self.doubtful and rng.random() < 0.3:
+            self.resolve(rng.choice(sorted(self.doubtful)))
+            return
+        spender = rng.choice(cluster.spenders)
+        height = rng.choice((LOW, HIGH))
+        (what,) = rng.choices(_WISHES, cluster.wishes)
+        if what == "whole":
+            self.ask("spend", spender.items(height), ONE_TRANSACTION)
+        elif what == "plain":
+            self.ask("spend", spender.items(height, rng.sample(spender.coins, rng.randint(1, len(spender.coins)))))
+        elif what == "abandon":
+            self.ask("abandon", spender.items(height))
+        elif what == "lock":
+            self.ask("set_locked", [[rng.choice(cluster.large), rng.random() < 0.4]])
+        elif cluster.counting:
+            self.ask("increment", [[rng.choice(cluster.counting), 1, HIGH]])
+
+    def resolve(self, spender: Spender) -> None:
+        """Asks again, or gives up."""
+        self.doubtful.discard(spender)
+        if self.rng.random() < 0.5:
+            request = self.ask("spend", spender.items(HIGH), ONE_TRANSACTION)
+        else:
+            request = self.ask("abandon", spender.items(HIGH))
+        self._resolving[request] = spender
+
+    def ask(self, operation: str, items: list[list[Any]], flags: int = 0, timeout_ms: int = 0) -> bytes:
+        cluster = self.cluster
+        daemon = self.rng.choice(cluster.daemons)
+        request = cluster.request_id()
+        asked = Asked(operation, items, daemon.number, daemon.epoch, self)
+        cluster.pending[request] = asked
+        if operation == "spend":
+            cluster.promises.asked(request, map(self._promised, items), cluster.records)
+        deadline = cluster.now + (timeout_ms or self.rng.choice((30, 300, 1500))) * MS
+        header = RequestHeader(daemon.epoch, operation, deadline, len(items), flags)
+        frames = [wire.pack_prefix(wire.REQUEST, request), wire.pack_request_header(header), wire.pack_body(items)]
+        cluster.note("asks", operation, f"{request.hex()[:6]}", *(item[1:2] for item in items), "of", items[0][-4:-3])
+        cluster.after(cluster.latency(), cluster.deliver, asked, frames)
+        return request
+
+    def answered(self, request: bytes, asked: Asked, errors: dict[int, Error | None]) -> None:
+        """errors: by item; None where it was answered well."""
+        if asked.operation == "set_locked" and any(error and error.executed == UNKNOWN for error in errors.values()):
+            self.cluster.doubtful_locks.add(asked.items[0][0])
+        if asked.operation not in ("spend", "abandon"):
+            return
+        again = self._resolving.pop(request, None)
+        if again and any(error and error.code not in codes.REJECTIONS for error in errors.values()):
+            self.doubtful.add(again)
+        well = {self._promised(asked.items[index]) for index, error in errors.items() if error is None}
+        named = set[Promise]()
+        for index, error in errors.items():
+            if error is not None:
+                named |= set(self._named(asked.items[index], error))
+        if named:
+            spender = next(one for one in self.cluster.spenders if one.txid == asked.items[0][3])
+            self.doubtful.add(spender)
+            self.ever_doubtful.add(spender)
+        if asked.operation == "spend":
+            refused = {
+                self._promised(asked.items[index])
+                for index, error in errors.items()
+                if error is not None and error.code in codes.REJECTIONS
+            }
+            self.cluster.promises.answered(request, well, named, refused)
+
+    def holder(self, coin: Coin) -> bytes | None:
+        """Who spends it, by what its record says now."""
+        record, offset = locate(coin.txid, coin.vout, self.cluster.utxo_batch_size)
+        return next(
+            (one.spender for one in held_in(record, self.cluster.records[record]) if one.offset == offset), None
+        )
+
+    def _named(self, item: list[Any], error: Error) -> Iterable[Promise]:
+        listed = [*error.details.get("held", ()), *error.details.get("outpoints", ())]
+        if error.executed == UNKNOWN and not listed and "because" not in error.details:
+            listed = [item[:2]]
+        for txid, vout in listed:
+            yield self._promised([txid, vout, None, item[3]])
+
+    def _promised(self, item: list[Any]) -> Promise:
+        record, offset = locate(item[0], item[1], self.cluster.utxo_batch_size)
+        return Promise(record, offset, item[3])
+
+
+def lost(count: int) -> dict[int, Error | None]:
+    """What a client answers where it lost the daemon."""
+    return dict.fromkeys(range(count), Error(codes.NO_ANSWER, UNKNOWN, "the daemon is gone"))
+
+
+def coins_of(records: Any, txid: bytes, utxo_batch_size: int) -> list[Coin]:
+    coins = []
+    for number in range(records[txid]["totalExtraRecs"] + 1):
+        for offset, utxo in enumerate(records[record_key(txid, number)]["utxos"]):
+            coins.append(Coin(txid, number * utxo_batch_size + offset, utxo[:UTXO_BYTES]))
+    return coins

@@ -1,0 +1,135 @@
+"""Planted bugs in what keeps coins, counters and locks right: each is one thing that a design, or the code, had wrong
+at some time, or might have. Both must find them: the models of every interleaving (tests/interleavings/), and, but for
+those that need too rare a meeting, the simulated runs."""
+
+from dataclasses import replace
+from typing import Any, Final
+
+from protocol.codes import UNKNOWN
+from workers.operations import children, one_transaction, spend
+from workers.work import Answer, Work
+
+from .planted import Mutant, in_rule, in_worker
+
+# ---- coins
+
+_give_back, _try, _call = one_transaction._give_back, spend._try, spend._call
+
+
+def _gives_back_what_it_applied(work: Work, spends: Any, tried: Any) -> Any:
+    return _give_back(work, [one for one in spends if one.item in tried.applied], tried)
+
+
+def _gives_back_twice(work: Work, spends: Any, tried: Any) -> Any:
+    _give_back(work, spends, tried)
+    return _give_back(work, spends, tried)
+
+
+def _tells_nothing_where_all_is_put_back(work: Work, spends: Any, tried: Any) -> Any:
+    return one_transaction._Returned(set(), {}) if work.store.is_atomic else _give_back(work, spends, tried)
+
+
+def _tries_and_believes(work: Work, spends: Any, errors: Any) -> Any:
+    """What is in doubt counts as applied."""
+    tried = _try(work, spends, errors)
+    for one in spends:
+        if one.item in errors and errors[one.item].executed == UNKNOWN:
+            tried.lives[one.item] = 0
+    return tried
+
+
+COINS: Final = {
+    "a release ignores who else relies on the spend": in_rule("elseif count > 0 then", "elseif false then"),
+    "a release ignores the life it was of": in_rule(
+        "spender ~= target.spender or life ~= lifeNow", "spender ~= target.spender"
+    ),
+    "another life has the same number": in_rule(
+        "joinedOf(joined, target.offset) + 1, 0)", "joinedOf(joined, target.offset) + 0, 0)"
+    ),
+    "another life inherits who relied on the one before": Mutant(
+        rules=[
+            (
+                "joinedOf(joined, target.offset) + 1, 0)",
+                "joinedOf(joined, target.offset) + 1, (select(2, joinedOf(joined, target.offset))))",
+            ),
+            ("isApplied and 0 or count + 1", "isApplied and count or count + 1"),
+        ]
+    ),
+    "joining a spend is not counted": in_rule("isApplied and 0 or count + 1", "isApplied and 0 or count"),
+    "a refusal of a whole record does not tell what is the asker's": in_rule('refusal["mine"] = mine', ""),
+    "a refused attempt takes its spends back": in_worker(
+        spend.Spend, "releasing", lambda self, retention, life: self.undoing(retention)
+    ),
+    "a refused attempt gives back only what it applied": in_worker(
+        one_transaction, "_give_back", _gives_back_what_it_applied
+    ),
+    "a refused attempt gives back twice": in_worker(one_transaction, "_give_back", _gives_back_twice),
+    "a refused attempt gives back what is in doubt": in_worker(spend, "_try", _tries_and_believes),
+    "a refusal does not tell what stands": in_worker(one_transaction, "_held", lambda *_: []),
+    "a refused attempt gives nothing back": in_worker(
+        one_transaction, "_give_back", lambda *_: one_transaction._Returned(set(), {})
+    ),
+}
+
+# In a store whose batches are one whole.
+WHOLE_BATCHES: Final = {
+    "the spends of a transaction are no group": in_worker(
+        spend, "_call", lambda group, retention: replace(_call(group, retention), group=None)
+    ),
+    "what stands is not told where all is put back": in_worker(
+        one_transaction, "_give_back", _tells_nothing_where_all_is_put_back
+    ),
+}
+
+# ---- counters and locks
+
+_owe = children.owe_what_follows
+
+
+def _owes_only_news(work: Work, record: bytes, answer: Answer, height: int, **_: Any) -> None:
+    _owe(work, record, answer, height)
+
+
+def _owes_nothing_for_taking_back(work: Work, record: bytes, answer: Answer, height: int, **rest: Any) -> None:
+    if answer.signal != "NOTALLSPENT":
+        _owe(work, record, answer, height, **rest)
+
+
+def _writes_dah_once(work: Work, txid: bytes, count: int) -> Any:
+    dah, error = children._master_dah(work, txid)
+    return error or children._first_error(work, [children.dah_write(txid, n, dah) for n in range(1, count + 1)])
+
+
+COUNTERS: Final = {
+    "the last note counts": in_rule(
+        "if not isKnown or isNewer(seq, before) then", "if seq % SEQ_MODULUS ~= before then"
+    ),
+    "a child's state does not count when it is taken back": in_rule(
+        "if (seq % 2 == 1) ~= isAllSpent then", "if isAllSpent and seq % 2 == 0 then"
+    ),
+    "what is known goes on where it can't be right": in_rule(
+        "return forgetStates(rec, result, parsed, totalExtraRecs, currentBlockHeight, blockHeightRetention)",
+        "return result",
+    ),
+    "locks take effect in any order": in_rule('if lockSeq <= (rec["lockSeq"] or 0) then', "if false then"),
+    "a lock is not numbered": in_rule(
+        'result["lockSeq"] = raiseLockSeq(rec)', 'rec["lockSeq"] = 1\n        result["lockSeq"] = 1'
+    ),
+    "a lock keeps the delete-at-height": in_rule(
+        'isMaster and dahSignal(rec, false)\n        rec["deleteAtHeight"] = nil', "isMaster and dahSignal(rec, false)"
+    ),
+    "what was done already is not noted again": in_worker(spend, "owe_what_follows", _owes_only_news),
+    "taking back is not noted": in_worker(spend, "owe_what_follows", _owes_nothing_for_taking_back),
+    "a recount is not done": in_worker(children, "note_children", lambda work, txid, answer, height: (None, None)),
+    "the children's delete-at-height is written once": in_worker(children, "set_children_dah", _writes_dah_once),
+}
+
+
+_TOO_RARE: Final = {
+    "another life inherits who relied on the one before",
+    "a refused attempt gives back what is in doubt",
+    "the children's delete-at-height is written once",
+}
+SIMULATED: Final[dict[str, Mutant]] = {
+    name: mutant for name, mutant in {**COINS, **COUNTERS}.items() if name not in _TOO_RARE
+}

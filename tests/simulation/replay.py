@@ -1,0 +1,130 @@
+"""A worker's dispatch, one batch of records at a time: the real operations, run again from the start each time with the
+results that the store has given so far.
+
+An operation is a function of those results, so running it again leads to the same place. Where it asks the store for
+more, it is left there, and what it asks for is told. So a dispatch can be held between any two records, as long as one
+likes, beside any number of others, and can be forgotten there: that is how its worker dies.
+"""
+
+from collections.abc import Callable, Iterator, Sequence
+from contextlib import contextmanager
+from types import SimpleNamespace
+from typing import Any, Final, NamedTuple
+from unittest.mock import patch
+
+from protocol.dispatch import FollowUp, Part
+from store import Record, Result, StoreError
+from store.layout import DEFAULT_GENESIS_HEIGHT
+from workers.batch import Batch
+from workers.execution import Executor
+from workers.operations import OPERATIONS, create, create_locked
+
+RETENTION: Final = 288
+_FAR: Final = 1e9  # seconds: no dispatch runs out of time here
+
+# A batch that the store was asked for, and what it gave, or raised.
+Exchange = tuple[list[Record], list[Result] | StoreError]
+
+
+class Job(NamedTuple):
+    """What a worker is given to do. token: what it would draw by chance; no two dispatches have the same. now: on the
+    daemon's clock, in microseconds."""
+
+    operation: str
+    parts: tuple[Part, ...]
+    bodies: tuple[bytes, ...]
+    token: bytes = b""
+    now: int = 0
+
+
+class Finished(NamedTuple):
+    """What a worker answers: a reply header and a reply body per request, and the work that follows."""
+
+    replies: tuple[bytes, ...]
+    follow_ups: tuple[FollowUp, ...]
+    timed_out: bool
+
+
+class NotRepeatable(BaseException):
+    """Run again, the operation asked for something else."""
+
+
+class _Asks(BaseException):
+    """Leaves the operation where it asks for records whose results are not there yet."""
+
+    def __init__(self, records: Sequence[Record]) -> None:
+        super().__init__()
+        self.records = list(records)
+
+
+class Workshop:
+    """is_atomic: whether the store's batches are one whole."""
+
+    def __init__(self, *, utxo_batch_size: int = 1, is_atomic: bool = False) -> None:
+        self._utxo_batch_size = utxo_batch_size
+        self.is_atomic = is_atomic
+
+    def advance(self, job: Job, history: Sequence[Exchange]) -> list[Record] | Finished:
+        """The records that the dispatch asks for next, or its end."""
+        batch = Batch(job.parts, job.bodies, job.now)
+        store = _Recorded(history, self._utxo_batch_size, self.is_atomic)
+        executor = Executor(OPERATIONS, store, budget=_FAR, retention=RETENTION)
+        with _chance(job):
+            try:
+                executor.run(job.operation, batch)
+            except _Asks as asks:
+                return asks.records
+        return Finished(tuple(batch.replies()), tuple(batch.follow_ups), batch.timed_out)
+
+
+def run_through(workshop: Workshop, job: Job, take: Callable[[list[Record]], list[Result]]) -> Finished:
+    """The whole dispatch at once. take: does a batch on what there is."""
+    history: list[Exchange] = []
+    while isinstance(asked := workshop.advance(job, history), list):
+        history.append((asked, take(asked)))
+    return asked
+
+
+@contextmanager
+def _chance(job: Job) -> Iterator[None]:
+    """The one operation that draws by chance, and looks at the clock."""
+    if job.operation != "create":
+        yield
+        return
+    with (
+        patch.object(create_locked, "secrets", SimpleNamespace(token_bytes=lambda _: job.token)),
+        patch.object(create, "time", SimpleNamespace(time_ns=lambda: 0)),
+    ):
+        yield
+
+
+class _NoBlobs:
+    """Where large transactions would lie: nothing here reads them."""
+
+    def put_new(self, *_: Any) -> None:
+        pass
+
+    replace = remove = put_new
+
+
+class _Recorded:
+    """A store that gives the results that were given before, and then leaves the operation."""
+
+    def __init__(self, history: Sequence[Exchange], utxo_batch_size: int, is_atomic: bool) -> None:
+        self.is_atomic = is_atomic
+        self.utxo_batch_size = utxo_batch_size
+        self.genesis_height = DEFAULT_GENESIS_HEIGHT
+        self.blobs: Any = _NoBlobs()
+        self._history = iter(history)
+
+    def batch_operate(self, records: Sequence[Record], budget: float) -> list[Result]:
+        for asked, results in self._history:
+            if list(records) != asked:
+                raise NotRepeatable(f"{records}, where it was {asked}")
+            if isinstance(results, StoreError):
+                raise results
+            return list(results)
+        raise _Asks(records)
+
+    def close(self) -> None:
+        pass
