@@ -29,7 +29,7 @@ _MAGIC: Final = b"UXB\x01"
 _ABSENT: Final = 0xFFFF_FFFF_FFFF_FFFF
 _SCRIPT_LENGTH_END: Final = 17  # satoshis 8, varint of at most 9
 _LOCKTIME_BYTES: Final = 4
-_REPLACE_BUDGET: Final = 5.0  # seconds to wait for who else replaces a blob
+_REPLACE_BUDGET: Final = 0.2  # seconds to wait for who else replaces a blob
 _REPLACE_PAUSE: Final = 0.005
 
 
@@ -62,6 +62,14 @@ class BlobStore:
             with self._temporary(path, _pack(source)) as temporary:
                 temporary.replace(path)
             self._sync_directory(path.parent)
+
+    def has_whole(self, txid: bytes) -> bool:
+        """Whether there is one that passes for a whole transaction; by its header alone."""
+        try:
+            with self._path(txid).open("rb", buffering=0) as file:
+                return _unpack_header(file.read(_HEADER.size))[0]
+        except (OSError, ValueError):
+            return False
 
     def get(self, txid: bytes) -> bytes | None:
         """The raw transaction as it was put; None where only some of its outputs were."""

@@ -291,11 +291,11 @@ def _is_key(key: object) -> bool:
 
 
 def _group_of(record: Record) -> int | None:
-    return record.group if isinstance(record, (Write, Call)) else None
+    return None if isinstance(record, Read) else record.group
 
 
 def _is_applied(result: Result) -> bool:
-    """Of a write or a call."""
+    """Of what changes a record."""
     return result.status is Status.OK and (result.value is None or result.value["status"] == "OK")
 
 

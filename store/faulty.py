@@ -12,7 +12,7 @@ from pathlib import Path
 from typing import Any, Final
 
 from .blobs import BlobStore
-from .seam import Call, Record, Result, Status, Store, StoreError, Write
+from .seam import Call, Read, Record, Result, Status, Store, StoreError
 
 _POLL: Final = 0.01  # seconds
 
@@ -124,7 +124,7 @@ class FaultyStore:
 
 
 def _group_of(record: Record) -> int | None:
-    return record.group if isinstance(record, Call | Write) else None
+    return None if isinstance(record, Read) else record.group
 
 
 def _applies(fault: Mapping[str, Any], records: Sequence[Record]) -> bool:

@@ -30,6 +30,12 @@ SPENT_UTXO_BYTES: Final = UTXO_BYTES + SPENDING_DATA_BYTES
 FROZEN: Final = b"\xff" * SPENDING_DATA_BYTES
 ALL_SPENT: Final = "ALLSPENT"
 
+# Bins that a creation may give a child record.
+CHILD_BINS: Final = (
+    "txID", "isCoinbase", "version", "locktime", "sizeInBytes", "extendedSize", "fee", "conflicting", "locked",
+    "spendingHeight", "deleteAtHeight", "utxos", "recordUtxos", "spentUtxos", "lastSpentState", "stateSeq",
+)  # fmt: skip
+
 # Bins that can be large: not read unless they are asked for.
 LARGE_BINS: Final = ("utxos", "inputs", "outputs")
 

@@ -46,10 +46,11 @@ class Write:
 
 @dataclass(slots=True)
 class Remove:
-    """condition: as a write's."""
+    """condition: as a write's. group: see Call."""
 
     key: bytes
     condition: Mapping[str, Value] | None = None
+    group: int | None = None
 
 
 @dataclass(slots=True)

@@ -1,20 +1,22 @@
 """Child records that are left of an earlier life of a transaction: found, and removed on an operator's word.
 
 A creation that meets such records is refused (LEFTOVER), because nobody knows what was spent of them. Only records
-without a master are ever removed; the transaction's creation lock is held meanwhile, so that no creation comes between.
+without a master are ever removed: in a store whose batches are one whole with a look at the master in the same batch;
+elsewhere under the transaction's creation lock, so that no creation comes between.
 """
 
 import secrets
 from collections.abc import Callable
 from typing import Any, Final
 
-from store import Mode, Read, Remove, Status, Store, StoreError, Write
+from store import Mode, Read, Record, Remove, Status, Store, StoreError, Write
 from store.layout import child_key, lock_key, lock_ttl
 
 BUDGET: Final = 5.0  # seconds, of each call
 # A transaction of the largest size that a request can carry has no more outputs.
 MAX_OUTPUTS: Final = 1 << 22
 _AT_ONCE: Final = 1000
+_GROUP: Final = 1
 
 
 class LeftoversError(Exception):
@@ -47,6 +49,8 @@ def find_leftovers(store: Store, txid: bytes, progress: Callable[[int], Any]) ->
 
 def remove_leftovers(store: Store, txid: bytes, keys: list[bytes]) -> int:
     """Returns how many were removed. keys: as found. Raises LeftoversError, StoreError."""
+    if store.is_atomic:
+        return _remove_at_once(store, txid, keys)
     lock, token = lock_key(txid), secrets.token_bytes(16)
     (taken,) = store.batch_operate([Write(lock, {"token": token}, Mode.CREATE, ttl=lock_ttl(len(keys)))], BUDGET)
     if taken.status is not Status.OK:
@@ -60,6 +64,17 @@ def remove_leftovers(store: Store, txid: bytes, keys: list[bytes]) -> int:
         return removed
     finally:
         store.batch_operate([Remove(lock, {"token": token})], BUDGET)
+
+
+def _remove_at_once(store: Store, txid: bytes, keys: list[bytes]) -> int:
+    """All or none: a master that can be created, and is removed again, is not there."""
+    look: list[Record] = [Write(txid, {"txID": txid}, Mode.CREATE, group=_GROUP), Remove(txid, group=_GROUP)]
+    created, _, *removed = store.batch_operate([*look, *(Remove(key, group=_GROUP) for key in keys)], BUDGET)
+    if created.status is Status.EXISTS:
+        raise LeftoversError("the transaction is in the set now: its child records are its own")
+    if any(result.status is not Status.OK for result in removed):
+        raise LeftoversError("somebody else removes them: nothing was removed now; look again")
+    return len(keys)
 
 
 def _refuse_master(store: Store, txid: bytes) -> None:

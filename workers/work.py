@@ -82,9 +82,8 @@ class Work:
         """One result per record, in their order. Raises StoreError, also where the budget is used up."""
         if not records:
             return []
+        self.check_time()
         budget = self._deadline - time.monotonic()
-        if budget <= 0:
-            raise StoreError("the dispatch's time is used up", in_doubt=False)
         self.called = True
         results = self.store.batch_operate(records, budget)
         self.returned = True
@@ -101,6 +100,19 @@ class Work:
                 for record, result in zip(records, results, strict=True)
             ]
         return _align(records, results if type(results) is list else [])
+
+    def try_operate(self, records: Sequence[Record]) -> list[Result]:
+        """As `operate`, for what comes after others' work is done: where the store fails the batch, each of its records
+        fails, and nothing else of the dispatch."""
+        try:
+            return self.operate(records)
+        except StoreError as error:
+            return [Result(error.status, None, error.in_doubt, str(error), record.key) for record in records]
+
+    def check_time(self) -> None:
+        """Raises StoreError where the dispatch's time is used up: before work that the store's budget does not bind."""
+        if time.monotonic() >= self._deadline:
+            raise StoreError("the dispatch's time is used up", in_doubt=False)
 
 
 def _is_timeout(results: Any) -> bool:
@@ -172,6 +184,9 @@ def _parse_answer(value: Any) -> Answer:
         raise Malformed(f"status {status!r}")
     if not isinstance(signal, str | None):
         raise Malformed("signal")
+    lives, mine = value.get("lives") or {}, value.get("mine") or []
+    if not isinstance(applied, list | None) or type(lives) is not dict or type(mine) is not list:
+        raise Malformed("applied, lives or mine")
     errors = {idx: _parse_error(error) for idx, error in value["errors"].items()} if value.get("errors") else {}
     return Answer(
         _parse_error(value) if status == "ERROR" and not errors else None,
@@ -179,8 +194,8 @@ def _parse_answer(value: Any) -> Answer:
         _number(value, "childCount"),
         errors,
         None if applied is None else frozenset(applied),
-        value.get("lives") or {},
-        value.get("mine") or (),
+        lives,
+        mine,
         value.get("held") is True,
         _number(value, "stateSeq"),
         _number(value, "lockSeq"),

@@ -8,7 +8,8 @@
 -- Bins of our own (absent: 0, or empty). joined: by offset [life, count], how often the output became unspent again, and
 -- how many attempts rely on its spend beside the one that applied it. stateSeq: how often a child record's state (all
 -- spent, or not) has changed, odd where all is spent. childStates: the newest stateSeq of each child that the master has
--- heard of, modulo 65,536. lockSeq: raised by each lock and unlock. reassigned: by offset [satoshis, locking script] of a
+-- heard of, modulo 65,536; a byte more where it has not heard of all. lockSeq: raised by each lock and unlock. lockHeight:
+-- the highest height that a delete-at-height of a locked record would count from. reassigned: by offset [satoshis, locking script] of a
 -- reassigned output. conflictingMore: conflicting children noted beyond those in conflictingCs.
 --
 -- Mind: only a bin that is assigned is saved; `==` on bytes compares identities, so what is in them is taken out as a
@@ -272,12 +273,25 @@ local function dahSignal(rec, isSet)
     return isSet and "DAHSET" or "DAHUNSET"
 end
 
+-- While a record is locked it gets no delete-at-height; what it is to count from is kept for the unlocking. Whether a bin
+-- was assigned.
+local function keepLockHeight(rec, height)
+    if height <= (rec["lockHeight"] or 0) then
+        return false
+    end
+    rec["lockHeight"] = height
+    return true
+end
+
 local function updateDeleteAtHeight(rec, result, current, retention)
     local totalExtraRecs = rec["totalExtraRecs"]
     if totalExtraRecs == nil then
         return updateChildState(rec, result)
     end
-    if retention == 0 or rec["preserveUntil"] ~= nil or rec["locked"] then
+    if rec["locked"] then
+        return nil, keepLockHeight(rec, current)
+    end
+    if retention == 0 or rec["preserveUntil"] ~= nil then
         return nil, false
     end
     local before, after = rec["deleteAtHeight"], nil
@@ -635,6 +649,7 @@ local function mine(rec, blockIDs, blockID, blockHeight, subtreeIdx, onLongestCh
         raiseLockSeq(rec)
     end
     rec["locked"] = false
+    rec["lockHeight"] = nil
 end
 
 local function unmine(rec, blockIDs, blockID, currentBlockHeight, onLongestChain)
@@ -646,7 +661,7 @@ local function unmine(rec, blockIDs, blockID, currentBlockHeight, onLongestChain
 end
 
 -- onLongestChain: where a block is set, that this one is on it; where it is unset, that the transaction still is, by
--- another block. The delete-at-height counts from the mined block's height.
+-- another block. The delete-at-height counts from the mined block's height, and not from less than a lock has kept.
 function setMined(
     rec, blockID, blockHeight, subtreeIdx, currentBlockHeight, blockHeightRetention, onLongestChain, unsetMined
 )
@@ -657,6 +672,7 @@ function setMined(
         return refuse("CREATING", "the transaction is still being created")
     end
     local blockIDs = rec["blockIDs"] or list()
+    local countedFrom = math.max(blockHeight, rec["lockHeight"] or 0)
     if unsetMined then
         unmine(rec, blockIDs, blockID, currentBlockHeight, onLongestChain)
     else
@@ -666,7 +682,7 @@ function setMined(
     result["blockIDs"] = blockIDs
     result["childCount"] = rec["totalExtraRecs"] or 0
     result["lockSeq"] = rec["lockSeq"] or 0
-    return conclude(rec, result, true, blockHeight, blockHeightRetention)
+    return conclude(rec, result, true, countedFrom, blockHeightRetention)
 end
 
 ---------------------------------------------------------------------------------------------------------------------
@@ -830,9 +846,10 @@ function preserveUntil(rec, blockHeight)
     return addSignal(succeed(), rec, signal)
 end
 
--- The height from which a transaction that is unlocked counts, where the caller knows of none: of its highest block, or
--- since when it is in none.
+-- The height from which a transaction that is unlocked counts, where the caller knows of none: what the lock has kept, its
+-- highest block, or since when it is in none.
 local function knownHeight(rec, current)
+    current = math.max(current, rec["lockHeight"] or 0)
     local blockHeights = rec["blockHeights"]
     for i = 1, blockHeights and list.size(blockHeights) or 0 do
         current = math.max(current, blockHeights[i])
@@ -858,12 +875,18 @@ function setLocked(rec, value, currentBlockHeight, blockHeightRetention, lockSeq
     rec["locked"] = value
     result["childCount"] = rec["totalExtraRecs"] or 0
     if value then
-        local signal = rec["deleteAtHeight"] and isMaster and dahSignal(rec, false)
+        local dah = rec["deleteAtHeight"]
+        local signal = dah and isMaster and dahSignal(rec, false)
+        if dah and isMaster then
+            keepLockHeight(rec, dah - blockHeightRetention)
+        end
         rec["deleteAtHeight"] = nil
         conclude(rec, result, true, currentBlockHeight, blockHeightRetention)
         return addSignal(result, rec, signal)
     end
-    return conclude(rec, result, true, knownHeight(rec, currentBlockHeight), blockHeightRetention)
+    local height = knownHeight(rec, currentBlockHeight)
+    rec["lockHeight"] = nil
+    return conclude(rec, result, true, height, blockHeightRetention)
 end
 
 -- How many child records a master has; or nil, and the refusal.
@@ -951,14 +974,14 @@ local function countSpent(states, totalExtraRecs)
     return spent
 end
 
--- Takes what is news into childStates. Returns by how much the number of spent children changes, and whether anything was
--- taken.
-local function takeNotes(states, seqs, isKnown)
+-- Takes what is news into childStates. isWhole: it has heard of every child before; else 0 means that it has not. Returns
+-- by how much the number of spent children changes, and whether anything was taken.
+local function takeNotes(states, seqs, isWhole)
     local step, taken = 0, false
     for index, seq in pairs(seqs) do
         local position = 2 * index - 1
         local before = string.unpack("<I2", stringOf(states, position, 2))
-        if not isKnown or isNewer(seq, before) then
+        if isNewer(seq, before) or (before == 0 and not isWhole) then
             setString(states, position, string.pack("<I2", seq % SEQ_MODULUS))
             step = step + seq % 2 - before % 2
             taken = true
@@ -967,22 +990,41 @@ local function takeNotes(states, seqs, isKnown)
     return step, taken
 end
 
--- What is known cannot be trusted, and not all children were told: forget it, so that every note leads to a recount until
--- one has come through; and believe of the counter only that what is told to be unspent is not spent.
-local function forgetStates(rec, result, notes, totalExtraRecs, currentBlockHeight, blockHeightRetention)
+-- childStates as it is kept, or empty; and whether it has heard of every child, and agrees with the counter.
+local function openStates(rec, totalExtraRecs)
+    local size = 2 * totalExtraRecs
+    local states = rec["childStates"]
+    local kept = states and sizeOf(states)
+    if kept == size then
+        return states, countSpent(states, totalExtraRecs) == (rec["spentExtraRecs"] or 0)
+    end
+    if kept == size + 1 then
+        return toBytes(stringOf(states, 1, size)), false
+    end
+    return toBytes(string.rep("\0", size)), false
+end
+
+-- Keeps what the master was told, marked as not all of it.
+local function askForRecount(rec, result, states, unspent, currentBlockHeight, blockHeightRetention)
     local before = rec["spentExtraRecs"] or 0
-    local spent = math.min(before, totalExtraRecs - notes.unspent)
-    if rec["childStates"] ~= nil or spent ~= before then
-        rec["childStates"] = nil
-        rec["spentExtraRecs"] = spent
+    local spent = math.min(before, rec["totalExtraRecs"] - unspent)
+    appendString(states, "\0")
+    rec["childStates"] = states
+    rec["spentExtraRecs"] = spent
+    if spent < before then
         conclude(rec, result, true, currentBlockHeight, blockHeightRetention)
+    else
+        aerospike:update(rec) -- what is not known gives no transaction its delete-at-height
     end
     result["signal"] = "RECOUNT"
     return result
 end
 
--- Our own: notes is a list of [child index, stateSeq]. RECOUNT where the counter can't be known from them: childStates is
--- missing, or another program has written the counter; then all children are to be asked, and noted in one call.
+-- Our own: notes is a list of [child index, stateSeq]. RECOUNT where the counter can't be known from them: childStates has
+-- not heard of all children, or another program has written the counter. What is told is kept all the same, so that no
+-- recount that was overtaken goes before it; but of the counter only what is told to be unspent is believed, and every note
+-- asks for a recount until one has come through: all children are to be asked, and noted in one call. Where there is no
+-- news, or a recount, the children are told of the delete-at-height again: the word before may have been lost.
 function noteChild(rec, notes, currentBlockHeight, blockHeightRetention)
     local totalExtraRecs, refusal = countChildren(rec)
     if refusal then
@@ -994,24 +1036,18 @@ function noteChild(rec, notes, currentBlockHeight, blockHeightRetention)
     end
     local result = succeed()
     result["childCount"] = totalExtraRecs
-    local states, before = rec["childStates"], rec["spentExtraRecs"] or 0
-    local isKnown = states ~= nil and sizeOf(states) == 2 * totalExtraRecs
-    local isRight = isKnown and countSpent(states, totalExtraRecs) == before
+    local before = rec["spentExtraRecs"] or 0
+    local states, isRight = openStates(rec, totalExtraRecs)
+    local step, taken = takeNotes(states, parsed.seqs, isRight)
     if not isRight and parsed.told < totalExtraRecs then
-        return forgetStates(rec, result, parsed, totalExtraRecs, currentBlockHeight, blockHeightRetention)
+        return askForRecount(rec, result, states, parsed.unspent, currentBlockHeight, blockHeightRetention)
     end
-    if not isKnown then
-        states = toBytes(string.rep("\0", 2 * totalExtraRecs))
-    end
-    local step, taken = takeNotes(states, parsed.seqs, isKnown)
-    local spent = isRight and before + step or countSpent(states, totalExtraRecs)
-    if taken or spent ~= before then
+    if taken or not isRight then
         rec["childStates"] = states
-        rec["spentExtraRecs"] = spent
+        rec["spentExtraRecs"] = isRight and before + step or countSpent(states, totalExtraRecs)
         conclude(rec, result, true, currentBlockHeight, blockHeightRetention)
     end
-    if not isRight then
-        -- RECOUNT stood where a change of the delete-at-height would have been told.
+    if not (taken and isRight) and result["signal"] == nil then
         addSignal(result, rec, dahSignal(rec, rec["deleteAtHeight"] ~= nil))
     end
     return result

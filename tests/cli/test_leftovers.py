@@ -10,7 +10,9 @@ from click.testing import CliRunner
 from store import Mode, Read, Record, Remove, Result, Status, Write, open_store
 from store.layout import Circumstances, Partial, child_key, create_records, lock_key
 from store.transaction import Output
+from tests.aerospike_server import AEROSPIKE
 from utxod.commands import cli
+from utxod.leftovers import LeftoversError, remove_leftovers
 
 TXID = bytes(range(32))
 SHOWN = TXID[::-1].hex()
@@ -60,10 +62,24 @@ def test_a_transaction_that_is_in_the_set_keeps_its_children(url: str) -> None:
     assert there(url) == [True] * 3
 
 
-def test_what_a_creation_has_begun_is_no_leftover_and_one_that_runs_is_not_disturbed(url: str) -> None:
+def test_what_a_creation_has_begun_is_no_leftover(url: str) -> None:
     operate(url, Remove(TXID), Write(CHILDREN[0], {"creating": True}, Mode.UPDATE))
-    operate(url, Write(lock_key(TXID), {"token": b"theirs"}, Mode.CREATE, ttl=60))
     assert leftovers(url).output.splitlines()[0] == CHILDREN[1].hex()
+    assert leftovers(url, "--remove").exit_code == 0
+    assert there(url) == [False, True, False]
+
+
+def test_a_creation_that_comes_between_keeps_its_children(store_kind: str, url: str) -> None:
+    """Found before it; to be removed after it."""
+    with contextlib.closing(open_store(url)) as store, pytest.raises(LeftoversError, match="its own"):
+        remove_leftovers(store, TXID, CHILDREN)
+    assert there(url) == [True] * 3
+
+
+@pytest.mark.parametrize("store_kind", [AEROSPIKE], indirect=True)
+def test_a_creation_that_holds_its_lock_is_not_disturbed(url: str) -> None:
+    operate(url, Remove(TXID))
+    operate(url, Write(lock_key(TXID), {"token": b"theirs"}, Mode.CREATE, ttl=60))
     result = leftovers(url, "--remove")
     assert result.exit_code == 1
     assert "somebody is creating the transaction" in result.output

@@ -155,3 +155,33 @@ def test_locks_of_children_end_as_their_masters_did_in_every_order() -> None:
                 for value, seq in (each for each in order if each not in lost):
                     child.lock(value, seq)
                 assert (child["locked"], child["lockSeq"]) == (master["locked"], master["lockSeq"])
+
+
+def test_a_lock_never_brings_a_delete_at_height_forward() -> None:
+    """Spent at 6,000, in a block of 100: what was spent then may be taken back by a reorganisation for as long."""
+    for locked_after in (True, False):
+        record = Ruled.mined(utxos=[HASHES[0]], recordUtxos=1, blockHeights=[100])
+        if not locked_after:
+            record.lock(True)
+        record.spend((0, OURS), current=6000, ignore=(False, True))
+        if locked_after:
+            assert record["deleteAtHeight"] == 6000 + RETENTION
+            record.lock(True)
+        assert record["deleteAtHeight"] is None
+        record.lock(False)
+        assert (record["deleteAtHeight"], record["lockHeight"]) == (6000 + RETENTION, None)
+
+
+def test_a_lock_keeps_from_when_a_conflicting_transaction_counts() -> None:
+    record = Ruled(unminedSince=100)
+    record.call("setConflicting", True, 6000, RETENTION)
+    record.lock(True)
+    record.lock(False)
+    assert record["deleteAtHeight"] == 6000 + RETENTION
+
+
+def test_being_mined_counts_from_no_less_than_a_lock_has_kept() -> None:
+    record = Ruled(utxos=[HASHES[0]], recordUtxos=1, locked=True)
+    record.spend((0, OURS), current=6000, ignore=(False, True))
+    record.call("setMined", 7, 100, 0, 6001, RETENTION, True, False)
+    assert (record["deleteAtHeight"], record["lockHeight"]) == (6000 + RETENTION, None)

@@ -103,7 +103,8 @@ class Model:
 
 
 class Master(Model):
-    """heard: the newest stateSeq of each child; None where childStates is missing."""
+    """heard: the newest stateSeq of each child; 0 also of one that it has not heard of, where it is not whole: it has
+    not heard of all. has_states: whether there is the bin."""
 
     def __init__(self, seqs: Sequence[int]) -> None:
         super().__init__()
@@ -111,8 +112,10 @@ class Master(Model):
         self.unmined_since: int | None = 100
         self.preserved = False
         self.dah: int | None = None
-        self.heard: list[int] | None = list(seqs)
+        self.heard = list(seqs)
+        self.is_whole = self.has_states = True
         self.counter = 0  # spentExtraRecs
+        self.lock_height = 0
 
     @property
     def is_done(self) -> bool:
@@ -121,7 +124,10 @@ class Master(Model):
 
     def settle(self, height: int) -> None:
         """The delete-at-height rule."""
-        if self.preserved or self.locked:
+        if self.locked:
+            self.lock_height = max(self.lock_height, height)
+            return
+        if self.preserved:
             return
         if self.conflicting:
             self.dah = self.dah or height + RETENTION
@@ -133,21 +139,28 @@ class Master(Model):
         told: dict[int, int] = {}
         for index, seq in notes:
             told[index] = max(seq, told.get(index, 0))
-        before = (self.heard and list(self.heard), self.counter)
-        is_right = self.heard is not None and sum(seq % 2 for seq in self.heard) == self.counter
-        is_all = len(told) == len(CHILDREN)
-        if is_right or is_all:
-            heard = self.heard or [-1] * len(CHILDREN)
-            self.heard = [max(seq, told.get(index, -1)) for index, seq in enumerate(heard, start=1)]
-            self.counter = sum(seq % 2 for seq in self.heard)
-        else:
-            self.heard = None
-            self.counter = min(self.counter, sum(told.get(index + 1, 1) % 2 for index in range(len(CHILDREN))))
-        if before != (self.heard, self.counter):
+        is_right = self.is_whole and sum(seq % 2 for seq in self.heard) == self.counter
+        has_news = False
+        for index, seq in told.items():
+            before = self.heard[index - 1]
+            if seq > before or (not is_right and before % MODULUS == 0):
+                self.heard[index - 1] = seq
+                has_news = True
+        self.has_states = self.has_states or not is_right
+        if not is_right and len(told) < len(CHILDREN):
+            self.is_whole = False
+            believed = min(self.counter, len(CHILDREN) - sum(1 - seq % 2 for seq in told.values()))
+            if believed < self.counter:
+                self.counter = believed
+                self.settle(height)
+            return "RECOUNT"
+        self.is_whole = True
+        self.counter = sum(seq % 2 for seq in self.heard)
+        if has_news or not is_right:
             self.settle(height)
-        if is_right:
+        if is_right and has_news:
             return None
-        return "RECOUNT" if not is_all else "DAHUNSET" if self.dah is None else "DAHSET"
+        return "DAHUNSET" if self.dah is None else "DAHSET"
 
 
 class Histories(RuleBasedStateMachine):
@@ -388,12 +401,16 @@ class Histories(RuleBasedStateMachine):
         result = self.call(TXID, "setLocked", value, height, RETENTION)
         self.master.lock_seq += 1
         assert (result["status"], result["childCount"], result["lockSeq"]) == ("OK", 2, self.master.lock_seq)
-        self.master.locked = value
+        master = self.master
+        master.locked = value
+        self.locks.append((value, master.lock_seq))
         if value:
-            self.master.dah = None
-        self.locks.append((value, self.master.lock_seq))
-        known = max(height, self.master.unmined_since or 0, *self.master.blocks.values(), 0)
-        self.conclude(TXID, result, known)
+            master.lock_height = max(master.lock_height, (master.dah or 0) - RETENTION)
+            master.dah = None
+        else:
+            height = max(height, master.unmined_since or 0, *master.blocks.values(), master.lock_height)
+            master.lock_height = 0
+        self.conclude(TXID, result, height)
 
     def tell_lock(self, index: int, value: bool, seq: int) -> None:
         key = CHILDREN[index - 1]
@@ -431,11 +448,12 @@ class Histories(RuleBasedStateMachine):
             master.blocks.setdefault(block, height)
             if longest:
                 master.unmined_since = None
-            master.locked = False
+            counted_from = max(height, master.lock_height)
+            master.locked, master.lock_height = False, 0
             master.lock_seq += 1
             self.locks.append((False, master.lock_seq))
         assert (result["blockIDs"], result["lockSeq"]) == (list(master.blocks), master.lock_seq)
-        self.conclude(TXID, result, height)
+        self.conclude(TXID, result, height if unset else counted_from)
 
     @rule(key=keys, value=seldom)
     def create_or_finish(self, key: bytes, value: bool) -> None:
@@ -489,7 +507,6 @@ class Histories(RuleBasedStateMachine):
         if self.tell_master([self.ask(key)]):
             assert not self.tell_master([self.ask(each) for each in CHILDREN])
         index = CHILDREN.index(key)
-        assert self.master.heard is not None
         assert (self.master.heard[index] % 2 == 1) == self.models[key].all_spent
 
     @rule(spender=spenders, back=st.integers(1, 20))
@@ -517,7 +534,7 @@ class Histories(RuleBasedStateMachine):
     def increment(self, delta: int) -> None:
         result = self.call(TXID, "incrementSpentExtraRecs", delta, self.height, RETENTION)
         master = self.master
-        if master.heard is not None:
+        if master.has_states:
             assert result == {"status": "OK", "signal": "RECOUNT", "childCount": len(CHILDREN)}
         elif not 0 <= master.counter + delta <= len(CHILDREN):
             assert result["errorCode"] == "INVALID_PARAMETER"
@@ -528,7 +545,8 @@ class Histories(RuleBasedStateMachine):
     @rule(counter=st.none() | st.integers(0, len(CHILDREN)))
     def another_program_writes_the_counter_or_loses_the_child_states(self, counter: int | None) -> None:
         if counter is None:
-            self.master.heard = None
+            self.master.heard = [0] * len(CHILDREN)
+            self.master.is_whole = self.master.has_states = False
             self.write(TXID, childStates=None)
         else:
             self.master.counter = counter
@@ -582,10 +600,10 @@ class Histories(RuleBasedStateMachine):
     def check_master(self) -> None:
         bins = self.store.batch_operate([Read(TXID)], 5)[0].value
         master = self.master
-        heard = (
-            None if master.heard is None else b"".join((seq % MODULUS).to_bytes(2, "little") for seq in master.heard)
-        )
-        assert (bins.get("childStates"), bins["spentExtraRecs"]) == (heard, master.counter)
+        heard = b"".join((seq % MODULUS).to_bytes(2, "little") for seq in master.heard)
+        states = heard + bytes(not master.is_whole) if master.has_states else None
+        assert (bins.get("childStates"), bins["spentExtraRecs"]) == (states, master.counter)
+        assert bins.get("lockHeight", 0) == master.lock_height
         assert bins.get("deleteAtHeight") == master.dah
         assert bins.get("unminedSince") == master.unmined_since
         assert bins.get("blockIDs", []) == list(master.blocks)
@@ -618,5 +636,5 @@ class Histories(RuleBasedStateMachine):
 
 TestHistories = Histories.TestCase
 TestHistories.settings = settings(
-    max_examples=200, stateful_step_count=50, deadline=None, suppress_health_check=[HealthCheck.too_slow]
+    max_examples=100, stateful_step_count=50, deadline=None, suppress_health_check=[HealthCheck.too_slow]
 )

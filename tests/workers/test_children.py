@@ -172,6 +172,24 @@ def test_a_recount_that_is_lost_is_asked_for_by_the_next_note(run: Run, store: S
     assert (master["spentExtraRecs"], "deleteAtHeight" in master) == (1, False)
 
 
+@pytest.mark.parametrize("asked", ["abandon", "increment"])
+def test_asking_again_reaches_children_that_kept_a_delete_at_height(
+    run: Run, store: Store, generate: Generator, asked: str
+) -> None:
+    """The worker died between the master and its child: a child with a live coin, marked as due."""
+    coinbase = mined(run, generate, 3)
+    spends = spends_of(generate, coinbase, 0, 1, 2)
+    follow(run, run("spend", spends))
+    (note,) = run("abandon", spends[2:]).follow_ups
+    store.batch_operate([Call(coinbase.txid, "noteChild", (told(note)[1], HEIGHT, RETENTION))], 5.0)
+    assert delete_at_heights(store, coinbase) == [None, HEIGHT + RETENTION]
+    if asked == "abandon":
+        follow(run, run("abandon", spends[2:]))
+    else:
+        run("increment", [[coinbase.txid, 0, HEIGHT]]).results  # noqa: B018
+    assert delete_at_heights(store, coinbase) == [None, None]
+
+
 def test_increment_asks_the_children_and_may_be_asked_again(run: Run, store: Store, generate: Generator) -> None:
     coinbase = mined(run, generate, 3)
     run("spend", spends_of(generate, coinbase, 0, 1, 2))  # the note is lost
@@ -286,7 +304,7 @@ def test_unlocking_a_finished_transaction_brings_its_delete_at_height_back(
     follow(run, lock(run, coinbase, True))
     assert delete_at_heights(store, coinbase) == [None] * 2
     follow(run, lock(run, coinbase, False))
-    assert delete_at_heights(store, coinbase) == [1 + RETENTION] * 2  # counted from its block
+    assert delete_at_heights(store, coinbase) == [HEIGHT + RETENTION] * 2
 
 
 def test_a_transaction_of_data_alone_is_done_at_birth(run: Run, store: Store, generate: Generator) -> None:

@@ -346,3 +346,48 @@ def test_a_blob_that_another_attempt_left_gives_way_once_the_transaction_is_crea
     assert store.blobs.put_new(source)
     assert create(any_way, whole(large)).codes == ["OK"]
     assert store.blobs.get(large.txid) == large.raw
+
+
+def test_what_replaces_a_dead_creators_children_keeps_nothing_of_them(store: Store, large: Transaction) -> None:
+    """A conflicting creation of a coinbase at another height died: neither its mark nor its heights live on."""
+    with pytest.raises(Died):
+        create(Stepwise(store, dies_after=2 + 2 * (RECORDS - 1)), [large.raw, 100, [], CREATE_CONFLICTING, None])
+    assert "deleteAtHeight" in bins_of(store, child_key(large.txid, 1))
+    expire_lock(store, large.txid)
+    assert create(Stepwise(store), partial(large, 0, 1, 2, 3, 4)).codes == ["OK"]
+    for key in keys_of(large)[1:]:
+        bins = bins_of(store, key)
+        assert not {"deleteAtHeight", "spendingHeight", "version", "fee"} & bins.keys()
+        assert (bins["conflicting"], bins["isCoinbase"]) == (False, False)
+
+
+def test_a_conflicting_attempt_does_not_mark_the_missing_child_of_a_plain_transaction(
+    store: Store, large: Transaction
+) -> None:
+    assert create(Stepwise(store), whole(large)).codes == ["OK"]
+    child = child_key(large.txid, 2)
+    store.batch_operate([Remove(child), Write(large.txid, {"creating": True}, Mode.UPDATE)], 5)
+    assert create(Stepwise(store), whole(large, CREATE_CONFLICTING)).codes == ["TX_EXISTS"]
+    assert bins_of(store, child)["conflicting"] is False
+    assert "deleteAtHeight" not in bins_of(store, child)
+
+
+class Refusing(Stepwise):
+    """Gives no answer to a read of the bins that tell what is left to be done."""
+
+    def batch_operate(self, records: Sequence[Record], budget: float) -> list[Result]:
+        if any(isinstance(record, Read) and "conflicting" in (record.bins or ()) for record in records):
+            raise StoreError("injected", in_doubt=False, status=Status.UNAVAILABLE)
+        return super().batch_operate(records, budget)
+
+
+def test_a_transaction_whose_rest_cannot_be_looked_at_is_a_fault_and_not_the_last_word(
+    store: Store, generate: Generator
+) -> None:
+    """TX_EXISTS would end the asking, and a conflicting one would never be noted in its parents."""
+    parent = generate.coinbase([1])
+    payment = generate.payment([(parent, 0)])
+    other = generate.coinbase([1])
+    assert create(store, whole(parent), whole(payment, CREATE_CONFLICTING)).codes == ["OK", "OK"]
+    outcomes = create(Refusing(store), whole(payment, CREATE_CONFLICTING), whole(other)).outcomes
+    assert [(one.code, one.executed) for one in outcomes] == [("UNAVAILABLE", "no"), ("OK", None)]

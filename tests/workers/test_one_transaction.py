@@ -9,8 +9,9 @@ from dispatching import HEIGHT, Dispatched, Outcome, Run, Wrapped, bins_of, crea
 
 from protocol.operations import CREATE_LOCKED
 from protocol.wire import ONE_TRANSACTION
-from store import Call, Record, Result, Store, StoreError
+from store import Call, Read, Record, Remove, Result, Store, StoreError
 from store.faulty import FaultyStore
+from store.layout import child_key
 from store.transaction import Transaction
 from utxod.generate import Generator
 
@@ -236,3 +237,75 @@ def test_an_answer_grows_with_its_request_and_not_with_its_square(run: Run, stor
     outcomes = dispatch(lost, "spend", spends, flags=ONE_TRANSACTION).outcomes
     assert len(details(outcomes[0])["outpoints"]) == 40
     assert all(details(one) == {"because": 0} for one in outcomes[1:])
+
+
+def test_what_was_given_back_since_is_not_named(run: Run, generate: Generator) -> None:
+    """One outpoint, asked twice by one attempt at two heights: applied, refused, and given back."""
+    young = generate.coinbase([1])
+    create(run, young, height=100)
+    (spend,) = payment_of(generate, (young, 0))
+    outcomes = whole(run, [*at([spend], 250), *at([spend], 150)]).outcomes
+    assert [one.code for one in outcomes] == ["COINBASE_IMMATURE"] * 2
+    assert all("held" not in details(one) for one in outcomes)
+    assert run("spend", [[*generate.spend((young, 0), height=250)]]).results == [True]
+
+
+def test_what_could_not_be_looked_at_is_named_as_unseen(run: Run, store: Store, generate: Generator) -> None:
+    """A fault of one record refuses the whole: what an earlier attempt left there nobody can say."""
+    parents = [matured(run, generate, [1]) for _ in range(2)]
+    spends = payment_of(generate, *[(parent, 0) for parent in parents])
+    assert run("spend", spends).results == [True, True]
+    failing = FaultyStore(store, [{"kind": "fail", "index": 1}], atomic=False)
+    outcomes = dispatch(failing, "spend", spends, flags=ONE_TRANSACTION).outcomes
+    assert [(one.code, one.executed) for one in outcomes] == [("STORE_ERROR", "no")] * 2
+    assert details(outcomes[1])["unseen"] == [[parents[1].txid, 0]]
+    assert details(outcomes[1])["held"] == [[parents[0].txid, 0]]
+    assert all(is_spent_by(store, spend) for spend in spends)
+
+
+class NoMasters(Wrapped):
+    """A store that fails when masters are asked why a child record is missing."""
+
+    def batch_operate(self, records: Sequence[Record], budget: float) -> list[Result]:
+        if any(isinstance(record, Read) and "totalUtxos" in (record.bins or ()) for record in records):
+            raise StoreError("injected", in_doubt=False)
+        return self._inner.batch_operate(records, budget)
+
+
+def test_one_missing_child_harms_no_other_request_of_the_dispatch(run: Run, store: Store, generate: Generator) -> None:
+    parent, other = matured(run, generate, [1, 2, 3]), matured(run, generate, [1, 2])
+    store.batch_operate([Remove(child_key(parent.txid, 1))], 5.0)
+    missing = [[*generate.spend((parent, 2))]]
+    refused = payment_of(generate, (other, 1), (parent, 2))
+    plain = [[*generate.spend((other, 0))]]
+    flags = [0, ONE_TRANSACTION, 0]
+    outcomes = dispatch(NoMasters(store), "spend", missing, refused, plain, flags=flags).outcomes
+    assert [one.code for one in outcomes] == ["STORE_ERROR"] * 3 + ["OK"]
+    assert all(one.executed == "no" for one in outcomes[:3])
+    assert not is_spent_by(store, refused[0])
+
+
+@pytest.mark.parametrize(
+    "answer",
+    [
+        {"status": "OK", "applied": [7]},
+        {"status": "OK", "applied": [0], "lives": [1]},
+        {"status": "OK", "applied": [0], "lives": {3: 1}},
+        {"status": "ERROR", "errors": {5: {"errorCode": "SPENT"}}, "applied": []},
+        {"status": "ERROR", "errorCode": "LOCKED", "mine": [7]},
+        {"status": "OK", "applied": [], "mine": 3},
+    ],
+)
+def test_an_answer_of_other_spends_is_no_answer_and_harms_its_own_alone(
+    run: Run, store: Store, generate: Generator, answer: dict[str, Any]
+) -> None:
+    class Confused(Wrapped):
+        def batch_operate(self, records: Sequence[Record], budget: float) -> list[Result]:
+            results = self._inner.batch_operate(records, budget)
+            results[0].value = answer
+            return results
+
+    parents = [matured(run, generate, [1]) for _ in range(2)]
+    spends = [[*generate.spend((parent, 0))] for parent in parents]
+    outcomes = dispatch(Confused(store), "spend", spends).outcomes
+    assert [(one.code, one.executed) for one in outcomes] == [("INTERNAL", "unknown"), ("OK", None)]

@@ -1,17 +1,18 @@
 """Absence of a part is a fault, never "there is no such coin"; and what is given is what was created (P15)."""
 
 import shutil
-from collections.abc import Iterator
+from collections.abc import Iterator, Sequence
 from contextlib import contextmanager
 from pathlib import Path
 from typing import Any
 
 import pytest
-from dispatching import HEIGHT, Run, bins_of, create, matured
+from dispatching import HEIGHT, Run, Wrapped, bins_of, create, dispatch, matured
 
 from protocol.operations import CREATE_LOCKED
-from store import Call, Mode, Remove, Store, Write
-from store.layout import FROZEN, child_key, utxo_hash
+from store import Call, Mode, Record, Remove, Result, Store, Write
+from store.faulty import FaultyStore
+from store.layout import FROZEN, Partial, child_key, utxo_hash
 from store.transaction import Output
 from tests.aerospike_server import EMBEDDED_ONLY
 from utxod.generate import Generator
@@ -98,6 +99,43 @@ def test_a_data_output_is_held_against_its_transaction(run: Run, store: Store, t
     path.write_bytes(path.read_bytes().replace(b"data", b"dare"))
     assert run("outpoint", [[txid, 1]]).codes == ["STORE_ERROR"]
     assert run("outpoint", [[txid, 0]]).results == [[1, b"\x51"]]
+
+
+def test_a_whole_transaction_whose_blob_holds_some_outputs_only_is_damaged(
+    run: Run, store: Store, generate: Generator
+) -> None:
+    """As a creator leaves it that died between the master and its blob."""
+    large = generate.coinbase([1, 2, 3])
+    run("create", [[large.raw, 1, [], 0, None]]).results  # noqa: B018
+    store.blobs.delete(large.txid)
+    store.blobs.put_new(Partial(large.txid, {0: large.outputs[0]}))
+    asked = run("outpoint", [[large.txid, vout] for vout in range(3)])
+    assert asked.codes == ["OK", "STORE_ERROR", "STORE_ERROR"]
+    assert run("get", [[large.txid, ["tx", "fee"]]]).codes == ["STORE_ERROR"]
+    assert run("create", [[large.raw, 1, [], 0, None]]).codes == ["TX_EXISTS"]
+    assert run("get", [[large.txid, ["tx"]]]).results == [{"tx": large.raw}]
+
+
+def test_the_delete_at_height_of_a_child_is_no_rejection_where_its_master_cannot_be_asked(
+    run: Run, store: Store, generate: Generator
+) -> None:
+    coinbase = matured(run, generate, [1, 2, 3, 4, 5])
+    store.batch_operate([Remove(child_key(coinbase.txid, 1))], 5.0)
+    failing = FaultyStore(store, [{"kind": "fail", "times": None, "index": 0}])
+    (outcome,) = dispatch(SecondBatch(failing, store), "set_dah", [[coinbase.txid, 1, 77]]).outcomes
+    assert (outcome.code, outcome.executed) == ("STORE_ERROR", "no")
+
+
+class SecondBatch(Wrapped):
+    """Two stores: the first batch goes to `first`, what follows to the other."""
+
+    def __init__(self, inner: Store, first: Store) -> None:
+        super().__init__(inner)
+        self._first: Store | None = first
+
+    def batch_operate(self, records: Sequence[Record], budget: float) -> list[Result]:
+        store, self._first = self._first or self._inner, None
+        return store.batch_operate(records, budget)
 
 
 def test_a_missing_child_record_is_a_fault_and_not_the_absence_of_the_coin(

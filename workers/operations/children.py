@@ -15,7 +15,7 @@ from typing import Any, Final
 from protocol import codes
 from protocol.codes import UNKNOWN
 from protocol.wire import Error
-from store import Call, Read, Record, Result, Status
+from store import Call, Read, Status
 from store.layout import child_index, child_key
 
 from ..items import BadItem, check_bool, check_fields, check_height, check_txid, check_uint
@@ -78,13 +78,29 @@ def set_children_dah(work: Work, txid: bytes, children: int) -> Error | None:
     meanwhile."""
     dah, error = _master_dah(work, txid)
     while error is None and children:
-        error = _first_error(work, [dah_write(txid, child, dah) for child in range(1, children + 1)])
+        error = _write_dah(work, txid, children, dah)
         if error is None:
             written = dah
             dah, error = _master_dah(work, txid)
             if error is None and dah == written:
                 break
     return error
+
+
+def _write_dah(work: Work, txid: bytes, children: int, dah: int) -> Error | None:
+    """Where it is another."""
+    numbers = range(1, children + 1)
+    found = work.operate([Read(child_key(txid, child), ("deleteAtHeight",)) for child in numbers])
+    others = [
+        child
+        for child, result in zip(numbers, found, strict=True)
+        if result.status is not Status.OK or (result.value.get("deleteAtHeight") or 0) != dah
+    ]
+    results = work.operate([dah_write(txid, child, dah) for child in others])
+    for child, result in zip(others, results, strict=True):
+        if result.status is not Status.OK:
+            return _missing_child(failure(result, f"child record {child}"), child)
+    return None
 
 
 def _master_dah(work: Work, txid: bytes) -> tuple[int, Error | None]:
@@ -165,19 +181,13 @@ def _finish(work: Work, index: int, error: Error | None) -> None:
         work.batch.complete(index, True)
 
 
-def _first_error(work: Work, records: Sequence[Record]) -> Error | None:
+def _first_error(work: Work, calls: Sequence[Call]) -> Error | None:
     """What went wrong with the first child that is not done; None where all are."""
-    for child, (record, result) in enumerate(zip(records, work.operate(records), strict=True), start=1):
-        error = _error_of(record, result, f"child record {child}")
+    for child, result in enumerate(work.operate(calls), start=1):
+        error = read_answer(result, f"child record {child}").error
         if error is not None:
             return _missing_child(error, child)
     return None
-
-
-def _error_of(record: Record, result: Result, what: str) -> Error | None:
-    if isinstance(record, Call):
-        return read_answer(result, what).error
-    return None if result.status is Status.OK else failure(result, what)
 
 
 def _missing_child(error: Error, child: int) -> Error:

@@ -82,7 +82,11 @@ def _create_at_once(work: Work, candidates: Sequence[Candidate], errors: Errors)
         own = [next(results) for _ in one.creation.records]
         if own[0].status is Status.TOO_BIG and not one.creation.external:
             too_big.append(one._replace(creation=move_out(one.creation)))
-        elif (error := _error_of(one, own) or settle_blob(work, one)) is not None:
+            continue
+        error = _error_of(one, own)
+        if error is None and one.creation.external:
+            error = settle_blob(work, one)
+        if error is not None:
             errors[one.item] = error
     if too_big:
         _create_at_once(work, too_big, errors)
@@ -91,12 +95,17 @@ def _create_at_once(work: Work, candidates: Sequence[Candidate], errors: Errors)
 def _put_blobs(work: Work, candidates: Sequence[Candidate], errors: Errors) -> list[Candidate]:
     """Writes the blobs of what does not exist yet. Returns what is still to be created."""
     external = [one for one in candidates if one.creation.external]
-    found = work.operate([Read(one.source.txid, ("txID",)) for one in external])
+    keys = [key for one in external for key, _ in one.creation.records]
+    results = iter(work.operate([Read(key, ("recordUtxos",)) for key in keys]))
     writable = [one for one in candidates if not one.creation.external]
     begun: set[bytes] = set()
-    for one, result in zip(external, found, strict=True):
-        if result.status is not Status.NOT_FOUND:
-            errors[one.item] = tx_exists() if result.status is Status.OK else failure(result, "transaction")
+    for one in external:
+        master, *children = [next(results) for _ in one.creation.records]
+        left = [key for (key, _), child in zip(one.children, children, strict=True) if child.status is Status.OK]
+        if master.status is not Status.NOT_FOUND:
+            errors[one.item] = tx_exists() if master.status is Status.OK else failure(master, "transaction")
+        elif left:
+            errors[one.item] = leftover(left)
         elif one.source.txid in begun:
             errors[one.item] = is_being_created()
         else:
@@ -121,8 +130,11 @@ def _attend(work: Work, found: Sequence[Candidate], errors: Errors) -> list[Cand
     as they were to be."""
     conflicting: list[Candidate] = []
     unfinished: list[Candidate] = []
-    results = work.operate([Read(one.source.txid, _ATTENDED) for one in found])
+    results = work.try_operate([Read(one.source.txid, _ATTENDED) for one in found])
     for one, result in zip(found, results, strict=True):
+        if result.status not in (Status.OK, Status.NOT_FOUND):
+            # Nobody can say what is left to be done: TX_EXISTS would be the last word.
+            errors[one.item] = failure(result, "transaction")
         bins = result.value if result.status is Status.OK else {}
         if bins.get("creating"):
             unfinished.append(one)
@@ -130,7 +142,11 @@ def _attend(work: Work, found: Sequence[Candidate], errors: Errors) -> list[Cand
             conflicting.append(one)
         # A whole one is what it is by its txid; what the outputs of a partial one are worth nobody knows. Where it
         # can't be kept now, the answer is right all the same: the transaction is there.
-        if bins.get("external") and isinstance(one.source, Transaction):
+        if (
+            bins.get("external")
+            and isinstance(one.source, Transaction)
+            and not work.store.blobs.has_whole(one.source.txid)
+        ):
             settle_blob(work, one)
     if unfinished:
         errors |= create_locked(work, unfinished)
@@ -146,7 +162,7 @@ def _note_in_parents(work: Work, ones: Iterable[Candidate]) -> Errors:
         for parent in dict.fromkeys(spend.previous_txid for spend in one.source.inputs)
     ]
     doubtful: Errors = {}
-    for (item, _), result in zip(notes, work.operate([call for _, call in notes]), strict=True):
+    for (item, _), result in zip(notes, work.try_operate([call for _, call in notes]), strict=True):
         error = read_answer(result, "parent").error
         if error is not None and error.code != codes.TX_NOT_FOUND:
             doubtful[item] = error._replace(executed=UNKNOWN)

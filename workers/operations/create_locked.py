@@ -16,7 +16,7 @@ from protocol import codes
 from protocol.codes import NO, UNKNOWN
 from protocol.wire import Error
 from store import Mode, Read, Remove, Result, Status, Write
-from store.layout import Creation, Partial, child_index, child_key, lock_key, lock_ttl
+from store.layout import CHILD_BINS, Creation, Partial, child_index, child_key, lock_key, lock_ttl
 from store.transaction import Transaction
 
 from ..work import Work, failure
@@ -27,6 +27,8 @@ SOON_MS: Final = 100
 _MAX_LEFTOVERS_TOLD: Final = 100
 _MARKED: Final = {"creating": True}
 _UNMARKED: Final = {"creating": None}
+# What a child has of a creation that died goes with it.
+_NOTHING: Final = dict.fromkeys(CHILD_BINS)
 _INHERITED: Final = ("conflicting", "locked", "spendingHeight", "deleteAtHeight")
 
 
@@ -76,8 +78,8 @@ def put_blob(work: Work, one: Candidate, errors: Errors) -> Candidate:
 
 
 def settle_blob(work: Work, one: Candidate) -> Error | None:
-    """After the master's creation: the blob is this transaction's, not what an earlier attempt left there."""
-    if one.has_own_blob or not one.creation.external:
+    """After the master's creation: the blob of an external transaction is its own, not what an earlier attempt left."""
+    if one.has_own_blob:
         return None
     try:
         work.store.blobs.replace(one.source)
@@ -145,11 +147,12 @@ def _look(work: Work, locked: Sequence[Candidate], errors: Errors) -> tuple[list
 def _as_begun(one: Candidate, master: Mapping[str, Any]) -> Candidate:
     """With as many children as the master has; the bins of those that this candidate does not know are empty."""
     inherited = {name: master[name] for name in _INHERITED if name in master}
-    known = dict(one.children)
-    children = []
-    for child in range(1, (master.get("totalExtraRecs") or 0) + 1):
-        key = child_key(one.source.txid, child)
-        children.append((key, known[key] | inherited if key in known else {}))
+    known = {
+        key: {name: value for name, value in bins.items() if name not in _INHERITED} | inherited
+        for key, bins in one.children
+    }
+    keys = [child_key(one.source.txid, child) for child in range(1, (master.get("totalExtraRecs") or 0) + 1)]
+    children = [(key, known.get(key, {})) for key in keys]
     return one._replace(creation=one.creation._replace(records=[one.creation.records[0], *children]))
 
 
@@ -206,7 +209,7 @@ def _write_children(work: Work, ones: Sequence[Candidate], errors: Errors, *, re
         elif result.status is not Status.OK:
             errors.setdefault(one.item, _half_done(result, "child record"))
     if replace:
-        writes = [Write(key, bins | _MARKED, Mode.UPDATE, condition=_MARKED) for _, key, bins in there]
+        writes = [Write(key, _NOTHING | bins | _MARKED, Mode.UPDATE, condition=_MARKED) for _, key, bins in there]
         for (one, _, _), result in zip(there, work.operate(writes), strict=True):
             if result.status is not Status.OK:
                 errors.setdefault(one.item, _half_done(result, "child record without a master"))

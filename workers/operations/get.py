@@ -108,6 +108,8 @@ def _complete_raw(work: Work, index: int, fields: Sequence[str], txid: bytes, bi
     found = {name: bins[name] for name in fields if name in bins}
     try:
         raw = work.store.blobs.get(txid) if bins.get("external") else raw_transaction(bins)
+        if raw is None and "version" in bins:
+            raise ValueError("the store has only some of its outputs, where it is known as a whole")
         if raw is not None and parse_transaction(raw).txid != txid:
             raise ValueError("what the store has is another one")
     except (ValueError, KeyError, TypeError, OSError) as error:

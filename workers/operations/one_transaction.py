@@ -2,9 +2,9 @@
 
 Where one is refused, this attempt gives back what it applied, and what it joined of this transaction's other attempts,
 and nothing else: a spend that another attempt relies on stands. In a store whose batches are one whole that is done by
-the store. The refusal names the input that was refused, and what this spender still holds. Where a fault falls in the
-middle, or the giving back fails, the answer is `unknown` and lists the outpoints; asking again is safe, and `abandon`
-undoes what the spender holds.
+the store. The refusal names the input that was refused, what this spender still holds, and what nobody could look at.
+Where a fault falls in the middle, or the giving back fails, the answer is `unknown` and lists the outpoints; asking
+again is safe, and `abandon` undoes what the spender holds.
 
 A request's lists stand with one item, to which the others refer by `because`: an answer grows with the request, not
 with its square.
@@ -106,16 +106,14 @@ def _give_back(work: Work, spends: Sequence["Spend"], tried: Tried) -> _Returned
 
 def _held(one: Request, spends: Mapping[int, "Spend"], tried: Tried, returned: _Returned) -> list["Spend"]:
     """What the spender still has: by its last word on each output, where a request names one twice."""
-    last: dict[tuple[bytes, int], Spend] = {}
-    for item in range(one.start, one.end):
-        spend = spends.get(item)
-        if spend is None:
-            continue
-        if item in tried.held or item in returned.held:
-            last[spend.txid, spend.vout] = spend
-        elif item in tried.lives:
-            last.pop((spend.txid, spend.vout), None)
-    return list(last.values())
+    own = [spends[item] for item in range(one.start, one.end) if item in spends]
+    held = {(spend.txid, spend.vout): spend for spend in own if spend.item in tried.held}
+    for spend in own:  # what was given back since says more
+        if spend.item in returned.held:
+            held[spend.txid, spend.vout] = spend
+        elif spend.item in tried.lives:
+            held.pop((spend.txid, spend.vout), None)
+    return list(held.values())
 
 
 def _unknown(one: Request, reason: Error, left: Sequence["Spend"]) -> dict[int, Error]:
@@ -137,13 +135,20 @@ def _refused(
     if first in spends:
         where["outpoint"] = [spends[first].txid, spends[first].vout]
     other = errors[first]._replace(details=where)
-    whole = {
-        item: _with_details(errors[item], where) if item in errors else other for item in range(one.start, one.end)
+    unseen = [
+        spends[item] for item in errors if item in spends and one.start <= item < one.end and _is_fault(errors[item])
+    ]
+    lists: dict[str, Any] = {
+        name: _outpoints(listed) for name, listed in (("held", held), ("unseen", unseen)) if listed
     }
-    if held:
-        whole[first] = _with_details(whole[first], {"held": _outpoints(held)})
-    return whole
+    whole = {item: _located(errors[item], where) if item in errors else other for item in range(one.start, one.end)}
+    return {**whole, first: _located(errors[first], where | lists)}
 
 
-def _with_details(error: Error, more: Mapping[str, Any]) -> Error:
-    return error._replace(details={**error.details, **more})
+def _is_fault(error: Error) -> bool:
+    return error.code in codes.FAULTS
+
+
+def _located(error: Error, where: dict[str, Any]) -> Error:
+    own = {name: value for name, value in error.details.items() if name != "held"}
+    return error._replace(details=own | where)

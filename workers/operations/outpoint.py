@@ -15,12 +15,12 @@ from protocol.codes import NO
 from protocol.wire import Error
 from store import Read, Result, Status
 from store.layout import UTXO_BYTES, locate, raw_transaction, utxo_hash
-from store.transaction import Output, parse_transaction, read_output
+from store.transaction import Output, Transaction, parse_transaction, read_output
 
 from ..items import BadItem, check_fields, check_txid, check_uint
 from ..work import Work, failure, malformed
 
-_MASTER_BINS: Final = ("external", "outputs", "utxos", "reassigned", "totalUtxos", "creating")
+_MASTER_BINS: Final = ("external", "outputs", "utxos", "reassigned", "totalUtxos", "creating", "version")
 _CHILD_BINS: Final = ("utxos", "reassigned")
 _WHOLE_BINS: Final = ("version", "locktime", "extendedSize", "inputs", "outputs")
 
@@ -52,16 +52,40 @@ def run(work: Work) -> None:
             batch.fail(index, fault.error)
     masters = _read(work, [one.txid for one in wanted], _MASTER_BINS)
     children = _read(work, [one.record for one in wanted if _lives_in_child(one, masters)], _CHILD_BINS)
+    wholes = _Wholes(work)
     for one in wanted:
         master = masters[one.txid]
         try:
-            answer = _look(work, one, master, children.get(one.record, master))
+            answer = _look(work, one, master, children.get(one.record, master), wholes)
         except _Damaged as damage:
             answer = Error(codes.STORE_ERROR, NO, f"output {one.vout}: {damage}")
         if isinstance(answer, Error):
             batch.fail(one.item, answer)
         else:
             batch.complete(one.item, [answer.satoshis, answer.locking_script])
+
+
+class _Wholes:
+    """Whole transactions, each read and checked once in a dispatch."""
+
+    def __init__(self, work: Work) -> None:
+        self._work = work
+        self._known: dict[bytes, Transaction] = {}
+
+    def get(self, txid: bytes, master: dict[str, Any]) -> Transaction:
+        """Raises _Damaged, ValueError, OSError."""
+        if txid not in self._known:
+            self._work.check_time()
+            if master.get("external"):
+                raw = self._work.store.blobs.get(txid)
+            else:
+                (result,) = self._work.operate([Read(txid, _WHOLE_BINS)])
+                raw = raw_transaction(result.value)
+            whole = None if raw is None else parse_transaction(raw)
+            if whole is None or whole.txid != txid:
+                raise _Damaged("what the store has is not this transaction")
+            self._known[txid] = whole
+        return self._known[txid]
 
 
 def _read(work: Work, keys: Sequence[bytes], bins: Sequence[str]) -> Mapping[bytes, Result]:
@@ -80,7 +104,7 @@ def _total(master: Any) -> int:
     return total if type(total) is int else 0
 
 
-def _look(work: Work, one: _Wanted, master: Result, home: Result) -> Output | Error:
+def _look(work: Work, one: _Wanted, master: Result, home: Result, wholes: _Wholes) -> Output | Error:
     """home: the record that the output lives in. Raises _Damaged."""
     if master.status is not Status.OK:
         return failure(master, "record")
@@ -97,39 +121,32 @@ def _look(work: Work, one: _Wanted, master: Result, home: Result) -> Output | Er
     if type(home.value) is not dict:
         return malformed("child record", "it is no map")
     try:
-        utxo = home.value["utxos"][one.offset]
-        moved = (home.value.get("reassigned") or {}).get(one.offset)
-        output = Output(*moved) if moved else _stored(work, one, master.value)
-        if output is None and utxo is None:
-            return _not_here(one)
-        if output is not None and utxo is None:
-            _check_whole(work, one, master.value)
-            return output
-        if output is None or utxo_hash(one.txid, one.vout, output) != utxo[:UTXO_BYTES]:
-            raise _Damaged("what the store has is another than its utxo hash says")
+        output = _output(work, one, master.value, home.value, wholes)
     except (ValueError, TypeError, AttributeError, LookupError, OSError) as error:
         raise _Damaged(str(error)) from error
-    return output
+    return _not_here(one) if output is None else output
 
 
 def _not_here(one: _Wanted) -> Error:
     return Error(codes.UTXO_NOT_FOUND, NO, f"the transaction has no output {one.vout}, or not here")
 
 
+def _output(work: Work, one: _Wanted, master: dict[str, Any], home: dict[str, Any], wholes: _Wholes) -> Output | None:
+    """None where nobody has told of it. Raises _Damaged, and what reading damage does."""
+    utxo = home["utxos"][one.offset]
+    if utxo is None and "version" in master:  # it has no hash of its own
+        return wholes.get(one.txid, master).outputs[one.vout]
+    moved = (home.get("reassigned") or {}).get(one.offset)
+    output = Output(*moved) if moved else _stored(work, one, master)
+    if utxo is not None and (output is None or utxo_hash(one.txid, one.vout, output) != utxo[:UTXO_BYTES]):
+        raise _Damaged("what the store has is another than its utxo hash says")
+    return output
+
+
 def _stored(work: Work, one: _Wanted, master: dict[str, Any]) -> Output | None:
     """As it was created."""
     if master.get("external"):
+        work.check_time()
         return work.store.blobs.output(one.txid, one.vout)
     packed = master["outputs"][one.vout]
     return None if packed is None else read_output(packed, 0)[0]
-
-
-def _check_whole(work: Work, one: _Wanted, master: dict[str, Any]) -> None:
-    """Of an output without a utxo hash. Raises _Damaged, ValueError, OSError."""
-    if master.get("external"):
-        raw = work.store.blobs.get(one.txid)
-    else:
-        (result,) = work.operate([Read(one.txid, _WHOLE_BINS)])
-        raw = raw_transaction(result.value)
-    if raw is not None and parse_transaction(raw).txid != one.txid:
-        raise _Damaged("what the store has is another transaction")

@@ -46,11 +46,13 @@ def run(work: Work) -> None:
 
 
 def _missing_children(work: Work, missing: Mapping[int, bytes]) -> dict[int, Error]:
-    """Of those child records that are not there, though their masters are and have them."""
+    """Of those child records that are not there: why, by their masters."""
     children = [(index, key) for index, key in missing.items() if child_index(key)]
-    masters = work.operate([Read(key[:TXID_BYTES], ("totalExtraRecs",)) for _, key in children])
-    return {
-        index: Error(codes.STORE_ERROR, NO, f"child record {child_index(key)} is missing")
-        for (index, key), master in zip(children, masters, strict=True)
-        if master.status is Status.OK and child_index(key) <= (master.value.get("totalExtraRecs") or 0)
-    }
+    masters = work.try_operate([Read(key[:TXID_BYTES], ("totalExtraRecs",)) for _, key in children])
+    faults: dict[int, Error] = {}
+    for (index, key), master in zip(children, masters, strict=True):
+        if master.status is not Status.OK:
+            faults[index] = failure(master, "record")
+        elif child_index(key) <= (master.value.get("totalExtraRecs") or 0):
+            faults[index] = Error(codes.STORE_ERROR, NO, f"child record {child_index(key)} is missing")
+    return faults

@@ -131,6 +131,9 @@ def _read(group: Sequence[Spend], result: Result, errors: dict[int, Error], trie
     error = answer.error
     if error is None and answer.applied is None:
         error = malformed("record", "it does not say what was applied")
+    if not _is_about(answer, len(group)):
+        answer = Answer(malformed("record", "it is of other spends than were asked for"))
+        error = answer.error
     tried.held.update(group[place].item for place in answer.mine)
     for place in answer.mine:
         spend = group[place]
@@ -152,6 +155,12 @@ def _read(group: Sequence[Spend], result: Result, errors: dict[int, Error], trie
     return answer
 
 
+def _is_about(answer: Answer, count: int) -> bool:
+    """Whether a rule's answer speaks of the places of its call, and of no others."""
+    places = (*answer.errors, *(answer.applied or ()), *answer.mine, *answer.lives)
+    return all(type(place) is int and 0 <= place < count for place in places)
+
+
 def tell_missing_parts(work: Work, spends: dict[int, Spend], errors: dict[int, Error]) -> None:
     """Where a child record was not found, its master says why: there is no such transaction, or no such output, or it
     is being created; or a part of it is missing, which is a fault."""
@@ -161,7 +170,7 @@ def tell_missing_parts(work: Work, spends: dict[int, Spend], errors: dict[int, E
         if spend.record != spend.txid and item in errors and errors[item].code == codes.TX_NOT_FOUND
     ]
     masters = list(dict.fromkeys(spend.txid for spend in asked))
-    results = work.operate([Read(txid, ("totalUtxos", "creating")) for txid in masters])
+    results = work.try_operate([Read(txid, ("totalUtxos", "creating")) for txid in masters])
     found = dict(zip(masters, results, strict=True))
     for spend in asked:
         errors[spend.item] = _missing_part(spend, found[spend.txid])
