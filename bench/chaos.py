@@ -19,7 +19,8 @@ from typing import Any, Final
 
 import click
 
-from protocol.client import DEFAULT_GRACE
+from protocol.client import DEFAULT_GRACE, Client
+from protocol.items import SetDah, SetLocked
 from store import open_store
 from utxod.daemon import DaemonError
 
@@ -41,6 +42,8 @@ CALLERS: Final = 4
 TOLERANCE_SECONDS: Final = 0.25
 _CLIENTS_END_SECONDS: Final = 30.0
 _QUIET_SECONDS: Final = 30.0
+_KNOCK_SECONDS: Final = 1.0
+_NOBODY: Final = b"nobody has this transaction id.."
 _DESCRIPTORS_MORE: Final = 8
 _SHOWN: Final = 40
 _TIMES_ASKED_AGAIN: Final = 2
@@ -152,19 +155,34 @@ class _Run:
         return sorted(calls, key=lambda call: call.asked)
 
     def _resolve(self, calls: list[Call]) -> list[Call]:
-        self._daemon.wait_for(_is_quiet, _QUIET_SECONDS)
+        self._wait_until_quiet()
         resolver = Resolver(self._daemon.endpoint, self._lots, self._directory / "resolver.jsonl")
         return resolver.resolve(calls)
 
+    def _wait_until_quiet(self) -> None:
+        """Raises DaemonError. A breaker closes when somebody asks, and not before."""
+        until = time.monotonic() + _QUIET_SECONDS
+        while True:
+            with Client(self._daemon.endpoint, timeout=1.0) as client:
+                client.get_many([_NOBODY])
+                client.set_locked_many([SetLocked(_NOBODY, False)])
+                client.set_dah_many([SetDah(_NOBODY, 0, 0)])
+            try:
+                self._daemon.wait_for(_is_quiet, _KNOCK_SECONDS)
+                return
+            except DaemonError:
+                if time.monotonic() > until:
+                    raise
+
     def _put_counters_right(self, counters: Counters) -> None:
         """By asking again: first the spends; then, where children's heights are still off, for a count."""
-        self._daemon.wait_for(_is_quiet, _QUIET_SECONDS)
+        self._wait_until_quiet()
         with contextlib.closing(open_store(self._daemon.store_url)) as store:
             off = counters.find(store)
             counters.judge(off)
             for _ in range(_TIMES_ASKED_AGAIN):
                 counters.ask_again(self._daemon.endpoint, off)
-                self._daemon.wait_for(_is_quiet, _QUIET_SECONDS)
+                self._wait_until_quiet()
                 off = counters.find(store)
 
     def _leave(self) -> list[tuple[str, str]]:

@@ -34,7 +34,8 @@ _SETTINGS: Final = {
 }
 _START_SECONDS: Final = 30.0
 _END_SECONDS: Final = DRAIN_SECONDS + 8.0
-_ALONE_SECONDS: Final = 3.0  # how long workers may outlive a daemon that was killed
+# How long workers may outlive a daemon that was killed: one that was just started has yet to look for it.
+_ALONE_SECONDS: Final = 10.0
 _LOOK_SECONDS: Final = 0.01
 _SMALLEST_MAP: Final = 4096  # LMDB then takes what is there, and no more
 

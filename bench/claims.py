@@ -79,6 +79,10 @@ class Claim:
         """Whether it was promised the output, and has not asked to give it back."""
         return any(until == FOREVER for _, until, _ in self.holds())
 
+    def is_promised(self, since: float, until: float) -> bool:
+        """Whether it was promised the output all that time."""
+        return any(begin <= since and until <= end for begin, end, _ in self.holds())
+
     @property
     def word(self) -> Word | None:
         """The last answer to a spend, unless all was given back since."""

@@ -5,6 +5,7 @@ from collections.abc import Sequence
 from typing import Any, Final
 from urllib.parse import parse_qsl
 
+import aerospike
 from aerospike import exception
 from aerospike_helpers.batch import records as batch
 
@@ -16,9 +17,15 @@ from store.opening import split_url
 from utxod.daemon import DaemonError
 
 _REGISTER_SECONDS: Final = 10.0
-_POLICY: Final = {"total_timeout": 30_000, "socket_timeout": 30_000, "max_retries": 0}
+_ONE_COPY: Final = {"total_timeout": 30_000, "socket_timeout": 30_000, "max_retries": 0}
+# As the store reads: a copy that is behind must not answer for all.
+_POLICY: Final = _ONE_COPY | {"read_mode_ap": aerospike.POLICY_READ_MODE_AP_ALL}
 
 Apply = tuple[bytes, str, Sequence[Any]]
+
+
+def _policy(one_copy: bool) -> dict[str, int]:
+    return _ONE_COPY if one_copy else _POLICY
 
 
 class Direct:
@@ -44,12 +51,13 @@ class Direct:
         """A module of rules; returns its name."""
         return register_module(self.client, source, _REGISTER_SECONDS)
 
-    def get(self, key: bytes, bins: Sequence[str]) -> dict[str, Any]:
-        found: dict[str, Any] = self.client.select(self._key(key), list(bins), _POLICY)[2]
+    def get(self, key: bytes, bins: Sequence[str], *, one_copy: bool = False) -> dict[str, Any]:
+        """one_copy: asks a single one, which may be behind the others."""
+        found: dict[str, Any] = self.client.select(self._key(key), list(bins), _policy(one_copy))[2]
         return found
 
-    def get_many(self, keys: Sequence[bytes], bins: Sequence[str]) -> list[dict[str, Any]]:
-        found = self.client.batch_read([self._key(key) for key in keys], list(bins), _POLICY)
+    def get_many(self, keys: Sequence[bytes], bins: Sequence[str], *, one_copy: bool = False) -> list[dict[str, Any]]:
+        found = self.client.batch_read([self._key(key) for key in keys], list(bins), _policy(one_copy))
         return [one.record[2] for one in found.batch_records]
 
     def apply(self, module: str, call: Apply) -> dict[str, Any]:

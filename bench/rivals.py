@@ -26,6 +26,8 @@ from pathlib import Path
 from typing import Any, Final
 from urllib.parse import quote
 
+import psutil
+
 from protocol.client import Client
 from protocol.errors import UtxodError
 from store import Store, open_store
@@ -54,6 +56,7 @@ _KILLED_POOLS: Final = ("write", "write", "write", "children")
 _LAST_GAMES_SECONDS: Final = 120.0
 _QUIET_SECONDS: Final = 30.0
 _LOOK_SECONDS: Final = 0.05
+_BUSY_SECONDS: Final = 0.1
 _SHOWN: Final = 20
 
 PROCESS: Final = "process"
@@ -173,7 +176,7 @@ class _Run:
         with contextlib.suppress(UtxodError, OSError), Client(daemon.endpoint) as client:
             pids = [one["pid"] for one in client.status(timeout=2.0)["processes"] if one["pool"] == pool]
             if pids:
-                os.kill(self._random.choice(pids), signal.SIGKILL)
+                os.kill(_busy_one(pids) or self._random.choice(pids), signal.SIGKILL)
                 self._done["kills"] += 1
 
     def _wait(self, callers: Sequence["subprocess.Popen[bytes]"], until: float) -> None:
@@ -224,6 +227,17 @@ class _Run:
         for violation in findings.violations[:_SHOWN]:
             print(violation, file=sys.stderr)
         return report
+
+
+def _busy_one(pids: Sequence[int]) -> int | None:
+    """One that is at work just now, as far as that can be seen: it has items in its hands."""
+    until = time.monotonic() + _BUSY_SECONDS
+    while time.monotonic() < until:
+        for pid in pids:
+            with contextlib.suppress(psutil.Error):
+                if psutil.Process(pid).status() != psutil.STATUS_SLEEPING:
+                    return pid
+    return None
 
 
 def _seen_after(violation: Violation, started: float) -> float:

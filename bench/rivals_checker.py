@@ -151,10 +151,12 @@ class RivalsChecker:
             return f"{code}, though it had been created" if is_there else ""
         if code != codes.SPENT:
             return f"{code} is no answer to this"
-        claim = claims[place].get(spending_data(answer.value["spender"], answer.value["vin"]))
+        named_one = spending_data(answer.value["spender"], answer.value["vin"])
+        claim = claims[place].get(named_one)
         if claim is None or claim.asked > call.answered:
             return "said to be spent by one that never asked for it"
-        return ""
+        promised = [data for data, other in claims[place].items() if other.is_promised(call.asked, call.answered)]
+        return "" if promised in ([], [named_one]) else "said to be spent by another than it was promised to"
 
     # ---- what was promised, one answer against the other
 

@@ -22,7 +22,7 @@ from .rivals_asking import Asker, is_settled
 from .rivals_games import FROZEN, LATE, LOCKED, UTXO_BATCH_SIZE, Game, Games, Spender
 
 # Longer than the daemons' execution limit: what was `unknown` by its deadline has landed then, or never will.
-LANDED_SECONDS: Final = 1.5
+LANDED_SECONDS: Final = 2.5
 _CRASHED_LANDED_SECONDS: Final = 0.1
 _LONGEST_DELAY: Final = 0.006
 _STORE_SECONDS: Final = 10.0

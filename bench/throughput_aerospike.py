@@ -1,10 +1,12 @@
 """Items per second with a store in Aerospike: through the daemon, and beside it the same work done by one process that
-calls the client itself, one at a time and in batches. Every spend is of another record of two outputs."""
+calls the client itself, one at a time and in batches; gets of all copies, as the store reads, and of one, in turns.
+Every spend is of another record of two outputs."""
 
 import asyncio
 import itertools
 import time
 from collections.abc import Awaitable, Callable, Iterable, Sequence
+from functools import partial
 from typing import Any, Final
 
 from protocol.aio import AsyncClient
@@ -51,10 +53,11 @@ def throughput_aerospike(url: str, rounds: int, seconds: float) -> Report:
         _add(report, f"daemon, {what}, {CALLERS} callers of {MANY}", many[index], wanted)
         wanted = SINGLE_GOAL * _median(alone[1][index])
         _add(report, f"daemon, {what}, {CALLERS} callers of one", single[index], wanted)
-    for size, (spends, gets) in alone.items():
+    for size, (spends, gets, gets_of_one_copy) in alone.items():
         how = "one at a time" if size == 1 else f"batches of {size}"
         _add(report, f"direct, spends, {how}", spends)
         _add(report, f"direct, gets, {how}", gets)
+        _add(report, f"direct, gets of one copy, {how}", gets_of_one_copy)
     return report
 
 
@@ -68,26 +71,31 @@ def _median(rates: Sequence[float]) -> float:
 
 def _direct(
     report: Report, store: Store, direct: Direct, generator: Generator, rounds: int, size: int
-) -> tuple[list[float], list[float]]:
+) -> tuple[list[float], list[float], list[float]]:
     module = direct.register(rules_source())
 
-    def get(txids: Sequence[bytes]) -> list[Any]:
-        return [direct.get(txids[0], FIELDS)] if size == 1 else direct.get_many(txids, FIELDS)
+    def get(txids: Sequence[bytes], *, one_copy: bool = False) -> list[Any]:
+        if size == 1:
+            return [direct.get(txids[0], FIELDS, one_copy=one_copy)]
+        return direct.get_many(txids, FIELDS, one_copy=one_copy)
 
     def spend(calls: Sequence[Apply]) -> list[Any]:
         return [direct.apply(module, calls[0])] if size == 1 else direct.apply_many(module, calls)
 
-    spends, gets = [], []
+    spends: list[float] = []
+    gets: list[float] = []
+    gets_of_one_copy: list[float] = []
     for _ in range(rounds):
         coins = [generator.coinbase([1000, 1000]) for _ in range(SINGLES if size == 1 else COINS)]
         _create(report, store, coins)
-        rate, found = _timed(get, batched([coin.txid for coin in coins], size))
-        gets.append(rate)
-        report.promise(RIGHT, found == [{"totalUtxos": 2}] * len(coins))
+        for ask, rates in ((get, gets), (partial(get, one_copy=True), gets_of_one_copy)):
+            rate, found = _timed(ask, batched([coin.txid for coin in coins], size))
+            rates.append(rate)
+            report.promise(RIGHT, found == [{"totalUtxos": 2}] * len(coins))
         rate, found = _timed(spend, batched([_call(generator.spend((coin, 0))) for coin in coins], size))
         spends.append(rate)
         report.promise(RIGHT, len(found) == len(coins) and all(result["status"] == "OK" for result in found))
-    return spends, gets
+    return spends, gets, gets_of_one_copy
 
 
 def _create(report: Report, store: Store, coins: Sequence[Transaction]) -> None:

@@ -30,6 +30,12 @@ connect = click.option(
     show_default=default_endpoint(),
     help="Where the daemon listens: ipc:///path/to/socket or tcp://host:port. Also: UTXOD_CONNECT.",
 )
+config_file = click.option(
+    "--config",
+    type=click.Path(exists=True, dir_okay=False, path_type=Path),
+    envvar="UTXOD_CONFIG",
+    help="Settings, a TOML file. Also: UTXOD_CONFIG.",
+)
 as_json = click.option("--json", "as_json", is_flag=True, help="One JSON object in place of text for people.")
 timeout = click.option("--timeout", type=click.FloatRange(min=0.01), default=5.0, show_default=True, help="Seconds.")
 
@@ -45,12 +51,7 @@ def cli() -> None:
 
 
 @cli.command(short_help="Run the daemon.")
-@click.option(
-    "--config",
-    type=click.Path(exists=True, dir_okay=False, path_type=Path),
-    envvar="UTXOD_CONFIG",
-    help="Settings, a TOML file. Also: UTXOD_CONFIG.",
-)
+@config_file
 @click.option(
     "--store",
     metavar="URL",
@@ -111,12 +112,7 @@ def serve(
 
 
 @cli.command(short_help="Is all well between the settings and the store?")
-@click.option(
-    "--config",
-    type=click.Path(exists=True, dir_okay=False, path_type=Path),
-    envvar="UTXOD_CONFIG",
-    help="Settings, a TOML file. Also: UTXOD_CONFIG.",
-)
+@config_file
 @click.option("--store", metavar="URL", help="lmdb:///DIRECTORY, aerospike://HOST:PORT/NAMESPACE?set=NAME, or null:.")
 @as_json
 def doctor(config: Path | None, store: str | None, as_json: bool) -> None:
@@ -145,12 +141,7 @@ def doctor(config: Path | None, store: str | None, as_json: bool) -> None:
 
 @cli.command(short_help="Find, and remove, what is left of a transaction's earlier life.")
 @click.argument("txid", callback=lambda context, parameter, text: _txid(text))
-@click.option(
-    "--config",
-    type=click.Path(exists=True, dir_okay=False, path_type=Path),
-    envvar="UTXOD_CONFIG",
-    help="Settings, a TOML file. Also: UTXOD_CONFIG.",
-)
+@config_file
 @click.option("--store", metavar="URL", help="lmdb:///DIRECTORY or aerospike://HOST:PORT/NAMESPACE?set=NAME.")
 @click.option("--remove", is_flag=True, help="Remove them. Without it they are only named.")
 def leftovers(txid: bytes, config: Path | None, store: str | None, remove: bool) -> None:

@@ -866,14 +866,23 @@ function setLocked(rec, value, currentBlockHeight, blockHeightRetention, lockSeq
     return conclude(rec, result, true, knownHeight(rec, currentBlockHeight), blockHeightRetention)
 end
 
--- The field's own counter. Where the master keeps childStates it is not believed: the children are to be asked.
-function incrementSpentExtraRecs(rec, delta, currentBlockHeight, blockHeightRetention)
+-- How many child records a master has; or nil, and the refusal.
+local function countChildren(rec)
     if not aerospike:exists(rec) then
-        return refuseMissing()
+        return nil, refuseMissing()
     end
     local totalExtraRecs = rec["totalExtraRecs"]
     if totalExtraRecs == nil then
-        return refuseParameter("the record is no master")
+        return nil, refuseParameter("the record is no master")
+    end
+    return totalExtraRecs
+end
+
+-- The field's own counter. Where the master keeps childStates it is not believed: the children are to be asked.
+function incrementSpentExtraRecs(rec, delta, currentBlockHeight, blockHeightRetention)
+    local totalExtraRecs, refusal = countChildren(rec)
+    if refusal then
+        return refusal
     end
     if math.type(delta) ~= "integer" then
         return refuseParameter("delta is no integer")
@@ -975,12 +984,9 @@ end
 -- Our own: notes is a list of [child index, stateSeq]. RECOUNT where the counter can't be known from them: childStates is
 -- missing, or another program has written the counter; then all children are to be asked, and noted in one call.
 function noteChild(rec, notes, currentBlockHeight, blockHeightRetention)
-    if not aerospike:exists(rec) then
-        return refuseMissing()
-    end
-    local totalExtraRecs = rec["totalExtraRecs"]
-    if totalExtraRecs == nil then
-        return refuseParameter("the record is no master")
+    local totalExtraRecs, refusal = countChildren(rec)
+    if refusal then
+        return refusal
     end
     local parsed, fault = try(parseNotes, notes, totalExtraRecs)
     if parsed == nil then

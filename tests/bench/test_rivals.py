@@ -125,6 +125,16 @@ def test_an_acknowledged_spend_that_a_rival_has(scene: Scene) -> None:
     assert sorted(scene.found()) == sorted([TWICE, UNDONE])
 
 
+def test_a_rival_that_is_told_the_wrong_spender(scene: Scene) -> None:
+    scene.spend(0, 0)
+    scene.told("spend", [scene.item(spender=B)], Answer("OVERLOADED", "no", {}))
+    scene.told("spend", [scene.item()], APPLIED)
+    scene.told("spend", [scene.item(spender=B)], Answer("SPENT", "no", {"spender": A, "vin": 0}))
+    assert scene.found() == []
+    scene.told("spend", [scene.item(spender="33" * 32)], Answer("SPENT", "no", {"spender": B, "vin": 0}))
+    assert scene.found() == [WRONG]
+
+
 def test_what_was_given_back_may_be_another_s(scene: Scene) -> None:
     scene.spend(0, 0, B)
     scene.told("spend", [scene.item()], APPLIED)

@@ -29,7 +29,6 @@ def test_what_is_found_is_the_shortest_way_to_it() -> None:
     assert [line.split()[1] for line in verdict.trace] == ["spend"] * 4 + ["unspend"]
 
 
-@pytest.mark.xfail(strict=True, reason="a creator whose write went unanswered gives its lock back")
 def test_a_creation_that_was_answered_well_is_not_written_over_by_what_lands_late() -> None:
     verdict = explore(a_step_unanswered_after_a_death())
     assert verdict.violation is None, verdict.trace

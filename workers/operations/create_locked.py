@@ -214,14 +214,20 @@ def _write_children(work: Work, ones: Sequence[Candidate], errors: Errors, *, re
 
 
 def _finish(work: Work, whole: Sequence[Candidate], locked: Sequence[Candidate], token: bytes, errors: Errors) -> None:
-    """Takes the marks off, the master's last, and gives the locks back."""
+    """Takes the marks off, the master's last, and gives the locks back of all that is settled."""
     results = work.operate([Write(key, _UNMARKED, Mode.UPDATE) for one in whole for key, _ in one.children])
     for (one, _, _), result in zip(_each_child(whole), results, strict=True):
         if result.status is not Status.OK:
             errors.setdefault(one.item, _half_done(result, "child record"))
     finished = [one for one in whole if one.item not in errors]
     masters = [Write(one.source.txid, _UNMARKED, Mode.UPDATE) for one in finished]
-    releases = [Remove(lock_key(one.source.txid), {"token": token}) for one in locked]
+    # Of one that is not finished a step may still be on its way: its lock stays until it expires, so that nobody begins
+    # anew what that step would land on.
+    releases = [
+        Remove(lock_key(one.source.txid), {"token": token})
+        for one in locked
+        if one.item not in errors or errors[one.item].executed == NO
+    ]
     for one, result in zip(finished, work.operate([*masters, *releases]), strict=False):
         if result.status is not Status.OK:
             errors[one.item] = _half_done(result, "transaction")
