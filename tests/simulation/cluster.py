@@ -47,6 +47,7 @@ class Cluster:
         self.closing = False
         self.doubted: set[bytes] = set()
         self.doubtful_locks: set[bytes] = set()
+        self._unhealed: set[bytes] = set()
         self.pending: dict[bytes, Asked] = {}
         self.promises = Promises()
         self.storm = Storm(self.rng)
@@ -145,13 +146,14 @@ class Cluster:
     def _check_masters(self) -> None:
         """As they are, where no daemon knows of anything lost; and after asking again, in any case: but for the
         children's delete-at-height, which nobody trusts and nothing heals."""
+        self._unhealed |= self.doubted | self.doubtful_locks
         for txid in self.large:
             children = [child_key(txid, n) for n in range(1, self.records[txid]["totalExtraRecs"] + 1)]
             if txid not in self.doubtful_locks:
                 check_locks(self.records, txid, children)
             if txid not in self.doubted:
                 check_counters(self.records, txid, children)
-            if txid not in self.doubted | self.doubtful_locks:
+            if txid not in self._unhealed:
                 check_marks(self.records, txid, children)
             self._ask_again(txid)
             check_locks(self.records, txid, children)
