@@ -102,13 +102,13 @@ def _writes_dah_once(work: Work, txid: bytes, count: int) -> Any:
 
 COUNTERS: Final = {
     "the last note counts": in_rule(
-        "if not isKnown or isNewer(seq, before) then", "if seq % SEQ_MODULUS ~= before then"
+        "if isNewer(seq, before) or (before == 0 and not isWhole) then", "if seq % SEQ_MODULUS ~= before then"
     ),
     "a child's state does not count when it is taken back": in_rule(
         "if (seq % 2 == 1) ~= isAllSpent then", "if isAllSpent and seq % 2 == 0 then"
     ),
     "what is known goes on where it can't be right": in_rule(
-        "return forgetStates(rec, result, parsed, totalExtraRecs, currentBlockHeight, blockHeightRetention)",
+        "return askForRecount(rec, result, states, parsed.unspent, currentBlockHeight, blockHeightRetention)",
         "return result",
     ),
     "locks take effect in any order": in_rule('if lockSeq <= (rec["lockSeq"] or 0) then', "if false then"),
@@ -116,7 +116,7 @@ COUNTERS: Final = {
         'result["lockSeq"] = raiseLockSeq(rec)', 'rec["lockSeq"] = 1\n        result["lockSeq"] = 1'
     ),
     "a lock keeps the delete-at-height": in_rule(
-        'isMaster and dahSignal(rec, false)\n        rec["deleteAtHeight"] = nil', "isMaster and dahSignal(rec, false)"
+        'rec["deleteAtHeight"] = nil\n        conclude(rec, result, true', "conclude(rec, result, true"
     ),
     "what was done already is not noted again": in_worker(spend, "owe_what_follows", _owes_only_news),
     "taking back is not noted": in_worker(spend, "owe_what_follows", _owes_nothing_for_taking_back),

@@ -177,6 +177,15 @@ def test_a_child_of_a_transaction_that_is_being_created_is_not_there_yet(run: Ru
     assert run("outpoint", [[txid, 3]]).codes == ["CREATING"]
 
 
+def test_what_a_creation_of_more_outputs_left_is_no_output(run: Run, store: Store) -> None:
+    """Its child is marked for ever; the transaction that came to be has fewer."""
+    txid = b"c" * 32
+    run("create", [[None, 1, [], 0, [txid, {0: [1, b"\x51"], 1: [1, b"\x51"]}]]]).results  # noqa: B018
+    left = {"creating": True, "utxos": [bytes(32), bytes(32)], "recordUtxos": 2, "spentUtxos": 0}
+    store.batch_operate([Write(child_key(txid, 1), left, Mode.CREATE)], 5.0)
+    assert run("spend", [[txid, 2, bytes(32), b"s" * 32, 0, HEIGHT, 0]]).codes == ["UTXO_NOT_FOUND"]
+
+
 @pytest.mark.parametrize("outputs", [2, 5], ids=["one record", "several"])
 def test_get_gives_of_a_partial_transaction_the_fields_that_it_has(run: Run, outputs: int) -> None:
     txid = b"p" * 32

@@ -88,16 +88,8 @@ def set_children_dah(work: Work, txid: bytes, children: int) -> Error | None:
 
 
 def _write_dah(work: Work, txid: bytes, children: int, dah: int) -> Error | None:
-    """Where it is another."""
-    numbers = range(1, children + 1)
-    found = work.operate([Read(child_key(txid, child), ("deleteAtHeight",)) for child in numbers])
-    others = [
-        child
-        for child, result in zip(numbers, found, strict=True)
-        if result.status is not Status.OK or (result.value.get("deleteAtHeight") or 0) != dah
-    ]
-    results = work.operate([dah_write(txid, child, dah) for child in others])
-    for child, result in zip(others, results, strict=True):
+    writes = [dah_write(txid, child, dah) for child in range(1, children + 1)]
+    for child, result in enumerate(work.operate(writes), start=1):
         if result.status is not Status.OK:
             return _missing_child(failure(result, f"child record {child}"), child)
     return None

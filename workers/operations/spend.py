@@ -27,6 +27,7 @@ from .children import owe_what_follows
 from .one_transaction import Tried, settle_transactions
 
 _HASH_BYTES: Final = 32
+_ASK_MASTER: Final = frozenset({codes.TX_NOT_FOUND, codes.CREATING})
 _FLAGS: Final = SPEND_IGNORE_CONFLICTING | SPEND_IGNORE_LOCKED
 
 
@@ -163,28 +164,31 @@ def _is_about(answer: Answer, count: int) -> bool:
 
 def tell_missing_parts(work: Work, spends: dict[int, Spend], errors: dict[int, Error]) -> None:
     """Where a child record was not found, its master says why: there is no such transaction, or no such output, or it
-    is being created; or a part of it is missing, which is a fault."""
+    is being created; or a part of it is missing, which is a fault. A child that is marked as being created may be what
+    a creation of more outputs has left."""
     asked = [
         spend
         for item, spend in spends.items()
-        if spend.record != spend.txid and item in errors and errors[item].code == codes.TX_NOT_FOUND
+        if spend.record != spend.txid and item in errors and errors[item].code in _ASK_MASTER
     ]
     masters = list(dict.fromkeys(spend.txid for spend in asked))
     results = work.try_operate([Read(txid, ("totalUtxos", "creating")) for txid in masters])
     found = dict(zip(masters, results, strict=True))
     for spend in asked:
-        errors[spend.item] = _missing_part(spend, found[spend.txid])
+        errors[spend.item] = _missing_part(spend, errors[spend.item], found[spend.txid])
 
 
-def _missing_part(spend: Spend, master: Result) -> Error:
+def _missing_part(spend: Spend, error: Error, master: Result) -> Error:
     if master.status is not Status.OK:
-        return failure(master, "record")
+        return error if error.code == codes.CREATING else failure(master, "record")
     if type(master.value) is not dict or type(master.value.get("totalUtxos")) is not int:
         return malformed("record", "it does not tell how many outputs there are")
     if master.value.get("creating"):
         return Error(codes.CREATING, NO, "the transaction is still being created")
     if spend.vout >= master.value["totalUtxos"]:
         return Error(codes.UTXO_NOT_FOUND, NO, f"the transaction has no output {spend.vout}, or not here")
+    if error.code == codes.CREATING:
+        return error
     return Error(codes.STORE_ERROR, NO, f"the child record of output {spend.vout} is missing")
 
 
