@@ -92,11 +92,11 @@ def test_what_a_killed_daemon_still_owed_is_healed_by_asking_again(start: Start)
     assert spent_children(daemon) == 1
 
 
-def test_locks_asked_of_two_daemons_at_once_leave_no_child_behind(start: Start) -> None:
+def test_two_daemons_lock_as_one(start: Start) -> None:
     """The same one wins on every record, whichever daemon's word comes last."""
     options = "&utxo_batch_size=1"
     one = start(store_options=options)
-    other = start(store_options=options, place="other")
+    other = start(store_options=options, place="b")
     with one.client() as client, other.client() as rival:
         client.create_partial(txid(1), dict.fromkeys(range(6), (2, b"\x51")), block_height=1)
         with ThreadPoolExecutor(4) as pool:
