@@ -107,7 +107,7 @@ def test_a_set_that_refuses_writes_refuses_them_for_now() -> None:
 def test_rules_that_are_removed_from_the_server_come_back() -> None:
     store = open_store(server_url())
     create(store, totalExtraRecs=0)
-    call = Call(KEY, "setLocked", (True,))
+    call = Call(KEY, "setLocked", (True, 0, 288))
     with server_client() as client:
         client.info_random_node(f"udf-remove:filename={rules_module()}.lua;")
     seen = set()
@@ -141,17 +141,17 @@ def test_a_call_without_time_left_is_refused_and_nothing_of_it_is_done() -> None
 def test_a_rule_that_fails_fails_its_record_alone() -> None:
     store = open_store(server_url())
     create(store, OTHER, totalExtraRecs=0)
-    bad, good = run(store, Call(KEY, "nosuch", ()), Call(OTHER, "setLocked", (True,)))
+    bad, good = run(store, Call(KEY, "nosuch", ()), Call(OTHER, "setLocked", (True, 0, 288)))
     assert (bad.status, bad.in_doubt, good.status) == (Status.ERROR, False, Status.OK)
-    assert read(store, OTHER) == {"totalExtraRecs": 0, "locked": True}
+    assert read(store, OTHER) == {"totalExtraRecs": 0, "locked": True, "lockSeq": 1}
     store.close()
 
 
 def test_without_a_directory_for_blobs_a_large_transaction_is_refused() -> None:
     store = open_store(server_url())
-    with pytest.raises(OSError, match="blobs=DIRECTORY"):
-        store.blobs.put_outputs(KEY, {0: Output(1, b"")})
-    assert store.blobs.get(KEY) is None
+    for ask in (lambda: store.blobs.put_new(Partial(KEY, {0: Output(1, b"")})), lambda: store.blobs.get(KEY)):
+        with pytest.raises(OSError, match="blobs=DIRECTORY"):
+            ask()
     store.close()
 
 
