@@ -31,10 +31,10 @@ def find(family: str, mutant: Mutant) -> Verdict | None:
 
 
 def larger(family: str) -> Iterator[Model]:
-    """With faults of more kinds than the tests take the time for, and one more; creations have so many steps that they
-    make do with the number they have."""
-    more = 0 if family == "creations" else 1
+    """With faults of more kinds than the tests take the time for, and one more; creations, and what has faults of every
+    kind already, have so many states that they make do with the number they have."""
     for model in FAMILIES[family]():
+        more = 0 if family == "creations" or (model.doubts and model.doubles) else 1
         if model.faults:
             yield replace(model, faults=model.faults + more, doubts=model.late, doubles=model.late)
         else:
