@@ -6,10 +6,24 @@ import subprocess
 import sys
 import time
 from pathlib import Path
+from typing import Any
 
 from utxod.daemon import environment, last_lines
 
 from .chaos_callers import ClientSettings
+
+
+def start_process(module: str, settings: dict[str, Any], directory: Path, log: str) -> "subprocess.Popen[bytes]":
+    """`python -m module SETTINGS` in the run's directory, where it writes to the file `log`."""
+    with (directory / log).open("ab") as output:
+        return subprocess.Popen(  # noqa: S603 (ourselves)
+            [sys.executable, "-m", module, json.dumps(settings)],
+            stdin=subprocess.DEVNULL,
+            stdout=output,
+            stderr=output,
+            env=environment(directory),
+            cwd=directory,
+        )
 
 
 class Clients:
@@ -35,15 +49,7 @@ class Clients:
             history=str(self.directory / f"{name}.jsonl"), name=name, slot=slot, use_asyncio=slot % 2 == 1,
             **self._common,  # type: ignore[arg-type]
         )  # fmt: skip
-        with (self.directory / "clients.log").open("ab") as output:
-            return subprocess.Popen(  # noqa: S603 (ourselves)
-                [sys.executable, "-m", "bench.chaos_clients", json.dumps(settings.__dict__)],
-                stdin=subprocess.DEVNULL,
-                stdout=output,
-                stderr=output,
-                env=environment(self.directory),
-                cwd=self.directory,
-            )
+        return start_process("bench.chaos_clients", settings.__dict__, self.directory, "clients.log")
 
     def kill(self, slot: int) -> None:
         process = self.processes[slot]

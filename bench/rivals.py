@@ -11,7 +11,6 @@ named in its refusal; counters and locks of child records agree with them.
 """
 
 import contextlib
-import json
 import os
 import random
 import shutil
@@ -31,9 +30,10 @@ import psutil
 from protocol.client import Client
 from protocol.errors import UtxodError
 from store import Store, open_store
-from utxod.daemon import DaemonError, OwnDaemon, environment, last_lines, own_daemon
+from utxod.daemon import DaemonError, OwnDaemon, last_lines, own_daemon
 
 from .chaos_checker import Findings, Violation
+from .chaos_processes import start_process
 from .direct import refuse_used
 from .history import read_games
 from .report import Figure, Report
@@ -140,23 +140,14 @@ class _Run:
                 settings = ClientSettings(
                     endpoints, self._store_url, str(self._history(slot)), slot, PROCESSES, AT_ONCE, self._seed, until
                 )
-                processes.append(self._start(settings))
+                processes.append(
+                    start_process("bench.rivals_clients", settings.__dict__, self._directory, "callers.log")
+                )
             yield processes
         finally:
             for process in processes:
                 process.kill()
                 process.wait()
-
-    def _start(self, settings: ClientSettings) -> "subprocess.Popen[bytes]":
-        with (self._directory / "callers.log").open("ab") as output:
-            return subprocess.Popen(  # noqa: S603 (ourselves)
-                [sys.executable, "-m", "bench.rivals_clients", json.dumps(settings.__dict__)],
-                stdin=subprocess.DEVNULL,
-                stdout=output,
-                stderr=output,
-                env=environment(self._directory),
-                cwd=self._directory,
-            )
 
     def _history(self, slot: int) -> Path:
         return self._directory / f"callers-{slot}.jsonl"

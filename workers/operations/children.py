@@ -44,7 +44,7 @@ def owe_what_follows(work: Work, record: bytes, answer: Answer, height: int, *, 
 
 def note_children(work: Work, txid: bytes, answer: Answer, height: int) -> tuple[Error | None, str | None]:
     """Goes on from a master's answer to `noteChild` or `incrementSpentExtraRecs`: recounts where it asks for that, and
-    gives the children its delete-at-height where that has changed. Returns what went wrong, and the master's signal."""
+    gives the children its delete-at-height where it says so. Returns what went wrong, and the master's signal."""
     children, signal = answer.child_count or 0, answer.signal
     if signal == RECOUNT:
         recount = _recount(work, txid, children, height)
