@@ -30,8 +30,10 @@ from annotated_types import Ge
 
 from broker.claim import Claim
 from broker.core import Core
+from broker.descriptors import left, raise_limit
 from broker.doubts import DoubtList
 from broker.edge import Edge
+from broker.places import BATCH_AT_MOST
 from broker.settings import MICROSECONDS, BrokerSettings, PositiveInt, SecondsOrNone
 from protocol.operations import WRITE_POOL
 from workers.fleet import Fleet
@@ -49,6 +51,11 @@ _LAST_WORDS_SECONDS: Final = 0.05
 _STOOD_STILL_SECONDS: Final = 0.5
 # How long workers may take to end by themselves, once told.
 _STOP_SECONDS: Final = 2.0
+# What the daemon has open itself; for each worker, its connection and the descriptor that tells of its end; and what is
+# kept free beside as much for the workers again: to start them, and for files.
+_OWN_DESCRIPTORS: Final = 32
+_DESCRIPTORS_A_WORKER: Final = 2
+_RESERVED_DESCRIPTORS: Final = 24
 # The directory of the workers' private address.
 _DIRECTORY_PREFIX: Final = "utxod-workers-"
 _WORKERS_SOCKET: Final = "workers.sock"
@@ -68,6 +75,10 @@ class WorkerCounts:
     read: PositiveInt = field(default=1, metadata={"help": "workers that read (get, outpoint)"})
     write: PositiveInt = field(default=1, metadata={"help": "workers that write (create, spend, set_locked)"})
     children: PositiveInt = field(default=1, metadata={"help": "workers for child records and counters"})
+
+    @property
+    def total(self) -> int:
+        return self.read + self.write + self.children
 
 
 @dataclass(frozen=True)
@@ -98,12 +109,30 @@ def _clear_leftovers() -> None:
         with suppress(OSError):
             found = lock.parent.lstat()
             if stat.S_ISDIR(found.st_mode) and found.st_uid == os.getuid():
-                Claim(f"ipc://{lock.with_name(_WORKERS_SOCKET)}").release()
+                Claim(lock.with_name(_WORKERS_SOCKET)).release()
                 shutil.rmtree(lock.parent)
 
 
 class StartError(Exception):
     """The daemon can't start; the message says why, and what to do."""
+
+
+def _reserve(counts: "WorkerCounts") -> int:
+    """Descriptors that are not for submitters: so that all workers can be replaced, and files be opened."""
+    return _RESERVED_DESCRIPTORS + _DESCRIPTORS_A_WORKER * counts.total
+
+
+def _make_room(counts: "WorkerCounts") -> str:
+    """Raises the limit of descriptors, and says how many submitters fit, in words. Raises StartError where none does."""
+    before, limit = raise_limit()
+    workers = _DESCRIPTORS_A_WORKER * counts.total
+    room = left(limit) - _OWN_DESCRIPTORS - workers - _reserve(counts) - BATCH_AT_MOST
+    if room <= 0:
+        raise StartError(
+            f"the limit of descriptors is {limit}, and the daemon needs {limit - room + 1} at least: "
+            "raise the hard limit (ulimit -Hn, LimitNOFILE=), or start fewer workers"
+        )
+    return f"room for some {room} submitters: the limit of descriptors is {limit} (it was {before})"
 
 
 def clock() -> int:
@@ -119,6 +148,7 @@ class Supervisor:
         self._settings = settings
         self._version = version
         self._started = time.monotonic()
+        room = _make_room(settings.workers)
         _clear_leftovers()
         self._directory = Path(tempfile.mkdtemp(prefix=_DIRECTORY_PREFIX))
         backend = settings.listen_workers or f"ipc://{self._directory / _WORKERS_SOCKET}"
@@ -129,6 +159,7 @@ class Supervisor:
                 settings.listen,
                 backend,
                 max_body_bytes=settings.broker.max_body_bytes,
+                reserve=_reserve(settings.workers),
                 clock=clock,
                 on_condemn=self._end_worker,
                 on_in_doubt=DoubtList(Path(settings.state), settings.store).add,
@@ -137,6 +168,7 @@ class Supervisor:
         except (OSError, zmq.ZMQError) as error:
             shutil.rmtree(self._directory, ignore_errors=True)
             raise StartError(str(error)) from error
+        log.info(room)
         self._fleet = Fleet(
             WorkerSettings(
                 identity="",
@@ -188,6 +220,7 @@ class Supervisor:
                 if now >= next_watch:
                     next_watch = now + _WATCH_SECONDS
                     self._watch_workers(now)
+                    self._edge.tend()
                 if now >= next_collection and len(self._core.ledger) < COLLECT_BELOW:
                     next_collection = now + _COLLECT_SECONDS
                     gc.collect()
@@ -207,7 +240,7 @@ class Supervisor:
     def _tend(self, now: float) -> None:
         if self._core.workers and not self._served:
             self._served = True
-            log.info("serving at %s, epoch %016x", ", ".join(self._settings.listen), self._core.epoch)
+            log.info("serving at %s, epoch %016x", ", ".join(self._edge.addresses), self._core.epoch)
         if self._fleet.could_not_start and not self._served:
             raise StartError("the workers could not start; their last words are above")
         self._fleet.tend(now)
@@ -374,7 +407,7 @@ class Supervisor:
             "pid": os.getpid(),
             "uptime_seconds": round(time.monotonic() - self._started, 1),
             "store": self._settings.store,
-            "listen": list(self._settings.listen),
+            "listen": self._edge.addresses,
             **self._core.report(),
             "processes": [
                 {"pid": one.pid, "pool": one.pool, "memory_bytes": one.memory_bytes()}

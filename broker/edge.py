@@ -4,9 +4,13 @@ One ROUTER per frontend address for submitters, one ROUTER for workers. All are 
 take raises instead of vanishing, and nothing is sent but without waiting: a submitter that does not read fills its own
 queue of `_ANSWERS_WAITING` answers, and what does not fit is counted as undeliverable. Bodies are passed on as the
 frames they came in, uncopied.
+
+What is read in one turn is bounded in messages, frames and time. A message of more frames than any has is judged by its
+first ones, and the rest is dropped piece by piece. A connection that does not get through ZeroMQ's handshake is closed.
 """
 
 import logging
+import sys
 from collections.abc import Callable, Sequence
 from typing import Any, Final
 
@@ -16,30 +20,37 @@ from protocol import wire
 from protocol.dispatch import DONE, READY, unpack_ready
 
 from .actions import Action, Condemn, InDoubt, Instruct, LostRequest, ReportWanted, Send
-from .claim import Claim, claim
 from .core import Core
+from .doors import Door, Doors
 from .ledger import Body
+from .places import places
 
 log = logging.getLogger("utxod.edge")
 
-# Messages read from one socket before the others, and the clock, get their turn.
+# Messages read from one socket before the others, and the clock, get their turn; and how long that may take.
 _BURST: Final = 256
+_TURN_US: Final = 10_000
 # Answers that may wait for one submitter that does not read.
 _ANSWERS_WAITING: Final = 10_000
 _REQUESTS_WAITING: Final = 10_000
 # A frame larger than any body that could be admitted ends its connection; up to here it gets an answer.
 _FRAME_FACTOR: Final = 2
 _HEARTBEAT_MS: Final = 2_000
+# Who connects and says nothing is closed after this.
+_HANDSHAKE_MS: Final = 5_000
 # How long answers given to ZeroMQ may still be delivered when the daemon ends.
 _LINGER_MS: Final = 1_000
 # Frames of a message that are read as bytes: identity, prefix or tag, header. The rest is passed on as it came.
 _READ_FRAMES: Final = 3
+# What is read of a submitter's message: identity and one frame more than a request has.
+_MOST_FRAMES: Final = 5
 
 
 class Edge:
     """frontends: addresses for submitters. backend: the address for workers.
 
-    on_condemn, on_in_doubt, on_report: what only the supervisor can do.
+    reserve: descriptors that newcomers among the submitters must leave. addresses: the frontends', with the ports that
+    were chosen. on_condemn, on_in_doubt, on_report: what only the supervisor can do.
     """
 
     def __init__(
@@ -49,6 +60,7 @@ class Edge:
         backend: str,
         *,
         max_body_bytes: int,
+        reserve: int,
         clock: Callable[[], int],
         on_condemn: Callable[[bytes, str], None],
         on_in_doubt: Callable[[InDoubt | LostRequest], None],
@@ -62,19 +74,23 @@ class Edge:
         self._context = zmq.Context()
         self._poller = zmq.Poller()
         self._files: dict[int, Callable[[], None]] = {}
+        self._doors = Doors(self.watch, self.unwatch)
         self._frontends: list[zmq.Socket[bytes]] = []
-        self._claims: list[Claim | None] = []
+        self._excess: set[int] = set()
+        self.addresses: list[str] = []
         try:
             for address in frontends:
-                self._frontends.append(self._bind(address, max_body_bytes * _FRAME_FACTOR))
-            self._backend = self._bind(backend, -1)
-        except (OSError, zmq.ZMQError):
+                socket, told = self._bind(address, max_body_bytes * _FRAME_FACTOR, reserve)
+                self._frontends.append(socket)
+                self.addresses.append(told)
+            self._backend, _ = self._bind(backend, -1, 0)
+        except BaseException:
             self.close()
             raise
 
-    def _bind(self, address: str, max_frame_bytes: int) -> "zmq.Socket[bytes]":
-        """Raises ZMQError, or OSError, with the address, where it can't be bound."""
-        self._claims.append(claim(address))
+    def _bind(self, address: str, max_frame_bytes: int, reserve: int) -> "tuple[zmq.Socket[bytes], str]":
+        """Gives the address too, with the port that was chosen. Raises OSError, or ZMQError, with the address in its
+        message, where it can't be bound."""
         socket: zmq.Socket[bytes] = self._context.socket(zmq.ROUTER)
         socket.router_mandatory = True
         socket.linger = 0
@@ -82,9 +98,14 @@ class Edge:
         socket.rcvhwm = _REQUESTS_WAITING
         socket.maxmsgsize = max_frame_bytes
         socket.heartbeat_ivl = _HEARTBEAT_MS
-        socket.bind(address)
+        socket.handshake_ivl = _HANDSHAKE_MS
+        # With a domain libzmq refuses who speaks no ZMTP 3 by the first bytes; without a handler it asks nobody.
+        socket.zap_domain = b"utxod"
+        found = places(address)
+        for place in found:
+            self._doors.add(Door(socket, place, reserve))
         self._poller.register(socket, zmq.POLLIN)
-        return socket
+        return socket, found[0].address
 
     # ---- files beside the sockets: signals, ends of processes
 
@@ -101,7 +122,8 @@ class Edge:
 
     def turn(self, timeout_ms: int) -> None:
         """Waits for something to come in, at most `timeout_ms`; passes it to the core, and sends what follows."""
-        for source, _ in self._poller.poll(timeout_ms):
+        self._doors.turn()
+        for source, _ in self._poller.poll(min(timeout_ms, 1) if self._doors.is_open else timeout_ms):
             if isinstance(source, int):
                 # An earlier callback of this turn may have ended the watch.
                 if source in self._files:
@@ -124,7 +146,7 @@ class Edge:
     def read_workers(self) -> None:
         """Passes in what workers have sent, up to a burst."""
         for _ in range(_BURST):
-            message = _receive(self._backend)
+            message = _receive(self._backend, sys.maxsize)
             if message is None:
                 return
             identity, *frames = message
@@ -147,20 +169,40 @@ class Edge:
             return error.errno != zmq.EHOSTUNREACH
         return True
 
+    def tend(self) -> None:
+        """From time to time: what was taken away is put right, and newcomers that had to wait are looked at again."""
+        self._doors.tend()
+
     def close(self) -> None:
         """Answers already given to ZeroMQ are still delivered, within `_LINGER_MS`."""
+        self._doors.unhinge()
         self._context.destroy(linger=_LINGER_MS)
-        for held in self._claims:
-            if held is not None:
-                held.release()
+        self._doors.release()
 
     def _read_submitters(self, index: int, socket: "zmq.Socket[bytes]") -> None:
         now = self._clock()
+        until = now + _TURN_US
         for _ in range(_BURST):
-            message = _receive(socket)
+            if index in self._excess and not self._drop_excess(index, socket, until):
+                return
+            message = _receive(socket, _MOST_FRAMES)
             if message is None:
                 return
+            if len(message) == _MOST_FRAMES and socket.rcvmore:
+                self._excess.add(index)
+                self._core.counters["excess frames"] += 1
             self._core.on_message((index, message[0]), message[1:], now)
+            if self._clock() > until:
+                return
+
+    def _drop_excess(self, index: int, socket: "zmq.Socket[bytes]", until: int) -> bool:
+        """Whether all that is left of a message with too many frames is dropped."""
+        while socket.getsockopt(zmq.RCVMORE):
+            socket.recv()
+            if self._clock() > until:
+                return False
+        self._excess.remove(index)
+        return True
 
     # ---- actions
 
@@ -195,12 +237,13 @@ class Edge:
         self._send(action.submitter, [wire.pack_prefix(wire.REPORT, action.request_id), report], 0)
 
 
-def _receive(socket: "zmq.Socket[bytes]") -> list[Any] | None:
-    """The next message, None where there is none: the first frames as bytes, the others as frames, uncopied."""
+def _receive(socket: "zmq.Socket[bytes]", most_frames: int) -> list[Any] | None:
+    """The next message, up to so many frames, None where there is none: the first frames as bytes, the others as
+    frames, uncopied."""
     try:
         frames: list[Any] = [socket.recv(zmq.DONTWAIT)]
     except zmq.Again:
         return None
-    while socket.rcvmore:
+    while socket.rcvmore and len(frames) < most_frames:
         frames.append(socket.recv(copy=len(frames) < _READ_FRAMES))
     return frames

@@ -1,7 +1,6 @@
-"""The claim on an ipc address takes the place of a socket of ours, and of nothing else."""
+"""The claim on an ipc address is held by one daemon at a time, and seen by the others."""
 
 import os
-import socket
 from pathlib import Path
 
 import pytest
@@ -9,36 +8,30 @@ import pytest
 from broker.claim import Claim, Claimed
 
 
-def test_a_file_that_is_no_socket_is_not_removed(tmp_path: Path) -> None:
-    file = tmp_path / "notes.txt"
-    file.write_text("kept")
-    with pytest.raises(FileExistsError, match=r"notes\.txt: there is a file that is no socket"):
-        Claim(f"ipc://{file}")
-    assert file.read_text() == "kept"
-    assert list(tmp_path.iterdir()) == [file]
-
-
-def test_the_socket_of_a_daemon_that_died_is_no_obstacle(tmp_path: Path) -> None:
-    path = tmp_path / "u.sock"
-    with socket.socket(socket.AF_UNIX) as left:
-        left.bind(str(path))
-    Claim(f"ipc://{path}").release()
-    assert not list(tmp_path.iterdir())
-
-
 def test_a_link_in_place_of_the_lock_is_not_followed(tmp_path: Path) -> None:
     precious = tmp_path / "precious"
     precious.write_text("kept")
     (tmp_path / "u.sock.lock").symlink_to(precious)
     with pytest.raises(OSError, match=r"u\.sock\.lock"):
-        Claim(f"ipc://{tmp_path / 'u.sock'}")
+        Claim(tmp_path / "u.sock")
     assert precious.read_text() == "kept"
 
 
 def test_an_address_has_one_holder_who_is_named(tmp_path: Path) -> None:
-    address = f"ipc://{tmp_path / 'u.sock'}"
-    first = Claim(address)
+    first = Claim(tmp_path / "u.sock")
     with pytest.raises(Claimed, match=rf"process {os.getpid()}\)"):
-        Claim(address)
+        Claim(tmp_path / "u.sock")
     first.release()
-    Claim(address).release()
+    Claim(tmp_path / "u.sock").release()
+    assert not list(tmp_path.iterdir())
+
+
+def test_what_is_released_is_ours_another_holders_file_stays(tmp_path: Path) -> None:
+    """Where the directory was swept, a second daemon may have claimed the same path."""
+    first = Claim(tmp_path / "u.sock")
+    (tmp_path / "u.sock.lock").unlink()
+    assert not first.is_seen()
+    second = Claim(tmp_path / "u.sock")
+    first.release()
+    assert second.is_seen()
+    second.release()

@@ -92,7 +92,7 @@ def test_a_tcp_address_in_use_is_named(start: Start) -> None:
     [
         ("ipc:///proc/nowhere/u.sock", "its directory can't be made: No such file or directory"),
         ("tcp://127.0.0.1:99999", "a port is at most 65535"),
-        ("carrier-pigeon://roof", "Protocol not supported"),
+        ("carrier-pigeon://roof", "wanted ipc:///PATH, ipc://@NAME or tcp://HOST:PORT"),
         ("ipc:///" + "x" * 200, "longer than the 107 bytes"),
     ],
 )

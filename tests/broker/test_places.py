@@ -1,0 +1,182 @@
+"""Where newcomers wait: a place takes nobody else's, keeps its own, and tells the port that was chosen."""
+
+import contextlib
+import shutil
+import socket
+from collections.abc import Callable, Iterator
+from pathlib import Path
+
+import pytest
+
+from broker.claim import Claim, Claimed
+from broker.places import BATCH_AT_MOST, PathPlace, Place, places
+
+Listen = Callable[[str], list[Place]]
+
+
+@pytest.fixture
+def listen() -> Iterator[Listen]:
+    with contextlib.ExitStack() as stack:
+
+        def made(address: str) -> list[Place]:
+            found = places(address)
+            for place in found:
+                stack.callback(place.release)
+            return found
+
+        yield made
+
+
+def connect(address: str) -> socket.socket:
+    newcomer = socket.socket(socket.AF_UNIX)
+    newcomer.setblocking(False)
+    newcomer.connect(address.removeprefix("ipc://"))
+    return newcomer
+
+
+def accept_all(listening: socket.socket) -> int:
+    accepted = 0
+    with contextlib.suppress(BlockingIOError):
+        while True:
+            listening.accept()[0].close()
+            accepted += 1
+    return accepted
+
+
+def test_a_file_that_is_no_socket_is_not_removed(tmp_path: Path) -> None:
+    file = tmp_path / "notes.txt"
+    file.write_text("kept")
+    with pytest.raises(FileExistsError, match=r"notes\.txt: there is a file that is no socket"):
+        places(f"ipc://{file}")
+    assert file.read_text() == "kept"
+    assert list(tmp_path.iterdir()) == [file]
+
+
+def test_the_socket_of_a_daemon_that_died_is_no_obstacle(tmp_path: Path) -> None:
+    path = tmp_path / "u.sock"
+    with socket.socket(socket.AF_UNIX) as left:
+        left.bind(str(path))
+    PathPlace(f"ipc://{path}").release()
+    assert not list(tmp_path.iterdir())
+
+
+def test_what_is_taken_is_closed_to_others_who_wait_at_the_next(tmp_path: Path) -> None:
+    place = PathPlace(f"ipc://{tmp_path / 'u.sock'}")
+    first = [connect(place.address) for _ in range(3)]
+    taken = place.take()
+    later = connect(place.address)
+    assert accept_all(taken) == len(first)
+    assert accept_all(place.take()) == 1
+    for newcomer in (*first, later):
+        newcomer.close()
+    taken.close()
+    place.release()
+
+
+def test_no_more_can_wait_than_a_batch(tmp_path: Path) -> None:
+    place = PathPlace(f"ipc://{tmp_path / 'u.sock'}")
+    waiting = [connect(place.address) for _ in range(BATCH_AT_MOST)]
+    with pytest.raises(BlockingIOError):
+        connect(place.address)
+    with place.take() as taken:
+        assert accept_all(taken) == BATCH_AT_MOST
+    for newcomer in waiting:
+        newcomer.close()
+    place.release()
+
+
+@pytest.mark.parametrize("swept", ["u.sock", "u.sock.lock", "."])
+def test_what_was_swept_away_is_made_anew(tmp_path: Path, swept: str, caplog: pytest.LogCaptureFixture) -> None:
+    directory = tmp_path / "run"
+    directory.mkdir()
+    place = PathPlace(f"ipc://{directory / 'u.sock'}")
+    place.renew()
+    assert not caplog.records
+    shutil.rmtree(directory) if swept == "." else (directory / swept).unlink()
+    place.renew()
+    assert "is there again" in caplog.text
+    connect(place.address).close()
+    with pytest.raises(Claimed):
+        Claim(directory / "u.sock")
+    place.release()
+    assert not list(directory.iterdir())
+
+
+def test_another_daemons_socket_is_left_alone(tmp_path: Path, caplog: pytest.LogCaptureFixture) -> None:
+    """It came after the first one's files were swept away."""
+    address = f"ipc://{tmp_path / 'u.sock'}"
+    first = PathPlace(address)
+    for file in tmp_path.iterdir():
+        file.unlink()
+    second = PathPlace(address)
+    first.renew()
+    first.renew()
+    assert caplog.text.count("something else is there now") == 1
+    with pytest.raises(FileNotFoundError):
+        first.take()
+    first.release()
+    newcomer = connect(address)
+    with second.take() as taken:
+        assert accept_all(taken) == 1
+    newcomer.close()
+    second.release()
+    assert not list(tmp_path.iterdir())
+
+
+def test_a_name_needs_no_file_and_has_one_holder(listen: Listen, tmp_path: Path) -> None:
+    address = f"ipc://@{tmp_path.name}"
+    (place,) = listen(address)
+    newcomer = socket.socket(socket.AF_UNIX)
+    newcomer.connect(f"\0{tmp_path.name}")
+    assert accept_all(place.take()) == 1
+    newcomer.close()
+    with pytest.raises(OSError, match="in use"):
+        places(address)
+
+
+@pytest.mark.parametrize("port", ["0", "*"])
+def test_the_port_that_was_chosen_is_told(listen: Listen, port: str) -> None:
+    (place,) = listen(f"tcp://127.0.0.1:{port}")
+    host, chosen = place.address.removeprefix("tcp://").split(":")
+    socket.create_connection((host, int(chosen))).close()
+
+
+def test_a_port_has_one_holder(listen: Listen) -> None:
+    (place,) = listen("tcp://127.0.0.1:0")
+    with pytest.raises(OSError, match="in use"):
+        places(place.address)
+
+
+def test_every_address_of_a_host_listens_at_one_port(listen: Listen) -> None:
+    found = listen("tcp://lo:0")
+    assert len({place.address for place in found}) == 1
+    port = int(found[0].address.rpartition(":")[2])
+    assert {"127.0.0.1", *(["::1"] if len(found) > 1 else [])} <= {
+        socket.create_connection((host, port)).getpeername()[0] for host in ("127.0.0.1", "::1")[: len(found)]
+    }
+
+
+@pytest.mark.skipif(not socket.has_dualstack_ipv6(), reason="no IPv6 here")
+@pytest.mark.parametrize(("address", "hosts"), [("tcp://[::1]:0", ["::1"]), ("tcp://*:0", ["::1", "127.0.0.1"])])
+def test_it_listens_at_ipv6(listen: Listen, address: str, hosts: list[str]) -> None:
+    (place,) = listen(address)
+    for host in hosts:
+        socket.create_connection((host, int(place.address.rpartition(":")[2]))).close()
+    assert accept_all(place.take()) == len(hosts)
+
+
+@pytest.mark.parametrize(
+    "address",
+    [
+        "",
+        "udp://127.0.0.1:1",
+        "tcp://127.0.0.1",
+        "tcp://:1",
+        "tcp://127.0.0.1:port",
+        "ipc:///",
+        "tcp://no.such.host.invalid:1",
+    ],
+)
+def test_what_is_no_address_is_named(address: str) -> None:
+    with pytest.raises(OSError, match=rf"^(\[Errno \d+\] )?{address}: "):
+        places(address)
