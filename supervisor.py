@@ -123,7 +123,7 @@ def _reserve(counts: "WorkerCounts") -> int:
 
 
 def _make_room(counts: "WorkerCounts") -> str:
-    """Raises the limit of descriptors, and says how many submitters fit, in words. Raises StartError where none does."""
+    """Raises the limit of descriptors, and says in words how many submitters fit. Raises StartError where none does."""
     before, limit = raise_limit()
     workers = _DESCRIPTORS_A_WORKER * counts.total
     room = left(limit) - _OWN_DESCRIPTORS - workers - _reserve(counts) - BATCH_AT_MOST
@@ -189,6 +189,7 @@ class Supervisor:
         self._replacement: bytes | None = None
         self._signals: deque[int] = deque()
         self._served = False
+        self._longest_standstill = 0.0
         self._drain_until: float | None = None
 
     def run(self) -> int:
@@ -209,6 +210,7 @@ class Supervisor:
                 now = time.monotonic()
                 if now >= next_sweep:
                     late, next_sweep = now - next_sweep, now + sweep
+                    self._longest_standstill = max(late, self._longest_standstill)
                     stood_still = late > _STOOD_STILL_SECONDS and not stood_still
                     if stood_still:
                         log.warning("stood still for %.1f s: what has come in meanwhile is read first", late)
@@ -406,6 +408,7 @@ class Supervisor:
             "version": self._version,
             "pid": os.getpid(),
             "uptime_seconds": round(time.monotonic() - self._started, 1),
+            "longest_standstill_seconds": round(self._longest_standstill, 3),
             "store": self._settings.store,
             "listen": self._edge.addresses,
             **self._core.report(),

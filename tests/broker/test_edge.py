@@ -1,0 +1,70 @@
+"""What the edge reads in one turn is bounded, whatever a submitter sends."""
+
+from collections.abc import Iterator
+from pathlib import Path
+
+import pytest
+import zmq
+
+from broker.core import Core
+from broker.edge import Edge
+from broker.settings import BrokerSettings
+from protocol import wire
+
+STEP_US = 1_000
+
+
+class Clock:
+    """Goes on by a millisecond each time it is read, so that work is measured by what it asks."""
+
+    def __init__(self) -> None:
+        self.now = 0
+
+    def __call__(self) -> int:
+        self.now += STEP_US
+        return self.now
+
+
+@pytest.fixture
+def clock() -> Clock:
+    return Clock()
+
+
+@pytest.fixture
+def edge(tmp_path: Path, clock: Clock) -> Iterator[Edge]:
+    edge = Edge(
+        Core(BrokerSettings(), 1, 0),
+        [f"ipc://{tmp_path / 'front'}"],
+        f"ipc://{tmp_path / 'back'}",
+        max_body_bytes=1 << 20,
+        reserve=0,
+        clock=clock,
+        on_condemn=lambda identity, reason: None,
+        on_in_doubt=lambda doubt: None,
+        on_report=dict,
+    )
+    try:
+        yield edge
+    finally:
+        edge.close()
+
+
+def test_a_turn_reads_no_longer_than_its_time(edge: Edge, clock: Clock) -> None:
+    """Neither many messages nor one of many frames, which is dropped piece by piece."""
+    hello = [wire.pack_prefix(wire.HELLO, bytes(wire.REQUEST_ID_BYTES))]
+    with zmq.Context() as context, context.socket(zmq.DEALER) as submitter:
+        submitter.linger = 0
+        submitter.connect(edge.addresses[0])
+        for message in (*[hello] * 100, [b"nonsense", *[b""] * 1_000], hello):
+            submitter.send_multipart(message)
+        answers = 0
+        turns = []
+        while answers <= 100:
+            before = clock.now
+            edge.turn(1)
+            turns.append(clock.now - before)
+            while submitter.poll(0):
+                submitter.recv_multipart()
+                answers += 1
+    assert sum(turns) > 1_000 * STEP_US
+    assert max(turns) < 20 * STEP_US
