@@ -15,6 +15,7 @@ from .report import Report
 from .rivals import rivals
 from .rules import rules
 from .simulate import simulate
+from .surroundings import NAMES, surroundings
 from .throughput import throughput
 from .throughput_aerospike import throughput_aerospike
 
@@ -117,6 +118,14 @@ for _one in (
             " in it are absolute. Then they are broken too: of several that keep two copies, one at a time is killed;"
             " a single one, which must keep its records on disk, is ended.",
         ),
+    ),
+    command(
+        "surroundings",
+        surroundings,
+        "How long the loop stands still, at the longest, while descriptors, processes, files or peers fail it.",
+        _rounds(3),
+        _option("seconds", _SECONDS, 3.0, "For which each is imposed."),
+        click.Option(["--only"], multiple=True, type=click.Choice(NAMES), help="These alone."),
     ),
     command(
         "rivals",

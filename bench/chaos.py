@@ -2,9 +2,10 @@
 answers is held against the store.
 
 The monkey kills and stops workers, also inside a write transaction, wedges the store and lets it come back, injects
-other faults of it, fills it up, kills and drains the daemon, kills clients; where the store is a cluster of Aerospike
-servers that it was given, it stops and kills those too. Everything that it does follows from the
-seed, but not the order in which processes run: a run can't be repeated exactly.
+other faults of it, fills it up, kills and drains the daemon, kills clients. It makes the daemon's surroundings hard:
+descriptors, processes, its log, its files, signals, crowds of peers, a second daemon (chaos_surroundings.py). Where
+the store is a cluster of Aerospike servers that it was given, it stops and kills those too. Everything that it does
+follows from the seed, but not the order in which processes run: a run can't be repeated exactly.
 """
 
 import contextlib

@@ -1,12 +1,17 @@
-"""The daemon of a chaos run: one address, one set, faults of its store in a file; started again and again."""
+"""The daemon of a chaos run: one address and a port, one set, faults of its store in a file; started again and again.
+
+What surrounds it can be taken away: its interpreter is a link of its own, and its log a pipe.
+"""
 
 import contextlib
 import json
 import os
 import shlex
+import shutil
 import signal
 import subprocess
 import sys
+import sysconfig
 import time
 from collections.abc import Callable
 from pathlib import Path
@@ -20,6 +25,7 @@ from protocol.errors import UtxodError
 from store.faulty import Fault
 from utxod.daemon import DaemonError, end_with_parent, environment, last_lines
 
+from .chaos_log import LogPipe
 from .chaos_lots import UTXO_BATCH_SIZE
 
 WORKERS: Final = {"read": 2, "write": 3, "children": 2}
@@ -37,6 +43,8 @@ _END_SECONDS: Final = DRAIN_SECONDS + 8.0
 # How long workers may outlive a daemon that was killed: one that was just started has yet to look for it.
 _ALONE_SECONDS: Final = 10.0
 _LOOK_SECONDS: Final = 0.01
+_LOG_SECONDS: Final = 2.0
+_ANY_PORT: Final = "tcp://127.0.0.1:0"
 _SMALLEST_MAP: Final = 4096  # LMDB then takes what is there, and no more
 
 
@@ -66,7 +74,8 @@ class Faults:
 class ChaosDaemon:
     """directory: where everything of it is. store: URL of an empty set in Aerospike; None for an embedded one in the
     directory. atomic: whether its store's batches are one whole. complaints: what it did that it must not do, in
-    words."""
+    words. tcp_endpoint: where it listens beside `endpoint`, another one after each start. temporary: its directory for
+    temporary files. log_pipe: of its last start."""
 
     def __init__(self, directory: Path, *, store: str | None, atomic: bool) -> None:
         self.directory = directory
@@ -79,36 +88,56 @@ class ChaosDaemon:
         self.store_url = f"{store}&utxo_batch_size={UTXO_BATCH_SIZE}"
         self.doubts = directory / "state" / "in-doubt.jsonl"
         self.log = directory / "daemon.log"
+        self.temporary = directory / "tmp"
+        self.tcp_endpoint = ""
         self.atomic = atomic
         self.faults = Faults(directory / "faults.json")
         self.complaints: list[str] = []
         self.starts = 0
+        self._interpreter = directory / "python"
+        self._command: list[str] = []
         self._descriptors = 0
 
     def start(self, *, full: bool = False) -> None:
         """Returns when it serves. full: its set has no room for more. Raises DaemonError."""
         self.starts += 1
         url = f"faulty+{self.store_url}&faults={quote(str(self.faults.file))}&atomic={str(self.atomic).lower()}"
-        command = [sys.executable, "-m", "utxod", "serve", "--listen", self.endpoint, "--store"]
-        command.append(f"{url}&map_size={_SMALLEST_MAP}" if full else url)
+        command = [str(self._interpreter), "-m", "utxod", "serve", "--listen", self.endpoint, "--listen", _ANY_PORT]
+        command += ["--store", f"{url}&map_size={_SMALLEST_MAP}" if full else url]
         settings = {**_SETTINGS, **{f"workers.{pool}": count for pool, count in WORKERS.items()}}
         for key, value in settings.items():
             command += ["--set", f"{key}={value}"]
-        (self.directory / "tmp").mkdir(exist_ok=True)
+        self.temporary.mkdir(exist_ok=True)
+        self.put_interpreter_back()
         with self.log.open("ab") as output:
             output.write(f"---- {shlex.join(command)}\n".encode())
-            self.process = subprocess.Popen(  # noqa: S603 (ourselves)
-                command,
-                stdin=subprocess.DEVNULL,
-                stdout=output,
-                stderr=output,
-                env=environment(self.directory) | {"TMPDIR": str(self.directory / "tmp")},
-                cwd=self.directory,
-                start_new_session=True,
-                preexec_fn=end_with_parent,  # noqa: PLW1509 (one C call)
-            )
-        self.wait_for(lambda report: all(pool["workers"] for pool in report["pools"].values()), _START_SECONDS)
+        self._command = command
+        self.log_pipe = LogPipe(self.log)
+        try:
+            self.process = self._popen(self.log_pipe.writing)
+        finally:
+            os.close(self.log_pipe.writing)
+        report = self.wait_for(lambda report: all(pool["workers"] for pool in report["pools"].values()), _START_SECONDS)
+        self.tcp_endpoint = next(address for address in report["listen"] if address.startswith("tcp://"))
         self._descriptors = self.descriptors()
+
+    def start_second(self, log: Path) -> "subprocess.Popen[bytes]":
+        """Another one at the same address, on the same set."""
+        with log.open("ab") as output:
+            return self._popen(output.fileno())
+
+    def _popen(self, output: int) -> "subprocess.Popen[bytes]":
+        path = os.pathsep.join((environment(self.directory)["PYTHONPATH"], sysconfig.get_path("purelib")))
+        return subprocess.Popen(  # noqa: S603 (ourselves)
+            self._command,
+            stdin=subprocess.DEVNULL,
+            stdout=output,
+            stderr=output,
+            env=environment(self.directory) | {"TMPDIR": str(self.temporary), "PYTHONPATH": path},
+            cwd=self.directory,
+            start_new_session=True,
+            preexec_fn=end_with_parent,  # noqa: PLW1509 (one C call)
+        )
 
     def wait_for(self, condition: Callable[[dict[str, Any]], bool], seconds: float) -> dict[str, Any]:
         """The first report that fulfils the condition. Raises DaemonError."""
@@ -121,6 +150,7 @@ class ChaosDaemon:
                     if condition(report):
                         return report
                 if self.process.poll() is not None:
+                    self.log_pipe.finish(_LOG_SECONDS)
                     break
                 time.sleep(_LOOK_SECONDS)
         raise DaemonError(f"the daemon is not as it should be: {report}\n{last_lines(self.log)}")
@@ -145,11 +175,13 @@ class ChaosDaemon:
             self.kill()
             return
         if status != 0:
+            self.log_pipe.finish(_LOG_SECONDS)
             self.complaints.append(f"the daemon ended with status {status} after SIGTERM:\n{last_lines(self.log)}")
         self._complain_of_survivors(workers, 0.5)
 
     def restart_if_it_ended(self) -> None:
         if self.process.poll() is not None:
+            self.log_pipe.finish(_LOG_SECONDS)
             self.complaints.append(
                 f"the daemon ended by itself, with status {self.process.returncode}:\n{last_lines(self.log)}"
             )
@@ -161,6 +193,37 @@ class ChaosDaemon:
             self.process.send_signal(signal.SIGCONT)
             self.process.kill()
             self.process.wait()
+
+    # ---- what surrounds it
+
+    def take_interpreter_away(self) -> None:
+        """No worker can be started, nor the daemon."""
+        self._interpreter.unlink(missing_ok=True)
+
+    def put_interpreter_back(self) -> None:
+        with contextlib.suppress(FileExistsError):
+            self._interpreter.symlink_to(sys.executable)
+
+    def sweep(self) -> None:
+        """Removes what it has in the directory for temporary files, and all files of its address."""
+        for path in self.temporary.iterdir():
+            shutil.rmtree(path, ignore_errors=True)
+        socket = Path(self.endpoint.removeprefix("ipc://"))
+        for path in socket.parent.glob(f"{socket.stem}.*"):
+            path.unlink(missing_ok=True)
+
+    def limit_descriptors(self, more: int) -> Callable[[], None]:
+        """So many more than it has, at most; what is returned lifts that. Only the soft limit: anybody may raise it."""
+        process = psutil.Process(self.process.pid)
+        _, hard = process.rlimit(psutil.RLIMIT_NOFILE)
+        highest = max(int(name) for name in os.listdir(f"/proc/{process.pid}/fd"))
+        process.rlimit(psutil.RLIMIT_NOFILE, (highest + 1 + more, hard))
+
+        def lift() -> None:
+            with contextlib.suppress(psutil.Error):
+                process.rlimit(psutil.RLIMIT_NOFILE, (hard, hard))
+
+        return lift
 
     # ---- what it is made of
 

@@ -20,15 +20,24 @@ import psutil
 from .chaos_daemon import EXECUTION_LIMIT_SECONDS, WORKERS, ChaosDaemon
 from .chaos_nodes import Nodes
 from .chaos_processes import Clients
+from .chaos_surroundings import Imposed, Surroundings
 
 # How often a minute. The daemon is not restarted in the last part of a run, so that what it gathers can be seen.
-RATES: Final = {
+_ORDINARY_RATES: Final = {
     "kill": 14.0, "stop": 3.5, "wedge": 1.0, "hesitate": 2.0, "fault": 6.0, "slow": 9.0, "kill_client": 1.0,
     "stop_daemon": 0.3, "roll": 0.5, "grow": 0.7, "shrink": 0.7, "kill_daemon": 0.4, "drain": 0.3, "drain_wedged": 0.2,
+    "drain_unread": 0.2,
 }  # fmt: skip
+# What is imposed and lifted again: the methods of Surroundings.
+_SURROUNDINGS_RATES: Final = {
+    "descriptors_ipc": 0.6, "descriptors_tcp": 0.5, "no_interpreter": 0.7, "log_unread": 0.7, "sweep": 0.8,
+    "signal_daemon": 3.0, "signal_worker": 3.0, "many_frames": 0.6, "nonsense": 0.5, "strangers": 0.5,
+    "second_daemon": 0.5, "second_daemon_after_sweep": 0.3,
+}  # fmt: skip
+RATES: Final = {**_ORDINARY_RATES, **_SURROUNDINGS_RATES}
 EMBEDDED_RATES: Final = {"kill_in_transaction": 2.5, "no_room": 0.5, "fill": 0.3}
 SERVER_RATES: Final = {"stop_server": 4.0, "kill_server": 1.0}
-_RESTARTS: Final = ("kill_daemon", "drain", "drain_wedged", "fill")
+_RESTARTS: Final = ("kill_daemon", "drain", "drain_wedged", "drain_unread", "fill")
 _RESTARTS_UNTIL: Final = 0.75
 _FAULTS: Final = ("raise_before", "raise_after", "drop", "none", "malform", "fail", "delay")
 _FUNCTIONS: Final = (None, None, "spend", "spendMulti", "setLocked", "noteChild", "release")
@@ -69,6 +78,7 @@ class Monkey:
         self._daemon = daemon
         self._clients = clients
         self._nodes = nodes
+        self._surroundings = Surroundings(daemon, self._random)
         self._later: list[tuple[float, int, Callable[[], object]]] = []
         self._order = itertools.count()
 
@@ -83,7 +93,10 @@ class Monkey:
                 name = todo.pop(0).name
                 if name in _RESTARTS and not self._nodes.are_up:
                     self._nodes.start()  # a daemon that finds no store does not start
-                getattr(self, f"_{name}")()
+                if name in _SURROUNDINGS_RATES:
+                    self._impose(name)
+                else:
+                    getattr(self, f"_{name}")()
             else:
                 time.sleep(_LOOK_SECONDS)
             progress()
@@ -98,6 +111,12 @@ class Monkey:
 
     def _in(self, seconds: float, action: Callable[[], object]) -> None:
         heapq.heappush(self._later, (time.monotonic() + seconds, next(self._order), action))
+
+    def _impose(self, name: str) -> None:
+        """For some seconds."""
+        imposed: Imposed = getattr(self._surroundings, name)()
+        self._note(name, imposed.what)
+        self._in(self._random.uniform(1.0, 5.0), imposed.lift)
 
     # ---- workers
 
@@ -246,6 +265,14 @@ class Monkey:
         time.sleep(0.2)
         self._daemon.drain()
         self._daemon.faults.clear("drain")
+        self._daemon.start()
+
+    def _drain_unread(self) -> None:
+        """Its log is full, and nobody reads it."""
+        self._daemon.log_pipe.stop()
+        self._note("drain_unread")
+        self._daemon.drain()
+        self._daemon.log_pipe.go_on()
         self._daemon.start()
 
     def _stop_daemon(self) -> None:

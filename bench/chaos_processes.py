@@ -13,12 +13,14 @@ from utxod.daemon import environment, last_lines
 from .chaos_callers import ClientSettings
 
 
-def start_process(module: str, settings: dict[str, Any], directory: Path, log: str) -> "subprocess.Popen[bytes]":
+def start_process(
+    module: str, settings: dict[str, Any], directory: Path, log: str, stdin: int = subprocess.DEVNULL
+) -> "subprocess.Popen[bytes]":
     """`python -m module SETTINGS` in the run's directory, where it writes to the file `log`."""
     with (directory / log).open("ab") as output:
         return subprocess.Popen(  # noqa: S603 (ourselves)
             [sys.executable, "-m", module, json.dumps(settings)],
-            stdin=subprocess.DEVNULL,
+            stdin=stdin,
             stdout=output,
             stderr=output,
             env=environment(directory),
