@@ -216,7 +216,8 @@ class Supervisor:
                         log.warning("stood still for %.1f s: what has come in meanwhile is read first", late)
                         continue
                     # By the time that was looked at: it may have been stopped since.
-                    self._core.sweep(round(now * MICROSECONDS))
+                    if self._core.sweep(round(now * MICROSECONDS)):
+                        next_sweep = now
                     self._edge.flush()
                     self._tend(now)
                 if now >= next_watch:

@@ -30,12 +30,16 @@ from .follow import follow_up_entries, single_reads
 from .join import FollowUpJoin, Join, ReadJoin, check_header, leaves_open, part_error, second_header
 from .ledger import DISPATCHED, DONE, JOINING, QUEUED, Body, Entry, Ledger
 from .pool import Dispatch, Pool, Worker
+from .refusals import Refusals
 from .settings import MICROSECONDS, BrokerSettings
 
 
 class Core:
     """actions: what the events so far ask for; the caller takes them out and carries them out in order. version: the
     daemon's own, told in the greeting."""
+
+    # Entries that one sweep answers for a deadline, or for want of a worker, before the loop goes on: some 0.1 s.
+    _slice = 10_000
 
     def __init__(self, settings: BrokerSettings, epoch: int, now: int, version: str = "") -> None:
         self.epoch = epoch
@@ -62,6 +66,7 @@ class Core:
         self._execution_limit = int(settings.execution_limit_seconds * MICROSECONDS)
         self._probe_us = int(settings.probe_seconds * MICROSECONDS)
         self._dispatches, self._ended = 0, False
+        self._refusals = Refusals(self._give_up)
 
     # ---- from submitters
 
@@ -295,12 +300,6 @@ class Core:
         code = code if code == codes.DEADLINE_EXCEEDED else codes.WORKER_CRASHED
         self._fail(entry, Error(code, UNKNOWN, message, retry_after))
 
-    def _give_up_waiting(self, pool: Pool, code: str, message: str, retry_after: int = 0) -> None:
-        for entry in list(pool.queue):
-            # One that is given up may drop others of the list, as parts of the same answer.
-            if not entry.owed and entry.state == QUEUED:
-                self._give_up(entry, code, message, retry_after)
-
     def _settle(self, entry: Entry, header: Body, body: Body) -> None:
         """The entry's one answer. Parts that the answer no longer waits for are dropped."""
         entry.state = DONE
@@ -370,11 +369,15 @@ class Core:
 
     # ---- time, and the end
 
-    def sweep(self, now: int) -> None:
-        """Answers what is due, finds wedged workers, and answers for pools that have none."""
-        for entry in self.ledger.take_expired(now):
+    def sweep(self, now: int) -> bool:
+        """Answers what is due, finds wedged workers, and answers for pools that have none. Returns whether more is due:
+        what one sweep answers is bounded."""
+        expired = self.ledger.take_expired(now, self._slice)
+        for entry in expired:
             where = "in the queue" if entry.state == QUEUED else "in execution"
             self._give_up(entry, codes.DEADLINE_EXCEEDED, f"expired {where}")
+        if len(expired) == self._slice:
+            return True
         for worker in self.workers.values():
             dispatch = worker.dispatch
             if dispatch is not None and not worker.condemned and now - dispatch.started > self._execution_limit:
@@ -382,12 +385,14 @@ class Core:
                 self.condemn(worker.identity, f"has been busy with {dispatch.operation} for too long")
         for pool in self.pools.values():
             if pool.queue and pool.is_deserted(now):
-                self._give_up_waiting(pool, codes.UNAVAILABLE, f"pool {pool.name} has no worker", WORKER_BACK_MS)
+                self._refusals.begin(pool, codes.UNAVAILABLE, f"pool {pool.name} has no worker", WORKER_BACK_MS)
+        return self._refusals.go_on(self._slice)
 
     def _open_breaker(self, pool: Pool, now: int) -> None:
         """Its store does not answer: one probe at a time is to find out when it does, and nobody waits for that."""
         pool.open(now, self._probe_us)
-        self._give_up_waiting(pool, codes.UNAVAILABLE, f"pool {pool.name}: its store does not answer")
+        self._refusals.begin(pool, codes.UNAVAILABLE, f"pool {pool.name}: its store does not answer")
+        self._refusals.go_on(self._slice)
 
     def end(self) -> None:
         """The time to drain is over: what is left is answered; what is owed, now or by a late answer, is in doubt."""

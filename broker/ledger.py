@@ -7,6 +7,7 @@ the same however many are pending, and nothing of an answered entry stays behind
 
 import heapq
 from collections.abc import Hashable, Iterator
+from itertools import islice
 from typing import TYPE_CHECKING, Any, Final
 
 if TYPE_CHECKING:
@@ -127,24 +128,23 @@ class Ledger:
             if not bucket:
                 bucket.clear()  # gives the room of those that were in it back now, and not at their deadline
 
-    def take_expired(self, now: int) -> list[Entry]:
-        """Removes and returns the entries whose deadline has come at `now` (microseconds)."""
+    def take_expired(self, now: int, most: int) -> list[Entry]:
+        """Removes and returns the entries whose deadline has come at `now` (microseconds), up to so many."""
         current = now // self._bucket_us
         found: list[Entry] = []
-        while self._order and self._order[0] <= current:
-            number = heapq.heappop(self._order)
-            bucket = self._buckets.pop(number)
-            found += [entry for entry in bucket if entry.deadline <= now]
-            if number == current:
-                self._put_back(number, {entry: None for entry in bucket if entry.deadline > now})
+        while self._order and self._order[0] <= current and len(found) < most:
+            number = self._order[0]
+            bucket = self._buckets[number]
+            due = list(islice((entry for entry in bucket if entry.deadline <= now), most - len(found)))
+            for entry in due:
+                del bucket[entry]
+            found += due
+            if not bucket:
+                del self._buckets[heapq.heappop(self._order)]
+            elif number == current:
                 break
         self._count -= len(found)
         return found
-
-    def _put_back(self, number: int, bucket: dict[Entry, None]) -> None:
-        if bucket:
-            self._buckets[number] = bucket
-            heapq.heappush(self._order, number)
 
     def _bucket_of(self, entry: Entry) -> dict[Entry, None]:
         if entry.deadline == NEVER:

@@ -208,7 +208,8 @@ class Cluster:
     def _sweep(self) -> None:
         self.after(_SWEEP, self._sweep)
         for daemon in self.daemons:
-            daemon.core.sweep(self.now)
+            while daemon.core.sweep(self.now):
+                pass
             if self.storm.strikes("kill"):
                 self._kill(daemon)
 

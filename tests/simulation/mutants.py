@@ -9,6 +9,7 @@ from broker.core import Core
 from broker.join import FollowUpJoin, Join, ReadJoin
 from broker.ledger import DISPATCHED, NEVER, QUEUED, Entry
 from broker.pool import Pool, Worker
+from broker.refusals import Refusals
 from protocol import wire
 from protocol.codes import NO
 from protocol.wire import Error
@@ -188,21 +189,35 @@ class Stampedes(Core):
             pool.__class__ = _StampedingPool
 
 
+class _RefusalsOfAll(Refusals):
+    def begin(self, pool: Pool, code: str, message: str, retry_after: int = 0) -> None:
+        super().begin(pool, code, message, retry_after)
+        for entry in list(pool.queue):
+            if entry.deadline == NEVER:
+                self._give_up(entry, code, message, retry_after)
+
+
 class RefusesOwedWork(Core):
     """Owed work is given up with everything else when its pool does not answer."""
 
-    def _give_up_waiting(self, pool: Pool, *args: Any) -> None:
-        super()._give_up_waiting(pool, *args)
-        for entry in list(pool.queue):
-            if entry.deadline == NEVER:
-                self._give_up(entry, *args)
+    def __init__(self, *args: Any) -> None:
+        super().__init__(*args)
+        self._refusals.__class__ = _RefusalsOfAll
+
+
+class SweepsTheFirstSlice(Core):
+    """What is due beyond a slice waits for the next sweep."""
+
+    def sweep(self, now: int) -> bool:
+        super().sweep(now)
+        return False
 
 
 class SweepsLate(Core):
     """What is due is answered two sweeps too late."""
 
-    def sweep(self, now: int) -> None:
-        super().sweep(now - 100_000)
+    def sweep(self, now: int) -> bool:
+        return super().sweep(now - 100_000)
 
 
 MUTANTS: Final[dict[str, Callable[..., Core]]] = {
@@ -226,5 +241,6 @@ MUTANTS: Final[dict[str, Callable[..., Core]]] = {
         Stampedes,
         RefusesOwedWork,
         SweepsLate,
+        SweepsTheFirstSlice,
     )
 }

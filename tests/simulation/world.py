@@ -24,6 +24,8 @@ from .weather import forecast, small_settings
 MS: Final = 1000
 SECOND: Final = 1000 * MS
 _SWEEP: Final = 50 * MS
+# So few that what is due often takes several.
+_SLICE: Final = 3
 _TICK: Final = 100 * MS
 _AUDIT_EVERY: Final = 16
 # After the storm: deadlines, wedged workers and what is owed need no longer than this.
@@ -57,6 +59,7 @@ class World:
         self._requests = count(1)
         self._ended = False
         self.core = make_core(self.settings, self.epoch, self.now)
+        self.core._slice = _SLICE
         self.model = Model(self.core, self.settings, self.now)
         self.fleet = SimFleet(self)
         self.submitters = [Submitter(self, number) for number in range(self.rng.randint(2, 5))]
@@ -138,6 +141,8 @@ class World:
             return
         self.steps += 1
         core, model = self.core, self.model
+        while core._refusals.go_on(_SLICE):  # the daemon's next sweep would; so the model need not know of slices
+            pass
         # Like the edge, the core hands out work once per turn: what comes at the same time is one turn.
         turn_over = not (self._heap and self._heap[0][0] == self.now)
         if turn_over:
@@ -182,7 +187,8 @@ class World:
         self.after(_SWEEP + late, self._sweep)
         self.note("sweep")
         self.model.sweep()
-        self.core.sweep(self.now)
+        while self.core.sweep(self.now):
+            pass
         return True
 
     def _tick(self) -> bool:

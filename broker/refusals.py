@@ -1,0 +1,43 @@
+"""Refuses those that wait at a pool that can't serve them: by the slice, so that the loop never stands still for it."""
+
+from collections.abc import Callable, Iterator
+from itertools import islice
+from typing import NamedTuple
+
+from .ledger import QUEUED, Entry
+from .pool import Pool
+
+GiveUp = Callable[[Entry, str, str, int], None]
+
+
+class _Refusal(NamedTuple):
+    entries: Iterator[Entry]
+    code: str
+    message: str
+    retry_after: int
+
+
+class Refusals:
+    """give_up: answers an entry that waits, with code, message and milliseconds until asking again is of use."""
+
+    def __init__(self, give_up: GiveUp) -> None:
+        self._give_up = give_up
+        self._under_way: dict[str, _Refusal] = {}
+
+    def begin(self, pool: Pool, code: str, message: str, retry_after: int = 0) -> None:
+        """Those that wait there now are to be refused, but for owed work."""
+        waiting = [entry for entry in pool.queue if not entry.owed]
+        self._under_way[pool.name] = _Refusal(iter(waiting), code, message, retry_after)
+
+    def go_on(self, most: int) -> bool:
+        """Refuses up to so many. Returns whether some may be left."""
+        for name, refusal in list(self._under_way.items()):
+            for entry in islice(refusal.entries, most):
+                most -= 1
+                # One that is given up may drop others, as parts of the same answer.
+                if entry.state == QUEUED:
+                    self._give_up(entry, refusal.code, refusal.message, refusal.retry_after)
+            if most == 0:
+                return True
+            del self._under_way[name]
+        return False
