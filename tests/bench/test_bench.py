@@ -20,7 +20,7 @@ BRIEFLY = {
 # What takes a minute at least, and is run by hand: a store must be wedged for a while, and everything be broken.
 LONG = {"incident", "chaos"}
 # What is tried in a file of its own.
-ELSEWHERE = {"rivals"}
+ELSEWHERE = {"rivals", "surroundings"}
 # What measures an Aerospike server, where there is one.
 SERVER = {"rules"}
 
