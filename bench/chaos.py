@@ -196,7 +196,7 @@ class _Run:
             left.append(f"the daemon has {daemon.descriptors_gained} descriptors more than at its start")
         daemon.drain()
         left += [f"process {pid} is left" for pid in daemon.processes_left()]
-        left += [f"{path} is left" for path in (self._directory / "tmp").iterdir()]
+        left += [f"{path} is left" for path in daemon.files()]
         return [("left", text) for text in left]
 
     def _is_known(self, report: dict[str, Any]) -> bool:

@@ -205,12 +205,17 @@ class ChaosDaemon:
             self._interpreter.symlink_to(sys.executable)
 
     def sweep(self) -> None:
-        """Removes what it has in the directory for temporary files, and all files of its address."""
-        for path in self.temporary.iterdir():
-            shutil.rmtree(path, ignore_errors=True)
+        """Removes all such files of it."""
+        for path in self.files():
+            if path.is_dir():
+                shutil.rmtree(path, ignore_errors=True)
+            else:
+                path.unlink(missing_ok=True)
+
+    def files(self) -> list[Path]:
+        """What it has in the directory for temporary files, and at its address."""
         socket = Path(self.endpoint.removeprefix("ipc://"))
-        for path in socket.parent.glob(f"{socket.stem}.*"):
-            path.unlink(missing_ok=True)
+        return [*self.temporary.iterdir(), *socket.parent.glob(f"{socket.stem}.*")]
 
     def limit_descriptors(self, more: int) -> Callable[[], None]:
         """So many more than it has, at most; what is returned lifts that. Only the soft limit: anybody may raise it."""

@@ -114,9 +114,10 @@ class Monkey:
 
     def _impose(self, name: str) -> None:
         """For some seconds."""
-        imposed: Imposed = getattr(self._surroundings, name)()
-        self._note(name, imposed.what)
-        self._in(self._random.uniform(1.0, 5.0), imposed.lift)
+        imposed: Imposed | None = getattr(self._surroundings, name)()
+        if imposed is not None:
+            self._note(name, imposed.what)
+            self._in(self._random.uniform(1.0, 5.0), imposed.lift)
 
     # ---- workers
 

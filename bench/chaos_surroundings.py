@@ -1,7 +1,7 @@
 """What surrounds a daemon, made hard for it: descriptors, processes, its log, its files, signals, peers, a second one.
 
-Each method imposes one of these, and returns what it is in words, and how it is lifted again. What the daemon does that
-it must not do then is added to its complaints.
+Each method imposes one of these, and returns what it is in words, and how it is lifted again; None where it could not
+be. What the daemon does that it must not do then is added to its complaints.
 """
 
 import contextlib
@@ -146,11 +146,11 @@ class Surroundings:
 
     # ---- another daemon
 
-    def second_daemon(self) -> Imposed:
-        """It must refuse, and leave all as it was."""
+    def second_daemon(self) -> Imposed | None:
+        """It must refuse, and leave all as it was. None where the first one's lock was swept away."""
         before = self._lock()
         if not before:
-            return Imposed("not now: the first one's lock is gone")
+            return None
         log = self._daemon.directory / "second.log"
         second = self._daemon.start_second(log)
         try:

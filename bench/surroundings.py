@@ -20,7 +20,7 @@ from typing import Any, Final
 from protocol.client import DEFAULT_GRACE, Client
 from protocol.codes import NO_ANSWER
 from protocol.items import CreateItem, Outcome
-from utxod.daemon import DaemonError
+from utxod.daemon import DaemonError, last_lines
 
 from .chaos import IN_TIME, TOLERANCE_SECONDS
 from .chaos_daemon import ChaosDaemon
@@ -101,9 +101,10 @@ def _try(report: Report, name: str, seconds: float, number: int) -> list[float]:
 
 def _impose(daemon: ChaosDaemon, name: str, seconds: float, number: int) -> None:
     around = Surroundings(daemon, random.Random(number))  # noqa: S311 (no secrets here)
-    imposed = Imposed("") if name == _CALM else getattr(around, name)()
+    imposed: Imposed | None = None if name == _CALM else getattr(around, name)()
     time.sleep(_STRANGERS_SECONDS if name == "strangers" else seconds)
-    imposed.lift()
+    if imposed is not None:
+        imposed.lift()
 
 
 def _expect_service(daemon: ChaosDaemon) -> None:
@@ -116,8 +117,8 @@ def _expect_service(daemon: ChaosDaemon) -> None:
             if all(outcome.ok for outcome in outcomes):
                 return
             time.sleep(_PAUSE_SECONDS)
-    daemon.wait_for(lambda _: False, 0.1)
-    raise DaemonError(f"afterwards: {', '.join(outcome.code for outcome in outcomes)}")
+    codes = ", ".join(outcome.code for outcome in outcomes)
+    raise DaemonError(f"afterwards callers were answered {codes}\n{last_lines(daemon.log)}")
 
 
 def _ask(client: Client) -> Iterator[Outcome[Any]]:

@@ -9,7 +9,7 @@ from bench.chaos_monkey import EMBEDDED_RATES, RATES, SERVER_RATES, plan
 
 
 def test_no_promise_breaks_whatever_else_does():
-    result = CliRunner().invoke(bench, ["chaos", "--minutes", "0.2", "--seed", "32", "--json"], catch_exceptions=False)
+    result = CliRunner().invoke(bench, ["chaos", "--minutes", "0.4", "--seed", "32", "--json"], catch_exceptions=False)
     found = json.loads(result.stdout.splitlines()[-1])
     print(result.output)
     assert result.exit_code == 0
