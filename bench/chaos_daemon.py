@@ -114,7 +114,7 @@ class ChaosDaemon:
         self._command = command
         self.log_pipe = LogPipe(self.log)
         try:
-            self.process = self._popen(self.log_pipe.writing)
+            self.process = self._popen(command, self.log_pipe.writing)
         finally:
             os.close(self.log_pipe.writing)
         report = self.wait_for(lambda report: all(pool["workers"] for pool in report["pools"].values()), _START_SECONDS)
@@ -124,12 +124,12 @@ class ChaosDaemon:
     def start_second(self, log: Path) -> "subprocess.Popen[bytes]":
         """Another one at the same address, on the same set."""
         with log.open("ab") as output:
-            return self._popen(output.fileno())
+            return self._popen([sys.executable, *self._command[1:]], output.fileno())
 
-    def _popen(self, output: int) -> "subprocess.Popen[bytes]":
+    def _popen(self, command: list[str], output: int) -> "subprocess.Popen[bytes]":
         path = os.pathsep.join((environment(self.directory)["PYTHONPATH"], sysconfig.get_path("purelib")))
         return subprocess.Popen(  # noqa: S603 (ourselves)
-            self._command,
+            command,
             stdin=subprocess.DEVNULL,
             stdout=output,
             stderr=output,
