@@ -3,7 +3,7 @@
 `scan` reads headers only, so that blocks that lie in any order, in many large files, can be put into the order of
 their chain before one of them is read whole. A node's file is read as it is found: obfuscated with the key of the
 xor.dat beside it, with junk between its blocks, with a block that is cut short. What is skipped is named with its
-place; a file in which there is no block at all is an error.
+place.
 
 A block is known by its magic, and by a header whose hash meets the target that it states itself (of raw blocks by the
 header alone). What follows the header is checked by who reads the block (blocks.py).
@@ -43,7 +43,7 @@ _CHUNK_BYTES: Final = 1 << 20
 
 
 class BlockFileError(ValueError):
-    """A file that can't be used. The message names the file, and the place where it matters."""
+    """A file that can't be read, or not as blocks. The message names the file, and the place where it matters."""
 
 
 @dataclass(frozen=True, slots=True)
@@ -83,7 +83,7 @@ class Found:
 
 
 def scan(files: Iterable[Path]) -> Found:
-    """Raises BlockFileError, also where a file can't be read."""
+    """Raises BlockFileError where a file can't be read."""
     found = Found()
     for path in files:
         try:
@@ -149,13 +149,12 @@ def _scan_file(file: _File, found: Found) -> None:
             found.places.append(raw)
             return
         magic = next((file.read(at, _MAGIC_BYTES) for at in _frames(file, b"|".join(map(re.escape, MAGICS)), 0)), b"")
-    before = len(found.places)
     if magic:
         _scan_framed(file, magic, found)
-    if len(found.places) == before:
+    else:
         node = file.path.name.startswith("blk") and not file.key
         hint = "; where a node obfuscates its files, their xor.dat must lie beside them" if node else ""
-        raise BlockFileError(f"{file.path}: holds no block (no header shows its proof of work){hint}")
+        found.skipped.append(f"{file.path}: holds no block (no header shows its proof of work){hint}")
 
 
 def _scan_framed(file: _File, magic: bytes, found: Found) -> None:
@@ -167,13 +166,14 @@ def _scan_framed(file: _File, magic: bytes, found: Found) -> None:
             found.places.append(place)
             last, offset = offset, place.offset + place.size
             continue
-        # What follows a block at once and is none may be the rest of one that begins within: the block was cut.
-        begins_within = place is None and offset > last and file.first_byte_set(offset, offset + 1) is not None
-        after = next(_frames(file, pattern, (last if begins_within else offset) + 1), file.size)
+        after = next(_frames(file, pattern, offset + 1), file.size)
         if place is not None:
             there = file.size - place.offset
             found.skipped.append(f"{place} is cut short: {there:,} of its {place.size:,} bytes are there")
-        elif (junk := file.first_byte_set(offset, after)) is not None:
+        elif file.first_byte_set(offset, after) is not None and offset > last:
+            # It may be the rest of one that begins within the block before, which was cut.
+            after = next(_frames(file, pattern, last + 1), file.size)
+        if place is None and (junk := file.first_byte_set(offset, after)) is not None:
             found.skipped.append(f"{file.path}: the {after - junk:,} bytes from byte {junk} on are no block")
         last = max(last, offset)
         offset = after
