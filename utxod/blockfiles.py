@@ -231,7 +231,8 @@ def has_witness(block: bytes) -> bool:
 
 def _coinbase(block: bytes) -> int:
     """Where the first transaction begins: after the header and the number of transactions."""
-    return HEADER_BYTES + {0xFD: 3, 0xFE: 5, 0xFF: 9}.get(block[HEADER_BYTES], 1)
+    first = block[HEADER_BYTES : HEADER_BYTES + 1]
+    return HEADER_BYTES + {b"\xfd": 3, b"\xfe": 5, b"\xff": 9}.get(first, 1)
 
 
 def _xor_key(file: Path) -> bytes:

@@ -324,11 +324,12 @@ def _ask(endpoint: str, timeout: float, question: Callable[["Client"], dict[str,
 async def _replay(planned: "Plan", connect: str | None, store: str | None, workers: int, window: int) -> "Summary":
     from protocol.aio import AsyncClient
     from utxod.daemon import EMBEDDED, own_daemon
+    from utxod.needs import DEFAULTS
     from utxod.replay import replay
     from utxod.show import byte_progress
 
     arguments = ["--workers", str(workers)]
-    for setting in planned.needs.settings():
+    for setting in planned.needs.joined(DEFAULTS).settings():
         arguments += ["--set", setting]
     with contextlib.ExitStack() as stack:
         endpoint = connect or stack.enter_context(own_daemon(store or EMBEDDED, arguments)).endpoint

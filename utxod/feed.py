@@ -22,6 +22,7 @@ from store.transaction import Transaction
 
 from .needs import Needs
 
+TIMEOUT_SECONDS: Final = 10.0  # of each question
 # A fault is asked again so often, after the time its answer names or this, doubled every time.
 ATTEMPTS: Final = 6
 FIRST_PAUSE_SECONDS: Final = 0.05
@@ -109,8 +110,8 @@ class Verdict(NamedTuple):
 class Feeder:
     """Feeds one transaction after the other, in an order in which parents stand before children.
 
-    window: transactions under way at once (fewer where they are large). timeout: of each question, in seconds. done:
-    called with each transaction when its fate is known. Leaving the context waits for all that is under way.
+    window: transactions under way at once (fewer where they are large). done: called with each transaction when its
+    fate is known. Leaving the context waits for all that is under way.
     """
 
     def __init__(
@@ -118,12 +119,10 @@ class Feeder:
         client: AsyncClient,
         *,
         window: int = 256,
-        timeout: float = 10.0,
         done: Callable[[Transaction, Fate], None] = lambda transaction, fate: None,
     ) -> None:
         self.tally = Tally()
         self._client = client
-        self._timeout = timeout
         self._window = window
         self._slots = asyncio.Semaphore(window)
         self._done = done
@@ -211,27 +210,29 @@ class Feeder:
             return spends
         applied = await self._spend(spends) if spends else []
         if isinstance(applied, Verdict):
-            return applied if applied.code != codes.TOO_LARGE else await self._refused(transaction, applied, [], 0)
+            too_large = applied.code == codes.TOO_LARGE
+            needs = Needs.of_spends(transaction)
+            return await self._refused(transaction, applied, needs, [], 0) if too_large else applied
         mined = () if block_id is None else [(block_id, height, 0)]
         verdict = await self._create(CreateItem.whole(transaction.raw, block_height=height, mined=mined))
         if verdict.fate is Fate.REFUSED:
-            return await self._refused(transaction, verdict, applied, len(spends))
+            needs = Needs.of_creation(transaction)
+            return await self._refused(transaction, verdict, needs, applied, len(spends))
         if verdict.fate is Fate.FAILED and spends:
             return verdict._replace(why=f"{verdict.why}; its spends stand, and it can be fed again")
         return verdict
 
     async def _refused(
-        self, transaction: Transaction, verdict: Verdict, applied: Sequence[Spend], count: int
+        self, transaction: Transaction, verdict: Verdict, needs: Needs, applied: Sequence[Spend], count: int
     ) -> Verdict:
         """It was refused for good, after `count` spends; it may be in the set all the same, by a daemon that takes
         more."""
         txids = [transaction.txid]
-        (found,) = await self._ask("get", lambda: self._client.get_many(txids, ["txID"], timeout=self._timeout), 1)
+        (found,) = await self._ask("get", lambda: self._client.get_many(txids, ["txID"], timeout=TIMEOUT_SECONDS), 1)
         if found.ok:
             return Verdict(Fate.EXISTED)
         why = verdict.why
         if verdict.code == codes.TOO_LARGE:
-            needs = Needs.of(transaction)
             self.tally.needs = self.tally.needs.joined(needs)
             why = f"{why}; it needs {', '.join(needs.settings())}"
         if found.code != codes.TX_NOT_FOUND:
@@ -242,7 +243,7 @@ class Feeder:
         """Those of all its inputs, by the outputs as they are in the set."""
         outpoints = [(spent.previous_txid, spent.previous_vout) for spent in transaction.inputs]
         outputs = await self._ask(
-            "outpoint", lambda: self._client.outpoint_many(outpoints, timeout=self._timeout), len(outpoints)
+            "outpoint", lambda: self._client.outpoint_many(outpoints, timeout=TIMEOUT_SECONDS), len(outpoints)
         )
         absent = [outpoint for outpoint, output in zip(outpoints, outputs, strict=True) if output.code in _ABSENT]
         if absent:
@@ -270,7 +271,7 @@ class Feeder:
         async def question() -> list[Outcome[bool]]:
             nonlocal in_doubt
             try:
-                return [Outcome(now) for now in await self._client.spend_transaction(spends, timeout=self._timeout)]
+                return [Outcome(now) for now in await self._client.spend_transaction(spends, timeout=TIMEOUT_SECONDS)]
             except UtxodError as error:
                 in_doubt = in_doubt or error.executed == codes.UNKNOWN
                 raise
@@ -294,7 +295,7 @@ class Feeder:
         outcomes: list[Outcome[bool]] = []
         if applied:
             outcomes = await self._ask(
-                "abandon", lambda: self._client.abandon_many(applied, timeout=self._timeout), len(applied)
+                "abandon", lambda: self._client.abandon_many(applied, timeout=TIMEOUT_SECONDS), len(applied)
             )
         if not count:
             return ""
@@ -305,7 +306,7 @@ class Feeder:
         return "; its spends were given back" if not before else f"; {before} of its spends stand, from before"
 
     async def _create(self, item: CreateItem) -> Verdict:
-        (outcome,) = await self._ask("create", lambda: self._client.create_many([item], timeout=self._timeout), 1)
+        (outcome,) = await self._ask("create", lambda: self._client.create_many([item], timeout=TIMEOUT_SECONDS), 1)
         if outcome.error is None:
             return Verdict(Fate.CREATED)
         return Verdict(Fate.EXISTED) if outcome.code == codes.TX_EXISTS else _verdict(outcome.error)

@@ -22,7 +22,7 @@ from .blockfiles import BlockFileError, BlockPlace, Found, scan
 from .blocks import BadBlockError, in_dependency_order, read_block
 from .chain import NO_HASH, Chain, active_chain
 from .feed import Fate, Feeder, Tally
-from .needs import Needs
+from .needs import DEFAULTS, Needs
 
 Progress = Callable[[int], None]  # bytes that are done since the last call
 Bar = Callable[[int], AbstractContextManager[Progress]]  # for so many bytes in all
@@ -78,8 +78,9 @@ class Summary:
             lines.append(f"and {unnamed:,} more transactions")
         if self.tally.fates[Fate.ORPHAN]:
             lines.append("orphans: feed the blocks before these first, or make their parents up (--seed-missing)")
-        if limits := self.tally.needs.settings():
-            lines.append(f"too large: a daemon takes all of them with utxod serve --set {' --set '.join(limits)}")
+        if any(self.tally.needs):
+            settings = self.tally.needs.joined(DEFAULTS).settings()
+            lines.append(f"too large: a daemon takes all of them with utxod serve --set {' --set '.join(settings)}")
         return [*self.planned.left_out, *lines, *filter(None, [self.stopped])]
 
     def as_map(self) -> dict[str, Any]:

@@ -79,9 +79,12 @@ def test_witness_data_is_named_for_what_it_is_whatever_height_it_seems_to_state(
         read_block(place)
 
 
-def test_a_file_that_is_gone_since_it_was_scanned_is_an_error_with_its_name(tmp_path):
+def test_a_file_that_is_cut_or_gone_since_it_was_scanned_is_an_error_with_its_name(tmp_path):
     file = write(tmp_path / "block.bin", block([coinbase(1)]))
     (place,) = scan([file]).places
+    file.write_bytes(file.read_bytes()[:40])
+    with pytest.raises(BadBlockError, match="header: truncated"):
+        read_block(place)
     file.unlink()
     with pytest.raises(BlockFileError, match=r"block.bin: can't be read: No such file"):
         read_block(place)
