@@ -233,7 +233,8 @@ def replay(
     FILES are raw blocks, one each, or a node's own blk*.dat (also obfuscated, with xor.dat beside them); blocks may lie
     in any order. The chain with the most work is fed; other branches are counted. A block whose transactions don't give
     its merkle root, or whose coinbase states another height than follows from its parent's, is refused, with what
-    stands on it. Proof of work is checked; scripts, signatures and amounts are not.
+    stands on it; so is what does not connect, unless its heights show that it can be of the same chain. Proof of work
+    is checked; scripts, signatures and fees are not.
 
     Each transaction's parents are looked up, all its inputs spent as one transaction, then it is created, never before
     its parents. What is refused a spend is not created; what is refused its creation gives its spends back. The

@@ -1,5 +1,6 @@
 """What a transaction needs of the daemon's limits."""
 
+from collections.abc import Sequence
 from typing import Final, NamedTuple
 
 from protocol.calls import ARRAY_HEADER_BYTES
@@ -28,8 +29,11 @@ class Needs(NamedTuple):
         return cls(0, len(transaction.raw) + _CREATE_BYTES + ARRAY_HEADER_BYTES)
 
     @classmethod
-    def of(cls, transaction: Transaction) -> "Needs":
-        return cls.of_spends(transaction).joined(cls.of_creation(transaction))
+    def of(cls, transactions: Sequence[Transaction]) -> "Needs":
+        """Of all of them, one at least."""
+        widest = max(transactions, key=lambda transaction: len(transaction.inputs))
+        longest = max(transactions, key=lambda transaction: len(transaction.raw))
+        return cls.of_spends(widest).joined(cls.of_creation(longest))
 
     def joined(self, other: "Needs") -> "Needs":
         """What fits both."""

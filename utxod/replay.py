@@ -176,10 +176,8 @@ class _Checker:
                 self.bad.append(str(error))
                 continue
             self._copies[hash_] = [place]
-            needs = Needs()
-            for transaction in transactions:
-                needs = needs.joined(Needs.of(transaction))
-            self.read[hash_] = _Read(sum(transaction.size for transaction in transactions), needs)
+            size = sum(transaction.size for transaction in transactions)
+            self.read[hash_] = _Read(size, Needs.of(transactions))
             return True
         return False
 
@@ -188,17 +186,19 @@ async def replay(client: AsyncClient, planned: Plan, *, window: int, progress: P
     """Feeds all blocks of the plan. window: transactions under way at once. progress: called with the sizes of those
     that are done.
 
-    Ends early, and says so, where it is cancelled, and where the daemon does not answer any more. Raises BlockFileError
+    Ends early, with what is under way, and says so, where it is cancelled, and where the daemon does not answer any
+    more. Raises BlockFileError
     where a block is not what it was when the plan was made.
     """
     started = time.perf_counter()
     feeder = Feeder(client, window=window, done=lambda transaction, _: progress(transaction.size))
     summary = Summary(planned, feeder.tally)
-    try:
-        async with feeder:
+    async with feeder:
+        try:
             await _feed(feeder, summary)
-    except asyncio.CancelledError:
-        summary.stopped = "interrupted: what follows was not fed"
+            await feeder.settle()
+        except asyncio.CancelledError:  # what is under way is finished: no spend stays without its transaction
+            summary.stopped = "interrupted: what follows was not fed"
     summary.seconds = time.perf_counter() - started
     return summary
 

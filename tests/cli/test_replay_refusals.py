@@ -185,7 +185,7 @@ def test_of_what_is_too_large_it_is_said_which_limit_it_needs_and_a_daemon_with_
     exit_code, summary = replayed(parts)
     assert exit_code == 1
     assert summary["transactions"] == {"fed": 3, "created": 1, "parent_failed": 1, "refused": 1}
-    needed = Needs.of(large).max_body_bytes
+    needed = Needs.of([large]).max_body_bytes
     assert f"{large.txid[::-1].hex()}: refused: TOO_LARGE" in summary["not_in"][0]
     assert f"it needs broker.max_body_bytes={needed}; its spends were given back" in summary["not_in"][0]
     assert "utxod serve --set broker.max_items=10000 --set broker.max_body_bytes=33554432" in summary["not_in"][-1]
@@ -271,17 +271,22 @@ def test_a_daemon_that_ends_amid_a_replay_ends_it_with_the_place(tmp_path, monke
     assert "blk0.dat: the block at byte " in summary.not_in()[-1]
 
 
-def test_a_replay_that_is_interrupted_says_what_it_did(tmp_path, daemon):
-    planned = plan([write(tmp_path / "blk0.dat", framed(chain(50, b"\x55" * 32, tag=555_000)))], 7, seed_missing=False)
+def test_a_replay_that_is_interrupted_finishes_what_is_under_way_and_says_so(tmp_path, daemon, client, coins):
+    payments = [spending(coins, vout) for vout in range(8)]
+    blocks = [block([coinbase(555_000), *payments], b"\x55" * 32)]
+    blocks += chain(50, hash_of(blocks[0]), tag=555_001)
+    planned = plan([write(tmp_path / "blk0.dat", framed(blocks))], 200, seed_missing=False)
 
     async def run():
-        async with AsyncClient(daemon.endpoint) as client:
-            task = asyncio.current_task()
-            return await replay(client, planned, window=2, progress=lambda size: task.cancel())
+        cancel_once = [asyncio.current_task().cancel]
+        async with AsyncClient(daemon.endpoint) as feeding:
+            return await replay(feeding, planned, window=9, progress=lambda size: cancel_once and cancel_once.pop()())
 
     summary = asyncio.run(run())
     assert not summary.all_went_in
-    assert 0 < summary.tally.fates.total() < 50
+    assert 0 < summary.tally.fates.total() < 59
+    for vout, payment in enumerate(payments):
+        assert (spender_of(client, coins, vout) == payment.txid) == is_there(client, payment)
     assert summary.not_in() == ["interrupted: what follows was not fed"]
 
 
