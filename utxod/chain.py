@@ -57,7 +57,11 @@ def active_chain(
         if not branch:
             continue
         if taken and not (part.height_is_known and all(_apart(heights, others) for others in taken)):
-            why = "of the same heights" if part.height_is_known else "and its height is not known"
+            why = (
+                "of the same heights"
+                if part.height_is_known
+                else "and its height is not known: feed it by itself, with --height"
+            )
             chain.unconnected.append(
                 f"{part.root}: does not connect with the chain that has more work, {why}"
                 + (f" ({len(part.total_work) - 1} blocks stand on it)" if len(part.total_work) > 1 else "")

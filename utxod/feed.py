@@ -208,11 +208,11 @@ class Feeder:
         spends = [] if transaction.is_coinbase else await self._spends(transaction, height)
         if isinstance(spends, Verdict):
             return spends
-        applied = await self._spend(spends) if spends else []
-        if isinstance(applied, Verdict):
-            too_large = applied.code == codes.TOO_LARGE
-            needs = Needs.of_spends(transaction)
-            return await self._refused(transaction, applied, needs, [], 0) if too_large else applied
+        fault, applied = await self._spend(spends) if spends else (None, [])
+        if fault is not None:
+            if fault.fate is Fate.REFUSED and (applied or fault.code == codes.TOO_LARGE):
+                return await self._refused(transaction, fault, Needs.of_spends(transaction), applied, len(applied))
+            return fault
         mined = () if block_id is None else [(block_id, height, 0)]
         verdict = await self._create(CreateItem.whole(transaction.raw, block_height=height, mined=mined))
         if verdict.fate is Fate.REFUSED:
@@ -264,8 +264,8 @@ class Feeder:
         txid, vout = absent[0]
         return Verdict(Fate.ORPHAN, why=f"output {vout} of {_shown(txid)}, which it spends, is not in the set")
 
-    async def _spend(self, spends: Sequence[Spend]) -> list[Spend] | Verdict:
-        """Those that were applied by this feeder; all of them stand now."""
+    async def _spend(self, spends: Sequence[Spend]) -> tuple[Verdict | None, list[Spend]]:
+        """None where all of them stand now; and those that this feeder applied, or may have."""
         in_doubt = False
 
         async def question() -> list[Outcome[bool]]:
@@ -279,29 +279,28 @@ class Feeder:
         outcomes = await self._ask("spend", question, len(spends))
         if error := outcomes[0].error:
             verdict = _verdict(error)
-            if verdict.fate is Fate.REFUSED and in_doubt:
-                return verdict._replace(why=verdict.why + await self._give_back(spends, len(spends)))
-            if held := error.details.get("held"):
-                return verdict._replace(why=f"{verdict.why}; {len(held)} of its spends stand, from before")
-            return verdict._replace(why=f"{verdict.why}; its spends may stand") if in_doubt else verdict
+            if verdict.fate is Fate.FAILED and in_doubt:
+                verdict = verdict._replace(why=f"{verdict.why}; its spends may stand, and it can be fed again")
+            elif held := error.details.get("held"):
+                verdict = verdict._replace(why=f"{verdict.why}; {len(held)} of its spends stand, from before")
+            return verdict, list(spends) if in_doubt else []
         now = sum(outcome.result for outcome in outcomes)
         self.tally.spent_now += now
         self.tally.spent_before += len(outcomes) - now
-        return [spend for spend, outcome in zip(spends, outcomes, strict=True) if outcome.result or in_doubt]
+        return None, [spend for spend, outcome in zip(spends, outcomes, strict=True) if outcome.result or in_doubt]
 
     async def _give_back(self, applied: Sequence[Spend], count: int) -> str:
         """Of the `count` spends of a transaction that will not be, undoes those that were applied. What another
         submitter was told it has is not ours to undo (P12). Returns in words what became of them."""
-        outcomes: list[Outcome[bool]] = []
+        if not count:
+            return ""
         if applied:
             outcomes = await self._ask(
                 "abandon", lambda: self._client.abandon_many(applied, timeout=TIMEOUT_SECONDS), len(applied)
             )
-        if not count:
-            return ""
-        stand = [outcome.code for outcome in outcomes if outcome.error]
-        if stand:
-            return f"; {len(stand)} of its spends may stand, they could not be given back: {stand[0]}"
+            stand = [outcome.code for outcome in outcomes if outcome.error]
+            if stand:
+                return f"; {len(stand)} of its spends may stand, they could not be given back: {stand[0]}"
         before = count - len(applied)
         return "; its spends were given back" if not before else f"; {before} of its spends stand, from before"
 

@@ -32,6 +32,8 @@ def _no_bar(size: int) -> AbstractContextManager[Progress]:
     return nullcontext(lambda done: None)
 
 
+# Blocks and pieces of files that are not fed: so many are named.
+_NAMED: Final = 20
 # The genesis coinbase of the main chain and of most test networks, wire order. It was never in any node's set.
 _GENESIS_COINBASE: Final = bytes.fromhex("4a5e1e4baab89f3a32518a88c31bc87f618f76673e2cc77ab2127b7afdeda33b")[::-1]
 
@@ -67,7 +69,7 @@ class Summary:
         return not (self.stopped or self.planned.left_out or self.tally.not_in)
 
     def not_in(self) -> list[str]:
-        """In words, what did not go in: of blocks each, of transactions the first few of each kind."""
+        """In words, what did not go in: the first few blocks, and transactions of each kind."""
         places = {height: place for place, height in self.planned.blocks}
         lines = [
             f"{places[one.height]}: transaction {one.txid[::-1].hex()}: {one.fate.replace('_', ' ')}: {one.why}"
@@ -81,7 +83,7 @@ class Summary:
         if any(self.tally.needs):
             settings = self.tally.needs.joined(DEFAULTS).settings()
             lines.append(f"too large: a daemon takes all of them with utxod serve --set {' --set '.join(settings)}")
-        return [*self.planned.left_out, *lines, *filter(None, [self.stopped])]
+        return [*first_few(self.planned.left_out), *lines, *filter(None, [self.stopped])]
 
     def as_map(self) -> dict[str, Any]:
         tally = self.tally
@@ -124,9 +126,15 @@ def plan(files: Sequence[Path], first_height: int | None, seed_missing: bool, ba
     if chain.on_bad:
         left_out.append(f"{chain.on_bad:,} blocks stand on one that is refused")
     if not chain.blocks:
-        raise BlockFileError("\n  ".join(["there is no block to feed", *left_out]))
+        raise BlockFileError("\n  ".join(["there is no block to feed", *first_few(left_out)]))
     outside = _parents_from_outside(chain.blocks) if seed_missing else {}
     return Plan(chain.blocks, size, needs, len(chain.stale), left_out, outside)
+
+
+def first_few(lines: Sequence[str]) -> list[str]:
+    """And how many more there are."""
+    more = len(lines) - _NAMED
+    return [*lines[:_NAMED], f"and {more:,} more blocks, or pieces of files"] if more > 0 else list(lines)
 
 
 @dataclass(frozen=True, slots=True)
@@ -186,9 +194,8 @@ async def replay(client: AsyncClient, planned: Plan, *, window: int, progress: P
     """Feeds all blocks of the plan. window: transactions under way at once. progress: called with the sizes of those
     that are done.
 
-    Ends early, with what is under way, and says so, where it is cancelled, and where the daemon does not answer any
-    more. Raises BlockFileError
-    where a block is not what it was when the plan was made.
+    Ends early, when what is under way is done, and says so: where it is cancelled, where the daemon does not answer any
+    more, and where a block is not what it was when the plan was made.
     """
     started = time.perf_counter()
     feeder = Feeder(client, window=window, done=lambda transaction, _: progress(transaction.size))
@@ -199,6 +206,8 @@ async def replay(client: AsyncClient, planned: Plan, *, window: int, progress: P
             await feeder.settle()
         except asyncio.CancelledError:  # what is under way is finished: no spend stays without its transaction
             summary.stopped = "interrupted: what follows was not fed"
+        except BlockFileError as error:
+            summary.stopped = f"{error}; from there on nothing was fed"
     summary.seconds = time.perf_counter() - started
     return summary
 

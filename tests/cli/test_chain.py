@@ -70,7 +70,7 @@ def test_a_part_beside_the_chain_is_of_it_only_where_its_heights_are_known_and_a
         text.partition(": does not connect with the chain that has more work, ")[2] for text in found.unconnected
     ] == [
         "of the same heights",
-        "and its height is not known",
+        "and its height is not known: feed it by itself, with --height",
     ]
     assert found.stale == []
 

@@ -176,6 +176,50 @@ def test_a_spend_that_another_submitter_was_told_it_has_is_not_given_back(fresh,
     assert spender_of(client, coins, 4) == refused.txid
 
 
+@pytest.mark.parametrize(
+    ("fault", "ends", "stands"),
+    [
+        ({"function": "spend", "kind": "raise_after"}, "its spends were given back", False),
+        ({"function": "unspend", "kind": "fail", "times": None}, "could not be given back: STORE_ERROR", True),
+    ],
+    ids=["nobody knows whether it was spent", "it can't be given back"],
+)
+def test_what_may_stand_of_a_refused_transaction_is_given_back_too_or_named(
+    fresh, tmp_path, replayed, monkeypatch, fault, ends, stands
+):
+    monkeypatch.setattr(feed, "ATTEMPTS", 2)
+    funding = coinbase(fresh, COINS)
+    refused = spending(funding, outputs=[(TOO_MUCH, b"\x51")])
+    faults = tmp_path / "faults.json"
+    store = f"faulty+lmdb://{tmp_path / 'store'}?sync=false&faults={faults}"
+    with own_daemon(store, ["--workers", "1"]) as faulty, Client(faulty.endpoint) as client:
+        client.create(funding.raw, block_height=1, mined=[(1, 1, 0)])
+        faults.write_text(json.dumps([fault]))
+        exit_code, summary = replayed(one_block(fresh + 1, refused), connect=faulty.endpoint)
+        assert (exit_code, summary["transactions"]) == (1, {"fed": 2, "created": 1, "refused": 1})
+        assert summary["faults"]["STORE_ERROR"] > 0
+        assert summary["not_in"][0].endswith(ends)
+        assert (spender_of(client, funding) == refused.txid) == stands
+
+
+def test_a_refusal_after_a_doubt_takes_nothing_from_a_transaction_that_is_in_the_set(fresh, tmp_path, replayed):
+    """Its spends are answered `unknown` once, and its creation is too large for this daemon: it is there all the same."""
+    funding = coinbase(fresh, COINS)
+    large = spending(funding, script=bytes(120_000))
+    faults = tmp_path / "faults.json"
+    store = f"faulty+lmdb://{tmp_path / 'store'}?sync=false&faults={faults}"
+    with own_daemon(store, ["--workers", "1"]) as wide, Client(wide.endpoint) as client:
+        client.create(funding.raw, block_height=1, mined=[(1, 1, 0)])
+        assert replayed(one_block(fresh + 1, large), connect=wide.endpoint)[0] == 0
+    faults.write_text(json.dumps([{"function": "spend", "kind": "raise_after"}]))
+    with own_daemon(store, ["--workers", "1", "--set", "broker.max_body_bytes=100000"]) as narrow:
+        exit_code, summary = replayed(one_block(fresh + 1, large), connect=narrow.endpoint)
+        with Client(narrow.endpoint) as client:
+            assert spender_of(client, funding) == large.txid
+    assert summary["faults"]["STORE_ERROR"] > 0
+    assert (exit_code, summary["transactions"]) == (0, {"fed": 2, "existed": 2})
+
+
 def test_of_what_is_too_large_it_is_said_which_limit_it_needs_and_a_daemon_with_that_takes_it(
     fresh, client, coins, replayed
 ):
@@ -290,6 +334,21 @@ def test_a_replay_that_is_interrupted_finishes_what_is_under_way_and_says_so(tmp
     assert summary.not_in() == ["interrupted: what follows was not fed"]
 
 
+def test_a_block_that_changes_after_it_was_checked_ends_the_replay_with_its_place(tmp_path, daemon):
+    blocks = chain(3, b"\x66" * 32, tag=666_000)
+    file = write(tmp_path / "blk0.dat", framed(blocks))
+    planned = plan([file], 7, seed_missing=False)
+    write(file, framed([*blocks[:2], blocks[2][:-1] + b"\1"]))
+
+    async def run():
+        async with AsyncClient(daemon.endpoint) as feeding:
+            return await replay(feeding, planned, window=2, progress=lambda size: None)
+
+    summary = asyncio.run(run())
+    assert (summary.all_went_in, summary.fed, summary.tally.fates.total()) == (False, 2, 2)
+    assert "has changed since it was checked" in summary.not_in()[-1]
+
+
 def test_what_did_not_go_in_stands_on_stderr_in_whole_lines_and_only_a_few_of_a_kind(tmp_path, daemon):
     tag = 777_000
     orphans = [spending(coinbase(tag + index)) for index in range(1, 21)]
@@ -313,3 +372,10 @@ def test_files_that_hold_nothing_to_feed_are_an_error(tmp_path):
     result = CliRunner().invoke(cli, ["replay", str(tmp_path)])
     assert result.exit_code == 2
     assert "is a directory" in result.output
+
+
+def test_of_a_file_that_is_all_in_pieces_the_first_places_are_named(fresh, replayed):
+    blocks = chain(50, fresh.to_bytes(32, "little"), tag=fresh)
+    exit_code, summary = replayed(*(framed([raw]) + b"junk" for raw in blocks))
+    assert (exit_code, summary["blocks"], len(summary["not_in"])) == (1, 50, 21)
+    assert summary["not_in"][-1] == "and 30 more blocks, or pieces of files"
