@@ -1,6 +1,7 @@
 """Replays of what does not go in, or not all of it: nothing false is fed, and it is said what is missing, and why."""
 
 import asyncio
+import itertools
 import json
 import os
 import signal
@@ -30,6 +31,7 @@ from utxod.needs import Needs
 from utxod.replay import plan, replay
 
 COINS = [(1_000, b"\x51")] * 8
+TAGS = itertools.count(10_000, 10_000)
 TOO_MUCH = 21 * 10**14 + 1  # satoshis
 
 
@@ -48,8 +50,7 @@ def client(daemon):
 @pytest.fixture
 def fresh():
     """A new tag for every test: they share a set."""
-    fresh.tag = getattr(fresh, "tag", 0) + 10_000
-    return fresh.tag
+    return next(TAGS)
 
 
 @pytest.fixture
@@ -203,7 +204,7 @@ def test_what_may_stand_of_a_refused_transaction_is_given_back_too_or_named(
 
 
 def test_a_refusal_after_a_doubt_takes_nothing_from_a_transaction_that_is_in_the_set(fresh, tmp_path, replayed):
-    """Its spends are answered `unknown` once, and its creation is too large for this daemon: it is there all the same."""
+    """Its spends are answered `unknown` once, and its creation is too large for this daemon; it is there."""
     funding = coinbase(fresh, COINS)
     large = spending(funding, script=bytes(120_000))
     faults = tmp_path / "faults.json"
