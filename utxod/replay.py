@@ -27,15 +27,14 @@ from .needs import DEFAULTS, Needs
 Progress = Callable[[int], None]  # bytes that are done since the last call
 Bar = Callable[[int], AbstractContextManager[Progress]]  # for so many bytes in all
 
-
-def _no_bar(size: int) -> AbstractContextManager[Progress]:
-    return nullcontext(lambda done: None)
-
-
 # Blocks and pieces of files that are not fed: so many are named.
 _NAMED: Final = 20
 # The genesis coinbase of the main chain and of most test networks, wire order. It was never in any node's set.
 _GENESIS_COINBASE: Final = bytes.fromhex("4a5e1e4baab89f3a32518a88c31bc87f618f76673e2cc77ab2127b7afdeda33b")[::-1]
+
+
+def _no_bar(size: int) -> AbstractContextManager[Progress]:
+    return nullcontext(lambda done: None)
 
 
 @dataclass(frozen=True, slots=True)
@@ -124,7 +123,7 @@ def plan(files: Sequence[Path], first_height: int | None, seed_missing: bool, ba
         needs = needs.joined(checker.read[place.hash].needs)
     left_out = found.skipped + checker.bad + [*chain.contradicting.values()] + chain.unconnected
     if chain.on_bad:
-        left_out.append(f"{chain.on_bad:,} blocks stand on one that is refused")
+        left_out.append(f"not fed, because they stand on a block that is refused: {chain.on_bad:,} blocks")
     if not chain.blocks:
         raise BlockFileError("\n  ".join(["there is no block to feed", *first_few(left_out)]))
     outside = _parents_from_outside(chain.blocks) if seed_missing else {}

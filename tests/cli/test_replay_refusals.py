@@ -108,7 +108,7 @@ def test_a_branch_with_a_bad_block_loses_and_the_next_best_is_fed(fresh, client,
     assert (exit_code, summary["blocks"], summary["stale_blocks"]) == (1, 2, 0)
     refused, upon = summary["not_in"]
     assert refused.endswith("do not give the merkle root of its header")
-    assert upon == "1 blocks stand on one that is refused"
+    assert upon == "not fed, because they stand on a block that is refused: 1 blocks"
     assert is_there(client, coinbase(fresh + 30))
     assert not any(is_there(client, coinbase(fresh + tag)) for tag in (10, 20))
 
