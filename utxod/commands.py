@@ -209,7 +209,11 @@ def demo(transactions: int, seed: int, store: str | None) -> None:
 @click.option(
     "--seed-missing", is_flag=True, help="First create the parents that are not in the files (made up outputs)."
 )
-@click.option("--height", default=0, show_default=True, help="Of the first block, where its coinbase does not say.")
+@click.option(
+    "--height",
+    type=click.IntRange(min=0, max=(1 << 32) - 1),
+    help="Of the first block, where its coinbase does not say; by default as those upon it say, or else 0.",
+)
 @click.option(
     "--window", type=click.IntRange(min=1), default=256, show_default=True, help="Transactions under way at once."
 )
@@ -220,27 +224,39 @@ def replay(
     store: str | None,
     workers: int,
     seed_missing: bool,
-    height: int,
+    height: int | None,
     window: int,
     as_json: bool,
 ) -> None:
     """Feed the transactions of block FILES to a daemon, as a node would.
 
-    FILES are raw blocks, one each, or a node's own blk*.dat; blocks may lie in any order. Each transaction's parents
-    are looked up, all its inputs spent as one transaction, then it is created, never before its parents. What is
-    refused a spend is not created. Doing it a second time changes nothing.
+    FILES are raw blocks, one each, or a node's own blk*.dat (also obfuscated, with xor.dat beside them); blocks may lie
+    in any order. The chain with the most work is fed; other branches are counted. A block whose transactions don't give
+    its merkle root, or whose coinbase states another height than follows from its parent's, is refused, with what
+    stands on it; so is what does not connect, unless its heights show that it can be of the same chain. Proof of work
+    is checked; scripts, signatures and fees are not.
 
-    The exit code is 0 where every question was answered.
+    Each transaction's parents are looked up, all its inputs spent as one transaction, then it is created, never before
+    its parents. What is refused a spend is not created; what is refused its creation gives its spends back. The
+    coinbase of the first block of all is left out: no node has it in its set. Doing it a second time changes nothing.
+
+    A daemon that is started here takes the largest transaction of the files; of a transaction that is too large for
+    another daemon it is said which settings would do.
+
+    The exit code is 0 where all of it is in the set now, whether it was before or not; where it is 1, what is not is
+    named, on stderr (with --json: in not_in).
     """
     from utxod.blockfiles import BlockFileError
     from utxod.daemon import DaemonError
     from utxod.replay import plan
-    from utxod.show import show, summary_table
+    from utxod.show import byte_progress, show, summary_table
 
     if connect and store:
         raise click.UsageError("--store is for a daemon that is started here; with --connect there is one already")
+    if connect:
+        _ask(connect, 4.0, lambda client: client.status())  # says where nobody is there, before anything is read
     try:
-        planned = plan(files, height, seed_missing)
+        planned = plan(files, height, seed_missing, lambda size: byte_progress("checking", size))
         summary = asyncio.run(_replay(planned, connect, store, workers, window))
     except (BlockFileError, DaemonError) as error:
         raise click.ClickException(str(error)) from None
@@ -248,7 +264,9 @@ def replay(
         click.echo(json.dumps(summary.as_map()))
     else:
         show(summary_table(summary.as_map()))
-    raise SystemExit(1 if summary.tally.unanswered else 0)
+        if not summary.all_went_in:
+            click.echo("\n  ".join(["Error: not all went in:", *summary.not_in()]), err=True)
+    raise SystemExit(0 if summary.all_went_in else 1)
 
 
 @cli.command(short_help="Show what a daemon is doing.")
@@ -307,12 +325,16 @@ def _ask(endpoint: str, timeout: float, question: Callable[["Client"], dict[str,
 async def _replay(planned: "Plan", connect: str | None, store: str | None, workers: int, window: int) -> "Summary":
     from protocol.aio import AsyncClient
     from utxod.daemon import EMBEDDED, own_daemon
+    from utxod.needs import DEFAULTS
     from utxod.replay import replay
     from utxod.show import byte_progress
 
+    arguments = ["--workers", str(workers)]
+    for setting in planned.needs.joined(DEFAULTS).settings():
+        arguments += ["--set", setting]
     with contextlib.ExitStack() as stack:
-        endpoint = connect or stack.enter_context(own_daemon(store or EMBEDDED, ["--workers", str(workers)])).endpoint
-        progress = stack.enter_context(byte_progress(planned.size))
+        endpoint = connect or stack.enter_context(own_daemon(store or EMBEDDED, arguments)).endpoint
+        progress = stack.enter_context(byte_progress("replaying", planned.size))
         async with AsyncClient(endpoint) as client:
             return await replay(client, planned, window=window, progress=progress)
 

@@ -6,12 +6,13 @@ The same seed gives the same transactions. Nothing checks a signature here: who 
 import struct
 from collections import deque
 from collections.abc import Iterator, Sequence
-from hashlib import sha256
 from random import Random
 from typing import Final
 
 from protocol.items import Spend, utxo_hash
 from store.transaction import COINBASE_OUTPOINT, Output, Transaction, parse_transaction, varint
+
+from .merkle import double_sha256, merkle_root
 
 COIN: Final = 100_000_000
 
@@ -77,19 +78,6 @@ def block(transactions: Sequence[Transaction], previous: bytes = bytes(32)) -> b
     while double_sha256(header + struct.pack("<I", nonce))[31] >= 0x7F:
         nonce += 1
     return header + struct.pack("<I", nonce) + varint(len(transactions)) + b"".join(tx.raw for tx in transactions)
-
-
-def merkle_root(txids: Sequence[bytes]) -> bytes:
-    """The root of a block's txids, 32 bytes, wire order."""
-    level = list(txids)
-    while len(level) > 1:
-        level += level[-1:] * (len(level) % 2)
-        level = [double_sha256(level[i] + level[i + 1]) for i in range(0, len(level), 2)]
-    return level[0]
-
-
-def double_sha256(data: bytes) -> bytes:
-    return sha256(sha256(data).digest()).digest()
 
 
 def _transaction(outpoints: Sequence[bytes], scripts: Sequence[bytes], outputs: Sequence[bytes]) -> Transaction:

@@ -1,40 +1,96 @@
-"""Replays block files: every transaction fed as a node would feed it, in the order of dependencies, many at a time."""
+"""Replays block files: the active chain of what is in them, each transaction fed as a node would feed it, in the order
+of dependencies, many at a time.
 
+All blocks are read twice: once to check them, to choose the chain among those that are good and to learn which limits
+the daemon must have; once to feed them. One block is in memory at a time, and what of it is under way.
+"""
+
+import asyncio
 import time
-from collections.abc import Callable, Iterator, Sequence
-from dataclasses import dataclass
-from graphlib import TopologicalSorter
+from collections.abc import Callable, Sequence
+from contextlib import AbstractContextManager, nullcontext
+from dataclasses import dataclass, field
 from hashlib import sha256
 from pathlib import Path
 from typing import Any, Final
 
+from protocol import codes
 from protocol.aio import AsyncClient
-from store.transaction import Transaction, iter_block, read_varint
+from store.transaction import Transaction
 
-from .blockfiles import HEADER_BYTES, BlockFileError, BlockPlace, in_chain_order, scan
-from .feed import Feeder, Tally
+from .blockfiles import BlockFileError, BlockPlace, Found, scan
+from .blocks import BadBlockError, in_dependency_order, read_block
+from .chain import NO_HASH, Chain, active_chain
+from .feed import Fate, Feeder, Tally
+from .needs import DEFAULTS, Needs
 
-# BIP 144: in place of the number of inputs, which is never 0.
-_WITNESS_MARKER: Final = b"\x00\x01"
+Progress = Callable[[int], None]  # bytes that are done since the last call
+Bar = Callable[[int], AbstractContextManager[Progress]]  # for so many bytes in all
 
-Progress = Callable[[int], None]  # bytes of blocks that are done since the last call
+# Blocks and pieces of files that are not fed: so many are named.
+_NAMED: Final = 20
+# The genesis coinbase of the main chain and of most test networks, wire order. It was never in any node's set.
+_GENESIS_COINBASE: Final = bytes.fromhex("4a5e1e4baab89f3a32518a88c31bc87f618f76673e2cc77ab2127b7afdeda33b")[::-1]
+
+
+def _no_bar(size: int) -> AbstractContextManager[Progress]:
+    return nullcontext(lambda done: None)
+
+
+@dataclass(frozen=True, slots=True)
+class Plan:
+    """blocks: to be fed, with their heights, parents first. size: bytes of their transactions. needs: of the largest.
+    stale: how many blocks are on other branches. left_out: in words, the blocks and bytes that will not be fed and are
+    not stale. outside: the parents that no block holds, each with the outputs that are spent (empty unless it was asked
+    for)."""
+
+    blocks: list[tuple[BlockPlace, int]]
+    size: int = 0
+    needs: Needs = field(default_factory=Needs)
+    stale: int = 0
+    left_out: list[str] = field(default_factory=list)
+    outside: dict[bytes, set[int]] = field(default_factory=dict)
 
 
 @dataclass(slots=True)
 class Summary:
-    """What a replay did. seconds: without reading ahead for `--seed-missing`."""
+    """What a replay did. fed: blocks that were. seconds: without reading ahead. stopped: why it ended before all was
+    fed, in words; empty where it did not."""
 
+    planned: Plan
     tally: Tally
-    blocks: int
-    seeded: int
-    seconds: float
+    fed: int = 0
+    seconds: float = 0.0
+    stopped: str = ""
+
+    @property
+    def all_went_in(self) -> bool:
+        return not (self.stopped or self.planned.left_out or self.tally.not_in)
+
+    def not_in(self) -> list[str]:
+        """In words, what did not go in: the first few blocks, and transactions of each kind."""
+        places = {height: place for place, height in self.planned.blocks}
+        lines = [
+            f"{places[one.height]}: transaction {one.txid[::-1].hex()}: {one.fate.replace('_', ' ')}: {one.why}"
+            for one in self.tally.not_in
+        ]
+        unnamed = sum(self.tally.kinds.values()) - len(lines)
+        if unnamed:
+            lines.append(f"and {unnamed:,} more transactions")
+        if self.tally.fates[Fate.ORPHAN]:
+            lines.append("orphans: feed the blocks before these first, or make their parents up (--seed-missing)")
+        if any(self.tally.needs):
+            settings = self.tally.needs.joined(DEFAULTS).settings()
+            lines.append(f"too large: a daemon takes all of them with utxod serve --set {' --set '.join(settings)}")
+        return [*first_few(self.planned.left_out), *lines, *filter(None, [self.stopped])]
 
     def as_map(self) -> dict[str, Any]:
         tally = self.tally
         return {
-            "blocks": self.blocks,
+            "blocks": self.fed,
+            "stale_blocks": self.planned.stale,
             "transactions": {"fed": tally.fates.total(), **dict(sorted(tally.fates.items()))},
-            "seeded": self.seeded,
+            "seeded": len(self.planned.outside),
             "submitted": tally.items,
             "ok": tally.ok.total(),
             "rejected": dict(sorted(tally.rejected.items())),
@@ -47,64 +103,140 @@ class Summary:
             },
             "items_per_second": round(tally.items / self.seconds) if self.seconds else 0,
             "seconds": round(self.seconds, 3),
+            "not_in": self.not_in(),
         }
 
 
+def plan(files: Sequence[Path], first_height: int | None, seed_missing: bool, bar: Bar = _no_bar) -> Plan:
+    """first_height: of the first block, where its coinbase does not state it; None where the blocks upon it tell it, or
+    nobody does. seed_missing: also looks for the parents that are not there, and keeps every txid in memory for it.
+
+    Raises BlockFileError where there is nothing to feed, a file can't be read, or a block carries witness data.
+    """
+    found = scan(dict.fromkeys(files))
+    with bar(sum(place.size for place in found.places)) as progress:
+        checker = _Checker(found, progress)
+        chain = checker.chain(first_height)
+    size, needs = 0, Needs()
+    for place, _ in chain.blocks:
+        size += checker.read[place.hash].size
+        needs = needs.joined(checker.read[place.hash].needs)
+    left_out = found.skipped + checker.bad + [*chain.contradicting.values()] + chain.unconnected
+    if chain.on_bad:
+        left_out.append(f"not fed, because they stand on a block that is refused: {chain.on_bad:,} blocks")
+    if not chain.blocks:
+        raise BlockFileError("\n  ".join(["there is no block to feed", *first_few(left_out)]))
+    outside = _parents_from_outside(chain.blocks) if seed_missing else {}
+    return Plan(chain.blocks, size, needs, len(chain.stale), left_out, outside)
+
+
+def first_few(lines: Sequence[str]) -> list[str]:
+    """And how many more there are."""
+    more = len(lines) - _NAMED
+    return [*lines[:_NAMED], f"and {more:,} more blocks, or pieces of files"] if more > 0 else list(lines)
+
+
 @dataclass(frozen=True, slots=True)
-class Plan:
-    """The blocks in the order of their chain, each with its height; the parents from outside, each with the outputs
-    that are spent (empty unless it was asked for). size: bytes of all blocks."""
-
-    blocks: list[tuple[BlockPlace, int]]
-    outside: dict[bytes, set[int]]
-
-    @property
-    def size(self) -> int:
-        return sum(place.size for place, _ in self.blocks)
+class _Read:
+    size: int
+    needs: Needs
 
 
-def plan(files: Sequence[Path], default_height: int, seed_missing: bool) -> Plan:
-    """Raises BlockFileError. seed_missing: reads all blocks once, and keeps every txid in memory."""
-    blocks = in_chain_order(scan(files), default_height)
-    return Plan(blocks, _parents_from_outside(blocks) if seed_missing else {})
+class _Checker:
+    """Reads blocks and finds out which are good. Of a block that is there several times, one good copy is enough.
+
+    bad: in words, what was read and is not good. read: of each good block by hash, what was learned."""
+
+    def __init__(self, found: Found, progress: Progress) -> None:
+        self._copies: dict[bytes, list[BlockPlace]] = {}
+        for place in found.places:
+            self._copies.setdefault(place.hash, []).append(place)
+        self._progress = progress
+        self.bad: list[str] = []
+        self.read: dict[bytes, _Read] = {}
+
+    def chain(self, first_height: int | None) -> Chain:
+        """The active chain of good blocks."""
+        bad: set[bytes] = set()
+        while True:
+            chain = active_chain({hash_: copies[0] for hash_, copies in self._copies.items()}, first_height, bad)
+            spare = [hash_ for hash_ in chain.contradicting if len(self._copies[hash_]) > 1]
+            if spare:  # the header does not vouch for this coinbase: it may be another copy's that is right
+                self.bad += [chain.contradicting[hash_] for hash_ in spare]
+                for hash_ in spare:
+                    del self._copies[hash_][0]
+                continue
+            refused = next((place.hash for place, _ in chain.blocks if not self._is_good(place.hash)), None)
+            if refused is None:
+                chain.blocks = [(self._copies[place.hash][0], height) for place, height in chain.blocks]
+                return chain
+            bad.add(refused)
+
+    def _is_good(self, hash_: bytes) -> bool:
+        if hash_ in self.read:
+            return True
+        for place in self._copies[hash_]:
+            self._progress(place.size)
+            try:
+                transactions = read_block(place)
+            except BadBlockError as error:
+                self.bad.append(str(error))
+                continue
+            self._copies[hash_] = [place]
+            size = sum(transaction.size for transaction in transactions)
+            self.read[hash_] = _Read(size, Needs.of(transactions))
+            return True
+        return False
 
 
 async def replay(client: AsyncClient, planned: Plan, *, window: int, progress: Progress) -> Summary:
-    """Feeds all blocks of the plan; window: transactions under way at once. Raises BlockFileError where a block turns
-    out to be malformed."""
+    """Feeds all blocks of the plan. window: transactions under way at once. progress: called with the sizes of those
+    that are done.
+
+    Ends early, when what is under way is done, and says so: where it is cancelled, where the daemon does not answer any
+    more, and where a block is not what it was when the plan was made.
+    """
     started = time.perf_counter()
-    async with Feeder(client, window=window, done=lambda transaction, _: progress(transaction.size)) as feeder:
-        height = min((height for _, height in planned.blocks), default=0)
-        for txid, vouts in planned.outside.items():
-            await feeder.seed(txid, {vout: made_up_output(txid, vout) for vout in sorted(vouts)}, height)
-        await feeder.settle()
-        for place, height in planned.blocks:
-            for transaction in in_dependency_order(read_block(place)):
+    feeder = Feeder(client, window=window, done=lambda transaction, _: progress(transaction.size))
+    summary = Summary(planned, feeder.tally)
+    async with feeder:
+        try:
+            await _feed(feeder, summary)
+            await feeder.settle()
+        except asyncio.CancelledError:  # what is under way is finished: no spend stays without its transaction
+            summary.stopped = "interrupted: what follows was not fed"
+        except BlockFileError as error:
+            summary.stopped = f"{error}; from there on nothing was fed"
+    summary.seconds = time.perf_counter() - started
+    return summary
+
+
+async def _feed(feeder: Feeder, summary: Summary) -> None:
+    planned = summary.planned
+    first = min((height for _, height in planned.blocks), default=0)
+    for txid, vouts in planned.outside.items():
+        await feeder.seed(txid, {vout: made_up_output(txid, vout) for vout in sorted(vouts)}, first)
+    await feeder.settle()
+    for place, height in planned.blocks:
+        for transaction in in_dependency_order(_read_again(place)):
+            if feeder.tally.kinds[Fate.FAILED, codes.NO_ANSWER]:
+                summary.stopped = f"the daemon does not answer any more: from {place} on nothing was fed"
+                return
+            if not (transaction.is_coinbase and _is_genesis(transaction, place, height)):
                 await feeder.feed(transaction, height, block_id=height)
-    return Summary(feeder.tally, len(planned.blocks), len(planned.outside), time.perf_counter() - started)
+        summary.fed += 1
 
 
-def read_block(place: BlockPlace) -> list[Transaction]:
-    """The block's transactions, in its order. Raises BlockFileError."""
-    raw = place.read()
+def _read_again(place: BlockPlace) -> list[Transaction]:
     try:
-        return list(iter_block(raw))
-    except ValueError as error:
-        where = f"{place.file}: the block at byte {place.offset}"
-        _, coinbase = read_varint(raw, HEADER_BYTES, where)
-        if raw[coinbase + 4 : coinbase + 6] == _WITNESS_MARKER:
-            raise BlockFileError(f"{where} carries witness data, which is not read here") from None
-        raise BlockFileError(f"{where}: {error}") from None
+        return read_block(place)
+    except BadBlockError as error:
+        raise BlockFileError(f"{error}; it has changed since it was checked") from None
 
 
-def in_dependency_order(transactions: Sequence[Transaction]) -> Iterator[Transaction]:
-    """Parents before children; a block may hold them in any order."""
-    by_txid = {transaction.txid: transaction for transaction in transactions}
-    parents = {
-        transaction.txid: [spent.previous_txid for spent in transaction.inputs if spent.previous_txid in by_txid]
-        for transaction in transactions
-    }
-    return (by_txid[txid] for txid in TopologicalSorter(parents).static_order())
+def _is_genesis(coinbase: Transaction, place: BlockPlace, height: int) -> bool:
+    """Whether its outputs are none that could be spent: so it is on every network."""
+    return coinbase.txid == _GENESIS_COINBASE or (height == 0 and place.previous == NO_HASH)
 
 
 def made_up_output(txid: bytes, vout: int) -> tuple[int, bytes]:
@@ -117,7 +249,7 @@ def _parents_from_outside(blocks: Sequence[tuple[BlockPlace, int]]) -> dict[byte
     inside: set[bytes] = set()
     outside: dict[bytes, set[int]] = {}
     for place, _ in blocks:
-        for transaction in read_block(place):
+        for transaction in _read_again(place):
             inside.add(transaction.txid)
             if not transaction.is_coinbase:
                 for spent in transaction.inputs:

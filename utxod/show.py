@@ -62,11 +62,12 @@ def report_tables(report: Mapping[str, Any]) -> list[RenderableType]:
 
 
 def summary_table(summary: Mapping[str, Any]) -> RenderableType:
-    """A replay's summary; a map in it becomes a line."""
+    """A replay's summary; a map in it becomes a line. What did not go in stands beside it, a line each."""
     return _pairs(
         {
             name.replace("_", " "): _operations(value) if name == "operations" else _line(value)
             for name, value in summary.items()
+            if name != "not_in"
         }
     )
 
@@ -97,10 +98,10 @@ def count_progress(text: str, total: int) -> Iterator[Callable[[int], None]]:
 
 
 @contextlib.contextmanager
-def byte_progress(total: int) -> Iterator[Callable[[int], None]]:
+def byte_progress(text: str, total: int) -> Iterator[Callable[[int], None]]:
     """A bar on a terminal, nothing elsewhere. Gives the function to call with the bytes done since the last call."""
     to = console(stderr=True)
-    columns = TextColumn("replaying"), BarColumn(), DownloadColumn(), TimeRemainingColumn()
+    columns = TextColumn(text), BarColumn(), DownloadColumn(), TimeRemainingColumn()
     with Progress(*columns, console=to, disable=not to.is_terminal, transient=True) as progress:
         task = progress.add_task("", total=total)
         yield lambda size: progress.advance(task, size)
