@@ -20,6 +20,7 @@ import stat
 import tempfile
 import time
 from collections import deque
+from collections.abc import Callable
 from contextlib import suppress
 from dataclasses import asdict, dataclass, field
 from pathlib import Path
@@ -47,7 +48,9 @@ _START_SECONDS: Final = 30.0
 _LAST_WORDS_SECONDS: Final = 0.05
 # A sweep that is so late says that this process was stopped, or starved: nobody is judged by that time.
 _STOOD_STILL_SECONDS: Final = 0.5
-# How long workers may take to end by themselves, once told.
+# A defect in the housekeeping is told of so often.
+_DEFECT_SECONDS: Final = 10.0
+# How long workers may take to end by themselves, once told; and to be gone, once killed.
 _STOP_SECONDS: Final = 2.0
 # The directory of the workers' private address.
 _DIRECTORY_PREFIX: Final = "utxod-workers-"
@@ -123,6 +126,7 @@ class Supervisor:
         self._directory = Path(tempfile.mkdtemp(prefix=_DIRECTORY_PREFIX))
         backend = settings.listen_workers or f"ipc://{self._directory / _WORKERS_SOCKET}"
         self._core = Core(settings.broker, secrets.randbits(63), clock(), version)
+        self._doubts = DoubtList(Path(settings.state), settings.store)
         try:
             self._edge = Edge(
                 self._core,
@@ -131,7 +135,7 @@ class Supervisor:
                 max_body_bytes=settings.broker.max_body_bytes,
                 clock=clock,
                 on_condemn=self._end_worker,
-                on_in_doubt=DoubtList(Path(settings.state), settings.store).add,
+                on_in_doubt=self._doubts.add,
                 on_report=self._report,
             )
         except (OSError, zmq.ZMQError) as error:
@@ -157,6 +161,7 @@ class Supervisor:
         self._replacement: bytes | None = None
         self._signals: deque[int] = deque()
         self._served = False
+        self._defect_told = -_DEFECT_SECONDS
         self._drain_until: float | None = None
 
     def run(self) -> int:
@@ -184,10 +189,11 @@ class Supervisor:
                     # By the time that was looked at: it may have been stopped since.
                     self._core.sweep(round(now * MICROSECONDS))
                     self._edge.flush()
-                    self._tend(now)
+                    self._judge_start()
+                    self._keep_house(self._tend)
                 if now >= next_watch:
                     next_watch = now + _WATCH_SECONDS
-                    self._watch_workers(now)
+                    self._keep_house(self._watch_workers)
                 if now >= next_collection and len(self._core.ledger) < COLLECT_BELOW:
                     next_collection = now + _COLLECT_SECONDS
                     gc.collect()
@@ -198,18 +204,34 @@ class Supervisor:
             self._fleet.end()
             restore()
             self._edge.close()
+            self._doubts.close()
             shutil.rmtree(self._directory, ignore_errors=True)
         log.info("ended")
         return 0
 
     # ---- workers
 
-    def _tend(self, now: float) -> None:
-        if self._core.workers and not self._served:
+    def _keep_house(self, work: Callable[[float], None]) -> None:
+        """What goes wrong here is tried again, and told of now and then: no answer depends on it, so the loop's must
+        not."""
+        now = time.monotonic()
+        try:
+            work(now)
+        except Exception:
+            if now - self._defect_told >= _DEFECT_SECONDS:
+                self._defect_told = now
+                log.exception("a defect in the housekeeping; the daemon serves on")
+
+    def _judge_start(self) -> None:
+        if self._served:
+            return
+        if self._core.workers:
             self._served = True
             log.info("serving at %s, epoch %016x", ", ".join(self._settings.listen), self._core.epoch)
-        if self._fleet.could_not_start and not self._served:
-            raise StartError("the workers could not start; their last words are above")
+        elif self._fleet.could_not_start:
+            raise StartError("the workers could not start; the lines above say why")
+
+    def _tend(self, now: float) -> None:
         self._fleet.tend(now)
         self._replace_next(now)
 
@@ -256,7 +278,8 @@ class Supervisor:
             self._edge.read_workers()
             self._core.on_lost(process.identity, reason, clock())
             self._edge.flush()
-            self._tend(time.monotonic())
+            self._judge_start()
+            self._keep_house(self._tend)
 
     def _scale(self, pool: str, by: int) -> None:
         self._fleet.counts[pool] = max(1, self._fleet.counts[pool] + by)
@@ -289,8 +312,11 @@ class Supervisor:
         while self._to_replace:
             old = processes.get(self._to_replace[0])
             if old is not None and not old.leaving:
-                self._replacement = self._fleet.start(old.pool, now).identity
-                return
+                try:
+                    self._replacement = self._fleet.start(old.pool, now).identity
+                    return
+                except OSError as error:
+                    log.error("%s worker %d could not be replaced: %s; it stays", old.pool, old.pid, error)
             self._to_replace.popleft()
 
     def _stop_workers(self) -> None:
@@ -304,7 +330,8 @@ class Supervisor:
         while self._fleet.processes and time.monotonic() < until:
             self._edge.turn(50)
         self._fleet.kill()
-        while self._fleet.processes:
+        until = time.monotonic() + _STOP_SECONDS
+        while self._fleet.processes and time.monotonic() < until:
             self._edge.turn(50)
         self._edge.read_workers()
         for process, reason, _ in self._dying:

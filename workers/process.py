@@ -36,7 +36,10 @@ class WorkerSettings:
 
 
 class WorkerProcess:
-    """started: seconds, monotonic. leaving: was told to end, or is being ended, for `condemned_because`."""
+    """started: seconds, monotonic. leaving: was told to end, or is being ended, for `condemned_because`.
+
+    Raises OSError where the process can't be started, or not be watched; then there is none.
+    """
 
     def __init__(self, settings: WorkerSettings, now: float) -> None:
         self.identity = bytes.fromhex(settings.identity)
@@ -52,38 +55,37 @@ class WorkerProcess:
             process_group=0,
         )
         self.pid = self._popen.pid
-        self.descriptor = os.pidfd_open(self.pid)
-        self._psutil = psutil.Process(self.pid)
+        try:
+            self.descriptor = os.pidfd_open(self.pid)
+        except OSError:
+            self._popen.kill()
+            self._popen.wait()
+            raise
 
     def is_stopped(self) -> bool:
-        """Whether a signal has stopped it (SIGSTOP, or a debugger)."""
+        """Whether a signal has stopped it (SIGSTOP, or a debugger); not, where nobody can tell."""
         try:
-            return self._psutil.status() in (psutil.STATUS_STOPPED, psutil.STATUS_TRACING_STOP)
-        except psutil.Error:
+            return psutil.Process(self.pid).status() in (psutil.STATUS_STOPPED, psutil.STATUS_TRACING_STOP)
+        except (psutil.Error, OSError):
             return False
 
     def memory_bytes(self) -> int:
-        """Resident memory, 0 where it is gone."""
+        """Resident memory, 0 where it is gone, or nobody can tell."""
         try:
-            return int(self._psutil.memory_info().rss)
-        except psutil.Error:
+            return int(psutil.Process(self.pid).memory_info().rss)
+        except (psutil.Error, OSError):
             return 0
 
     def dump(self) -> None:
         """Makes it write its stacks to the log."""
-        self._signal(DUMP_SIGNAL)
+        self._popen.send_signal(DUMP_SIGNAL)
 
     def kill(self) -> None:
-        self._signal(signal.SIGKILL)
+        self._popen.kill()
 
-    def reap(self) -> int:
-        """Its exit status, negative for a signal. To be called once the descriptor can be read."""
+    def reap(self, within: float | None = None) -> int:
+        """Its exit status, negative for a signal. within: seconds to wait for its end, not needed once the descriptor
+        can be read. Raises subprocess.TimeoutExpired."""
+        status = self._popen.wait(within)
         os.close(self.descriptor)
-        return self._popen.wait()
-
-    def _signal(self, number: signal.Signals) -> None:
-        # By the descriptor: a process id may already be somebody else's.
-        try:
-            signal.pidfd_send_signal(self.descriptor, number)
-        except ProcessLookupError:
-            return
+        return status
