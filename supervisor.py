@@ -7,6 +7,7 @@ execution limit, after its stacks are in the log. When the daemon ends, nothing 
     SIGTERM, SIGINT   drain: finish what is pending, within a limit; a second one ends at once
     SIGTTIN, SIGTTOU  one `write` worker more, one less
     SIGHUP            replace all workers, one after the other, without a failed item
+    the others        no effect
 """
 
 import gc
@@ -15,7 +16,6 @@ import os
 import secrets
 import shutil
 import signal
-import socket
 import stat
 import tempfile
 import time
@@ -37,6 +37,7 @@ from broker.settings import MICROSECONDS, BrokerSettings, PositiveInt, SecondsOr
 from protocol.operations import WRITE_POOL
 from workers.fleet import Fleet
 from workers.process import WorkerProcess, WorkerSettings
+from workers.signals import Signals, is_from_kernel, signal_name
 
 log = logging.getLogger("utxod")
 
@@ -59,11 +60,18 @@ _WORKERS_SOCKET: Final = "workers.sock"
 # no cycles of its own: so it runs by hand, and only while little is pending.
 _COLLECT_SECONDS: Final = 30.0
 COLLECT_BELOW: Final = 20_000
-_SIGNALS: Final = (signal.SIGTERM, signal.SIGINT, signal.SIGTTIN, signal.SIGTTOU, signal.SIGHUP)
 
 
-def _xdg(variable: str, fallback: str) -> Path:
-    return Path(os.environ.get(variable) or Path.home() / fallback) / "utxod"
+def _xdg(variable: str, fallback: str) -> str:
+    """A directory of ours; empty where nobody knows a home, neither HOME nor the list of users."""
+    home = os.path.expanduser("~")
+    base = os.environ.get(variable) or (os.path.join(home, fallback) if os.path.isabs(home) else "")
+    return base and os.path.join(base, "utxod")
+
+
+def _default_store() -> str:
+    directory = _xdg("XDG_DATA_HOME", ".local/share")
+    return directory and f"lmdb://{directory}"
 
 
 @dataclass(frozen=True)
@@ -78,13 +86,13 @@ class Settings:
     """Everything that can be set about the daemon."""
 
     store: str = field(
-        default_factory=lambda: f"lmdb://{_xdg('XDG_DATA_HOME', '.local/share')}",
+        default_factory=_default_store,
         metadata={"help": "where the UTXO set is: lmdb:///directory, aerospike://host/namespace, null: (to measure)"},
     )
     listen: tuple[str, ...] = field(default=(), metadata={"help": "addresses for submitters, ipc:// or tcp://"})
     listen_workers: str = field(default="", metadata={"help": "an address for workers; a private one if not set"})
     state: str = field(
-        default_factory=lambda: str(_xdg("XDG_STATE_HOME", ".local/state")),
+        default_factory=lambda: _xdg("XDG_STATE_HOME", ".local/state"),
         metadata={"help": "directory for the list of what is in doubt, in-doubt.jsonl"},
     )
     workers: WorkerCounts = field(default_factory=WorkerCounts)
@@ -119,6 +127,11 @@ class Supervisor:
         """Binds the addresses. version: the daemon's, for people. Raises StartError."""
         if not settings.listen:
             raise StartError("listen: no address to serve at")
+        for key in ("store", "state"):
+            if not getattr(settings, key):
+                raise StartError(
+                    f"{key}: not set, and there is no home directory to put it in: give one, --set {key}=..."
+                )
         self._settings = settings
         self._version = version
         self._started = time.monotonic()
@@ -159,7 +172,7 @@ class Supervisor:
         self._dying: deque[tuple[WorkerProcess, str, float]] = deque()
         self._to_replace: deque[bytes] = deque()
         self._replacement: bytes | None = None
-        self._signals: deque[int] = deque()
+        self._signals: deque[signal.struct_siginfo] = deque()
         self._served = False
         self._defect_told = -_DEFECT_SECONDS
         self._drain_until: float | None = None
@@ -168,7 +181,8 @@ class Supervisor:
         """Serves until it is told to end. Returns the exit status. Raises StartError."""
         sweep = self._settings.broker.sweep_seconds
         stood_still = False
-        restore = self._catch_signals()
+        signals = Signals()
+        self._edge.watch(signals.descriptor, lambda: self._signals.extend(signals.take()))
         try:
             self._fleet.tend(time.monotonic())
             next_sweep = next_watch = next_collection = time.monotonic()
@@ -202,9 +216,9 @@ class Supervisor:
             self._stop_workers()
         finally:
             self._fleet.end()
-            restore()
             self._edge.close()
             self._doubts.close()
+            signals.close()
             shutil.rmtree(self._directory, ignore_errors=True)
         log.info("ended")
         return 0
@@ -340,39 +354,20 @@ class Supervisor:
 
     # ---- signals
 
-    def _catch_signals(self) -> Any:
-        """Signals are noted, and wake the loop; the returned function puts things back as they were."""
-        wake_up, self._waker = socket.socketpair()
-        wake_up.setblocking(False)
-        self._waker.setblocking(False)
-        before = {number: signal.signal(number, lambda number, _: self._signals.append(number)) for number in _SIGNALS}
-        old_descriptor = signal.set_wakeup_fd(self._waker.fileno(), warn_on_full_buffer=False)
-
-        def drained() -> None:
-            with suppress(BlockingIOError):
-                wake_up.recv(4096)
-
-        def restore() -> None:
-            signal.set_wakeup_fd(old_descriptor)
-            for number, handler in before.items():
-                signal.signal(number, handler)
-            self._edge.unwatch(wake_up.fileno())
-            wake_up.close()
-            self._waker.close()
-
-        self._edge.watch(wake_up.fileno(), drained)
-        return restore
-
     def _handle_signals(self) -> None:
         while self._signals:
-            number = self._signals.popleft()
+            info = self._signals.popleft()
+            number, name = info.si_signo, signal_name(info.si_signo)
             if number in (signal.SIGTERM, signal.SIGINT):
-                self._drain(signal.Signals(number).name)
+                self._drain(name)
             elif number == signal.SIGHUP:
                 log.info("replacing all workers")
                 self._to_replace.extend(self._fleet.processes.keys() - set(self._to_replace))
-            else:
+            elif number in (signal.SIGTTIN, signal.SIGTTOU) and not is_from_kernel(info):
+                # From the kernel it says that a process of the same job has used the terminal.
                 self._scale(WRITE_POOL, 1 if number == signal.SIGTTIN else -1)
+            else:
+                log.info("%s: means nothing here (from process %d)", name, info.si_pid)
 
     # ---- the end
 

@@ -5,6 +5,7 @@ its own, so that a Ctrl-C for the daemon is not one for its workers. The kernel 
 """
 
 import json
+import logging
 import os
 import signal
 import subprocess
@@ -14,6 +15,8 @@ from pathlib import Path
 from typing import Final
 
 import psutil
+
+log = logging.getLogger("utxod.workers")
 
 _HOUSE: Final = Path(__file__).resolve().parent.parent
 
@@ -73,15 +76,15 @@ class WorkerProcess:
         """Resident memory, 0 where it is gone, or nobody can tell."""
         try:
             return int(psutil.Process(self.pid).memory_info().rss)
-        except (psutil.Error, OSError):
+        except Exception:  # whatever a library makes of files that can't be read: who asks is answered
             return 0
 
     def dump(self) -> None:
         """Makes it write its stacks to the log."""
-        self._popen.send_signal(DUMP_SIGNAL)
+        self._signal(DUMP_SIGNAL)
 
     def kill(self) -> None:
-        self._popen.kill()
+        self._signal(signal.SIGKILL)
 
     def reap(self, within: float | None = None) -> int:
         """Its exit status, negative for a signal. within: seconds to wait for its end, not needed once the descriptor
@@ -89,3 +92,9 @@ class WorkerProcess:
         status = self._popen.wait(within)
         os.close(self.descriptor)
         return status
+
+    def _signal(self, number: signal.Signals) -> None:
+        try:
+            self._popen.send_signal(number)
+        except OSError as error:
+            log.error("%s worker %d can't be sent %s: %s", self.pool, self.pid, number.name, error)

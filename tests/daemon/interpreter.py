@@ -27,6 +27,13 @@ class Interpreter:
         (self._packages / "faults_of_the_test.py").write_text(code)
         (self._packages / "zz_faults.pth").write_text("import faults_of_the_test\n")
 
+    def wrap(self, script: str) -> None:
+        """What is started in its place is a shell's script. {python}: the interpreter."""
+        python = self.path.with_name("python3")
+        self.path.rename(python)
+        self.path.write_text("#!/bin/sh\n" + script.format(python=python) + "\n")
+        self.path.chmod(0o755)
+
     @contextlib.contextmanager
     def away(self) -> Iterator[None]:
         """As in the middle of an upgrade."""

@@ -112,7 +112,9 @@ def test_a_first_start_that_fails_for_good_ends_and_says_why(start: Start, inter
 def test_a_defect_in_the_housekeeping_is_logged_now_and_then_and_harms_nobody(
     start: Start, interpreter: Interpreter
 ) -> None:
-    interpreter.break_library("import psutil\npsutil.Process.status = lambda process: 1 / 0\n")
+    interpreter.break_library(
+        "import psutil\npsutil.Process.status = psutil.Process.memory_info = lambda process: 1 / 0\n"
+    )
     daemon = start()
     daemon.wait_for_workers()
     daemon.log.expect("ZeroDivisionError")
