@@ -17,6 +17,10 @@ def main() -> None:
         house.check()
     except house.ForeignModule as error:
         sys.exit(f"utxod: {error}")
+    if daemon:
+        from workers.outlet import replace_stderr
+
+        replace_stderr()
     try:
         import click
 
