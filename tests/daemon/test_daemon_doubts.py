@@ -5,10 +5,10 @@ import os
 from pathlib import Path
 
 import pytest
+from running import until
 
 from broker.actions import InDoubt
 from broker.doubts import FILE_NAME, DoubtList
-from tests.daemon.running import until
 
 
 def doubt(number: int) -> InDoubt:
