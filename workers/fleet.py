@@ -55,7 +55,7 @@ class Fleet:
         self.processes: dict[bytes, WorkerProcess] = {}
         self._store_refused = False
         self._failures = dict.fromkeys(counts, 0)  # in a row
-        self._last_infant_death = dict.fromkeys(counts, 0.0)
+        self._last_failure = dict.fromkeys(counts, 0.0)
         self._not_before = dict.fromkeys(counts, 0.0)
         self._to_kill: dict[WorkerProcess, float] = {}
         self._suspects: set[WorkerProcess] = set()
@@ -76,6 +76,7 @@ class Fleet:
                 del self._to_kill[process]
                 process.kill()
         for pool, count in self.counts.items():
+            self._forget_failures(pool, now)
             while len(self.members(pool)) < count and now >= self._not_before[pool]:
                 try:
                     self.start(pool, now)
@@ -143,16 +144,19 @@ class Fleet:
             return
         if status == BOOT_ERROR_STATUS:
             self._store_refused = True
-        if now - process.started > _INFANCY_SECONDS:
-            self._failures[process.pool] = 0
-            return
-        if process.started < self._last_infant_death[process.pool]:
-            return  # of the same generation as the last one: killed together, they tell no more than one
-        self._last_infant_death[process.pool] = now
-        self._delay(process.pool, now)
+        # One of the same generation as the last that failed tells nothing more: they were killed together.
+        if now - process.started <= _INFANCY_SECONDS and process.started >= self._last_failure[process.pool]:
+            self._delay(process.pool, now)
+
+    def _forget_failures(self, pool: str, now: float) -> None:
+        """The row of failures ends with a worker that was started after them and has outlived its infancy."""
+        newest = self.members(pool)[-1:]
+        if newest and self._last_failure[pool] < newest[0].started < now - _INFANCY_SECONDS:
+            self._failures[pool] = 0
 
     def _delay(self, pool: str, now: float) -> None:
         """One more has failed: the next one waits, where it is not the first."""
+        self._last_failure[pool] = now
         self._failures[pool] += 1
         failures = self._failures[pool]
         if failures > 1:

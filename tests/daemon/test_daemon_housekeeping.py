@@ -5,6 +5,7 @@ import os
 import resource
 import signal
 import sys
+import time
 from collections.abc import Callable, Iterator
 from pathlib import Path
 
@@ -15,6 +16,7 @@ from interpreter import Interpreter
 from running import Daemon, Start, until
 
 from tests.aerospike_server import EMBEDDED_ONLY
+from workers.fleet import Fleet
 from workers.process import WorkerProcess, WorkerSettings
 
 Fault = Callable[[Daemon, Interpreter], contextlib.AbstractContextManager[None]]
@@ -154,3 +156,25 @@ def test_a_worker_is_described_and_ended_where_proc_can_not_be_read(
     assert (worker.is_stopped(), worker.memory_bytes()) == (False, 0)
     worker.kill()
     assert worker.reap() == -signal.SIGKILL
+
+
+def test_a_worker_that_lives_ends_the_row_of_failures_before_it(
+    monkeypatch: pytest.MonkeyPatch, tmp_path: Path, caplog: pytest.LogCaptureFixture
+) -> None:
+    fleet = Fleet(
+        worker_settings(), {"read": 1}, watch=lambda *_: None, unwatch=lambda *_: None, on_exit=lambda *_: None
+    )
+    now = time.monotonic()
+    with monkeypatch.context() as away:
+        away.setattr(sys, "executable", str(tmp_path / "absent"))
+        for _ in range(3):
+            fleet.tend(now := now + 1)
+    assert "4 in a row" in caplog.text
+    fleet.tend(now := now + 1)
+    assert len(fleet.processes) == 1
+    fleet.tend(now := now + 6)
+    caplog.clear()
+    fleet.end()
+    monkeypatch.setattr(sys, "executable", str(tmp_path / "absent"))
+    fleet.tend(now + 1)
+    assert "the next read worker starts in 0.1 s: 2 in a row" in caplog.text
