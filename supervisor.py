@@ -7,6 +7,7 @@ execution limit, after its stacks are in the log. When the daemon ends, nothing 
     SIGTERM, SIGINT   drain: finish what is pending, within a limit; a second one ends at once
     SIGTTIN, SIGTTOU  one `write` worker more, one less
     SIGHUP            replace all workers, one after the other, without a failed item
+    the others        no effect
 """
 
 import gc
@@ -15,11 +16,11 @@ import os
 import secrets
 import shutil
 import signal
-import socket
 import stat
 import tempfile
 import time
 from collections import deque
+from collections.abc import Callable
 from contextlib import suppress
 from dataclasses import asdict, dataclass, field
 from pathlib import Path
@@ -38,6 +39,7 @@ from broker.settings import MICROSECONDS, BrokerSettings, PositiveInt, SecondsOr
 from protocol.operations import WRITE_POOL
 from workers.fleet import Fleet
 from workers.process import WorkerProcess, WorkerSettings
+from workers.signals import Signals, is_from_kernel, signal_name
 
 log = logging.getLogger("utxod")
 
@@ -49,7 +51,9 @@ _START_SECONDS: Final = 30.0
 _LAST_WORDS_SECONDS: Final = 0.05
 # A sweep that is so late says that this process was stopped, or starved: nobody is judged by that time.
 _STOOD_STILL_SECONDS: Final = 0.5
-# How long workers may take to end by themselves, once told.
+# A defect in the housekeeping is told of so often.
+_DEFECT_SECONDS: Final = 10.0
+# How long workers may take to end by themselves, once told; and to be gone, once killed.
 _STOP_SECONDS: Final = 2.0
 # What the daemon has open itself; for each worker, its connection and the descriptor that tells of its end; and what is
 # kept free beside as much for the workers again: to start them, and for files.
@@ -63,11 +67,18 @@ _WORKERS_SOCKET: Final = "workers.sock"
 # no cycles of its own: so it runs by hand, and only while little is pending.
 _COLLECT_SECONDS: Final = 30.0
 COLLECT_BELOW: Final = 20_000
-_SIGNALS: Final = (signal.SIGTERM, signal.SIGINT, signal.SIGTTIN, signal.SIGTTOU, signal.SIGHUP)
 
 
-def _xdg(variable: str, fallback: str) -> Path:
-    return Path(os.environ.get(variable) or Path.home() / fallback) / "utxod"
+def _xdg(variable: str, fallback: str) -> str:
+    """A directory of ours; empty where nobody knows a home, neither HOME nor the list of users."""
+    home = os.path.expanduser("~")
+    base = os.environ.get(variable) or (os.path.join(home, fallback) if os.path.isabs(home) else "")
+    return base and os.path.join(base, "utxod")
+
+
+def _default_store() -> str:
+    directory = _xdg("XDG_DATA_HOME", ".local/share")
+    return directory and f"lmdb://{directory}"
 
 
 @dataclass(frozen=True)
@@ -86,13 +97,13 @@ class Settings:
     """Everything that can be set about the daemon."""
 
     store: str = field(
-        default_factory=lambda: f"lmdb://{_xdg('XDG_DATA_HOME', '.local/share')}",
+        default_factory=_default_store,
         metadata={"help": "where the UTXO set is: lmdb:///directory, aerospike://host/namespace, null: (to measure)"},
     )
     listen: tuple[str, ...] = field(default=(), metadata={"help": "addresses for submitters, ipc:// or tcp://"})
     listen_workers: str = field(default="", metadata={"help": "an address for workers; a private one if not set"})
     state: str = field(
-        default_factory=lambda: str(_xdg("XDG_STATE_HOME", ".local/state")),
+        default_factory=lambda: _xdg("XDG_STATE_HOME", ".local/state"),
         metadata={"help": "directory for the list of what is in doubt, in-doubt.jsonl"},
     )
     workers: WorkerCounts = field(default_factory=WorkerCounts)
@@ -145,6 +156,11 @@ class Supervisor:
         """Binds the addresses. version: the daemon's, for people. Raises StartError."""
         if not settings.listen:
             raise StartError("listen: no address to serve at")
+        for key in ("store", "state"):
+            if not getattr(settings, key):
+                raise StartError(
+                    f"{key}: not set, and there is no home directory to put it in: give one, --set {key}=..."
+                )
         self._settings = settings
         self._version = version
         self._started = time.monotonic()
@@ -153,6 +169,7 @@ class Supervisor:
         self._directory = Path(tempfile.mkdtemp(prefix=_DIRECTORY_PREFIX))
         backend = settings.listen_workers or f"ipc://{self._directory / _WORKERS_SOCKET}"
         self._core = Core(settings.broker, secrets.randbits(63), clock(), version)
+        self._doubts = DoubtList(Path(settings.state), settings.store)
         try:
             self._edge = Edge(
                 self._core,
@@ -162,7 +179,7 @@ class Supervisor:
                 reserve=_reserve(settings.workers),
                 clock=clock,
                 on_condemn=self._end_worker,
-                on_in_doubt=DoubtList(Path(settings.state), settings.store).add,
+                on_in_doubt=self._doubts.add,
                 on_report=self._report,
             )
         except (OSError, zmq.ZMQError) as error:
@@ -187,16 +204,18 @@ class Supervisor:
         self._dying: deque[tuple[WorkerProcess, str, float]] = deque()
         self._to_replace: deque[bytes] = deque()
         self._replacement: bytes | None = None
-        self._signals: deque[int] = deque()
+        self._signals: deque[signal.struct_siginfo] = deque()
         self._served = False
         self._longest_standstill = 0.0
+        self._defect_told = -_DEFECT_SECONDS
         self._drain_until: float | None = None
 
     def run(self) -> int:
         """Serves until it is told to end. Returns the exit status. Raises StartError."""
         sweep = self._settings.broker.sweep_seconds
         stood_still = False
-        restore = self._catch_signals()
+        signals = Signals()
+        self._edge.watch(signals.descriptor, lambda: self._signals.extend(signals.take()))
         try:
             self._fleet.tend(time.monotonic())
             next_sweep = next_watch = next_collection = time.monotonic()
@@ -219,11 +238,12 @@ class Supervisor:
                     if self._core.sweep(round(now * MICROSECONDS)):
                         next_sweep = now
                     self._edge.flush()
-                    self._tend(now)
+                    self._judge_start()
+                    self._keep_house(self._tend)
                 if now >= next_watch:
                     next_watch = now + _WATCH_SECONDS
-                    self._watch_workers(now)
-                    self._edge.tend()
+                    self._keep_house(self._watch_workers)
+                    self._keep_house(lambda _: self._edge.tend())
                 if now >= next_collection and len(self._core.ledger) < COLLECT_BELOW:
                     next_collection = now + _COLLECT_SECONDS
                     gc.collect()
@@ -232,20 +252,36 @@ class Supervisor:
             self._stop_workers()
         finally:
             self._fleet.end()
-            restore()
             self._edge.close()
+            self._doubts.close()
+            signals.close()
             shutil.rmtree(self._directory, ignore_errors=True)
         log.info("ended")
         return 0
 
     # ---- workers
 
-    def _tend(self, now: float) -> None:
-        if self._core.workers and not self._served:
+    def _keep_house(self, work: Callable[[float], None]) -> None:
+        """What goes wrong here is tried again, and told of now and then: no answer depends on it, so the loop's must
+        not."""
+        now = time.monotonic()
+        try:
+            work(now)
+        except Exception:
+            if now - self._defect_told >= _DEFECT_SECONDS:
+                self._defect_told = now
+                log.exception("a defect in the housekeeping; the daemon serves on")
+
+    def _judge_start(self) -> None:
+        if self._served:
+            return
+        if self._core.workers:
             self._served = True
             log.info("serving at %s, epoch %016x", ", ".join(self._edge.addresses), self._core.epoch)
-        if self._fleet.could_not_start and not self._served:
-            raise StartError("the workers could not start; their last words are above")
+        elif self._fleet.could_not_start:
+            raise StartError("the workers could not start; the lines above say why")
+
+    def _tend(self, now: float) -> None:
         self._fleet.tend(now)
         self._replace_next(now)
 
@@ -292,7 +328,8 @@ class Supervisor:
             self._edge.read_workers()
             self._core.on_lost(process.identity, reason, clock())
             self._edge.flush()
-            self._tend(time.monotonic())
+            self._judge_start()
+            self._keep_house(self._tend)
 
     def _scale(self, pool: str, by: int) -> None:
         self._fleet.counts[pool] = max(1, self._fleet.counts[pool] + by)
@@ -325,8 +362,11 @@ class Supervisor:
         while self._to_replace:
             old = processes.get(self._to_replace[0])
             if old is not None and not old.leaving:
-                self._replacement = self._fleet.start(old.pool, now).identity
-                return
+                try:
+                    self._replacement = self._fleet.start(old.pool, now).identity
+                    return
+                except OSError as error:
+                    log.error("%s worker %d could not be replaced: %s; it stays", old.pool, old.pid, error)
             self._to_replace.popleft()
 
     def _stop_workers(self) -> None:
@@ -340,7 +380,8 @@ class Supervisor:
         while self._fleet.processes and time.monotonic() < until:
             self._edge.turn(50)
         self._fleet.kill()
-        while self._fleet.processes:
+        until = time.monotonic() + _STOP_SECONDS
+        while self._fleet.processes and time.monotonic() < until:
             self._edge.turn(50)
         self._edge.read_workers()
         for process, reason, _ in self._dying:
@@ -349,39 +390,20 @@ class Supervisor:
 
     # ---- signals
 
-    def _catch_signals(self) -> Any:
-        """Signals are noted, and wake the loop; the returned function puts things back as they were."""
-        wake_up, self._waker = socket.socketpair()
-        wake_up.setblocking(False)
-        self._waker.setblocking(False)
-        before = {number: signal.signal(number, lambda number, _: self._signals.append(number)) for number in _SIGNALS}
-        old_descriptor = signal.set_wakeup_fd(self._waker.fileno(), warn_on_full_buffer=False)
-
-        def drained() -> None:
-            with suppress(BlockingIOError):
-                wake_up.recv(4096)
-
-        def restore() -> None:
-            signal.set_wakeup_fd(old_descriptor)
-            for number, handler in before.items():
-                signal.signal(number, handler)
-            self._edge.unwatch(wake_up.fileno())
-            wake_up.close()
-            self._waker.close()
-
-        self._edge.watch(wake_up.fileno(), drained)
-        return restore
-
     def _handle_signals(self) -> None:
         while self._signals:
-            number = self._signals.popleft()
+            info = self._signals.popleft()
+            number, name = info.si_signo, signal_name(info.si_signo)
             if number in (signal.SIGTERM, signal.SIGINT):
-                self._drain(signal.Signals(number).name)
+                self._drain(name)
             elif number == signal.SIGHUP:
                 log.info("replacing all workers")
                 self._to_replace.extend(self._fleet.processes.keys() - set(self._to_replace))
-            else:
+            elif number in (signal.SIGTTIN, signal.SIGTTOU) and not is_from_kernel(info):
+                # From the kernel it says that a process of the same job has used the terminal.
                 self._scale(WRITE_POOL, 1 if number == signal.SIGTTIN else -1)
+            else:
+                log.info("%s: means nothing here (from process %d)", name, info.si_pid)
 
     # ---- the end
 

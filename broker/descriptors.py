@@ -17,20 +17,31 @@ def raise_limit() -> tuple[int, int]:
     return soft, resource.getrlimit(resource.RLIMIT_NOFILE)[0]
 
 
-def can_open(count: int, like: int) -> bool:
-    """Whether so many descriptors can be had now. like: an open one, to be duplicated.
-
-    They are tried, not counted: a count would need /proc, and a descriptor to read it.
-    """
-    opened: list[int] = []
+def take(count: int, like: int) -> list[int]:
+    """So many duplicates of a descriptor, which nobody else can have until `give_back`. Raises OSError where there are
+    not so many; then it has taken none."""
+    taken: list[int] = []
     try:
         for _ in range(count):
-            opened.append(os.dup(like))
+            taken.append(os.dup(like))
+    except OSError:
+        give_back(taken)
+        raise
+    return taken
+
+
+def give_back(taken: list[int]) -> None:
+    for descriptor in taken:
+        os.close(descriptor)
+    taken.clear()
+
+
+def can_take(count: int, like: int) -> bool:
+    """Whether so many can be had now. They are tried, not counted: a count would need /proc, and one to read it."""
+    try:
+        give_back(take(count, like))
     except OSError:
         return False
-    finally:
-        for descriptor in opened:
-            os.close(descriptor)
     return True
 
 

@@ -7,7 +7,8 @@ then what we have put into the slot with dup2: the listening socket of a place (
 descriptor stood for when it was added, accept(2) by what it stands for now; both are promised by the kernel.
 
 One door is open at a time, for as long as a batch takes. Before, it is tried whether the batch and a reserve can be
-had; where not, newcomers wait at the place until others have left.
+had; where not, newcomers wait at the place until others have left. Where a batch can't be bounded, but libzmq survives
+the want of a descriptor (tcp), the reserve is held while the door is open.
 """
 
 import logging
@@ -22,13 +23,15 @@ from typing import Final
 
 import zmq
 
-from .descriptors import can_open
+from .descriptors import can_take, give_back, take
 from .places import BATCH_AT_MOST, Place
 
 log = logging.getLogger("utxod.doors")
 
 # What opening takes for itself: the next socket of the place.
 _TO_OPEN: Final = 2
+# More than come in within a turn where nothing bounds them, and libzmq does not survive the want.
+_UNBOUNDED: Final = 1024
 _CATCH_UP_MS: Final = 10_000
 # While newcomers wait the log says so, but not more often.
 _SAY_SECONDS: Final = 10.0
@@ -42,6 +45,7 @@ class Door:
         self.reserve = reserve
         self._entered = entered
         self._taken: socket.socket | None = None
+        self._kept: list[int] = []
         try:
             self._bell = os.eventfd(0, os.EFD_CLOEXEC | os.EFD_NONBLOCK)
             self._slot = self._bind(place.address, self._bell)
@@ -51,11 +55,14 @@ class Door:
             raise
 
     def has_room(self) -> bool:
-        return can_open(_TO_OPEN + BATCH_AT_MOST + self.reserve, self._bell)
+        batch = BATCH_AT_MOST if self.place.is_bounded or self.place.survives_want else _UNBOUNDED
+        return can_take(_TO_OPEN + batch + self.reserve, self._bell)
 
     def open(self) -> None:
         """Raises OSError where the place gives nothing."""
         self._taken = self.place.take()
+        if self.place.survives_want:
+            self._kept = take(self.reserve, self._bell)
         os.dup2(self._taken.fileno(), self._slot, inheritable=False)
         os.eventfd_write(self._bell, 1)
 
@@ -67,6 +74,7 @@ class Door:
         if self._taken is None:
             return
         os.eventfd_read(self._bell)
+        give_back(self._kept)
         if self.place.is_bounded:
             self._taken.close()  # the slot still stands for it, so that a late look finds nobody
         self._taken = None

@@ -38,10 +38,12 @@ _NOT_HERE: Final = (errno.EADDRNOTAVAIL, errno.EAFNOSUPPORT)
 
 
 class Place(Protocol):
-    """address: as it is told to people and to ZeroMQ. is_bounded: whether what `take` gives is closed to others."""
+    """address: as it is told to people and to ZeroMQ. is_bounded: whether what `take` gives is closed to others.
+    survives_want: whether libzmq only looks again later where it has no descriptor to accept there."""
 
     address: str
     is_bounded: bool
+    survives_want: bool
 
     def fileno(self) -> int:
         """The descriptor that can be read while somebody waits. It changes with `take` and `renew`."""
@@ -77,6 +79,7 @@ class PathPlace:
     made, or where something is at the path that is no socket."""
 
     is_bounded = True
+    survives_want = False
 
     def __init__(self, address: str) -> None:
         self.address = address
@@ -167,6 +170,7 @@ class _FixedPlace:
 
     def __init__(self, address: str, listening: socket.socket) -> None:
         self.address = address
+        self.survives_want = address.startswith(TCP)
         self._socket = listening
         listening.setblocking(False)
 

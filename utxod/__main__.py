@@ -2,16 +2,25 @@
 
 import sys
 
-from utxod import house
+from utxod import beginning
 
 
 def main() -> None:
-    """The entry point. The house is checked before anything else of it is imported."""
+    """The entry point. What is inherited is put in order first; the house is checked before anything else of it is
+    imported."""
+    daemon = beginning.is_daemon(sys.argv[1:])
+    beginning.put_in_order(daemon)
+    # ruff: noqa: PLC0415 (not before that)
+    from utxod import house
+
     try:
         house.check()
     except house.ForeignModule as error:
         sys.exit(f"utxod: {error}")
-    # ruff: noqa: PLC0415 (not before the check)
+    if daemon:
+        from workers.outlet import replace_stderr
+
+        replace_stderr()
     try:
         import click
 

@@ -1,12 +1,13 @@
 """The worker processes of one daemon: how many of each pool there are to be, and those that there are.
 
-One that dies is replaced: at once, or with growing delay where one after the other dies young, so that a worker that
-can't start costs no more than a start every ten seconds. One that is condemned dumps its stacks and is killed.
+One that dies is replaced: at once, or with growing delay where one after the other dies young, or can't be started at
+all (no processes or descriptors left, the interpreter away in an upgrade), so that a worker that can't start costs no
+more than a try every ten seconds. One that is condemned dumps its stacks and is killed.
 """
 
 import logging
 import secrets
-import signal
+import subprocess
 import time
 from collections.abc import Callable, Mapping
 from dataclasses import replace
@@ -15,15 +16,20 @@ from typing import Final
 from protocol.dispatch import BOOT_ERROR_STATUS
 
 from .process import WorkerProcess, WorkerSettings
+from .signals import signal_name
 
 log = logging.getLogger("utxod.workers")
 
-# Where a worker dies younger than this, and its predecessor did, its successor waits.
+# Where a worker dies younger than this, and its predecessor did, its successor waits; so where it can't be started.
 _INFANCY_SECONDS: Final = 5.0
 _FIRST_DELAY_SECONDS: Final = 0.1
 _LONGEST_DELAY_SECONDS: Final = 10.0
+# So many failures in a row, which take 6 s, are no longer taken for a moment's.
+_MANY_FAILURES: Final = 8
 # Between a wedged worker's order to dump its stacks and its end.
 _DUMP_SECONDS: Final = 0.1
+# How long a killed worker may take to be gone: longer where it hangs in the kernel.
+_GONE_SECONDS: Final = 2.0
 
 
 class Fleet:
@@ -47,12 +53,17 @@ class Fleet:
         self._on_exit = on_exit
         self.counts = dict(counts)
         self.processes: dict[bytes, WorkerProcess] = {}
-        self.could_not_start = False
-        self._infant_deaths = dict.fromkeys(counts, 0)
-        self._last_infant_death = dict.fromkeys(counts, 0.0)
+        self._store_refused = False
+        self._failures = dict.fromkeys(counts, 0)  # in a row
+        self._last_failure = dict.fromkeys(counts, 0.0)
         self._not_before = dict.fromkeys(counts, 0.0)
         self._to_kill: dict[WorkerProcess, float] = {}
         self._suspects: set[WorkerProcess] = set()
+
+    @property
+    def could_not_start(self) -> bool:
+        """Whether a worker could not open the store, or nothing but failures has come of many starts in a row."""
+        return self._store_refused or max(self._failures.values()) >= _MANY_FAILURES
 
     def members(self, pool: str) -> list[WorkerProcess]:
         """The pool's workers that are to stay, oldest first."""
@@ -65,10 +76,17 @@ class Fleet:
                 del self._to_kill[process]
                 process.kill()
         for pool, count in self.counts.items():
+            self._forget_failures(pool, now)
             while len(self.members(pool)) < count and now >= self._not_before[pool]:
-                self.start(pool, now)
+                try:
+                    self.start(pool, now)
+                except Exception as error:
+                    defect = not isinstance(error, OSError)
+                    log.error("a %s worker can't be started: %s", pool, error, exc_info=defect)
+                    self._delay(pool, now)
 
     def start(self, pool: str, now: float) -> WorkerProcess:
+        """Raises OSError where the host has not what it takes."""
         identity = secrets.token_bytes(8)
         process = WorkerProcess(replace(self._template, identity=identity.hex(), pool=pool), now)
         self.processes[identity] = process
@@ -98,10 +116,14 @@ class Fleet:
             process.kill()
 
     def end(self) -> None:
-        """Kills those that are left, and waits until they are gone; nobody is told."""
+        """Kills those that are left, and waits until they are gone, for as long as that can take; nobody is told."""
         self.kill()
+        until = time.monotonic() + _GONE_SECONDS
         for process in self.processes.values():
-            process.reap()
+            try:
+                process.reap(max(0.0, until - time.monotonic()))
+            except subprocess.TimeoutExpired:
+                log.error("%s worker %d was killed, and hangs in the kernel", process.pool, process.pid)
         self.processes.clear()
 
     def _exited(self, process: WorkerProcess) -> None:
@@ -120,23 +142,31 @@ class Fleet:
         now = time.monotonic()
         if process.leaving:
             return
-        if status > 0:
-            self.could_not_start = True
-        if now - process.started > _INFANCY_SECONDS:
-            self._infant_deaths[process.pool] = 0
-            return
-        if process.started < self._last_infant_death[process.pool]:
-            return  # of the same generation as the last one: killed together, they tell no more than one
-        self._last_infant_death[process.pool] = now
-        self._infant_deaths[process.pool] += 1
-        deaths = self._infant_deaths[process.pool]
-        if deaths > 1:
-            delay = min(_FIRST_DELAY_SECONDS * 2.0 ** (deaths - 2), _LONGEST_DELAY_SECONDS)
-            self._not_before[process.pool] = now + delay
-            log.warning("the next %s worker starts in %.1f s: %d in a row died young", process.pool, delay, deaths)
+        if status == BOOT_ERROR_STATUS:
+            self._store_refused = True
+        # One of the same generation as the last that failed tells nothing more: they were killed together.
+        if now - process.started <= _INFANCY_SECONDS and process.started >= self._last_failure[process.pool]:
+            self._delay(process.pool, now)
+
+    def _forget_failures(self, pool: str, now: float) -> None:
+        """The row of failures ends with a worker that was started after them and has outlived its infancy."""
+        newest = self.members(pool)[-1:]
+        if newest and self._last_failure[pool] < newest[0].started < now - _INFANCY_SECONDS:
+            self._failures[pool] = 0
+
+    def _delay(self, pool: str, now: float) -> None:
+        """One more has failed: the next one waits, where it is not the first."""
+        self._last_failure[pool] = now
+        self._failures[pool] += 1
+        failures = self._failures[pool]
+        if failures > 1:
+            delay = min(_FIRST_DELAY_SECONDS * 2.0 ** min(failures - 2, _MANY_FAILURES), _LONGEST_DELAY_SECONDS)
+            self._not_before[pool] = now + delay
+            why = "died young or could not be started"
+            log.warning("the next %s worker starts in %.1f s: %d in a row %s", pool, delay, failures, why)
 
 
 def _in_words(status: int) -> str:
     if status < 0:
-        return f"was ended by {signal.Signals(-status).name}"
+        return f"was ended by {signal_name(-status)}"
     return "could not start" if status == BOOT_ERROR_STATUS else f"exited with status {status}"

@@ -5,6 +5,7 @@ its own, so that a Ctrl-C for the daemon is not one for its workers. The kernel 
 """
 
 import json
+import logging
 import os
 import signal
 import subprocess
@@ -14,6 +15,8 @@ from pathlib import Path
 from typing import Final
 
 import psutil
+
+log = logging.getLogger("utxod.workers")
 
 _HOUSE: Final = Path(__file__).resolve().parent.parent
 
@@ -36,7 +39,10 @@ class WorkerSettings:
 
 
 class WorkerProcess:
-    """started: seconds, monotonic. leaving: was told to end, or is being ended, for `condemned_because`."""
+    """started: seconds, monotonic. leaving: was told to end, or is being ended, for `condemned_because`.
+
+    Raises OSError where the process can't be started, or not be watched; then there is none.
+    """
 
     def __init__(self, settings: WorkerSettings, now: float) -> None:
         self.identity = bytes.fromhex(settings.identity)
@@ -52,21 +58,25 @@ class WorkerProcess:
             process_group=0,
         )
         self.pid = self._popen.pid
-        self.descriptor = os.pidfd_open(self.pid)
-        self._psutil = psutil.Process(self.pid)
+        try:
+            self.descriptor = os.pidfd_open(self.pid)
+        except OSError:
+            self._popen.kill()
+            self._popen.wait()
+            raise
 
     def is_stopped(self) -> bool:
-        """Whether a signal has stopped it (SIGSTOP, or a debugger)."""
+        """Whether a signal has stopped it (SIGSTOP, or a debugger); not, where nobody can tell."""
         try:
-            return self._psutil.status() in (psutil.STATUS_STOPPED, psutil.STATUS_TRACING_STOP)
-        except psutil.Error:
+            return psutil.Process(self.pid).status() in (psutil.STATUS_STOPPED, psutil.STATUS_TRACING_STOP)
+        except (psutil.Error, OSError):
             return False
 
     def memory_bytes(self) -> int:
-        """Resident memory, 0 where it is gone."""
+        """Resident memory, 0 where it is gone, or nobody can tell."""
         try:
-            return int(self._psutil.memory_info().rss)
-        except psutil.Error:
+            return int(psutil.Process(self.pid).memory_info().rss)
+        except Exception:  # whatever a library makes of files that can't be read: who asks is answered
             return 0
 
     def dump(self) -> None:
@@ -76,14 +86,15 @@ class WorkerProcess:
     def kill(self) -> None:
         self._signal(signal.SIGKILL)
 
-    def reap(self) -> int:
-        """Its exit status, negative for a signal. To be called once the descriptor can be read."""
+    def reap(self, within: float | None = None) -> int:
+        """Its exit status, negative for a signal. within: seconds to wait for its end, not needed once the descriptor
+        can be read. Raises subprocess.TimeoutExpired."""
+        status = self._popen.wait(within)
         os.close(self.descriptor)
-        return self._popen.wait()
+        return status
 
     def _signal(self, number: signal.Signals) -> None:
-        # By the descriptor: a process id may already be somebody else's.
         try:
-            signal.pidfd_send_signal(self.descriptor, number)
-        except ProcessLookupError:
-            return
+            self._popen.send_signal(number)
+        except OSError as error:
+            log.error("%s worker %d can't be sent %s: %s", self.pool, self.pid, number.name, error)
