@@ -15,7 +15,7 @@ import select
 import socket
 import sys
 import time
-from collections.abc import Iterator, Sequence
+from collections.abc import Callable, Iterator, Sequence
 from contextlib import suppress
 from typing import Final, Protocol
 
@@ -172,7 +172,7 @@ def _is_closed(connection: socket.socket) -> bool:
     return True
 
 
-_KINDS: Final[dict[str, type[Submitters | ManyFrames | Nonsense | Strangers]]] = {
+_KINDS: Final[dict[str, Callable[[Sequence[str], int], Crowd]]] = {
     SUBMITTERS: Submitters, FRAMES: ManyFrames, NONSENSE: Nonsense, STRANGERS: Strangers,
 }  # fmt: skip
 
@@ -180,7 +180,7 @@ _KINDS: Final[dict[str, type[Submitters | ManyFrames | Nonsense | Strangers]]] =
 def main() -> int:
     settings = json.loads(sys.argv[1])
     raise_limit()
-    crowd: Crowd = _KINDS[settings["kind"]](settings["endpoints"], settings["count"])
+    crowd = _KINDS[settings["kind"]](settings["endpoints"], settings["count"])
     while not select.select([sys.stdin], [], [], _TURN_SECONDS)[0]:
         crowd.turn()
     if crowd.problem:

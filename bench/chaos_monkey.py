@@ -117,7 +117,12 @@ class Monkey:
         imposed: Imposed | None = getattr(self._surroundings, name)()
         if imposed is not None:
             self._note(name, imposed.what)
-            self._in(self._random.uniform(1.0, 5.0), imposed.lift)
+            if imposed.lift is not None:
+                self._in(self._random.uniform(1.0, 5.0), partial(self._lift, name, imposed.lift))
+
+    def _lift(self, name: str, lift: Callable[[], None]) -> None:
+        lift()
+        self.diary.append((time.monotonic(), f"{name} is over"))
 
     # ---- workers
 

@@ -12,7 +12,7 @@ import subprocess
 import time
 from collections.abc import Callable, Sequence
 from pathlib import Path
-from typing import Any, Final, NamedTuple
+from typing import Final, NamedTuple
 
 import psutil
 
@@ -38,12 +38,11 @@ _ENDS_SECONDS: Final = 15.0
 _LOOK_SECONDS: Final = 0.01
 
 
-def _nothing() -> None: ...
-
-
 class Imposed(NamedTuple):
+    """lift: None where there is nothing to be lifted."""
+
     what: str
-    lift: Callable[[], None] = _nothing
+    lift: Callable[[], None] | None = None
 
 
 class Surroundings:
@@ -55,41 +54,41 @@ class Surroundings:
 
     # ---- of the host
 
-    def descriptors_ipc(self) -> Imposed:
+    def descriptors_ipc(self) -> Imposed | None:
         """Next to none are left when a crowd of submitters comes."""
         return self._descriptors(self._daemon.endpoint)
 
-    def descriptors_tcp(self) -> Imposed:
+    def descriptors_tcp(self) -> Imposed | None:
         return self._descriptors(self._daemon.tcp_endpoint)
 
-    def _descriptors(self, endpoint: str) -> Imposed:
+    def _descriptors(self, endpoint: str) -> Imposed | None:
         more = self._random.choice((0, 10, 40, 100))
-        lift_limit = self._daemon.limit_descriptors(more)
-        crowd = self._crowd(SUBMITTERS, [endpoint], _SUBMITTERS)
+        try:
+            lift_limit = self._daemon.limit_descriptors(more)
+        except (psutil.Error, OSError):
+            return None  # it has just ended
+        leave = self._crowd(SUBMITTERS, [endpoint], _SUBMITTERS)
 
         def lift() -> None:
-            crowd.lift()
+            leave()
             lift_limit()
 
-        return Imposed(f"{more} left, and {crowd.what}", lift)
+        return Imposed(f"{more} left, and {_SUBMITTERS} come to {endpoint}", lift)
 
     def no_interpreter(self) -> Imposed:
         """Workers die, and none can be started."""
         self._daemon.take_interpreter_away()
-        killed = [self._signal_worker(pool, signal.SIGKILL) for pool in WORKERS]
-        return Imposed(f"while {', '.join(map(str, killed))} are killed", self._daemon.put_interpreter_back)
+        return Imposed(self._signal_one_of_each(signal.SIGKILL), self._daemon.put_interpreter_back)
 
     def log_unread(self) -> Imposed:
         """The pipe is full, and there is something to be said."""
         pipe = self._daemon.log_pipe
         pipe.stop()
-        killed = [self._signal_worker(pool, signal.SIGKILL) for pool in WORKERS]
-        return Imposed(f"while {', '.join(map(str, killed))} are killed", pipe.go_on)
+        return Imposed(self._signal_one_of_each(signal.SIGKILL), pipe.go_on)
 
     def sweep(self) -> Imposed:
         self._daemon.sweep()
-        killed = self._signal_worker(self._random.choice(list(WORKERS)), signal.SIGKILL)
-        return Imposed(f"with worker {killed} killed")
+        return Imposed(self._signal_worker(self._any_pool(), signal.SIGKILL))
 
     # ---- signals
 
@@ -99,50 +98,52 @@ class Surroundings:
         return Imposed(str(number))
 
     def signal_worker(self) -> Imposed:
-        number = self._random.choice(_WORKER_SIGNALS)
-        return Imposed(f"{number} to {self._signal_worker(self._random.choice(list(WORKERS)), number)}")
+        return Imposed(self._signal_worker(self._any_pool(), self._random.choice(_WORKER_SIGNALS)))
 
     def nameless_signal(self) -> Imposed:
         """One of each pool is ended by a signal without a name."""
-        ended = [self._signal_worker(pool, _NAMELESS) for pool in WORKERS]
-        return Imposed(f"{_NAMELESS} to {', '.join(map(str, ended))}")
+        return Imposed(self._signal_one_of_each(_NAMELESS))
 
-    def _signal_worker(self, pool: str, number: int) -> int:
-        """The process id of the one; 0 where there is none."""
+    def _signal_one_of_each(self, number: int) -> str:
+        return ", ".join(self._signal_worker(pool, number) for pool in WORKERS)
+
+    def _signal_worker(self, pool: str, number: int) -> str:
+        """The pool's oldest; what was done, in words."""
         for worker in self._daemon.workers(pool)[:1]:
             with contextlib.suppress(psutil.Error):
                 worker.send_signal(number)
-                return worker.pid
-        return 0
+                return f"signal {number:d} to {worker.pid}"
+        return f"there is no {pool} worker"
+
+    def _any_pool(self) -> str:
+        return self._random.choice(list(WORKERS))
 
     # ---- peers
 
     def many_frames(self) -> Imposed:
-        return self._crowd(FRAMES, [self._any_endpoint()], 1)
+        endpoint = self._random.choice(self._endpoints())
+        return Imposed(f"to {endpoint}", self._crowd(FRAMES, [endpoint], 1))
 
     def nonsense(self) -> Imposed:
-        return self._crowd(NONSENSE, self._endpoints(), _NONSENSICAL)
+        return Imposed(f"of {_NONSENSICAL}", self._crowd(NONSENSE, self._endpoints(), _NONSENSICAL))
 
     def strangers(self) -> Imposed:
-        return self._crowd(STRANGERS, self._endpoints(), _STRANGERS)
+        return Imposed(f"{_STRANGERS} of them", self._crowd(STRANGERS, self._endpoints(), _STRANGERS))
 
     def _endpoints(self) -> list[str]:
         return [self._daemon.endpoint, self._daemon.tcp_endpoint]
 
-    def _any_endpoint(self) -> str:
-        return self._random.choice(self._endpoints())
-
-    def _crowd(self, kind: str, endpoints: Sequence[str], count: int) -> Imposed:
-        settings: dict[str, Any] = {"kind": kind, "endpoints": endpoints, "count": count}
-        directory = self._daemon.directory
-        crowd = start_process("bench.chaos_crowd", settings, directory, f"{kind}.log", stdin=subprocess.PIPE)
+    def _crowd(self, kind: str, endpoints: Sequence[str], count: int) -> Callable[[], None]:
+        """Comes; what is returned makes it leave."""
+        settings = {"kind": kind, "endpoints": endpoints, "count": count}
+        directory, log = self._daemon.directory, f"{kind}.log"
+        crowd = start_process("bench.chaos_crowd", settings, directory, log, stdin=subprocess.PIPE)
 
         def leave() -> None:
-            status = _end_input(crowd)
-            if status != 0:
-                self._daemon.complaints.append(f"the crowd of {kind}: {last_lines(directory / f'{kind}.log')}")
+            if _end_input(crowd) != 0:
+                self._complain(f"the crowd of {kind}: {last_lines(directory / log)}")
 
-        return Imposed(f"{count} {kind} at {', '.join(endpoints)}", leave)
+        return leave
 
     # ---- another daemon
 
@@ -151,16 +152,14 @@ class Surroundings:
         before = self._lock()
         if not before:
             return None
-        log = self._daemon.directory / "second.log"
-        second = self._daemon.start_second(log)
+        second = self._daemon.start_second(self._daemon.directory / "second.log")
         try:
-            status = second.wait(_REFUSES_SECONDS)
+            refuses = second.wait(_REFUSES_SECONDS) != 0
         except subprocess.TimeoutExpired:
+            refuses = False
             _end(second)
+        if not refuses:
             self._complain("a second daemon did not refuse to serve at the first one's address")
-        else:
-            if status == 0:
-                self._complain("a second daemon ended with status 0 at the first one's address")
         if self._lock() != before:
             self._complain("a second daemon has taken the first one's lock away")
         return Imposed("which refuses")

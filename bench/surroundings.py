@@ -103,7 +103,7 @@ def _impose(daemon: ChaosDaemon, name: str, seconds: float, number: int) -> None
     around = Surroundings(daemon, random.Random(number))  # noqa: S311 (no secrets here)
     imposed: Imposed | None = None if name == _CALM else getattr(around, name)()
     time.sleep(_STRANGERS_SECONDS if name == "strangers" else seconds)
-    if imposed is not None:
+    if imposed is not None and imposed.lift is not None:
         imposed.lift()
 
 
