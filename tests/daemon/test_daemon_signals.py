@@ -42,6 +42,7 @@ def held_back(pid: int) -> set[int]:
 
 
 def expect_service(daemon: Daemon, number: int = 1) -> None:
+    daemon.wait_until(lambda status: status["pools"]["write"]["workers"], within=30)
     with daemon.client() as client:
         assert client.create_partial(txid(number), OUTPUT, block_height=HEIGHT)["records"] == 1
 
