@@ -2,7 +2,6 @@
 
 import os
 import signal
-import sys
 from pathlib import Path
 
 import pytest
@@ -25,13 +24,6 @@ class Sender:
             os.kill(os.getpid(), {number})
 sys.meta_path.insert(0, Sender())
 """
-
-
-@pytest.fixture
-def interpreter(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> Interpreter:
-    interpreter = Interpreter(tmp_path / "python")
-    monkeypatch.setattr(sys, "executable", str(interpreter.path))
-    return interpreter
 
 
 def held_back(pid: int) -> set[int]:
