@@ -8,7 +8,7 @@ import dataclasses
 import json
 import logging
 import os
-from collections.abc import Callable
+from collections.abc import Callable, Mapping
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
@@ -19,6 +19,7 @@ from utxod import __version__
 from utxod.endpoint import prepare
 
 if TYPE_CHECKING:
+    import supervisor
     from protocol.client import Client
     from utxod.replay import Plan, Summary
 
@@ -78,7 +79,7 @@ def serve(
     SIGTTIN and SIGTTOU add and remove a worker that writes; SIGHUP replaces all workers.
     """
     import supervisor
-    from utxod.settings import SettingsError, load_settings
+    from store.opening import parse_url
     from utxod.show import settings_table, show
 
     flags: dict[str, tuple[Any, str]] = {}
@@ -93,16 +94,17 @@ def serve(
         flags["listen"] = list(listen), "--listen"
     if workers is not None:
         flags["workers.read"] = flags["workers.write"] = workers, "--workers"
+    loaded = _settings(config, flags)
+    if not loaded.listen:
+        loaded = dataclasses.replace(loaded, listen=(default_endpoint(),))
+    if show_settings:
+        show(settings_table(loaded))
+        return
     try:
-        loaded = load_settings(supervisor.Settings, config, os.environ, flags)
-        if not loaded.listen:
-            loaded = dataclasses.replace(loaded, listen=(default_endpoint(),))
-        if show_settings:
-            show(settings_table(loaded))
-            return
+        parse_url(loaded.store)  # said once, here, and not by each of the workers
         for endpoint in loaded.listen:
             prepare(endpoint)
-    except (SettingsError, ValueError) as error:
+    except ValueError as error:
         raise click.ClickException(str(error)) from None
     logging.basicConfig(level=logging.INFO, format="%(asctime)s %(levelname)s %(message)s")
     try:
@@ -121,16 +123,10 @@ def doctor(config: Path | None, store: str | None, as_json: bool) -> None:
 
     Says of each thing that is wrong what to do. The exit code is 0 where all is well.
     """
-    import supervisor
     from utxod.doctor import examine
-    from utxod.settings import SettingsError, load_settings
     from utxod.show import findings_table, show
 
-    flags: dict[str, tuple[Any, str]] = {} if store is None else {"store": (store, "--store")}
-    try:
-        settings = load_settings(supervisor.Settings, config, os.environ, flags)
-    except SettingsError as error:
-        raise click.ClickException(str(error)) from None
+    settings = _settings(config, {} if store is None else {"store": (store, "--store")})
     findings = list(examine(settings.store))
     if as_json:
         click.echo(json.dumps([finding._asdict() for finding in findings]))
@@ -152,15 +148,12 @@ def leftovers(txid: bytes, config: Path | None, store: str | None, remove: bool)
     that it may begin anew, then remove them with --remove. What belongs to a transaction that is in the set is never
     touched.
     """
-    import supervisor
     from store import StoreError, open_store
     from utxod.leftovers import LeftoversError, find_leftovers, most_children, remove_leftovers
-    from utxod.settings import SettingsError, load_settings
     from utxod.show import count_progress
 
-    flags: dict[str, tuple[Any, str]] = {} if store is None else {"store": (store, "--store")}
+    settings = _settings(config, {} if store is None else {"store": (store, "--store")})
     try:
-        settings = load_settings(supervisor.Settings, config, os.environ, flags)
         with contextlib.closing(open_store(settings.store)) as opened:
             with count_progress("looking", most_children(opened)) as progress:
                 keys = find_leftovers(opened, txid, progress)
@@ -168,7 +161,7 @@ def leftovers(txid: bytes, config: Path | None, store: str | None, remove: bool)
                 click.echo(key.hex())
             if remove and keys:
                 click.echo(f"{remove_leftovers(opened, txid, keys)} of {len(keys)} records removed")
-    except (SettingsError, StoreError, LeftoversError, ValueError) as error:
+    except (StoreError, LeftoversError, ValueError) as error:
         raise click.ClickException(str(error)) from None
     if not keys:
         click.echo("none: nothing is left of an earlier life of this transaction")
@@ -280,6 +273,20 @@ def get(txid: bytes, connect: str, as_json: bool, timeout: float) -> None:
         click.echo(json.dumps(record))
     else:
         show(record_table(record))
+
+
+def _settings(config: Path | None, flags: Mapping[str, tuple[Any, str]]) -> "supervisor.Settings":
+    """From file, environment and flags. What is wrong, or strange, is for a person to read."""
+    import supervisor
+    from utxod.settings import SettingsError, load_settings
+
+    def warn(line: str) -> None:
+        click.echo(f"Warning: {line}", err=True)
+
+    try:
+        return load_settings(supervisor.Settings, config, os.environ, flags, warn)
+    except SettingsError as error:
+        raise click.ClickException(str(error)) from None
 
 
 def _ask(endpoint: str, timeout: float, question: Callable[["Client"], dict[str, Any]]) -> dict[str, Any]:
