@@ -19,6 +19,7 @@ adopt              true: the set may hold records without settings, and utxo_bat
 """
 
 from collections.abc import Callable
+from dataclasses import replace
 from functools import partial
 from pathlib import Path
 from typing import Any
@@ -35,14 +36,15 @@ from .set_settings import Wanted, parse_genesis_height, parse_number, parse_utxo
 _MAP_BYTES = 1 << 12, 1 << 46
 
 
-def open_store(url: str) -> Store:
-    """Raises ValueError where the URL is not one of those above, StoreError where the store can't be opened."""
-    return parse_url(url)()
+def open_store(url: str, *, create: bool = True) -> Store:
+    """create: makes the set where there is none. Raises ValueError where the URL is not one of those above, StoreError
+    where the store can't be opened."""
+    return parse_url(url, create=create)()
 
 
-def parse_url(url: str) -> Callable[[], Store]:
-    """What opens the store of this URL, and raises StoreError; nothing of it is touched before. Raises ValueError where
-    the URL is not one of those above."""
+def parse_url(url: str, *, create: bool = True) -> Callable[[], Store]:
+    """What opens the store of this URL, and raises StoreError; nothing of it is touched before. create: as for
+    `open_store`. Raises ValueError where the URL is not one of those above."""
     parts = split_url(url)
     options = dict(parse_qsl(parts.query, keep_blank_values=True))
     scheme, _, inner = parts.scheme.partition("+")
@@ -52,15 +54,9 @@ def parse_url(url: str) -> Callable[[], Store]:
             raise ValueError("store URL: faulty+... needs faults=FILE")
         atomic = options.pop("atomic", None)
         passes_for = None if atomic is None else _parse_flag(atomic)
-        open_inner = _parse(inner, parts, options)
+        open_inner = _parse(inner, parts, options, create)
         return lambda: FaultyStore(open_inner(), FileFaults(Path(faults)), atomic=passes_for)
-    return _parse(parts.scheme, parts, options)
-
-
-def embedded_directory(url: str) -> Path | None:
-    """Where an embedded set is, also one into which faults are injected; None for every other store."""
-    parts = split_url(url)
-    return Path(unquote(parts.path)) if parts.scheme.rpartition("+")[2] == "lmdb" else None
+    return _parse(parts.scheme, parts, options, create)
 
 
 def split_url(url: str) -> SplitResult:
@@ -76,13 +72,13 @@ def split_url(url: str) -> SplitResult:
     return SplitResult(scheme, hosts, slash + path, query, "")
 
 
-def _parse(scheme: str, parts: SplitResult, options: dict[str, str]) -> Callable[[], Store]:
+def _parse(scheme: str, parts: SplitResult, options: dict[str, str], create: bool) -> Callable[[], Store]:
     if scheme == "lmdb":
-        return _parse_embedded(parts, options)
+        return _parse_embedded(parts, options, create)
     if scheme == "aerospike":
         settings = parse_aerospike_url(parts, options)
         _refuse_rest(options)
-        return partial(_open_cluster, settings)
+        return partial(_open_cluster, replace(settings, wanted=settings.wanted._replace(create=create)))
     if scheme == "null":
         _refuse_rest(options)
         return NullStore
@@ -95,7 +91,7 @@ def _open_cluster(settings: AerospikeSettings) -> Store:
     return AerospikeStore(settings)
 
 
-def _parse_embedded(parts: SplitResult, options: dict[str, str]) -> Callable[[], Store]:
+def _parse_embedded(parts: SplitResult, options: dict[str, str], create: bool) -> Callable[[], Store]:
     if parts.netloc or not parts.path.startswith("/") or parts.path == "/":
         raise ValueError("store URL: lmdb needs an absolute directory, as in lmdb:///var/lib/utxod")
     settings: dict[str, Any] = {}
@@ -107,7 +103,7 @@ def _parse_embedded(parts: SplitResult, options: dict[str, str]) -> Callable[[],
             except ValueError as error:
                 raise ValueError(f"store URL: {option}={text}: {error}") from None
     _refuse_rest(options)
-    wanted = Wanted(**{name: settings.pop(name) for name in Wanted._fields if name in settings})
+    wanted = Wanted(**{name: settings.pop(name) for name in Wanted._fields if name in settings}, create=create)
     return partial(EmbeddedStore, Path(unquote(parts.path)), wanted=wanted, **settings)
 
 

@@ -30,11 +30,12 @@ class SetSettings(NamedTuple):
 
 class Wanted(NamedTuple):
     """What the store's URL says of it. None: the set's own, or the default for a new one. adopt: the set may hold
-    records without settings, and these are the right ones."""
+    records without settings, and these are the right ones. create: a set that is not there is made (not the URL's)."""
 
     utxo_batch_size: int | None = None
     genesis_height: int | None = None
     adopt: bool = False
+    create: bool = True
 
 
 def new_settings(wanted: Wanted, *, holds_records: bool) -> SetSettings:
@@ -45,6 +46,8 @@ def new_settings(wanted: Wanted, *, holds_records: bool) -> SetSettings:
             "utxo_batch_size (and genesis_height, where it is not the default) in the URL, and adopt=true",
             in_doubt=False,
         )
+    if not wanted.create:
+        raise StoreError("there is no set", in_doubt=False)
     height = wanted.genesis_height
     return SetSettings(
         wanted.utxo_batch_size or DEFAULT_UTXO_BATCH_SIZE, DEFAULT_GENESIS_HEIGHT if height is None else height

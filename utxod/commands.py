@@ -5,18 +5,22 @@
 import asyncio
 import contextlib
 import dataclasses
+import errno
 import json
 import logging
 import os
 from collections.abc import Callable, Mapping
 from pathlib import Path
-from typing import TYPE_CHECKING, Any
+from typing import TYPE_CHECKING, Any, NoReturn
 
 import click
 
-from protocol.endpoint import IPC, default_endpoint
+from protocol import codes
+from protocol.endpoint import default_endpoint
 from utxod import __version__
-from utxod.endpoint import prepare
+from utxod.endpoint import WANTED, check, may_connect, prepare
+from utxod.exits import NO_DAEMON, NOT_FOUND, WRONG
+from utxod.options import FiniteRange
 
 if TYPE_CHECKING:
     import supervisor
@@ -38,7 +42,14 @@ config_file = click.option(
     help="Settings, a TOML file. Also: UTXOD_CONFIG.",
 )
 as_json = click.option("--json", "as_json", is_flag=True, help="One JSON object in place of text for people.")
-timeout = click.option("--timeout", type=click.FloatRange(min=0.01), default=5.0, show_default=True, help="Seconds.")
+# Of the commands that ask a daemon.
+as_json_or_error = click.option(
+    "--json",
+    "as_json",
+    is_flag=True,
+    help='One JSON object in place of text for people; {"error": {"code", "executed", "message"}} where it is one.',
+)
+timeout = click.option("--timeout", type=FiniteRange(0.01, 86_400), default=5.0, show_default=True, help="Seconds.")
 
 
 @click.group(context_settings={"help_option_names": ["-h", "--help"], "max_content_width": 100})
@@ -119,15 +130,19 @@ def serve(
 @as_json
 def doctor(config: Path | None, store: str | None, as_json: bool) -> None:
     """Is all well between the settings and the store? Checks the settings, opens the store, looks at what it needs to
-    be, and makes a round trip with a record of its own.
+    be, makes a round trip with a record of its own, and looks whether the list of what is in doubt can be written. A
+    set that is not there is not made.
 
     Says of each thing that is wrong what to do. The exit code is 0 where all is well.
     """
-    from utxod.doctor import examine
+    from utxod.doctor import Finding, examine
     from utxod.show import findings_table, show
 
-    settings = _settings(config, {} if store is None else {"store": (store, "--store")})
-    findings = list(examine(settings.store))
+    try:
+        settings = _settings(config, {} if store is None else {"store": (store, "--store")})
+        findings = list(examine(settings.store, Path(settings.state)))
+    except click.ClickException as error:
+        findings = [Finding("settings", error.message, "correct them")]
     if as_json:
         click.echo(json.dumps([finding._asdict() for finding in findings]))
     else:
@@ -154,7 +169,7 @@ def leftovers(txid: bytes, config: Path | None, store: str | None, remove: bool)
 
     settings = _settings(config, {} if store is None else {"store": (store, "--store")})
     try:
-        with contextlib.closing(open_store(settings.store)) as opened:
+        with contextlib.closing(open_store(settings.store, create=False)) as opened:
             with count_progress("looking", most_children(opened)) as progress:
                 keys = find_leftovers(opened, txid, progress)
             for key in keys:
@@ -246,15 +261,18 @@ def replay(
 
 @cli.command(short_help="Show what a daemon is doing.")
 @connect
-@as_json
+@as_json_or_error
 @timeout
 def status(connect: str, as_json: bool, timeout: float) -> None:
-    """Show what a daemon is doing: its pools and workers, what is queued and under way, what it has counted."""
-    from utxod.show import report_tables, show
+    """Show what a daemon is doing: its pools and workers, what is queued and under way, what it has counted.
 
-    report = _ask(connect, timeout, lambda client: client.status())
+    The exit code is 0 where it answered, 4 where no daemon could be asked, 1 where anything else went wrong.
+    """
+    from utxod.show import report_tables, show, shown_report
+
+    report = _ask(connect, timeout, as_json, lambda client: client.status())
     if as_json:
-        click.echo(json.dumps(report))
+        click.echo(json.dumps(shown_report(report)))
     else:
         show(*report_tables(report))
 
@@ -262,13 +280,17 @@ def status(connect: str, as_json: bool, timeout: float) -> None:
 @cli.command(short_help="Show a transaction's record.")
 @click.argument("txid", callback=lambda context, parameter, text: _txid(text))
 @connect
-@as_json
+@as_json_or_error
 @timeout
 def get(txid: bytes, connect: str, as_json: bool, timeout: float) -> None:
-    """Show a transaction's record. TXID: 64 hex digits, as block explorers show it."""
+    """Show a transaction's record. TXID: 64 hex digits, as block explorers show it.
+
+    The exit code is 0 where there is one, 3 where the set has no such transaction, 4 where no daemon could be asked, 1
+    where anything else went wrong.
+    """
     from utxod.show import record_table, show, shown_record
 
-    record = shown_record(_ask(connect, timeout, lambda client: client.get(txid)))
+    record = shown_record(_ask(connect, timeout, as_json, lambda client: client.get(txid)))
     if as_json:
         click.echo(json.dumps(record))
     else:
@@ -289,26 +311,48 @@ def _settings(config: Path | None, flags: Mapping[str, tuple[Any, str]]) -> "sup
         raise click.ClickException(str(error)) from None
 
 
-def _ask(endpoint: str, timeout: float, question: Callable[["Client"], dict[str, Any]]) -> dict[str, Any]:
-    """The daemon's answer; an error is for a person to read."""
+def _give_up(
+    message: str, as_json: bool, exit_code: int, code: str = codes.NO_ANSWER, executed: str = codes.NO
+) -> NoReturn:
+    """There is nothing to show: says why, where JSON was asked for on standard output as well."""
+    click.echo(f"Error: {message}" if code == codes.NO_ANSWER else f"Error: {code}: {message}", err=True)
+    if as_json:
+        click.echo(json.dumps({"error": {"code": code, "executed": executed, "message": message}}))
+    raise SystemExit(exit_code)
+
+
+def _ask(
+    endpoint: str, timeout: float, as_json: bool, question: Callable[["Client"], dict[str, Any]]
+) -> dict[str, Any]:
+    """The daemon's answer; an error is for a person to read, or for a program."""
     import zmq
 
-    from protocol import codes
     from protocol.client import Client
     from protocol.errors import UtxodError
 
     nobody = f"no daemon answers at {endpoint}: start one (utxod serve), or name another with --connect"
-    if endpoint.startswith(IPC) and not Path(endpoint.removeprefix(IPC)).exists():
-        raise click.ClickException(nobody)
+    try:
+        check(endpoint)
+        if not may_connect(endpoint):
+            _give_up(nobody, as_json, NO_DAEMON)
+    except ValueError as error:
+        _give_up(str(error), as_json, WRONG)
+    except PermissionError as error:
+        problem = f"{endpoint}: {error.strerror}: whoever runs the daemon decides who may connect to it"
+        _give_up(problem, as_json, NO_DAEMON)
     try:
         with Client(endpoint, timeout=timeout) as client:
             return question(client)
     except UtxodError as error:
-        raise click.ClickException(nobody if error.code == codes.NO_ANSWER else str(error)) from None
+        if error.code == codes.NO_ANSWER:
+            _give_up(nobody, as_json, NO_DAEMON, executed=error.executed)
+        exit_code = NOT_FOUND if error.code == codes.TX_NOT_FOUND else WRONG
+        _give_up(error.message, as_json, exit_code, error.code, error.executed)
     except zmq.ZMQError as error:
-        raise click.ClickException(
-            f"{endpoint}: {zmq.strerror(error.errno or 0)}; wanted ipc:///PATH or tcp://HOST:PORT"
-        ) from None
+        if error.errno in (errno.EMFILE, errno.ENFILE):
+            raise
+        problem = f"{endpoint}: {zmq.strerror(error.errno or 0)}; {WANTED}"
+        _give_up(problem, as_json, WRONG)
 
 
 async def _replay(planned: "Plan", connect: str | None, store: str | None, workers: int, window: int) -> "Summary":
