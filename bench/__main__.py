@@ -153,7 +153,7 @@ for _one in (
         "ledger",
         ledger,
         "What each of a million pending items costs the broker.",
-        _count("items", 1_000_000, "Pending at once."),
+        _option("items", click.IntRange(min=5_000), 1_000_000, "Pending at once."),
         _rounds(3),
     ),
     command(

@@ -73,7 +73,7 @@ def run(command: click.Command, name: str) -> NoReturn:
             raise
         status = WRONG
         file = getattr(error, "filename", None)
-        what = os.strerror(number) if not isinstance(error, OutputClosed) else error.strerror
+        what = getattr(error, "strerror", None) or os.strerror(number)
         _say(f"{name}: {f'{file}: ' if file else ''}{what}; {_REMEDIES[number]}")
         _forget_output()
     sys.exit(status)
