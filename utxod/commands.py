@@ -47,7 +47,7 @@ as_json_or_error = click.option(
     "--json",
     "as_json",
     is_flag=True,
-    help='One JSON object in place of text for people; {"error": {"code", "executed", "message"}} where it is one.',
+    help='One JSON object in place of text for people; an error as {"error": {"code", "executed", "message"}}.',
 )
 timeout = click.option("--timeout", type=FiniteRange(0.01, 86_400), default=5.0, show_default=True, help="Seconds.")
 
@@ -113,6 +113,8 @@ def serve(
         return
     try:
         parse_url(loaded.store)  # said once, here, and not by each of the workers
+        if loaded.listen_workers:
+            check(loaded.listen_workers)
         for endpoint in loaded.listen:
             prepare(endpoint)
     except ValueError as error:

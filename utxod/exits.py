@@ -20,7 +20,7 @@ INTERRUPTED: Final = 130  # Ctrl-C, as shells report it
 
 _DENIED: Final = "use another place, or a user who may"
 _FULL: Final = "make room where it writes to, its output included"
-_BUSY: Final = "the host, or a limit of this user, has no more processes or memory to give (ulimit -a)"
+_BUSY: Final = "is there a limit on this user's processes or memory (ulimit -a), or nobody who reads the output?"
 # What the surroundings may refuse, and what to do about it.
 _REMEDIES: Final = {
     errno.EMFILE: "allow this process more open files (ulimit -n)",

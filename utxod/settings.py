@@ -13,10 +13,12 @@ import difflib
 import json
 import re
 import tomllib
+import typing
 from collections.abc import Callable, Iterable, Iterator, Mapping
 from pathlib import Path
 from typing import Any, NamedTuple, TypeVar
 
+from annotated_types import Interval
 from pydantic import TypeAdapter, ValidationError
 
 PREFIX = "UTXOD_"
@@ -36,11 +38,12 @@ class SettingsError(Exception):
 
 
 class Setting(NamedTuple):
-    """key: dotted path. help: what it does."""
+    """key: dotted path. help: what it does. range: of a number, in words; empty where there is none."""
 
     key: str
     value: Any
     help: str
+    range: str = ""
 
     @property
     def variable(self) -> str:
@@ -70,7 +73,9 @@ def load_settings(
     faults: list[str] = []
 
     def take(key: str, value: Any, source: str) -> None:
-        if key in known:
+        if key in known and type(value) is bool and type(known[key].value) in (int, float):
+            faults.append(f"{key}: must be a number, got {value} (from {source})")  # pydantic would take it for 1 or 0
+        elif key in known:
             given[key] = value, source
         else:
             nearest = _nearest(key, known, 0.5)
@@ -127,15 +132,22 @@ def _fault(fault: Mapping[str, Any], given: Mapping[str, tuple[Any, str]]) -> st
     return f"{under or 'settings'}: {message}" + (f" ({', '.join(places)})" if places else "")
 
 
-def _leaves(value: Any, prefix: str, help_text: str = "") -> Iterator[Setting]:
+def _leaves(value: Any, prefix: str, help_text: str = "", range_text: str = "") -> Iterator[Setting]:
     if dataclasses.is_dataclass(value):
+        types = typing.get_type_hints(type(value), include_extras=True)
         for field in dataclasses.fields(value):
-            yield from _leaves(getattr(value, field.name), f"{prefix}{field.name}.", field.metadata.get("help", ""))
+            words, limits = field.metadata.get("help", ""), _range_of(types[field.name])
+            yield from _leaves(getattr(value, field.name), f"{prefix}{field.name}.", words, limits)
     elif isinstance(value, dict) and value and all(dataclasses.is_dataclass(inner) for inner in value.values()):
         for name, inner in value.items():
             yield from _leaves(inner, f"{prefix}{name}.")
     else:
-        yield Setting(prefix[:-1], value, help_text)
+        yield Setting(prefix[:-1], value, help_text, range_text)
+
+
+def _range_of(annotated: Any) -> str:
+    ranges = [one for one in getattr(annotated, "__metadata__", ()) if isinstance(one, Interval)]
+    return f"{ranges[0].ge} to {ranges[0].le}" if ranges else ""
 
 
 def _read_toml(file: Path) -> dict[str, Any]:

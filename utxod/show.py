@@ -37,10 +37,11 @@ def show(*renderables: RenderableType) -> None:
 
 
 def settings_table(settings: Any) -> RenderableType:
-    """Key, value, meaning of every setting."""
+    """Key, value, meaning of every setting, and the range of a number."""
     table = Table("setting", "value", "meaning", box=None, padding=(0, 2, 0, 0), header_style="bold")
-    for key, value, meaning in describe(settings):
-        table.add_row(key, ", ".join(value) if isinstance(value, tuple) else str(value), meaning)
+    for key, value, meaning, limits in describe(settings):
+        shown = ", ".join(value) if isinstance(value, tuple) else str(value)
+        table.add_row(key, shown, f"{meaning}; {limits}" if limits else meaning)
     return table
 
 

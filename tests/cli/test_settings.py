@@ -129,8 +129,8 @@ def test_every_number_is_finite_and_has_a_range_and_the_line_names_the_key(numbe
 
 def test_the_ranges_are_of_all_numbers_that_there_are():
     """Also of one whose type was forgotten."""
-    listed = {one.key for one in describe(supervisor.Settings()) if type(one.value) in (int, float)}
-    assert listed == {number.key for number in NUMBERS}
+    listed = {one.key: one.range for one in describe(supervisor.Settings()) if type(one.value) in (int, float)}
+    assert listed == {number.key: f"{at('ge', number)} to {at('le', number)}" for number in NUMBERS}
 
 
 @pytest.mark.parametrize("end", ["ge", "le"])
@@ -241,6 +241,16 @@ def test_no_variable_of_a_service_is_one_of_ours():
     ours = {setting.variable for setting in describe(supervisor.Settings())} | OTHER_VARIABLES
     for name in ours:
         assert not ours & {of.replace("UTXOD", name, 1) for of in OF_A_SERVICE}
+
+
+def test_a_boolean_is_no_number(file):
+    file.write_text("drain_seconds = true\n[workers]\nwrite = false\n")
+    with pytest.raises(SettingsError) as error:
+        load_settings(Daemon, file)
+    assert str(error.value).splitlines() == [
+        f"drain_seconds: must be a number, got True (from {file})",
+        f"workers.write: must be a number, got False (from {file})",
+    ]
 
 
 def test_a_rule_of_the_settings_own_is_named_with_its_place():
