@@ -19,6 +19,7 @@ NO_DAEMON: Final = 4
 INTERRUPTED: Final = 130  # Ctrl-C, as shells report it
 
 _DENIED: Final = "use another place, or a user who may"
+_WHERE: Final = "is it spelt right, and is TMPDIR a directory?"
 _FULL: Final = "make room where it writes to, its output included"
 _BUSY: Final = "is there a limit on this user's processes or memory (ulimit -a), or nobody who reads the output?"
 # What the surroundings may refuse, and what to do about it.
@@ -29,12 +30,13 @@ _REMEDIES: Final = {
     errno.EDQUOT: _FULL,
     errno.EFBIG: _FULL,
     errno.EIO: "its terminal, or its disk, is gone",
-    errno.EPIPE: "whoever read its output is gone",
     errno.EBADF: "open it, to /dev/null where nobody is to read it",
     errno.EACCES: _DENIED,
     errno.EPERM: _DENIED,
     errno.EROFS: _DENIED,
-    errno.ENOENT: "is it spelt right, and is there such a TMPDIR?",
+    errno.ENOENT: _WHERE,
+    errno.ENOTDIR: _WHERE,
+    errno.ELOOP: _WHERE,
     errno.ENAMETOOLONG: "name a shorter one",
     errno.EAGAIN: _BUSY,
     errno.ENOMEM: _BUSY,
@@ -67,15 +69,17 @@ def run(command: click.Command, name: str) -> NoReturn:
     try:
         status = _status(command, name)
         sys.stdout.flush()
-    except Exception as error:
-        number = getattr(error, "errno", None)  # ZeroMQ's errors have one too
-        if number not in _REMEDIES or (number == errno.EBADF and not isinstance(error, OutputClosed)):
-            raise
-        status = WRONG
-        file = getattr(error, "filename", None)
-        what = getattr(error, "strerror", None) or os.strerror(number)
-        _say(f"{name}: {f'{file}: ' if file else ''}{what}; {_REMEDIES[number]}")
+    except BrokenPipeError:  # whoever read the output has had enough
         _forget_output()
+        status = WRONG
+    except Exception as error:
+        line = _explained(error)
+        if line is None:
+            raise
+        with contextlib.suppress(OSError):  # there is nobody else to tell
+            click.echo(f"{name}: {line}", err=True)
+        _forget_output()
+        status = WRONG
     sys.exit(status)
 
 
@@ -93,9 +97,14 @@ def _status(command: click.Command, name: str) -> int | str | None:
     return status
 
 
-def _say(line: str) -> None:
-    with contextlib.suppress(OSError):  # there is nobody else to tell
-        click.echo(line, err=True)
+def _explained(error: Exception) -> str | None:
+    """What the surroundings refused, and what to do about it; None of any other error."""
+    number = getattr(error, "errno", None)  # ZeroMQ's errors have one too
+    if number not in _REMEDIES or (number == errno.EBADF and not isinstance(error, OutputClosed)):
+        return None
+    file = getattr(error, "filename", None)
+    what = getattr(error, "strerror", None) or os.strerror(number)
+    return f"{f'{file}: ' if file else ''}{what}; {_REMEDIES[number]}"
 
 
 def _forget_output() -> None:

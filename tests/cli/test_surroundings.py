@@ -77,11 +77,12 @@ def test_a_closed_output_is_said_in_one_line(command):
     assert "standard output is closed" in line
 
 
-def test_whoever_reads_no_more_is_told_nothing_more(command):
+@pytest.mark.parametrize("unbuffered", ["", "1"])
+def test_whoever_reads_no_more_is_told_nothing_more(command, unbuffered):
     reader, writer = os.pipe()
     os.close(reader)
     with os.fdopen(writer, "w") as pipe:
-        assert run(*command, stdout=pipe) == (1, [])
+        assert run(*command, stdout=pipe, environment={"PYTHONUNBUFFERED": unbuffered}) == (1, [])
 
 
 def test_nobody_to_tell_is_no_error_of_its_own(command):
