@@ -27,7 +27,7 @@ from pathlib import Path
 from typing import Annotated, Any, Final
 
 import zmq
-from annotated_types import Ge
+from annotated_types import Interval
 
 from broker.claim import Claim
 from broker.core import Core
@@ -35,7 +35,7 @@ from broker.descriptors import left, raise_limit
 from broker.doubts import DoubtList
 from broker.edge import Edge
 from broker.places import BATCH_AT_MOST
-from broker.settings import MICROSECONDS, BrokerSettings, PositiveInt, SecondsOrNone
+from broker.settings import MICROSECONDS, BrokerSettings, Patience
 from protocol.operations import WRITE_POOL
 from workers.fleet import Fleet
 from workers.process import WorkerProcess, WorkerSettings
@@ -81,11 +81,15 @@ def _default_store() -> str:
     return directory and f"lmdb://{directory}"
 
 
+# Of an embedded set 1,024 processes can read at a time: three pools, and those who look.
+Workers = Annotated[int, Interval(ge=1, le=256)]
+
+
 @dataclass(frozen=True)
 class WorkerCounts:
-    read: PositiveInt = field(default=1, metadata={"help": "workers that read (get, outpoint)"})
-    write: PositiveInt = field(default=1, metadata={"help": "workers that write (create, spend, set_locked)"})
-    children: PositiveInt = field(default=1, metadata={"help": "workers for child records and counters"})
+    read: Workers = field(default=1, metadata={"help": "workers that read (get, outpoint)"})
+    write: Workers = field(default=1, metadata={"help": "workers that write (create, spend, set_locked)"})
+    children: Workers = field(default=1, metadata={"help": "workers for child records and counters"})
 
     @property
     def total(self) -> int:
@@ -108,10 +112,11 @@ class Settings:
     )
     workers: WorkerCounts = field(default_factory=WorkerCounts)
     broker: BrokerSettings = field(default_factory=BrokerSettings)
-    block_height_retention: Annotated[int, Ge(0)] = field(
+    # 190 years of blocks: a height with this added is still one, of 32 bits.
+    block_height_retention: Annotated[int, Interval(ge=0, le=10_000_000)] = field(
         default=288, metadata={"help": "blocks after which a spent transaction may be deleted"}
     )
-    drain_seconds: SecondsOrNone = field(default=10.0, metadata={"help": "how long shutting down may take, in seconds"})
+    drain_seconds: Patience = field(default=10.0, metadata={"help": "how long shutting down may take, in seconds"})
 
 
 def _clear_leftovers() -> None:

@@ -5,6 +5,12 @@ from typing import Any, Final
 
 import click
 
+from store import StoreError
+from store.opening import parse_url
+from utxod.daemon import DaemonError
+from utxod.exits import run
+from utxod.options import FiniteRange
+
 from .chaos import chaos
 from .crash import crash
 from .incident import incident
@@ -20,7 +26,8 @@ from .throughput import throughput
 from .throughput_aerospike import throughput_aerospike
 
 _JSON: Final = click.Option(["--json", "as_json"], is_flag=True, help="One JSON object, on the last line.")
-_SECONDS: Final = click.FloatRange(min=0.01)
+_SECONDS: Final = FiniteRange(0.01, 3600)
+_MINUTES: Final = FiniteRange(0.01, 7 * 24 * 60)
 
 
 def _option(name: str, type: click.FloatRange | click.IntRange, default: float, help: str) -> click.Option:
@@ -51,12 +58,27 @@ def bench() -> None:
 def command(name: str, measure: Callable[..., Report], help: str, *options: click.Option) -> click.Command:
     """measure: called with the options by their names."""
 
-    def run(as_json: bool, **given: Any) -> None:
-        report = measure(**given)
+    def callback(as_json: bool, **given: Any) -> None:
+        try:
+            report = measure(**given)
+        except (DaemonError, StoreError) as error:
+            raise click.ClickException(str(error)) from None
         report.print(as_json)
         raise SystemExit(0 if report.ok else 1)
 
-    return click.Command(name, callback=run, params=[*options, _JSON], help=help)
+    return click.Command(name, callback=callback, params=[*options, _JSON], help=help)
+
+
+def _store(help: str, *, required: bool = False) -> click.Option:
+    def check(ctx: click.Context, param: click.Parameter, url: str | None) -> str | None:
+        try:
+            if url is not None:
+                parse_url(url)
+        except ValueError as error:
+            raise click.BadParameter(str(error)) from None
+        return url
+
+    return click.Option(["--store"], required=required, callback=check, help=help)
 
 
 for _one in (
@@ -64,7 +86,7 @@ for _one in (
         "throughput",
         lambda store, **given: throughput_aerospike(store, **given) if store else throughput(**given),
         "Items per second.",
-        click.Option(["--store"], help="An aerospike:// URL: measures that, beside calling its client directly."),
+        _store("An aerospike:// URL: measures that, beside calling its client directly."),
         _rounds(5),
         _seconds(1.5),
     ),
@@ -72,7 +94,7 @@ for _one in (
         "rules",
         rules,
         "What each rule costs an Aerospike server on this machine.",
-        click.Option(["--store"], required=True, help="An aerospike:// URL of a set of the measurement's own."),
+        _store("An aerospike:// URL of a set of the measurement's own.", required=True),
         click.Option(
             ["--beside"],
             type=click.Path(exists=True, dir_okay=False),
@@ -107,10 +129,10 @@ for _one in (
         "chaos",
         chaos,
         "Everything is broken, again and again; then all answers are held against the store.",
-        _option("minutes", _SECONDS, 10.0, "For which things are broken."),
+        _option("minutes", _MINUTES, 10.0, "For which things are broken."),
         click.Option(["--seed"], type=int, help="Of what is broken when; a new one if not given."),
         click.Option(["--one-by-one"], is_flag=True, help="A store that writes record by record."),
-        click.Option(["--store"], help="An aerospike:// URL of an empty set, in place of an embedded one."),
+        _store("An aerospike:// URL of an empty set, in place of an embedded one."),
         click.Option(
             ["--server"],
             multiple=True,
@@ -131,16 +153,16 @@ for _one in (
         "rivals",
         rivals,
         "Transactions and their rivals through two daemons on one set; then all answers are held against it.",
-        _option("minutes", _SECONDS, 10.0, "For which new games are begun."),
+        _option("minutes", _MINUTES, 10.0, "For which new games are begun."),
         click.Option(["--seed"], type=int, help="Of the games; a new one if not given."),
-        click.Option(["--store"], help="An aerospike:// URL of an empty set, in place of an embedded one."),
-        _option("kills", click.FloatRange(min=0), 10.0, "SIGKILLs of workers, a minute; 0: none."),
+        _store("An aerospike:// URL of an empty set, in place of an embedded one."),
+        _option("kills", FiniteRange(0, 6000), 10.0, "SIGKILLs of workers, a minute; 0: none."),
     ),
     command(
         "ledger",
         ledger,
         "What each of a million pending items costs the broker.",
-        _count("items", 1_000_000, "Pending at once."),
+        _option("items", click.IntRange(min=5_000), 1_000_000, "Pending at once."),
         _rounds(3),
     ),
     command(
@@ -162,4 +184,4 @@ for _one in (
 
 
 if __name__ == "__main__":
-    bench(prog_name="python -m bench")
+    run(bench, "python -m bench")

@@ -31,7 +31,7 @@ _OUTPUTS: Final = {0: (1, b"\x51")}
 def crash(kills: int, stops: int) -> Report:
     """kills, stops: how many workers are ended so."""
     report = Report("crash")
-    settings = {"workers.write": _WORKERS, "broker.budget_seconds": _TIMEOUT}
+    settings = {"workers.write": _WORKERS, "broker.grace_seconds": _TIMEOUT}
     with faulty_daemon(settings) as (daemon, faults):
         killed = asyncio.run(_delays(daemon.endpoint, faults, report, signal.SIGKILL, kills))
         stopped = asyncio.run(_delays(daemon.endpoint, faults, report, signal.SIGSTOP, stops))

@@ -13,6 +13,7 @@ from statistics import median
 from typing import Any, Final
 
 from rich.table import Table
+from rich.text import Text
 
 from protocol.codes import NO_ANSWER
 from protocol.items import Outcome
@@ -89,14 +90,17 @@ class Report:
         for figure in self.figures:
             spread = f"{_text(min(figure.rounds))} - {_text(max(figure.rounds))}"
             goal = "" if figure.goal is None else f"{'' if figure.higher_is_better else '<= '}{_text(figure.goal)}"
-            verdict = "" if figure.goal is None else "met" if figure.met else "[yellow]short of it"
+            verdict = "" if figure.goal is None else "met" if figure.met else Text("short of it", "yellow")
             table.add_row(figure.name, f"{_text(figure.value)} {figure.unit}", spread, goal, verdict)
         details = ["", *report_tables(self.details)] if self.details else []
         show(
             table,
             *details,
             "",
-            *(f"{'held' if held else '[red]BROKEN'}: {what}" for what, held in self.promises.items()),
+            *(
+                Text.assemble("held" if held else ("BROKEN", "red"), f": {what}")
+                for what, held in self.promises.items()
+            ),
         )
 
 

@@ -16,17 +16,20 @@ services_alternate     true or false: connect to the nodes' alternate addresses
 """
 
 import os
-from collections.abc import Mapping
+from collections.abc import Callable, Mapping
 from dataclasses import dataclass, field
 from pathlib import Path
-from typing import Any, Final
+from typing import Any, Final, TypeVar
 from urllib.parse import SplitResult, unquote, urlsplit
 
-from .set_settings import Wanted, parse_genesis_height
+from .set_settings import Wanted, parse_genesis_height, parse_number, parse_utxo_batch_size
 
 DEFAULT_PORT: Final = 3000
 DEFAULT_SET: Final = "utxo"
 DEFAULT_READ_RETRIES: Final = 2
+MAX_READ_RETRIES: Final = 100  # they share the call's time
+
+T = TypeVar("T")
 
 _TLS_FILES: Final = ("cafile", "capath", "certfile", "keyfile")
 _AUTH: Final = ("internal", "external", "pki")
@@ -73,7 +76,7 @@ def parse_aerospike_url(parts: SplitResult, options: dict[str, str]) -> Aerospik
         set=_take_set(options),
         blobs=None if blobs is None else Path(blobs),
         wanted=_take_wanted(options),
-        read_retries=_take_number(options, "read_retries", DEFAULT_READ_RETRIES, least=0) or 0,
+        read_retries=_take_number(options, "read_retries", _parse_retries, DEFAULT_READ_RETRIES),
         user=options.pop("user", None),
         password=_take_password(options),
         auth=_take_auth(options),
@@ -85,10 +88,10 @@ def parse_aerospike_url(parts: SplitResult, options: dict[str, str]) -> Aerospik
 def _parse_host(text: str) -> tuple[str, int]:
     parts = urlsplit(f"//{text}")
     try:
-        host, port = parts.hostname, parts.port or DEFAULT_PORT
+        host, port = parts.hostname, DEFAULT_PORT if parts.port is None else parts.port
     except ValueError:
         host = None
-    if not host:
+    if not host or not port:
         raise ValueError(f"store URL: {text!r} is no host[:port]")
     return host, port
 
@@ -100,22 +103,24 @@ def _take_set(options: dict[str, str]) -> str:
     return name
 
 
-def _take_number(options: dict[str, str], name: str, default: int | None, *, least: int) -> int | None:
+def _take_number(options: dict[str, str], name: str, parse: Callable[[str], int], default: T) -> int | T:
     text = options.pop(name, None)
-    if text is None:
-        return default
-    if not text.isdecimal() or int(text) < least:
-        raise ValueError(f"store URL: {name}={text}: is no number of at least {least}")
-    return int(text)
+    try:
+        return default if text is None else parse(text)
+    except ValueError as error:
+        raise ValueError(f"store URL: {name}={text}: {error}") from None
+
+
+def _parse_retries(text: str) -> int:
+    return parse_number(text, 0, MAX_READ_RETRIES)
 
 
 def _take_wanted(options: dict[str, str]) -> Wanted:
-    text = options.pop("genesis_height", None)
-    try:
-        height = None if text is None else parse_genesis_height(text)
-    except ValueError as error:
-        raise ValueError(f"store URL: genesis_height={text}: {error}") from None
-    return Wanted(_take_number(options, "utxo_batch_size", None, least=1), height, _take_flag(options, "adopt"))
+    return Wanted(
+        _take_number(options, "utxo_batch_size", parse_utxo_batch_size, None),
+        _take_number(options, "genesis_height", parse_genesis_height, None),
+        _take_flag(options, "adopt"),
+    )
 
 
 def _take_flag(options: dict[str, str], name: str) -> bool:

@@ -61,6 +61,8 @@ class EmbeddedStore:
         self._rules = Rules()
         with ExitStack() as opened:
             try:
+                if not wanted.create and not (directory / "data.mdb").exists():
+                    raise StoreError(f"{directory}: there is no set", in_doubt=False)
                 directory.mkdir(mode=0o700, parents=True, exist_ok=True)
                 self.blobs = BlobStore(directory / "blobs", sync=sync)
                 self._lock = WriterLock(directory / "writer.lock")

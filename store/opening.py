@@ -19,20 +19,32 @@ adopt              true: the set may hold records without settings, and utxo_bat
 """
 
 from collections.abc import Callable
+from dataclasses import replace
+from functools import partial
 from pathlib import Path
 from typing import Any
 from urllib.parse import SplitResult, parse_qsl, unquote
 
-from .aerospike_url import parse_aerospike_url
+from .aerospike_url import AerospikeSettings, parse_aerospike_url
 from .embedded import EmbeddedStore
 from .faulty import FaultyStore, FileFaults
 from .null import NullStore
 from .seam import Store
-from .set_settings import Wanted, parse_genesis_height
+from .set_settings import Wanted, parse_genesis_height, parse_number, parse_utxo_batch_size
+
+# A page is the least that LMDB maps (it then takes what the set has, and no more), the most half of what x86-64 can.
+_MAP_BYTES = 1 << 12, 1 << 46
 
 
-def open_store(url: str) -> Store:
-    """Raises ValueError where the URL is not one of those above, StoreError where the store can't be opened."""
+def open_store(url: str, *, create: bool = True) -> Store:
+    """create: makes the set where there is none. Raises ValueError where the URL is not one of those above, StoreError
+    where the store can't be opened."""
+    return parse_url(url, create=create)()
+
+
+def parse_url(url: str, *, create: bool = True) -> Callable[[], Store]:
+    """What opens the store of this URL, and raises StoreError; nothing of it is touched before. create: as for
+    `open_store`. Raises ValueError where the URL is not one of those above."""
     parts = split_url(url)
     options = dict(parse_qsl(parts.query, keep_blank_values=True))
     scheme, _, inner = parts.scheme.partition("+")
@@ -42,8 +54,9 @@ def open_store(url: str) -> Store:
             raise ValueError("store URL: faulty+... needs faults=FILE")
         atomic = options.pop("atomic", None)
         passes_for = None if atomic is None else _parse_flag(atomic)
-        return FaultyStore(_open(inner, parts, options), FileFaults(Path(faults)), atomic=passes_for)
-    return _open(parts.scheme, parts, options)
+        open_inner = _parse(inner, parts, options, create)
+        return lambda: FaultyStore(open_inner(), FileFaults(Path(faults)), atomic=passes_for)
+    return _parse(parts.scheme, parts, options, create)
 
 
 def split_url(url: str) -> SplitResult:
@@ -59,22 +72,26 @@ def split_url(url: str) -> SplitResult:
     return SplitResult(scheme, hosts, slash + path, query, "")
 
 
-def _open(scheme: str, parts: SplitResult, options: dict[str, str]) -> Store:
+def _parse(scheme: str, parts: SplitResult, options: dict[str, str], create: bool) -> Callable[[], Store]:
     if scheme == "lmdb":
-        return _open_embedded(parts, options)
+        return _parse_embedded(parts, options, create)
     if scheme == "aerospike":
         settings = parse_aerospike_url(parts, options)
         _refuse_rest(options)
-        from .aerospike import AerospikeStore  # noqa: PLC0415  # its client is not loaded for another store
-
-        return AerospikeStore(settings)
+        return partial(_open_cluster, replace(settings, wanted=settings.wanted._replace(create=create)))
     if scheme == "null":
         _refuse_rest(options)
-        return NullStore()
+        return NullStore
     raise ValueError(f"store URL: unknown scheme {scheme!r}; known are lmdb, aerospike, null and faulty+...")
 
 
-def _open_embedded(parts: SplitResult, options: dict[str, str]) -> EmbeddedStore:
+def _open_cluster(settings: AerospikeSettings) -> Store:
+    from .aerospike import AerospikeStore  # noqa: PLC0415  # its client is not loaded for another store
+
+    return AerospikeStore(settings)
+
+
+def _parse_embedded(parts: SplitResult, options: dict[str, str], create: bool) -> Callable[[], Store]:
     if parts.netloc or not parts.path.startswith("/") or parts.path == "/":
         raise ValueError("store URL: lmdb needs an absolute directory, as in lmdb:///var/lib/utxod")
     settings: dict[str, Any] = {}
@@ -86,8 +103,8 @@ def _open_embedded(parts: SplitResult, options: dict[str, str]) -> EmbeddedStore
             except ValueError as error:
                 raise ValueError(f"store URL: {option}={text}: {error}") from None
     _refuse_rest(options)
-    wanted = Wanted(**{name: settings.pop(name) for name in Wanted._fields if name in settings})
-    return EmbeddedStore(Path(unquote(parts.path)), wanted=wanted, **settings)
+    wanted = Wanted(**{name: settings.pop(name) for name in Wanted._fields if name in settings}, create=create)
+    return partial(EmbeddedStore, Path(unquote(parts.path)), wanted=wanted, **settings)
 
 
 def _refuse_rest(options: dict[str, str]) -> None:
@@ -101,16 +118,10 @@ def _parse_flag(text: str) -> bool:
     return text == "true"
 
 
-def _parse_positive(text: str) -> int:
-    if not text.isdecimal() or int(text) == 0:
-        raise ValueError("is no positive number")
-    return int(text)
-
-
 _EMBEDDED_OPTIONS: tuple[tuple[str, str, Callable[[str], Any]], ...] = (
     ("sync", "sync", _parse_flag),
-    ("map_size", "map_bytes", _parse_positive),
-    ("utxo_batch_size", "utxo_batch_size", _parse_positive),
+    ("map_size", "map_bytes", lambda text: parse_number(text, *_MAP_BYTES)),
+    ("utxo_batch_size", "utxo_batch_size", parse_utxo_batch_size),
     ("genesis_height", "genesis_height", parse_genesis_height),
     ("adopt", "adopt", _parse_flag),
 )

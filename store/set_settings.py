@@ -16,6 +16,7 @@ from .layout import (
 from .seam import StoreError
 
 _READABLE: Final = (1, LAYOUT_VERSION)
+_DIGITS: Final = 20  # any 64 bits; of thousands of them int() makes an error of its own
 
 
 class SetSettings(NamedTuple):
@@ -29,11 +30,12 @@ class SetSettings(NamedTuple):
 
 class Wanted(NamedTuple):
     """What the store's URL says of it. None: the set's own, or the default for a new one. adopt: the set may hold
-    records without settings, and these are the right ones."""
+    records without settings, and these are the right ones. create: a set that is not there is made (not the URL's)."""
 
     utxo_batch_size: int | None = None
     genesis_height: int | None = None
     adopt: bool = False
+    create: bool = True
 
 
 def new_settings(wanted: Wanted, *, holds_records: bool) -> SetSettings:
@@ -44,14 +46,12 @@ def new_settings(wanted: Wanted, *, holds_records: bool) -> SetSettings:
             "utxo_batch_size (and genesis_height, where it is not the default) in the URL, and adopt=true",
             in_doubt=False,
         )
-    size = wanted.utxo_batch_size or DEFAULT_UTXO_BATCH_SIZE
-    if size > MAX_UTXO_BATCH_SIZE:
-        raise StoreError(
-            f"utxo_batch_size={size}: {MAX_UTXO_BATCH_SIZE} at most; a record of more outputs could not be spent whole",
-            in_doubt=False,
-        )
+    if not wanted.create:
+        raise StoreError("there is no set", in_doubt=False)
     height = wanted.genesis_height
-    return SetSettings(size, DEFAULT_GENESIS_HEIGHT if height is None else height)
+    return SetSettings(
+        wanted.utxo_batch_size or DEFAULT_UTXO_BATCH_SIZE, DEFAULT_GENESIS_HEIGHT if height is None else height
+    )
 
 
 def check_settings(kept: SetSettings, wanted: Wanted) -> None:
@@ -68,13 +68,29 @@ def check_settings(kept: SetSettings, wanted: Wanted) -> None:
             raise StoreError(problem, in_doubt=False)
 
 
+def parse_number(text: str, least: int, most: int) -> int:
+    """A number of a store's URL. Raises ValueError where it is none, or not from `least` to `most`."""
+    if not (text.isdecimal() and len(text) <= _DIGITS and least <= int(text) <= most):
+        raise ValueError(f"is no number from {least} to {most}")
+    return int(text)
+
+
+def parse_utxo_batch_size(text: str) -> int:
+    """Raises ValueError."""
+    try:
+        return parse_number(text, 1, MAX_UTXO_BATCH_SIZE)
+    except ValueError as error:
+        raise ValueError(f"{error}; a record of more outputs could not be spent whole") from None
+
+
 def parse_genesis_height(text: str) -> int:
     """Raises ValueError."""
     if text == "never":
         return GENESIS_NEVER
-    if not text.isdecimal() or int(text) >= GENESIS_NEVER:
-        raise ValueError("is neither a block height nor never")
-    return int(text)
+    try:
+        return parse_number(text, 0, GENESIS_NEVER - 1)
+    except ValueError:
+        raise ValueError("is neither a block height nor never") from None
 
 
 def _shown(value: int | None) -> str:

@@ -22,18 +22,11 @@ def main() -> None:
 
         replace_stderr()
     try:
-        import click
-
         from utxod.commands import cli
+        from utxod.exits import run
     except KeyboardInterrupt:
         sys.exit(130)
-    try:
-        sys.exit(cli(prog_name="utxod", standalone_mode=False))
-    except click.ClickException as error:
-        error.show()
-        sys.exit(error.exit_code)
-    except click.Abort:
-        sys.exit(130)  # Ctrl-C, as shells report it
+    run(cli, "utxod")
 
 
 if __name__ == "__main__":

@@ -5,20 +5,25 @@
 import asyncio
 import contextlib
 import dataclasses
+import errno
 import json
 import logging
 import os
-from collections.abc import Callable
+from collections.abc import Callable, Mapping
 from pathlib import Path
-from typing import TYPE_CHECKING, Any
+from typing import TYPE_CHECKING, Any, NoReturn
 
 import click
 
-from protocol.endpoint import IPC, default_endpoint
+from protocol import codes
+from protocol.endpoint import default_endpoint
 from utxod import __version__
-from utxod.endpoint import prepare
+from utxod.endpoint import WANTED, check, may_connect, prepare
+from utxod.exits import NO_DAEMON, NOT_FOUND, WRONG
+from utxod.options import FiniteRange
 
 if TYPE_CHECKING:
+    import supervisor
     from protocol.client import Client
     from utxod.replay import Plan, Summary
 
@@ -37,7 +42,14 @@ config_file = click.option(
     help="Settings, a TOML file. Also: UTXOD_CONFIG.",
 )
 as_json = click.option("--json", "as_json", is_flag=True, help="One JSON object in place of text for people.")
-timeout = click.option("--timeout", type=click.FloatRange(min=0.01), default=5.0, show_default=True, help="Seconds.")
+# Of the commands that ask a daemon.
+as_json_or_error = click.option(
+    "--json",
+    "as_json",
+    is_flag=True,
+    help='One JSON object in place of text for people; an error as {"error": {"code", "executed", "message"}}.',
+)
+timeout = click.option("--timeout", type=FiniteRange(0.01, 86_400), default=5.0, show_default=True, help="Seconds.")
 
 
 @click.group(context_settings={"help_option_names": ["-h", "--help"], "max_content_width": 100})
@@ -78,7 +90,7 @@ def serve(
     SIGTTIN and SIGTTOU add and remove a worker that writes; SIGHUP replaces all workers.
     """
     import supervisor
-    from utxod.settings import SettingsError, load_settings
+    from store.opening import parse_url
     from utxod.show import settings_table, show
 
     flags: dict[str, tuple[Any, str]] = {}
@@ -93,16 +105,19 @@ def serve(
         flags["listen"] = list(listen), "--listen"
     if workers is not None:
         flags["workers.read"] = flags["workers.write"] = workers, "--workers"
+    loaded = _settings(config, flags)
+    if not loaded.listen:
+        loaded = dataclasses.replace(loaded, listen=(default_endpoint(),))
+    if show_settings:
+        show(settings_table(loaded))
+        return
     try:
-        loaded = load_settings(supervisor.Settings, config, os.environ, flags)
-        if not loaded.listen:
-            loaded = dataclasses.replace(loaded, listen=(default_endpoint(),))
-        if show_settings:
-            show(settings_table(loaded))
-            return
+        parse_url(loaded.store)  # said once, here, and not by each of the workers
+        if loaded.listen_workers:
+            check(loaded.listen_workers)
         for endpoint in loaded.listen:
             prepare(endpoint)
-    except (SettingsError, ValueError) as error:
+    except ValueError as error:
         raise click.ClickException(str(error)) from None
     logging.basicConfig(level=logging.INFO, format="%(asctime)s %(levelname)s %(message)s")
     try:
@@ -117,21 +132,19 @@ def serve(
 @as_json
 def doctor(config: Path | None, store: str | None, as_json: bool) -> None:
     """Is all well between the settings and the store? Checks the settings, opens the store, looks at what it needs to
-    be, and makes a round trip with a record of its own.
+    be, makes a round trip with a record of its own, and looks whether the list of what is in doubt can be written. A
+    set that is not there is not made.
 
     Says of each thing that is wrong what to do. The exit code is 0 where all is well.
     """
-    import supervisor
-    from utxod.doctor import examine
-    from utxod.settings import SettingsError, load_settings
+    from utxod.doctor import Finding, examine
     from utxod.show import findings_table, show
 
-    flags: dict[str, tuple[Any, str]] = {} if store is None else {"store": (store, "--store")}
     try:
-        settings = load_settings(supervisor.Settings, config, os.environ, flags)
-    except SettingsError as error:
-        raise click.ClickException(str(error)) from None
-    findings = list(examine(settings.store))
+        settings = _settings(config, {} if store is None else {"store": (store, "--store")})
+        findings = list(examine(settings.store, Path(settings.state)))
+    except click.ClickException as error:
+        findings = [Finding("settings", error.message, "correct them")]
     if as_json:
         click.echo(json.dumps([finding._asdict() for finding in findings]))
     else:
@@ -152,23 +165,20 @@ def leftovers(txid: bytes, config: Path | None, store: str | None, remove: bool)
     that it may begin anew, then remove them with --remove. What belongs to a transaction that is in the set is never
     touched.
     """
-    import supervisor
     from store import StoreError, open_store
     from utxod.leftovers import LeftoversError, find_leftovers, most_children, remove_leftovers
-    from utxod.settings import SettingsError, load_settings
     from utxod.show import count_progress
 
-    flags: dict[str, tuple[Any, str]] = {} if store is None else {"store": (store, "--store")}
+    settings = _settings(config, {} if store is None else {"store": (store, "--store")})
     try:
-        settings = load_settings(supervisor.Settings, config, os.environ, flags)
-        with contextlib.closing(open_store(settings.store)) as opened:
+        with contextlib.closing(open_store(settings.store, create=False)) as opened:
             with count_progress("looking", most_children(opened)) as progress:
                 keys = find_leftovers(opened, txid, progress)
             for key in keys:
                 click.echo(key.hex())
             if remove and keys:
                 click.echo(f"{remove_leftovers(opened, txid, keys)} of {len(keys)} records removed")
-    except (SettingsError, StoreError, LeftoversError, ValueError) as error:
+    except (StoreError, LeftoversError, ValueError) as error:
         raise click.ClickException(str(error)) from None
     if not keys:
         click.echo("none: nothing is left of an earlier life of this transaction")
@@ -251,10 +261,10 @@ def replay(
     from utxod.replay import plan
     from utxod.show import byte_progress, show, summary_table
 
-    if connect and store:
+    if connect is not None and store:
         raise click.UsageError("--store is for a daemon that is started here; with --connect there is one already")
-    if connect:
-        _ask(connect, 4.0, lambda client: client.status())  # says where nobody is there, before anything is read
+    if connect is not None:
+        _ask(connect, 4.0, as_json, lambda client: client.status())  # says where nobody is there, before anything is read
     try:
         planned = plan(files, height, seed_missing, lambda size: byte_progress("checking", size))
         summary = asyncio.run(_replay(planned, connect, store, workers, window))
@@ -271,15 +281,18 @@ def replay(
 
 @cli.command(short_help="Show what a daemon is doing.")
 @connect
-@as_json
+@as_json_or_error
 @timeout
 def status(connect: str, as_json: bool, timeout: float) -> None:
-    """Show what a daemon is doing: its pools and workers, what is queued and under way, what it has counted."""
-    from utxod.show import report_tables, show
+    """Show what a daemon is doing: its pools and workers, what is queued and under way, what it has counted.
 
-    report = _ask(connect, timeout, lambda client: client.status())
+    The exit code is 0 where it answered, 4 where no daemon could be asked, 1 where anything else went wrong.
+    """
+    from utxod.show import report_tables, show, shown_report
+
+    report = _ask(connect, timeout, as_json, lambda client: client.status())
     if as_json:
-        click.echo(json.dumps(report))
+        click.echo(json.dumps(shown_report(report)))
     else:
         show(*report_tables(report))
 
@@ -287,39 +300,79 @@ def status(connect: str, as_json: bool, timeout: float) -> None:
 @cli.command(short_help="Show a transaction's record.")
 @click.argument("txid", callback=lambda context, parameter, text: _txid(text))
 @connect
-@as_json
+@as_json_or_error
 @timeout
 def get(txid: bytes, connect: str, as_json: bool, timeout: float) -> None:
-    """Show a transaction's record. TXID: 64 hex digits, as block explorers show it."""
+    """Show a transaction's record. TXID: 64 hex digits, as block explorers show it.
+
+    The exit code is 0 where there is one, 3 where the set has no such transaction, 4 where no daemon could be asked, 1
+    where anything else went wrong.
+    """
     from utxod.show import record_table, show, shown_record
 
-    record = shown_record(_ask(connect, timeout, lambda client: client.get(txid)))
+    record = shown_record(_ask(connect, timeout, as_json, lambda client: client.get(txid)))
     if as_json:
         click.echo(json.dumps(record))
     else:
         show(record_table(record))
 
 
-def _ask(endpoint: str, timeout: float, question: Callable[["Client"], dict[str, Any]]) -> dict[str, Any]:
-    """The daemon's answer; an error is for a person to read."""
+def _settings(config: Path | None, flags: Mapping[str, tuple[Any, str]]) -> "supervisor.Settings":
+    """From file, environment and flags. What is wrong, or strange, is for a person to read."""
+    import supervisor
+    from utxod.settings import SettingsError, load_settings
+
+    def warn(line: str) -> None:
+        click.echo(f"Warning: {line}", err=True)
+
+    try:
+        return load_settings(supervisor.Settings, config, os.environ, flags, warn)
+    except SettingsError as error:
+        raise click.ClickException(str(error)) from None
+
+
+def _give_up(
+    message: str, as_json: bool, exit_code: int, code: str = codes.NO_ANSWER, executed: str = codes.NO
+) -> NoReturn:
+    """There is nothing to show: says why, where JSON was asked for on standard output as well."""
+    click.echo(f"Error: {message}" if code == codes.NO_ANSWER else f"Error: {code}: {message}", err=True)
+    if as_json:
+        click.echo(json.dumps({"error": {"code": code, "executed": executed, "message": message}}))
+    raise SystemExit(exit_code)
+
+
+def _ask(
+    endpoint: str, timeout: float, as_json: bool, question: Callable[["Client"], dict[str, Any]]
+) -> dict[str, Any]:
+    """The daemon's answer; an error is for a person to read, or for a program."""
     import zmq
 
-    from protocol import codes
     from protocol.client import Client
     from protocol.errors import UtxodError
 
     nobody = f"no daemon answers at {endpoint}: start one (utxod serve), or name another with --connect"
-    if endpoint.startswith(IPC) and not Path(endpoint.removeprefix(IPC)).exists():
-        raise click.ClickException(nobody)
+    try:
+        check(endpoint)
+        if not may_connect(endpoint):
+            _give_up(nobody, as_json, NO_DAEMON)
+    except ValueError as error:
+        _give_up(str(error), as_json, WRONG)
+    except PermissionError as error:
+        problem = f"{endpoint}: {error.strerror}: whoever runs the daemon decides who may connect to it"
+        _give_up(problem, as_json, NO_DAEMON)
     try:
         with Client(endpoint, timeout=timeout) as client:
             return question(client)
     except UtxodError as error:
-        raise click.ClickException(nobody if error.code == codes.NO_ANSWER else str(error)) from None
+        if error.code == codes.NO_ANSWER:
+            _give_up(nobody, as_json, NO_DAEMON, executed=error.executed)
+        exit_code = NOT_FOUND if error.code == codes.TX_NOT_FOUND else WRONG
+        _give_up(error.message, as_json, exit_code, error.code, error.executed)
     except zmq.ZMQError as error:
-        raise click.ClickException(
-            f"{endpoint}: {zmq.strerror(error.errno or 0)}; wanted ipc:///PATH or tcp://HOST:PORT"
-        ) from None
+        if error.errno in (errno.EMFILE, errno.ENFILE):
+            raise
+        problem = f"{endpoint}: {zmq.strerror(error.errno or 0)}; {WANTED}"
+        _give_up(problem, as_json, WRONG)
 
 
 async def _replay(planned: "Plan", connect: str | None, store: str | None, workers: int, window: int) -> "Summary":

@@ -1,13 +1,19 @@
-"""A daemon of one's own for as long as a command runs: the demo's, a replay's, a measurement's."""
+"""A daemon of one's own for as long as a command runs: the demo's, a replay's, a measurement's.
+
+When the command ends, by itself, by Ctrl-C or because it is told to, nothing is left of it. What it leaves when it is
+killed goes with the next one: a lock tells a directory in use, and the daemon holds it as well, until it has ended.
+"""
 
 import contextlib
 import ctypes
+import fcntl
 import os
 import shutil
 import signal
 import subprocess
 import sys
 import tempfile
+import threading
 import time
 from collections.abc import Iterator, Sequence
 from dataclasses import dataclass
@@ -24,6 +30,8 @@ POLL_SECONDS: Final = 0.02
 STOP_SECONDS: Final = 15.0
 EMBEDDED: Final = "lmdb://{directory}/store"
 EMBEDDED_UNSYNCED: Final = EMBEDDED + "?sync=false"
+_PREFIX: Final = "utxod-own-"
+_LOCK: Final = "lock"
 _PR_SET_PDEATHSIG: Final = 1
 
 
@@ -47,11 +55,10 @@ def own_daemon(store: str = EMBEDDED, arguments: Sequence[str] = ()) -> Iterator
     store: URL, in which {directory} stands for the temporary directory. arguments: further ones for `utxod serve`.
     Raises DaemonError.
     """
-    directory = Path(tempfile.mkdtemp(prefix="utxod-"))
-    endpoint = f"ipc://{directory / 'utxod.sock'}"
-    log = directory / "daemon.log"
-    store = store.replace("{directory}", str(directory))
-    try:
+    with _told_to_end_in_order(), _temporary_directory() as (directory, lock):
+        endpoint = f"ipc://{directory / 'utxod.sock'}"
+        log = directory / "daemon.log"
+        store = store.replace("{directory}", str(directory))
         with log.open("wb") as output:
             process = subprocess.Popen(  # noqa: S603 (ourselves)
                 [sys.executable, "-m", "utxod", "serve", "--listen", endpoint, "--store", store, *arguments],
@@ -60,6 +67,7 @@ def own_daemon(store: str = EMBEDDED, arguments: Sequence[str] = ()) -> Iterator
                 stderr=output,
                 env=environment(directory),
                 cwd=directory,
+                pass_fds=[lock],
                 start_new_session=True,  # the terminal's Ctrl-C is for us; we stop the daemon in turn
                 preexec_fn=end_with_parent,  # noqa: PLW1509 (one C call)
             )
@@ -68,8 +76,54 @@ def own_daemon(store: str = EMBEDDED, arguments: Sequence[str] = ()) -> Iterator
             yield OwnDaemon(endpoint, process.pid, directory)
         finally:
             _stop(process)
+
+
+@contextlib.contextmanager
+def _told_to_end_in_order() -> Iterator[None]:
+    """SIGTERM and SIGHUP raise SystemExit meanwhile, where they would end this process as it stands."""
+    if threading.current_thread() is not threading.main_thread():
+        yield
+        return
+
+    def end(number: int, frame: object) -> None:
+        sys.exit(128 + number)
+
+    caught = [one for one in (signal.SIGTERM, signal.SIGHUP) if signal.getsignal(one) is signal.SIG_DFL]
+    for number in caught:
+        signal.signal(number, end)
+    try:
+        yield
+    finally:
+        for number in caught:
+            signal.signal(number, signal.SIG_DFL)
+
+
+@contextlib.contextmanager
+def _temporary_directory() -> Iterator[tuple[Path, int]]:
+    """A directory, removed at the end, and the descriptor of its lock."""
+    _clear_leftovers()
+    directory = Path(tempfile.mkdtemp(prefix=_PREFIX))
+    try:
+        # Nobody sees it by its name before it is locked.
+        with (directory / f"{_LOCK}.new").open("wb") as lock:
+            fcntl.flock(lock, fcntl.LOCK_EX)
+            Path(lock.name).rename(directory / _LOCK)
+            yield directory, lock.fileno()
     finally:
         shutil.rmtree(directory, ignore_errors=True)
+
+
+def _clear_leftovers() -> None:
+    """Removes the directories of commands that were killed, once their daemons have ended; nobody else's."""
+    for path in Path(tempfile.gettempdir()).glob(f"{_PREFIX}*/{_LOCK}"):
+        with contextlib.suppress(OSError):
+            descriptor = os.open(path, os.O_RDONLY | os.O_NOFOLLOW)
+            try:
+                fcntl.flock(descriptor, fcntl.LOCK_EX | fcntl.LOCK_NB)
+                if path.parent.lstat().st_uid == os.getuid() and not path.parent.is_symlink():
+                    shutil.rmtree(path.parent)
+            finally:
+                os.close(descriptor)
 
 
 def environment(directory: Path) -> dict[str, str]:
@@ -102,8 +156,9 @@ def _wait_until_ready(process: subprocess.Popen[bytes], endpoint: str, log: Path
 def _stop(process: subprocess.Popen[bytes]) -> None:
     process.terminate()
     try:
-        process.wait(STOP_SECONDS)
-    except subprocess.TimeoutExpired:
+        with contextlib.suppress(subprocess.TimeoutExpired):
+            process.wait(STOP_SECONDS)
+    finally:  # also where somebody who waits for that is impatient
         process.kill()
         process.wait()
 

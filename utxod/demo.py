@@ -15,6 +15,7 @@ from typing import Any, Final
 
 from rich.console import Console
 from rich.progress import BarColumn, MofNCompleteColumn, Progress, TextColumn, TimeElapsedColumn
+from rich.text import Text
 
 from protocol import codes
 from protocol.aio import AsyncClient
@@ -33,6 +34,8 @@ FUNDING_HEIGHT: Final = 1
 # Beyond the coinbases' maturity of 100 blocks.
 HEIGHT: Final = 200
 RIVAL_EVERY: Final = 40
+_LOOK_SECONDS: Final = 0.01
+_PATIENCE_SECONDS: Final = 60.0
 
 
 def run_demo(transactions: int, seed: int, store: str | None = None) -> int:
@@ -41,17 +44,17 @@ def run_demo(transactions: int, seed: int, store: str | None = None) -> int:
     to = console()
     demo = _Demo(to)
     started = time.monotonic()
-    to.print("[bold]utxod[/bold]: a daemon with 5 workers, on " + (store or "a temporary store"), highlight=False)
+    to.print(Text.assemble(("utxod", "bold"), ": a daemon with 4 workers, on ", store or "a temporary store"))
     try:
-        with own_daemon(store or EMBEDDED, ["--workers", "2"]) as daemon:
+        with own_daemon(store or EMBEDDED, ["--set", "workers.read=2"]) as daemon:
             with Client(daemon.endpoint) as client:
                 demo.first_payment(client)
                 demo.double_spend(client)
             asyncio.run(demo.killed_worker(daemon.endpoint, transactions, seed))
-    except DaemonError as error:
-        to.print(f"[red]{error}")
+    except (DaemonError, UtxodError) as error:
+        to.print(str(error), style="red")
         return 1
-    to.print(f"\n{demo.verdict()} ({time.monotonic() - started:.1f} s)")
+    to.print(f"\n{demo.verdict()} ({time.monotonic() - started:.1f} s)", markup=True)
     return 1 if demo.broken else 0
 
 
@@ -114,7 +117,7 @@ class _Demo:
             self._expect(False, "a second spend of the same coin is refused")
 
     async def killed_worker(self, endpoint: str, count: int, seed: int) -> None:
-        self._title(f"{count:,} payments, and a worker killed half way")
+        self._title(f"{count:,} payments, and a worker killed half way, with work in its hands")
         generator = Generator(seed)
         funding = [generator.coinbase([COIN] * 100, FUNDING_HEIGHT) for _ in range(COINS // 100)]
         coins = [(coinbase, vout) for coinbase in funding for vout in range(100)]
@@ -122,28 +125,29 @@ class _Demo:
         pairs = count - len({payment.inputs[0].raw[:36] for payment in payments})
         self._line(f"{COINS:,} coins, spent in chains; among the payments {pairs:,} pairs that spend the same coins")
         fates: dict[bytes, Fate] = {}
-        killed: list[int] = []
 
         async with AsyncClient(endpoint) as client:
-            report = await client.status()
             with self._progress(len(funding) + len(payments)) as advance:
 
                 def done(transaction: Transaction, fate: Fate) -> None:
                     fates[transaction.txid] = fate
                     advance()
-                    if len(fates) == len(funding) + count // 2:
-                        killed.append(kill_a_writer(report))
-                        self._line(f"[yellow]payment {count // 2:,}: SIGKILL to worker process {killed[0]}[/yellow]")
 
                 started = time.monotonic()
                 async with Feeder(client, done=done) as feeder:
                     for transaction in funding:
                         await feeder.feed(transaction, FUNDING_HEIGHT)
                     await feeder.settle()
-                    for transaction in payments:
+                    for number, transaction in enumerate(payments, 1):
+                        if number < count // 2 or feeder.tally.faults[codes.WORKER_CRASHED]:
+                            await feeder.feed(transaction, HEIGHT)
+                            continue
+                        pid = await _until(client, _writer)
                         await feeder.feed(transaction, HEIGHT)
+                        await _kill_at_work(client, pid)
+                        self._line(f"[yellow]payment {number:,}: SIGKILL to worker process {pid}[/yellow]")
                 seconds = time.monotonic() - started
-            self._expect(bool(killed), "a worker was killed half way")
+            self._expect(feeder.tally.faults[codes.WORKER_CRASHED] > 0, "what a killed worker had in hand is told")
             self._answers(feeder.tally, seconds)
             kept = (Fate.CREATED, Fate.EXISTED)
             present = [transaction for transaction in funding + payments if fates[transaction.txid] in kept]
@@ -191,19 +195,43 @@ class _Demo:
 
     def _title(self, text: str) -> None:
         self._titles += 1
-        self._to.print(f"\n[bold cyan]{self._titles}[/bold cyan]  [bold]{text}[/bold]")
+        self._to.print(f"\n[bold cyan]{self._titles}[/bold cyan]  [bold]{text}[/bold]", markup=True)
 
     def _line(self, text: str) -> None:
-        self._to.print(f"   {text}")
+        self._to.print(f"   {text}", markup=True)
 
 
-def kill_a_writer(report: Mapping[str, Any]) -> int:
-    """SIGKILL to one worker of the write pool of the daemon that reports; returns its process id."""
-    pid = next(int(process["pid"]) for process in report["processes"] if process["pool"] == "write")
-    os.kill(pid, signal.SIGKILL)
-    return pid
+async def _kill_at_work(client: AsyncClient, pid: int) -> None:
+    """SIGKILL to the one worker that writes, once it has something in hand; to be called when something to write is
+    under way, and before that got to run. The worker is stopped first, so that it keeps what it is given; the daemon
+    ends such a worker by itself before long, and on a slow machine that may be before it is given anything.
+
+    Returns when it has a successor: what it had in hand is answered by then."""
+    with contextlib.suppress(ProcessLookupError):
+        os.kill(pid, signal.SIGSTOP)
+        await _until(client, lambda report: report["pools"]["write"]["in_flight"] or _writer(report) != pid)
+        os.kill(pid, signal.SIGKILL)
+    await _until(client, lambda report: _writer(report) not in (None, pid) and report["pools"]["write"]["workers"])
+
+
+async def _until(client: AsyncClient, look: Callable[[Mapping[str, Any]], Any]) -> Any:
+    """What is seen in the daemon's reports, once anything is. Raises UtxodError where there are none for long."""
+    deadline = time.monotonic() + _PATIENCE_SECONDS
+    while True:
+        try:
+            if seen := look(await client.status()):
+                return seen
+        except UtxodError:  # a machine may be that busy
+            if time.monotonic() > deadline:
+                raise
+        await asyncio.sleep(_LOOK_SECONDS)
+
+
+def _writer(report: Mapping[str, Any]) -> int | None:
+    """The process id of the worker that writes; None while there is none."""
+    return next((process["pid"] for process in report["processes"] if process["pool"] == "write"), None)
 
 
 def _short(txid: bytes) -> str:
     text = txid[::-1].hex()
-    return f"{text[:8]}…{text[-8:]}"
+    return f"{text[:8]}...{text[-8:]}"

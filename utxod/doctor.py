@@ -1,11 +1,15 @@
 """Is all well between the settings and the store? Each finding says what was looked at, and where something is wrong,
 what to do about it."""
 
+import os
 import secrets
+import tempfile
 from collections.abc import Callable, Iterator, Mapping
+from pathlib import Path
 from typing import Any, Final, NamedTuple
 from urllib.parse import parse_qsl
 
+from broker.doubts import FILE_NAME
 from broker.settings import BrokerSettings
 from store import Call, Mode, Read, Remove, Status, Store, StoreError, Write, open_store
 from store.layout import Circumstances, Partial, create_records, lock_ttl
@@ -32,10 +36,31 @@ class Finding(NamedTuple):
         return not self.remedy
 
 
-def examine(url: str) -> Iterator[Finding]:
-    """The findings, one after the other, as far as one can look. Raises nothing for what is wrong."""
+def examine(url: str, state: Path) -> Iterator[Finding]:
+    """The findings, one after the other, as far as one can look. Raises nothing for what is wrong, and makes nothing
+    that is not there. url: of the store. state: the directory of the list of what is in doubt."""
+    yield from _examine_store(url)
+    yield _examine_state(state)
+
+
+def _examine_state(directory: Path) -> Finding:
+    """A daemon makes the directory when it needs it, in the nearest one that is there."""
+    nearest = next((path for path in (directory, *directory.parents) if os.path.exists(path)), directory)
+    file = directory / FILE_NAME
     try:
-        store = open_store(url)
+        if os.path.exists(file):
+            os.close(os.open(file, os.O_WRONLY | os.O_APPEND))
+        with tempfile.TemporaryFile(dir=nearest):  # has no name, so that nothing of it is left
+            pass
+    except OSError as error:
+        remedy = "name another by the setting `state`, or make it writable: what is in doubt is in the log alone else"
+        return Finding("state", f"{file}: cannot be written: {error.strerror}", remedy)
+    return Finding("state", str(directory) if nearest == directory else f"{directory}, made where it is needed")
+
+
+def _examine_store(url: str) -> Iterator[Finding]:
+    try:
+        store = open_store(url, create=False)
     except ValueError as error:
         yield Finding("store URL", str(error), "correct the setting `store`")
         return
@@ -55,6 +80,7 @@ def examine(url: str) -> Iterator[Finding]:
 
 
 _REMEDIES: Final = (
+    ("there is no set", "correct the setting `store`; or start a daemon, which makes the set"),
     ("has no settings", "were they truncated? Then name what they were, and adopt=true; see docs/aerospike.md"),
     ("services_alternate", "leave it out of the URL, or configure alternate-access-address on every node"),
     ("no namespace", "name one that is there in the URL, or add it to every node's configuration"),

@@ -1,5 +1,6 @@
-"""The place of an ipc endpoint: made before the daemon listens there."""
+"""Endpoints, before anybody listens there, or is asked: could it be, and the place of an ipc endpoint."""
 
+import errno
 import os
 import stat
 from pathlib import Path
@@ -9,22 +10,47 @@ from protocol.endpoint import IPC, default_endpoint
 # The kernel's limit on the path of a Unix socket (sun_path, less its final zero byte).
 MAX_IPC_PATH_BYTES = 107
 MAX_PORT = 65_535
+WANTED = "wanted ipc:///PATH or tcp://HOST:PORT"
+
+
+def check(endpoint: str) -> None:
+    """Raises ValueError where nobody could listen: because there is none, an ipc path is too long for a socket, or a
+    port is none (ZeroMQ would silently take another)."""
+    if not endpoint:
+        raise ValueError(f"the address is empty; {WANTED}")
+    if endpoint.startswith(IPC):
+        if len(os.fsencode(endpoint.removeprefix(IPC))) > MAX_IPC_PATH_BYTES:
+            raise ValueError(f"{endpoint}: longer than the {MAX_IPC_PATH_BYTES} bytes a Unix socket's path can have")
+        return
+    port = endpoint.rpartition(":")[2]
+    if port.isdecimal() and int(port) > MAX_PORT:
+        raise ValueError(f"{endpoint}: a port is at most {MAX_PORT}")
+
+
+def may_connect(endpoint: str) -> bool:
+    """False where it is known at once that nobody listens: an ipc endpoint without its socket. Raises PermissionError
+    where this user may not connect to it."""
+    path = _path(endpoint)
+    if path is None:
+        return True
+    try:
+        path.stat()
+    except (FileNotFoundError, NotADirectoryError):
+        return False
+    if not os.access(path, os.W_OK):
+        raise PermissionError(errno.EACCES, os.strerror(errno.EACCES), str(path))
+    return True
 
 
 def prepare(endpoint: str) -> None:
     """Make the directory of an ipc endpoint, where it is not there, for its owner alone.
 
-    Raises ValueError where the path is too long for a socket, the directory can't be made, the default's directory is
-    not ours alone, or a port is none (ZeroMQ would silently take another).
+    Raises ValueError where `check` does, where the directory can't be made, or where the default's is not ours alone.
     """
-    if not endpoint.startswith(IPC):
-        port = endpoint.rpartition(":")[2]
-        if port.isdecimal() and int(port) > MAX_PORT:
-            raise ValueError(f"{endpoint}: a port is at most {MAX_PORT}")
+    check(endpoint)
+    path = _path(endpoint)
+    if path is None:
         return
-    path = Path(endpoint.removeprefix(IPC))
-    if len(os.fsencode(path)) > MAX_IPC_PATH_BYTES:
-        raise ValueError(f"{endpoint}: longer than the {MAX_IPC_PATH_BYTES} bytes a Unix socket's path can have")
     try:
         path.parent.mkdir(mode=0o700, parents=True, exist_ok=True)
     except OSError as error:
@@ -35,3 +61,9 @@ def prepare(endpoint: str) -> None:
             raise ValueError(
                 f"{path.parent}: is not yours alone (wanted: your own, mode 0700); remove it, or name another --listen"
             )
+
+
+def _path(endpoint: str) -> Path | None:
+    """The socket's. None where an endpoint has none: tcp, and the abstract sockets of ipc://@NAME."""
+    name = endpoint.removeprefix(IPC)
+    return None if name == endpoint or name.startswith(("@", "*")) else Path(name)

@@ -3,22 +3,32 @@
 A setting's key is its path, `pools.write.workers`; the same key in the environment is UTXOD_POOLS_WRITE_WORKERS, in the
 file `workers` under [pools.write]. Everything is checked at the start, and an error names the key, the value and the
 place it came from. A field's metadata {"help": ...} is its documentation.
+
+The environment is not ours alone: Kubernetes gives every container variables named after its services, UTXOD_PORT among
+them where one is called utxod. What is no setting there is an error only where it looks like one.
 """
 
 import dataclasses
 import difflib
 import json
+import re
 import tomllib
 import typing
-from collections.abc import Iterator, Mapping
+from collections.abc import Callable, Iterable, Iterator, Mapping
 from pathlib import Path
 from typing import Any, NamedTuple, TypeVar
 
+from annotated_types import Interval
 from pydantic import TypeAdapter, ValidationError
 
 PREFIX = "UTXOD_"
 # Variables that are no settings of the daemon: where the commands of the client side connect to, the settings file.
 OTHER_VARIABLES = frozenset({"UTXOD_CONNECT", "UTXOD_CONFIG", "UTXOD_BLOCKS", "UTXOD_TEST_AEROSPIKE"})
+
+# What Kubernetes calls the variables of a service (of one called utxod-workers, too); no setting ends like this.
+_OF_A_SERVICE = re.compile(r"_(SERVICE_HOST|SERVICE_PORT(_\w+)?|PORT(_\d+_(TCP|UDP|SCTP)(_(PROTO|PORT|ADDR))?)?)$")
+# How alike a name must be to be taken for a setting's: STOER is for STORE (0.8), PORT is not (0.44).
+_ALIKE = 0.75
 
 S = TypeVar("S")
 
@@ -28,11 +38,12 @@ class SettingsError(Exception):
 
 
 class Setting(NamedTuple):
-    """key: dotted path. help: what it does."""
+    """key: dotted path. help: what it does. range: of a number, in words; empty where there is none."""
 
     key: str
     value: Any
     help: str
+    range: str = ""
 
     @property
     def variable(self) -> str:
@@ -49,31 +60,42 @@ def load_settings(
     file: Path | None = None,
     environment: Mapping[str, str] | None = None,
     flags: Mapping[str, tuple[Any, str]] | None = None,
+    warn: Callable[[str], object] = lambda line: None,
 ) -> S:
     """An instance of the dataclass `cls`, whose every field has a default.
 
     file: TOML. environment: variables, those that begin with UTXOD_ are looked at. flags: dotted key -> its value
-    (text, or of the field's type) and the flag's name. Raises SettingsError.
+    (text, or of the field's type) and the flag's name. warn: is told in a line, where there are any, which variables
+    are no settings. Raises SettingsError.
     """
     known = {setting.key: setting for setting in describe(cls())}
     given: dict[str, tuple[Any, str]] = {}
     faults: list[str] = []
 
     def take(key: str, value: Any, source: str) -> None:
-        if key in known:
+        if key in known and type(value) is bool and type(known[key].value) in (int, float):
+            faults.append(f"{key}: must be a number, got {value} (from {source})")  # pydantic would take it for 1 or 0
+        elif key in known:
             given[key] = value, source
         else:
-            faults.append(f"{key}: no such setting{_nearest(key, known)} (from {source})")
+            nearest = _nearest(key, known, 0.5)
+            faults.append(f"{key}: no such setting{nearest and f'; did you mean {nearest}?'} (from {source})")
 
     if file is not None:
         for key, value in _flatten(_read_toml(file), known):
             take(key, value, str(file))
     variables = {setting.variable: setting for setting in known.values()}
+    strangers = []
     for name, text in sorted((environment or {}).items()):
         if name in variables:
             take(variables[name].key, _from_text(text, variables[name].value), name)
         elif name.startswith(PREFIX) and name not in OTHER_VARIABLES:
-            faults.append(f"{name}: no such setting{_nearest(name, variables)} (from the environment)")
+            if nearest := _meant(name, variables.keys() | OTHER_VARIABLES):
+                faults.append(f"{name}: no such setting; did you mean {nearest}? (from the environment)")
+            else:
+                strangers.append(name)
+    if strangers:
+        warn(f"no settings, and left alone: {', '.join(strangers)} (from the environment)")
     for key, (value, flag) in (flags or {}).items():
         take(key, _from_text(value, known[key].value) if key in known else value, flag)
     if faults:
@@ -110,15 +132,22 @@ def _fault(fault: Mapping[str, Any], given: Mapping[str, tuple[Any, str]]) -> st
     return f"{under or 'settings'}: {message}" + (f" ({', '.join(places)})" if places else "")
 
 
-def _leaves(value: Any, prefix: str, help_text: str = "") -> Iterator[Setting]:
+def _leaves(value: Any, prefix: str, help_text: str = "", range_text: str = "") -> Iterator[Setting]:
     if dataclasses.is_dataclass(value):
+        types = typing.get_type_hints(type(value), include_extras=True)
         for field in dataclasses.fields(value):
-            yield from _leaves(getattr(value, field.name), f"{prefix}{field.name}.", field.metadata.get("help", ""))
+            words, limits = field.metadata.get("help", ""), _range_of(types[field.name])
+            yield from _leaves(getattr(value, field.name), f"{prefix}{field.name}.", words, limits)
     elif isinstance(value, dict) and value and all(dataclasses.is_dataclass(inner) for inner in value.values()):
         for name, inner in value.items():
             yield from _leaves(inner, f"{prefix}{name}.")
     else:
-        yield Setting(prefix[:-1], value, help_text)
+        yield Setting(prefix[:-1], value, help_text, range_text)
+
+
+def _range_of(annotated: Any) -> str:
+    ranges = [one for one in getattr(annotated, "__metadata__", ()) if isinstance(one, Interval)]
+    return f"{ranges[0].ge} to {ranges[0].le}" if ranges else ""
 
 
 def _read_toml(file: Path) -> dict[str, Any]:
@@ -154,6 +183,15 @@ def _from_text(text: Any, default: Any) -> Any:
     return text
 
 
-def _nearest(key: str, known: typing.Iterable[str]) -> str:
-    nearest = difflib.get_close_matches(key, list(known), n=1, cutoff=0.5)
-    return f"; did you mean {nearest[0]}?" if nearest else ""
+def _meant(variable: str, known: Iterable[str]) -> str:
+    """The variable that one who set this one meant: it is spelt nearly so, or is its end; empty where there is none."""
+    if _OF_A_SERVICE.search(variable):
+        return ""
+    names = {name.removeprefix(PREFIX): name for name in sorted(known)}
+    name = variable.removeprefix(PREFIX)
+    ends = [whole for whole in names if name and whole.endswith(f"_{name}")]
+    return names.get(ends[0] if ends else _nearest(name, names, _ALIKE), "")
+
+
+def _nearest(key: str, known: Iterable[str], alike: float) -> str:
+    return next(iter(difflib.get_close_matches(key, list(known), n=1, cutoff=alike)), "")

@@ -10,6 +10,7 @@ from rich.console import Console, RenderableType
 from rich.filesize import decimal
 from rich.progress import BarColumn, DownloadColumn, MofNCompleteColumn, Progress, TextColumn, TimeRemainingColumn
 from rich.table import Table
+from rich.text import Text
 
 from .settings import describe
 
@@ -21,7 +22,9 @@ _TXID_BINS: Final = ("txID", "conflictingCs")
 
 def console(stderr: bool = False) -> Console:
     stream = sys.stderr if stderr else sys.stdout
-    return Console(stderr=stderr, highlight=False, width=None if stream.isatty() else PIPE_COLUMNS)
+    width = None if stream.isatty() else PIPE_COLUMNS
+    # What is shown are addresses and the like: [fe80::1] is no style, and :a: in it no picture.
+    return Console(stderr=stderr, markup=False, emoji=False, highlight=False, width=width)
 
 
 def show(*renderables: RenderableType) -> None:
@@ -30,13 +33,15 @@ def show(*renderables: RenderableType) -> None:
     with to.capture() as captured:
         to.print(*renderables, sep="\n")
     sys.stdout.write("".join(line.rstrip() + "\n" for line in captured.get().splitlines()))
+    sys.stdout.flush()
 
 
 def settings_table(settings: Any) -> RenderableType:
-    """Key, value, meaning of every setting."""
+    """Key, value, meaning of every setting, and the range of a number."""
     table = Table("setting", "value", "meaning", box=None, padding=(0, 2, 0, 0), header_style="bold")
-    for key, value, meaning in describe(settings):
-        table.add_row(key, ", ".join(value) if isinstance(value, tuple) else str(value), meaning)
+    for key, value, meaning, limits in describe(settings):
+        shown = ", ".join(value) if isinstance(value, tuple) else str(value)
+        table.add_row(key, shown, f"{meaning}; {limits}" if limits else meaning)
     return table
 
 
@@ -44,9 +49,9 @@ def findings_table(findings: Sequence[tuple[str, str, str]]) -> RenderableType:
     """What was looked at, what was found, and what to do where it is wrong."""
     table = Table(box=None, padding=(0, 2, 0, 0), show_header=False)
     for what, found, remedy in findings:
-        table.add_row("[red]wrong" if remedy else "well", what, found)
+        table.add_row(Text("wrong", "red") if remedy else "well", what, found)
         if remedy:
-            table.add_row("", "", f"[bold]{remedy}")
+            table.add_row("", "", Text(remedy, "bold"))
     return table
 
 
@@ -59,6 +64,12 @@ def report_tables(report: Mapping[str, Any]) -> list[RenderableType]:
         if value:
             shown += ["", _rows(name, value)]
     return shown
+
+
+def shown_report(report: Mapping[str, Any]) -> dict[str, Any]:
+    """A daemon's report as JSON has it: the epoch is beyond the integers that every reader of JSON keeps exact (2^53),
+    and is shown as it is in the log."""
+    return {**report, "epoch": _text("epoch", report["epoch"])}
 
 
 def summary_table(summary: Mapping[str, Any]) -> RenderableType:

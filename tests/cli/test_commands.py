@@ -3,8 +3,10 @@
 import json
 import os
 import signal
+import socket
 import subprocess
 import sys
+import uuid
 
 import psutil
 import pytest
@@ -22,10 +24,10 @@ def run(*arguments, **environment):
     return CliRunner().invoke(cli, list(arguments), env=environment)
 
 
-def started(*arguments, **options):
+def started(*arguments, environment=None, **options):
     return subprocess.Popen(
         [sys.executable, "-m", "utxod", *arguments],
-        env=os.environ | {"PYTHONPATH": str(ROOT)},
+        env=os.environ | {"PYTHONPATH": str(ROOT)} | (environment or {}),
         stdout=subprocess.PIPE,
         stderr=subprocess.PIPE,
         text=True,
@@ -59,6 +61,8 @@ def test_status_shows_the_pools_and_is_json_where_that_is_asked_for(daemon):
     assert text.exit_code == 0
     assert all(pool in text.output for pool in ("read", "write", "children"))
     report = json.loads(run("status", "--connect", daemon.endpoint, "--json").output)
+    assert report["epoch"] in text.output
+    assert len(bytes.fromhex(report["epoch"])) == 8
     assert report["pid"] == daemon.pid
     assert report["version"] == utxod.__version__
     assert set(report["pools"]) == {"read", "write", "children"}
@@ -74,8 +78,44 @@ def test_get_shows_a_record_by_the_txid_that_explorers_show(daemon):
     assert record["isCoinbase"] is True
     assert txid in run("get", txid, UTXOD_CONNECT=daemon.endpoint).output
     absent = run("get", "00" * 32, "--connect", daemon.endpoint)
-    assert absent.exit_code == 1
-    assert "TX_NOT_FOUND" in absent.output
+    assert (absent.exit_code, absent.stdout) == (3, "")
+    assert "TX_NOT_FOUND" in absent.stderr
+
+
+def integers(value):
+    if isinstance(value, dict | list):
+        for inner in value.values() if isinstance(value, dict) else value:
+            yield from integers(inner)
+    elif isinstance(value, int):
+        yield value
+
+
+def test_no_integer_in_json_is_beyond_what_every_reader_keeps_exact(daemon):
+    """That is 2^53: a JavaScript's numbers, and jq's."""
+    txid = (b"\x0e" * 32).hex()
+    with Client(daemon.endpoint) as client:
+        outputs = {vout: (21 * 10**14 // 2, bytes([vout])) for vout in range(2)}
+        client.create_partial(bytes.fromhex(txid), outputs, block_height=(1 << 32) - 1, locked=True)
+    for command in (["status"], ["get", txid]):
+        shown = json.loads(run(*command, "--json", "--connect", daemon.endpoint).output)
+        assert max(integers(shown)) < 1 << 53
+
+
+def test_json_has_an_error_where_there_is_nothing_to_show(daemon, tmp_path):
+    absent = run("get", "00" * 32, "--json", "--connect", daemon.endpoint)
+    assert absent.exit_code == 3
+    error = json.loads(absent.stdout)["error"]
+    assert (error["code"], error["executed"]) == ("TX_NOT_FOUND", "no")
+    assert error["message"] in absent.stderr
+    socket.socket(socket.AF_UNIX).bind(str(tmp_path / "left"))  # of a daemon that was killed
+    for command in (["status"], ["get", "00" * 32]):
+        for name in ("nobody", "left"):
+            nobody = run(*command, "--json", "--timeout", "0.1", "--connect", f"ipc://{tmp_path}/{name}")
+            assert nobody.exit_code == 4
+            assert json.loads(nobody.stdout)["error"]["code"] == "NO_ANSWER"
+        assert "exit code is 0" in run(command[0], "--help").output
+        assert " 4 " in run(command[0], "--help").output
+    assert " 3 " in run("get", "--help").output
 
 
 def test_a_txid_that_is_none_is_refused_before_anything_is_asked():
@@ -87,7 +127,7 @@ def test_a_txid_that_is_none_is_refused_before_anything_is_asked():
 
 def test_where_no_daemon_answers_the_message_says_what_to_do(tmp_path):
     result = run("status", "--connect", f"ipc://{tmp_path}/nobody.sock", "--timeout", "0.1")
-    assert result.exit_code == 1
+    assert result.exit_code == 4
     assert "utxod serve" in result.output
     assert "--connect" in result.output
 
@@ -116,6 +156,85 @@ def test_an_address_that_is_none_is_said_in_one_line():
         result = run(*command, "--connect", "garbage")
         assert result.exit_code == 1
         assert result.output == "Error: garbage: Invalid argument; wanted ipc:///PATH or tcp://HOST:PORT\n"
+
+    empty = run("status", "--connect", "")
+    assert (empty.exit_code, empty.output) == (
+        1,
+        "Error: the address is empty; wanted ipc:///PATH or tcp://HOST:PORT\n",
+    )
+
+
+@pytest.mark.parametrize("bytes_too_many", [1, 200])
+def test_a_name_too_long_for_a_socket_is_said_in_one_line(bytes_too_many):
+    endpoint = f"ipc:///tmp/{'x' * (107 - len('/tmp/') + bytes_too_many)}"
+    for command in (["status", "--connect"], ["get", "00" * 32, "--connect"], ["serve", "--store=null:", "--listen"]):
+        result = run(*command, endpoint)
+        assert result.exit_code == 1
+        assert result.output == f"Error: {endpoint}: longer than the 107 bytes a Unix socket's path can have\n"
+    workers = run("serve", "--store=null:", "--set", f"listen_workers={endpoint}")
+    assert workers.output == f"Error: {endpoint}: longer than the 107 bytes a Unix socket's path can have\n"
+
+
+def test_an_abstract_name_is_asked_though_it_has_no_file():
+    name = f"utxod-{uuid.uuid4()}"
+    with own_daemon("null:", ["--listen", f"ipc://@{name}"]):
+        result = run("status", "--connect", f"ipc://@{name}", "--json")
+        assert json.loads(result.output)["listen"][1] == f"ipc://@{name}"
+    nobody = run("status", "--connect", f"ipc://@{name}", "--timeout", "0.1")
+    assert nobody.exit_code == 4
+    assert nobody.output.startswith(f"Error: no daemon answers at ipc://@{name}")
+
+
+@pytest.mark.parametrize("seconds", ["nan", "inf", "1e14", "1e300", "0", "-1"])
+def test_a_timeout_that_is_none_is_a_wrong_use(seconds):
+    result = run("status", "--timeout", seconds)
+    assert result.exit_code == 2
+    assert "--timeout" in result.output
+
+
+def test_an_empty_variable_is_as_none(monkeypatch, tmp_path):
+    monkeypatch.setenv("XDG_RUNTIME_DIR", str(tmp_path))
+    result = run("status", UTXOD_CONNECT="")
+    assert (result.exit_code, f"ipc://{tmp_path}/utxod/utxod.sock" in result.output) == (4, True)
+
+
+@pytest.mark.parametrize(
+    ("store", "wrong"),
+    [
+        ("mongo://x", "unknown scheme 'mongo'"),
+        ("lmdb:///set?sink=1", "unknown option sink"),
+        ("lmdb:///set?map_size=1e30", "map_size=1e30: is no number"),
+        ("aerospike://one", "needs hosts and a namespace"),
+    ],
+)
+def test_a_store_that_is_none_is_said_once_before_anything_is_started_or_made(store, wrong, tmp_path):
+    serve = started("serve", "--store", store, "--listen", f"ipc://{tmp_path}/new/u.sock")
+    _, errors = serve.communicate(timeout=30)
+    assert serve.returncode == 1
+    assert errors.count("\n") == errors.count(wrong) == 1
+    assert list(tmp_path.iterdir()) == []
+
+
+def test_variables_of_a_service_are_warned_of_once_and_the_daemon_starts(tmp_path):
+    environment = {"UTXOD_PORT": "tcp://10.0.0.1:5555", "UTXOD_SERVICE_HOST": "10.0.0.1", "UTXOD_ODDITY": "1"}
+    serve = started("serve", "--store", "null:", "--listen", f"ipc://{tmp_path}/u.sock", environment=environment)
+    lines = []
+    for line in serve.stderr:
+        lines.append(line)
+        if "serving at" in line:
+            break
+    serve.terminate()
+    serve.communicate(timeout=20)
+    assert serve.returncode == 0
+    assert lines[0] == (
+        "Warning: no settings, and left alone: UTXOD_ODDITY, UTXOD_PORT, UTXOD_SERVICE_HOST (from the environment)\n"
+    )
+    assert "UTXOD_" not in "".join(lines[1:])
+
+
+def test_what_looks_like_a_style_or_a_picture_in_an_address_is_shown_as_it_is():
+    output = run("serve", "--show-settings", "--listen", "tcp://[fe80::a:1]:5555").output
+    assert "tcp://[fe80::a:1]:5555" in output
 
 
 def test_a_daemon_that_cannot_start_says_why():
@@ -150,6 +269,7 @@ def test_the_demo_ends_with_a_balance_in_which_all_of_it_holds():
     assert result.exit_code == 0, result.output
     for part in ("refused: SPENT", "SIGKILL", "lost          0", "spent twice   0", "unanswered 0", "all of it holds"):
         assert part in result.output
+    assert "faults: WORKER_CRASHED" in result.output
 
 
 def test_ctrl_c_ends_the_demo_and_its_daemon():

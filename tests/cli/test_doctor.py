@@ -1,10 +1,13 @@
 """utxod doctor: what it finds, and what it says to do."""
 
 import json
+import os
 
+import lmdb
 import pytest
 from click.testing import CliRunner
 
+from store import open_store
 from tests.aerospike_server import SERVER, SET, empty, server_url
 from utxod.commands import cli
 from utxod.doctor import examine_batches, examine_namespace
@@ -12,20 +15,92 @@ from utxod.doctor import examine_batches, examine_namespace
 needs_server = pytest.mark.skipif(not SERVER, reason="UTXOD_TEST_AEROSPIKE names no server: host[:port]/namespace")
 
 
+@pytest.fixture(autouse=True)
+def state(tmp_path, monkeypatch):
+    """Of a daemon that never ran."""
+    monkeypatch.setenv("UTXOD_STATE", str(tmp_path / "state/of/utxod"))
+    return tmp_path / "state/of/utxod"
+
+
 def doctor(store):
     result = CliRunner().invoke(cli, ["doctor", "--json", "--store", store])
     return result.exit_code, {finding["what"]: finding for finding in json.loads(result.output)}
 
 
+def made(url):
+    open_store(url).close()
+    return url
+
+
 def test_an_embedded_store_that_is_well(tmp_path):
-    code, findings = doctor(f"lmdb://{tmp_path}/set?utxo_batch_size=4")
+    code, findings = doctor(made(f"lmdb://{tmp_path}/set?utxo_batch_size=4"))
     assert code == 0
     assert "4 outputs a record" in findings["store"]["found"]
     assert "rule" in findings["round trip"]["found"]
 
 
+def everything(directory):
+    return sorted(path for path in directory.rglob("*"))
+
+
+def test_a_set_that_is_not_there_is_said_and_not_made(tmp_path):
+    for name in ("set", "sit/of/another"):
+        for url in (f"lmdb://{tmp_path}/{name}", f"faulty+lmdb://{tmp_path}/{name}?faults=/nosuch"):
+            code, findings = doctor(url)
+            assert code == 1
+            assert findings["store"]["found"] == f"{tmp_path}/{name}: there is no set"
+            assert "a daemon, which makes the set" in findings["store"]["remedy"]
+            assert "round trip" not in findings
+            found = CliRunner().invoke(cli, ["leftovers", "00" * 32, "--store", f"lmdb://{tmp_path}/{name}"])
+            assert (found.exit_code, found.output) == (1, f"Error: {tmp_path}/{name}: there is no set\n")
+    assert everything(tmp_path) == []
+    (tmp_path / "set").mkdir()
+    lmdb.open(str(tmp_path / "set")).close()  # of one who was killed before it had made its settings
+    assert "there is no set" in doctor(f"lmdb://{tmp_path}/set?utxo_batch_size=4&adopt=true")[1]["store"]["found"]
+
+
+def test_whether_what_is_in_doubt_can_be_written_is_looked_at_without_writing_it(tmp_path, state):
+    code, findings = doctor("null:")
+    assert code == 0
+    assert findings["state"]["found"] == f"{state}, made where it is needed"
+    assert everything(tmp_path) == []
+    state.mkdir(parents=True)
+    assert doctor("null:")[1]["state"] == {"what": "state", "found": str(state), "remedy": ""}
+    (state / "in-doubt.jsonl").write_text("before\n")
+    assert doctor("null:")[0] == 0
+    assert (state / "in-doubt.jsonl").read_text() == "before\n"
+    assert everything(state) == [state / "in-doubt.jsonl"]
+
+
+@pytest.mark.parametrize(
+    "spoil",
+    [
+        lambda state: state.parent.parent.write_text(""),
+        lambda state: (state / "in-doubt.jsonl").mkdir(parents=True),
+        pytest.param(
+            lambda state: (state.mkdir(parents=True), state.chmod(0o500)),
+            marks=pytest.mark.skipif(os.getuid() == 0, reason="root may write anywhere"),
+        ),
+    ],
+    ids=["no directory", "no file", "not ours"],
+)
+def test_a_state_that_can_not_be_written_is_wrong(spoil, state):
+    spoil(state)
+    code, findings = doctor("null:")
+    assert code == 1
+    assert "cannot be written" in findings["state"]["found"]
+    assert "`state`" in findings["state"]["remedy"]
+
+
+def test_settings_that_are_wrong_are_a_finding(monkeypatch):
+    monkeypatch.setenv("UTXOD_WORKERS_WRITE", "many")
+    code, findings = doctor("null:")
+    assert code == 1
+    assert findings["settings"]["found"].startswith("workers.write: must be a valid integer")
+
+
 def test_what_is_wrong_is_said_in_words_with_what_to_do(tmp_path):
-    doctor(f"lmdb://{tmp_path}/set?utxo_batch_size=4")
+    made(f"lmdb://{tmp_path}/set?utxo_batch_size=4")
     for store, found, remedy in (
         (f"lmdb://{tmp_path}/set?utxo_batch_size=8", "made with utxo_batch_size=4", "leave utxo_batch_size out"),
         ("aerospike://127.0.0.1:1/utxo", "cannot be reached", "is a node up"),
@@ -33,13 +108,13 @@ def test_what_is_wrong_is_said_in_words_with_what_to_do(tmp_path):
     ):
         code, findings = doctor(store)
         assert code == 1
-        (finding,) = findings.values()
+        (finding,) = (finding for finding in findings.values() if finding["remedy"])
         assert found in finding["found"]
         assert remedy in finding["remedy"]
 
 
 def test_a_person_reads_a_table(tmp_path):
-    result = CliRunner().invoke(cli, ["doctor", "--store", f"lmdb://{tmp_path}/set"])
+    result = CliRunner().invoke(cli, ["doctor", "--store", made(f"lmdb://{tmp_path}/set")])
     assert result.exit_code == 0
     assert "well" in result.output
     assert "wrong" not in result.output
@@ -84,7 +159,7 @@ def test_a_limit_of_batches_below_a_full_dispatch_is_named(limit, is_well):
 @pytest.mark.aerospike
 @needs_server
 def test_a_cluster_that_is_well(tmp_path):
-    code, findings = doctor(server_url(blobs=tmp_path))
+    code, findings = doctor(made(server_url(blobs=tmp_path)))
     empty(SET)
     assert code == 0, findings
     assert {"nodes", "rules", "index on deleteAtHeight", "index on unminedSince", "blobs", "round trip"} <= set(

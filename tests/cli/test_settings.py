@@ -1,13 +1,24 @@
 """Settings: which place wins, and what an error says."""
 
-from dataclasses import dataclass, field
-from typing import Annotated
+import math
+import time
+import typing
+from collections.abc import Iterator
+from dataclasses import dataclass, field, is_dataclass
+from typing import Annotated, NamedTuple
 
 import pytest
-from annotated_types import Ge
+import zmq
+from annotated_types import Ge, Interval
 
 import supervisor
-from utxod.settings import SettingsError, describe, load_settings
+from broker.core import Core
+from broker.edge import Edge
+from protocol import wire
+from protocol.client import Client
+from protocol.errors import UtxodError
+from utxod.daemon import own_daemon
+from utxod.settings import OTHER_VARIABLES, SettingsError, describe, load_settings
 
 
 @dataclass(frozen=True)
@@ -79,10 +90,167 @@ def test_a_number_is_in_the_range_that_its_field_names():
         load_settings(Daemon, flags={"drain_seconds": ("-1", "--set")})
 
 
-@pytest.mark.parametrize("key", ["workers.write", "broker.sweep_seconds", "broker.batch_limit"])
-def test_the_daemon_can_not_be_set_to_nothing(key):
-    with pytest.raises(SettingsError, match=rf"^{key}: must be greater than 0"):
-        load_settings(supervisor.Settings, flags={key: ("0", "--set")})
+class Number(NamedTuple):
+    key: str
+    kind: type
+    range: Interval | None
+
+
+def numbers(cls: type, prefix: str = "") -> Iterator[Number]:
+    """Every setting of the dataclass that is a number, with the range that its type names."""
+    for name, hint in typing.get_type_hints(cls, include_extras=True).items():
+        kind, *metadata = typing.get_args(hint) if typing.get_origin(hint) is Annotated else [hint]
+        if is_dataclass(kind):
+            yield from numbers(kind, f"{prefix}{name}.")
+        elif kind in (int, float):
+            yield Number(prefix + name, kind, next((one for one in metadata if isinstance(one, Interval)), None))
+
+
+NUMBERS = list(numbers(supervisor.Settings))
+
+
+def at(end: str, number: Number) -> float:
+    return getattr(number.range, end)
+
+
+@pytest.mark.parametrize("number", NUMBERS, ids=lambda number: number.key)
+def test_every_number_is_finite_and_has_a_range_and_the_line_names_the_key(number):
+    least, most = at("ge", number), at("le", number)
+    assert math.isfinite(least)
+    assert math.isfinite(most)
+    assert 0 <= least < most
+    step = 1 if number.kind is int else math.ulp(most)
+    below = least - 1 if number.kind is int else math.nextafter(least, -1)
+    for value in (below, most + step, -1, 1e23, 1e-9 - 1, "nan", "inf", "-inf", "1e400", math.nan, math.inf, -math.inf):
+        for given in (value, str(value)):
+            with pytest.raises(SettingsError, match=rf"^{number.key}: .*\(from --set\)$"):
+                load_settings(supervisor.Settings, flags={number.key: (given, "--set")})
+
+
+def test_the_ranges_are_of_all_numbers_that_there_are():
+    """Also of one whose type was forgotten."""
+    listed = {one.key: one.range for one in describe(supervisor.Settings()) if type(one.value) in (int, float)}
+    assert listed == {number.key: f"{at('ge', number)} to {at('le', number)}" for number in NUMBERS}
+
+
+@pytest.mark.parametrize("end", ["ge", "le"])
+@pytest.mark.parametrize("number", NUMBERS, ids=lambda number: number.key)
+def test_the_ends_of_each_range_serve(number, end, tmp_path):
+    """Greeted, asked for a report, and swept: the numbers on the wire, of the sockets and of the ledger."""
+    settings = load_settings(supervisor.Settings, flags={number.key: (at(end, number), "--set")})
+    core = Core(settings.broker, 1, supervisor.clock())
+    edge = Edge(
+        core,
+        [f"ipc://{tmp_path}/u"],
+        f"ipc://{tmp_path}/w",
+        max_body_bytes=settings.broker.max_body_bytes,
+        clock=supervisor.clock,
+        on_condemn=lambda identity, reason: None,
+        on_in_doubt=lambda doubt: None,
+        on_report=core.report,
+    )
+    context = zmq.Context()
+    try:
+        socket = context.socket(zmq.DEALER)
+        socket.linger = 0
+        socket.connect(f"ipc://{tmp_path}/u")
+
+        def ask(kind, answer):
+            socket.send_multipart([wire.pack_prefix(kind, bytes(16))])
+            until = time.monotonic() + 10
+            while not socket.poll(0):
+                assert time.monotonic() < until
+                edge.turn(max(1, round(settings.broker.sweep_seconds * 1000)))
+            frames = socket.recv_multipart()
+            return frames if wire.unpack_prefix(frames[0]).type == answer else ask(kind, answer)
+
+        welcome = wire.unpack_welcome(ask(wire.HELLO, wire.WELCOME)[1])
+        assert welcome.limits == settings.broker.limits
+        deadline = welcome.clock + welcome.limits.max_timeout_us
+        header = wire.RequestHeader(1, "get", deadline, 1, 0)
+        socket.send_multipart(
+            [wire.pack_prefix(wire.REQUEST, bytes(16)), wire.pack_request_header(header), wire.pack_body([[bytes(32)]])]
+        )
+        wire.unpack_report(ask(wire.STATUS, wire.REPORT)[1])
+        core.sweep(supervisor.clock())
+        core.sweep(supervisor.clock() + 2 * welcome.limits.max_timeout_us)
+        assert len(core.ledger) == 0
+    finally:
+        context.destroy(linger=0)
+        edge.close()
+
+
+@pytest.mark.parametrize("end", ["ge", "le"])
+def test_a_daemon_set_to_the_ends_of_all_ranges_starts_and_serves(end):
+    """But for the number of its workers, which takes a machine for as many."""
+    settings = [f"{one.key}={at(end, one)}" for one in NUMBERS if end == "ge" or not one.key.startswith("workers.")]
+    arguments = [part for setting in settings for part in ("--set", setting)]
+    with own_daemon("null:", arguments) as daemon, Client(daemon.endpoint) as client:
+        until = time.monotonic() + 60
+        while True:
+            try:
+                client.get(bytes(32))
+                return
+            except UtxodError:  # a worker that is to be done within 10 ms may be ended, on a busy machine
+                assert time.monotonic() < until
+
+
+OF_A_SERVICE = {
+    "UTXOD_PORT": "tcp://10.0.0.1:5555",
+    "UTXOD_SERVICE_HOST": "10.0.0.1",
+    "UTXOD_SERVICE_PORT": "5555",
+    "UTXOD_SERVICE_PORT_ZMQ": "5555",
+    "UTXOD_PORT_5555_TCP": "tcp://10.0.0.1:5555",
+    "UTXOD_PORT_5555_TCP_PROTO": "tcp",
+    "UTXOD_PORT_5555_TCP_PORT": "5555",
+    "UTXOD_PORT_5555_TCP_ADDR": "10.0.0.1",
+}
+
+
+@pytest.mark.parametrize("service", ["UTXOD", "UTXOD_WORKERS", "UTXOD_STORE", "UTXOD_LISTEN", "UTXOD_BROKER"])
+def test_variables_of_a_service_of_our_name_are_told_and_stop_nothing(service):
+    environment = {name.replace("UTXOD", service, 1): value for name, value in OF_A_SERVICE.items()}
+    warned = []
+    loaded = load_settings(supervisor.Settings, environment=environment, warn=warned.append)
+    assert loaded == load_settings(supervisor.Settings)
+    (line,) = warned
+    assert all(name in line for name in environment)
+    load_settings(supervisor.Settings, environment={"PATH": "/bin", "UTXOD_STORE": "null:"}, warn=pytest.fail)
+
+
+@pytest.mark.parametrize(
+    ("wrong", "meant"),
+    [
+        ("UTXOD_STOER", "UTXOD_STORE"),
+        ("UTXOD_STROE", "UTXOD_STORE"),
+        ("UTXOD_WORKERS_WIRTE", "UTXOD_WORKERS_WRITE"),
+        ("UTXOD_WORKER_READ", "UTXOD_WORKERS_READ"),
+        ("UTXOD_LISTENS", "UTXOD_LISTEN"),
+        ("UTXOD_QUEUE_BYTES", "UTXOD_BROKER_QUEUE_BYTES"),
+        ("UTXOD_RETENTION", "UTXOD_BLOCK_HEIGHT_RETENTION"),
+        ("UTXOD_DRAIN_SECOND", "UTXOD_DRAIN_SECONDS"),
+        ("UTXOD_CONFG", "UTXOD_CONFIG"),
+    ],
+)
+def test_a_variable_that_nearly_is_a_setting_is_an_error(wrong, meant):
+    with pytest.raises(SettingsError, match=rf"^{wrong}: no such setting; did you mean {meant}\?"):
+        load_settings(supervisor.Settings, environment={wrong: "1"}, warn=pytest.fail)
+
+
+def test_no_variable_of_a_service_is_one_of_ours():
+    ours = {setting.variable for setting in describe(supervisor.Settings())} | OTHER_VARIABLES
+    for name in ours:
+        assert not ours & {of.replace("UTXOD", name, 1) for of in OF_A_SERVICE}
+
+
+def test_a_boolean_is_no_number(file):
+    file.write_text("drain_seconds = true\n[workers]\nwrite = false\n")
+    with pytest.raises(SettingsError) as error:
+        load_settings(Daemon, file)
+    assert str(error.value).splitlines() == [
+        f"drain_seconds: must be a number, got True (from {file})",
+        f"workers.write: must be a number, got False (from {file})",
+    ]
 
 
 def test_a_rule_of_the_settings_own_is_named_with_its_place():

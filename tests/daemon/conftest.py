@@ -1,8 +1,10 @@
+import sys
 from collections.abc import Callable, Iterator
 from pathlib import Path
 from typing import Any
 
 import pytest
+from interpreter import Interpreter
 from running import Daemon, Raw, Start
 
 from tests.aerospike_server import own_set
@@ -60,3 +62,11 @@ def raw() -> Iterator[Callable[..., Raw]]:
     yield _open
     for one in opened:
         one.close()
+
+
+@pytest.fixture
+def interpreter(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> Interpreter:
+    """What a daemon of this test, and its workers, are started with."""
+    interpreter = Interpreter(tmp_path / "python")
+    monkeypatch.setattr(sys, "executable", str(interpreter.path))
+    return interpreter

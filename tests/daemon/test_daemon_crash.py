@@ -12,7 +12,7 @@ from running import Daemon, End, Start
 
 def test_writes_of_a_killed_worker_are_answered_at_once(start: Start) -> None:
     workers, rounds = 4, 5
-    daemon = start({"workers.write": workers, "broker.budget_seconds": 60})
+    daemon = start({"workers.write": workers, "broker.grace_seconds": 60})
     delays = []
     with daemon.client() as client, Callers(client) as callers:
         for _ in range(rounds):

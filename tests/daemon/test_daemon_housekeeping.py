@@ -23,13 +23,6 @@ Fault = Callable[[Daemon, Interpreter], contextlib.AbstractContextManager[None]]
 IMPATIENT = {"broker.workerless_seconds": 0.2}
 
 
-@pytest.fixture
-def interpreter(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> Interpreter:
-    interpreter = Interpreter(tmp_path / "python")
-    monkeypatch.setattr(sys, "executable", str(interpreter.path))
-    return interpreter
-
-
 def interpreter_away(_: Daemon, interpreter: Interpreter) -> contextlib.AbstractContextManager[None]:
     return interpreter.away()
 

@@ -5,7 +5,6 @@ import fcntl
 import os
 import pty
 import signal
-import sys
 import threading
 from collections.abc import Iterator
 from pathlib import Path
@@ -41,13 +40,6 @@ for other in others:
     other.kill()
 sys.exit(status)
 """
-
-
-@pytest.fixture
-def interpreter(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> Interpreter:
-    interpreter = Interpreter(tmp_path / "python")
-    monkeypatch.setattr(sys, "executable", str(interpreter.path))
-    return interpreter
 
 
 class Pipe:

@@ -2,7 +2,6 @@
 
 import os
 import signal
-import sys
 from pathlib import Path
 
 import pytest
@@ -27,13 +26,6 @@ sys.meta_path.insert(0, Sender())
 """
 
 
-@pytest.fixture
-def interpreter(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> Interpreter:
-    interpreter = Interpreter(tmp_path / "python")
-    monkeypatch.setattr(sys, "executable", str(interpreter.path))
-    return interpreter
-
-
 def held_back(pid: int) -> set[int]:
     """The signals that a process blocks."""
     (line,) = [line for line in Path(f"/proc/{pid}/status").read_text().splitlines() if line.startswith("SigBlk:")]
@@ -42,6 +34,7 @@ def held_back(pid: int) -> set[int]:
 
 
 def expect_service(daemon: Daemon, number: int = 1) -> None:
+    daemon.wait_until(lambda status: status["pools"]["write"]["workers"], within=30)
     with daemon.client() as client:
         assert client.create_partial(txid(number), OUTPUT, block_height=HEIGHT)["records"] == 1
 

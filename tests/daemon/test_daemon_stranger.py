@@ -35,7 +35,7 @@ def expect_two_reads_served(daemon: Daemon) -> None:
 def test_a_worker_whose_connection_is_gone_is_lost_when_it_is_to_be_given_work(start: Start, tmp_path: Path) -> None:
     """Long before the execution limit."""
     address = f"ipc://{tmp_path}/workers.sock"
-    daemon = start({"listen_workers": address, "broker.budget_seconds": 60})
+    daemon = start({"listen_workers": address, "broker.grace_seconds": 60})
     with stranger_at(daemon, address):
         pass
     expect_two_reads_served(daemon)

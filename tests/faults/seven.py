@@ -20,7 +20,7 @@ from store.layout import record_key
 from tests.daemon.running import Daemon, running_daemon, until
 
 SEVEN = tuple(ASK)
-NOTHING_ENDS_IT = {"broker.budget_seconds": 60}
+NOTHING_ENDS_IT = {"broker.budget_seconds": 30, "broker.grace_seconds": 60}
 # How much later than it is due an answer may be seen, by a caller's thread on a busy machine.
 SLACK = 0.5
 _TRANSACTIONS = 200

@@ -77,3 +77,11 @@ def test_every_call_asks_all_copies_and_only_reads_are_repeated() -> None:
         assert policy["total_timeout"] == 3000
     assert (reads["max_retries"], reads["socket_timeout"]) == (2, 1000)
     assert (writes["max_retries"], writes["socket_timeout"]) == (0, 3000)
+
+
+def test_a_set_that_is_only_looked_at_is_not_made(cluster: ScriptedCluster) -> None:
+    with pytest.raises(StoreError, match="there is no set"):
+        open_store(URL, create=False)
+    assert (cluster.data, cluster.indexes) == ({}, [])
+    open_store(URL)
+    open_store(URL, create=False)

@@ -98,13 +98,6 @@ def test_an_empty_set_is_given_its_settings_again(tmp_path: Path) -> None:
     store.close()
 
 
-def test_a_record_that_could_not_be_spent_whole_is_not_begun_with(tmp_path: Path) -> None:
-    message = f"^{tmp_path}/set: utxo_batch_size={MAX_UTXO_BATCH_SIZE + 1}: {MAX_UTXO_BATCH_SIZE} at most"
-    with pytest.raises(StoreError, match=message):
-        open_store(f"lmdb://{tmp_path}/set?utxo_batch_size={MAX_UTXO_BATCH_SIZE + 1}")
-    open_store(f"lmdb://{tmp_path}/set").close()
-
-
 @pytest.mark.parametrize(
     "change",
     [

@@ -139,7 +139,7 @@ def test_a_map_beyond_all_address_space_is_refused_and_leaves_nothing_open(tmp_p
     before = set(os.listdir("/proc/self/fd"))
     for map_bytes in (1 << 60, 1 << 64, 1 << 80):
         with pytest.raises(StoreError, match=f"{tmp_path}/set: no memory for a map of map_size={map_bytes} bytes"):
-            open_store(f"lmdb://{tmp_path}/set?map_size={map_bytes}")
+            EmbeddedStore(tmp_path / "set", map_bytes=map_bytes)
     assert set(os.listdir("/proc/self/fd")) == before
     open_store(f"lmdb://{tmp_path}/set").close()
 
