@@ -34,6 +34,7 @@ FRAMES_OF_A_MESSAGE: Final = 400_000
 _CLOSED_SECONDS: Final = 10.0
 _TOLERANCE_SECONDS: Final = 2.0
 _TURN_SECONDS: Final = 0.2
+_FRAMES_SECONDS: Final = 5.0
 _NONSENSE_A_TURN: Final = 500
 _NOT_NOW: Final = (errno.EINPROGRESS, errno.EAGAIN)
 # What comes to an open port: a browser, TLS, ssh, a scanner, half a greeting of ZeroMQ's; and one that says nothing.
@@ -92,11 +93,16 @@ class Submitters(_Peers):
 
 
 class ManyFrames(_Peers):
-    """Each turn one message of very many frames."""
+    """Each sends a message of very many frames, and another one some seconds later."""
+
+    _next = 0.0
 
     def turn(self) -> None:
-        for dealer in self._sockets:
-            self._send(dealer, [b"."] * FRAMES_OF_A_MESSAGE)
+        now = time.monotonic()
+        if now >= self._next:
+            self._next = now + _FRAMES_SECONDS
+            for dealer in self._sockets:
+                self._send(dealer, [b"."] * FRAMES_OF_A_MESSAGE)
 
 
 class Nonsense(_Peers):

@@ -121,8 +121,8 @@ class Surroundings:
     # ---- peers
 
     def many_frames(self) -> Imposed:
-        endpoint = self._random.choice(self._endpoints())
-        return Imposed(f"to {endpoint}", self._crowd(FRAMES, [endpoint], 1))
+        """Where the callers are."""
+        return Imposed(f"to {self._daemon.endpoint}", self._crowd(FRAMES, [self._daemon.endpoint], 1))
 
     def nonsense(self) -> Imposed:
         return Imposed(f"of {_NONSENSICAL}", self._crowd(NONSENSE, self._endpoints(), _NONSENSICAL))
