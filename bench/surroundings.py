@@ -2,7 +2,8 @@
 
 For each of them, again and again, a daemon of its own with a few callers: its surroundings are made hard for some
 seconds, and then as they were. Beside them stands the same without any of it: what the machine itself takes. The
-figure is the daemon's own (`longest_standstill_seconds` of its report), since its start.
+figure is the daemon's own (`longest_standstill_seconds` of its report), since its start. How long a caller waited, at
+the longest, is told as well.
 """
 
 import contextlib
@@ -61,9 +62,13 @@ def surroundings(rounds: int, seconds: float, only: Sequence[str] = ()) -> Repor
     """rounds: how often each is tried. seconds: how long it is imposed. only: names of those to try; all if empty."""
     report = Report("surroundings")
     standstills: dict[str, list[float]] = {name: [] for name in only or NAMES}
+    waits = {_ROWS[name]: 0.0 for name in standstills}
+    report.details["the longest that a caller waited, in seconds"] = waits
     for number in range(rounds):
         for name in standstills:
-            standstills[name] += _try(report, name, seconds, number)
+            standstill, wait = _try(report, name, seconds, number)
+            standstills[name] += standstill
+            waits[_ROWS[name]] = round(max(wait, waits[_ROWS[name]]), 3)
     for name, found in standstills.items():
         if found:
             goal = None if name == _CALM else GOAL_SECONDS
@@ -72,14 +77,15 @@ def surroundings(rounds: int, seconds: float, only: Sequence[str] = ()) -> Repor
     return report
 
 
-def _try(report: Report, name: str, seconds: float, number: int) -> list[float]:
-    """The longest standstill; empty where the daemon did not live to tell."""
+def _try(report: Report, name: str, seconds: float, number: int) -> tuple[list[float], float]:
+    """The longest standstill, none where the daemon did not live to tell; and the longest that a caller waited."""
     directory = Path(tempfile.mkdtemp(prefix="utxod-surroundings-"))
     daemon = ChaosDaemon(directory, store=None, atomic=True)
     standstill: list[float] = []
+    waits = [0.0]
     try:
         daemon.start()
-        with _callers(report, daemon.endpoint):
+        with _callers(report, daemon.endpoint, waits):
             time.sleep(_CALM_SECONDS)
             _impose(daemon, name, seconds, number)
             _expect_service(daemon)
@@ -96,7 +102,7 @@ def _try(report: Report, name: str, seconds: float, number: int) -> list[float]:
         print(f"everything of this try is in {directory}", file=sys.stderr)
     else:
         shutil.rmtree(directory, ignore_errors=True)
-    return standstill
+    return standstill, max(waits)
 
 
 def _impose(daemon: ChaosDaemon, name: str, seconds: float, number: int) -> None:
@@ -129,8 +135,8 @@ def _ask(client: Client) -> Iterator[Outcome[Any]]:
 
 
 @contextlib.contextmanager
-def _callers(report: Report, endpoint: str) -> Iterator[None]:
-    """Meanwhile a few callers ask, one question after the other."""
+def _callers(report: Report, endpoint: str, waits: list[float]) -> Iterator[None]:
+    """Meanwhile a few callers ask, one question after the other. waits: is told how long each took, in seconds."""
     is_over = threading.Event()
 
     def call(client: Client) -> None:
@@ -138,6 +144,7 @@ def _callers(report: Report, endpoint: str) -> Iterator[None]:
             asked = time.monotonic()
             for outcome in _ask(client):
                 now = time.monotonic()
+                waits.append(now - asked)
                 report.promise(ANSWERED, outcome.code != NO_ANSWER)
                 report.promise(IN_TIME, now - asked < _TIMEOUT + DEFAULT_GRACE + TOLERANCE_SECONDS)
                 asked = now
