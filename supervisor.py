@@ -82,7 +82,8 @@ def _default_store() -> str:
 
 
 # Of an embedded set 1,024 processes can read at a time: three pools, and those who look.
-Workers = Annotated[int, Interval(ge=1, le=256)]
+_MOST_WORKERS: Final = 256
+Workers = Annotated[int, Interval(ge=1, le=_MOST_WORKERS)]
 
 
 @dataclass(frozen=True)
@@ -142,7 +143,7 @@ def _make_room(counts: "WorkerCounts") -> str:
     """Raises the limit of descriptors, and says in words how many submitters fit. Raises StartError where none does."""
     before, limit = raise_limit()
     workers = _DESCRIPTORS_A_WORKER * counts.total
-    room = left(limit) - _OWN_DESCRIPTORS - workers - _reserve(counts) - BATCH_AT_MOST
+    room = left() - _OWN_DESCRIPTORS - workers - _reserve(counts) - BATCH_AT_MOST
     if room <= 0:
         raise StartError(
             f"the limit of descriptors is {limit}, and the daemon needs {limit - room + 1} at least: "
@@ -337,7 +338,7 @@ class Supervisor:
             self._keep_house(self._tend)
 
     def _scale(self, pool: str, by: int) -> None:
-        self._fleet.counts[pool] = max(1, self._fleet.counts[pool] + by)
+        self._fleet.counts[pool] = min(_MOST_WORKERS, max(1, self._fleet.counts[pool] + by))
         log.info("%s workers: %d", pool, self._fleet.counts[pool])
         for process in self._fleet.members(pool)[self._fleet.counts[pool] :]:
             self._retire(process)
