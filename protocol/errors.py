@@ -65,7 +65,7 @@ class Fault(UtxodError):
 
 
 class NoAnswer(Fault):
-    """NO_ANSWER: nothing came in time, or the connection was lost."""
+    """NO_ANSWER: it never left the client ("no"); or nothing came in time, or the connection was lost ("unknown")."""
 
 
 class ClientClosed(NoAnswer):

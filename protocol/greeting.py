@@ -29,12 +29,18 @@ class Greeting:
         self._sent_at = 0.0
         self._interval = AGAIN
         self._looks = 0
+        self._before = (self.request_id, self._sent_at, self.due, self._interval)
 
     def sent(self, request_id: bytes, now: float) -> None:
+        self._before = (self.request_id, self._sent_at, self.due, self._interval)
         self.request_id = request_id
         self._sent_at = now
         self.due = now + self._interval
         self._interval = min(AGAIN_MAX, 2 * self._interval)
+
+    def kept(self) -> None:
+        """It could not be sent after all."""
+        self.request_id, self._sent_at, self.due, self._interval = self._before
 
     def again(self, now: float) -> None:
         """What is known of the daemon holds no longer: nothing is sent until it has been asked anew."""

@@ -166,7 +166,7 @@ class IOThread:
                 call = self._handed.popleft()
             except IndexError:
                 return
-            call.fail(Error(codes.NO_ANSWER, codes.UNKNOWN, self._ended))
+            call.fail(Error(codes.NO_ANSWER, codes.NO, self._ended))
             call.waiter.release()
 
 

@@ -88,10 +88,10 @@ class Link:
             try:
                 self.socket.send_multipart(frames, zmq.DONTWAIT)
             except zmq.Again:
+                session.kept(frames)
                 self.blocked = True
                 return
             self.used = True
-            session.sent(time.monotonic())
 
     def _disconnected(self) -> bool:
         """A connection that nothing was sent over is nobody's loss: ZeroMQ tries again by itself."""

@@ -31,7 +31,6 @@ class Wire:
     def send(self) -> list[list[bytes]]:
         messages = []
         while (frames := self.session.outgoing(self.now)) is not None:
-            self.session.sent(self.now)
             messages.append(frames)
         return messages
 
@@ -72,8 +71,8 @@ def wired() -> Wire:
     return found
 
 
-def no_answer(call: Call) -> bool:
-    return all(call.errors[i][:2] == (codes.NO_ANSWER, codes.UNKNOWN) for i in range(call.count))
+def no_answer(call: Call, executed: str = codes.UNKNOWN) -> bool:
+    return all(call.errors[i][:2] == (codes.NO_ANSWER, executed) for i in range(call.count))
 
 
 def test_nothing_is_sent_before_the_daemon_has_answered_the_greeting():
@@ -210,15 +209,49 @@ def test_what_was_never_sent_fails_at_its_deadline():
     call = wired.ask(1, timeout=1)
     wired.send()
     assert wired.at(wired.now + 1.0) == [call]
-    assert no_answer(call)
+    assert no_answer(call, codes.NO)
 
 
 def test_what_the_send_buffer_does_not_take_stays_queued_until_its_deadline(wired):
     call = wired.ask(1, timeout=1)
     frames = wired.session.outgoing(wired.now)
-    assert wired.session.outgoing(wired.now) == frames
+    wired.session.kept(frames)
+    again = wired.session.outgoing(wired.now)
+    assert again == frames
+    wired.session.kept(again)
     assert wired.at(wired.now + 1.0) == [call]
+    assert no_answer(call, codes.NO)
     assert wired.send() == []
+    assert (wired.session.counters.requests, wired.session.counters.items) == (0, 0)
+
+
+def test_what_the_edge_was_interrupted_in_sending_is_not_sent_again_and_never_a_no(wired):
+    call = wired.ask(1, timeout=1)
+    assert wired.session.outgoing(wired.now) is not None
+    assert wired.session.outgoing(wired.now) is None
+    wired.session.close("the client is closed")
+    assert no_answer(call)
+
+
+def test_of_a_split_call_the_items_that_left_are_unknown_and_those_that_did_not_are_a_no():
+    wired = Wire(limits=Limits(2, 10_000, 10**9))
+    wired.greet()
+    call = wired.ask(1, 2, 3, 4)
+    assert wired.session.outgoing(wired.now) is not None
+    wired.session.kept(wired.session.outgoing(wired.now))
+    wired.session.close("the client is closed")
+    assert wired.session.take_settled() == [call]
+    assert [call.errors[index].executed for index in range(4)] == ["unknown", "unknown", "no", "no"]
+
+
+def test_a_greeting_that_the_socket_does_not_take_is_the_next_message_again():
+    wired = Wire()
+    for _ in range(20):
+        wired.session.kept(wired.session.outgoing(wired.now))
+    assert wired.session.counters.greetings == 0
+    wired.greet()
+    wired.ask(1)
+    assert len(wired.requests()) == 1
 
 
 def test_a_late_and_a_second_answer_are_dropped_and_counted(wired):
@@ -263,7 +296,7 @@ def test_a_lost_connection_fails_what_was_sent_at_once_and_keeps_what_was_not(wi
     sent = wired.ask(1)
     wired.requests()
     unsent = wired.ask(2)
-    wired.session.outgoing(wired.now)  # packed, but not taken
+    wired.session.kept(wired.session.outgoing(wired.now))
     wired.session.connection_lost(wired.now)
     assert wired.session.take_settled() == [sent]
     assert no_answer(sent)
@@ -322,10 +355,11 @@ def test_a_slow_greeting_is_repeated_for_a_closer_look_at_the_clock():
 def test_closing_fails_everything_at_once(wired):
     calls = [wired.ask(1), wired.ask(2, timeout=7)]
     wired.requests()
-    calls.append(wired.ask(3))
+    unsent = wired.ask(3)
     wired.session.close("the client is closed")
-    assert wired.session.take_settled() == calls
+    assert wired.session.take_settled() == [*calls, unsent]
     assert all(map(no_answer, calls))
+    assert no_answer(unsent, codes.NO)
     assert not wired.session.busy
 
 

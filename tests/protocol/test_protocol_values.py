@@ -1,4 +1,4 @@
-"""What a client gives and raises goes through pickling and copying whole: to another process, into a log, over a queue."""
+"""What a client gives and raises survives pickling and copying: on its way to another process, or over a queue."""
 
 import copy
 import multiprocessing
