@@ -5,8 +5,9 @@ The rules it keeps:
 1.  It greets first. Nothing is sent before the daemon has told its epoch, its clock and its limits (greeting.py).
 2.  Calls that wait when the edge next gets to run are packed together: one request per operation, flags and deadline,
     within the daemon's limits. No call waits for a timer, or for the answer to another.
-3.  A deadline on the wire is never later than the caller asked for. It is rounded down to a tick, so that calls made at
-    the same time share one.
+3.  A deadline on the wire is never later than the caller asked for, but for what the two clocks have drifted apart
+    since the daemon's was looked at last (greeting.py). It is rounded down to a tick, so that calls made at the same
+    time share one.
 4.  A call larger than the limits is split, and its outcomes are joined. An item too large alone fails alone. The spends
     of one transaction are neither split nor put together with others.
 5.  Every call is settled: by its answer; or as NO_ANSWER. That is "unknown" for what was handed to the socket: at the
@@ -174,12 +175,12 @@ class Session:
         """Seconds until time alone makes something due; None: never. can_send: there is somebody to greet."""
         if self.busy:
             return SWEEP
-        return max(0.0, self.greeting.due - now) if can_send and self.greeting.due is not None else None
+        return max(0.0, self.greeting.due - now) if can_send else None
 
     def outgoing(self, now: float) -> list[bytes] | None:
         """The next message to be sent, None where there is none. It counts as sent, unless it is `kept`: also where
         the edge is interrupted in between."""
-        if self.greeting.due is not None and now >= self.greeting.due:
+        if now >= self.greeting.due:
             self._last, hello = None, self._next_id()
             self.greeting.sent(hello, now)
             self.counters.greetings += 1
@@ -291,10 +292,11 @@ class Session:
             self._waiting = dict.fromkeys([*packed, *self._waiting])
             self._outbox.clear()
             self._reconnect_delay = 0.0
-        else:
+            return
+        error = _refusal(message_type, frames)
+        self.greeting.refused()
+        if not self.greeting.ready:
             waiting, self._waiting = self._waiting, {}
-            error = _refusal(message_type, frames)
-            self.greeting.refused()
             for call in waiting:
                 self._settle(call.fail(error))
 
