@@ -69,7 +69,8 @@ class NoAnswer(Fault):
 
 
 class ClientClosed(NoAnswer):
-    """NO_ANSWER ("no"): the client is closed, or is the copy of one that a fork made; nothing was sent."""
+    """NO_ANSWER ("no"): the client is closed, is the copy of one that a fork made, or belongs to another event loop;
+    nothing was sent."""
 
 
 class Overloaded(Fault):

@@ -35,7 +35,7 @@ class Greeting:
         self._interval = AGAIN
         self._looks = 0
         self._best = 0  # offset of these looks
-        self._before: tuple[bytes | None, float, float, float] = (None, 0.0, 0.0, AGAIN)  # it was sent last
+        self._before: tuple[bytes | None, float, float, float] = (None, 0.0, 0.0, AGAIN)  # the last `sent`
 
     def sent(self, request_id: bytes, now: float) -> None:
         self._before = (self.request_id, self._sent_at, self.due, self._interval)

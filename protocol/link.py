@@ -22,9 +22,12 @@ RECEIVE_AT_ONCE: Final = 1_000  # messages taken before the edge gets to do some
 
 
 class Link:
-    """Raises zmq.ZMQError where the endpoint is none."""
+    """retried: where nobody is at the endpoint, it is tried again and again; otherwise such a link counts as lost.
 
-    def __init__(self, context: "zmq.Context[zmq.Socket[bytes]]", endpoint: str) -> None:
+    Raises zmq.ZMQError where the endpoint is none.
+    """
+
+    def __init__(self, context: "zmq.Context[zmq.Socket[bytes]]", endpoint: str, *, retried: bool) -> None:
         self.socket = socket = context.socket(zmq.DEALER)
         self.monitor: zmq.Socket[bytes] | None = None
         self.used = False  # something was sent
@@ -40,7 +43,8 @@ class Link:
             socket.setsockopt(zmq.HANDSHAKE_IVL, HANDSHAKE_MS)
             socket.setsockopt(zmq.HEARTBEAT_IVL, HEARTBEAT_MS)
             socket.setsockopt(zmq.HEARTBEAT_TIMEOUT, HEARTBEAT_TIMEOUT_MS)
-            self.monitor = socket.get_monitor_socket(zmq.EVENT_DISCONNECTED)
+            failed = 0 if retried else zmq.EVENT_CONNECT_RETRIED
+            self.monitor = socket.get_monitor_socket(zmq.EVENT_DISCONNECTED | failed)
             socket.connect(endpoint)
         except Exception:
             self.close()
@@ -94,12 +98,11 @@ class Link:
             self.used = True
 
     def _disconnected(self) -> bool:
-        """A connection that nothing was sent over is nobody's loss: ZeroMQ tries again by itself."""
         lost = False
         while self.monitor is not None and _events(self.monitor) & zmq.POLLIN:
             self.monitor.recv_multipart(zmq.DONTWAIT)
             lost = True
-        return lost and self.used
+        return lost
 
 
 def _events(socket: "zmq.Socket[bytes]") -> int:

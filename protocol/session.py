@@ -40,7 +40,6 @@ FINE_TICK_US: Final = 1_000  # of this one
 TICK_FROM: Final = 0.1  # where fewer seconds are left
 SWEEP: Final = 0.05  # seconds between two looks at what has expired
 RECONNECT_MAX: Final = 1.0  # seconds between two connections that did not get as far as a welcome
-UNSENT: Final = "no daemon to send it to in time"
 
 _REQUEST_ID = struct.Struct("<8sQ")
 _array_header = msgpack.Packer().pack_array_header
@@ -86,6 +85,7 @@ class Session:
     def __init__(self, grace: float) -> None:
         self.counters = Counters()
         self.greeting = Greeting()
+        self.obstacle = ""  # what keeps the edge from connecting, for people
         self._grace = grace
         self._number = os.urandom(8)
         self._sequence = 0
@@ -152,7 +152,7 @@ class Session:
         expired = [call for call in self._waiting if call.deadline <= now]
         for call in expired:
             del self._waiting[call]
-        self._fail(expired, codes.NO, UNSENT)
+        self._fail(expired, codes.NO, self._unsent)
         self._drop_expired_outbox(now)
 
     def close(self, reason: str) -> None:
@@ -234,7 +234,7 @@ class Session:
         waiting, self._waiting = self._waiting, {}
         for call in waiting:
             if call.deadline <= now:
-                self._fail([call], codes.NO, UNSENT)
+                self._fail([call], codes.NO, self._unsent)
                 continue
             deadline = min(int(call.deadline * 1_000_000) + offset, latest)
             deadline -= deadline % (TICK_US if call.deadline - now >= TICK_FROM else FINE_TICK_US)
@@ -340,6 +340,10 @@ class Session:
         for call in calls:
             self.counters.no_answer += 1
             self._settle(call.fail(error))
+
+    @property
+    def _unsent(self) -> str:
+        return "no daemon to send it to in time" + (f" ({self.obstacle})" if self.obstacle else "")
 
     def _fail_sent(self, reason: str) -> None:
         for request in list(self._pending.values()):
