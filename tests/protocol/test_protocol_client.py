@@ -289,6 +289,23 @@ def test_a_stale_answer_makes_the_client_greet_again(start, endpoint):
         assert daemon.greetings == 2
 
 
+def test_an_idle_client_looks_at_the_daemons_clock_again_and_again(start, endpoint, monkeypatch):
+    monkeypatch.setattr("protocol.greeting.PERIOD", 0.02)
+    daemon = start()
+    with Client(endpoint) as client:
+        client.get(TXID)
+        daemon.wait_for_greetings(5)
+        assert client.get(TXID) == RESULTS["get"]
+
+    async def run():
+        async with AsyncClient(endpoint) as client:
+            await client.get(TXID)
+            await asyncio.to_thread(daemon.wait_for_greetings, daemon.greetings + 5)
+            assert await client.get(TXID) == RESULTS["get"]
+
+    asyncio.run(run())
+
+
 def test_late_and_double_answers_are_counted_and_never_delivered(start, endpoint):
     daemon = start(lambda request: [request.well([{"fee": 1}]), request.well([{"fee": 2}])])
     with Client(endpoint) as client:
