@@ -14,7 +14,7 @@ from .addresses import Addresses
 from .link import Link
 from .session import RECONNECT_MAX, SWEEP, Session
 
-PAUSE: Final = 0.02  # seconds, when all of a name's addresses have been tried in vain; doubled each time, up to
+PAUSE: Final = 0.02  # seconds between two rounds of connecting in vain; doubled each time, up to
 PAUSE_MAX: Final = 0.5
 
 

@@ -18,11 +18,11 @@ CONNECT_TIMEOUT_MS: Final = 5_000
 HANDSHAKE_MS: Final = 10_000
 HEARTBEAT_MS: Final = 5_000
 HEARTBEAT_TIMEOUT_MS: Final = 10_000
-RECEIVE_AT_ONCE: Final = 1_000  # messages taken before the edge gets to do something else
+RECEIVE_SECONDS: Final = 0.02  # the longest that is received for before the edge, and its program, get their turn
 
 
 class Link:
-    """retried: where nobody is at the endpoint, it is tried again and again; otherwise such a link counts as lost.
+    """retried: where nobody is at the endpoint, ZeroMQ tries again and again; otherwise such a link counts as lost.
 
     Raises zmq.ZMQError where the endpoint is none.
     """
@@ -65,10 +65,13 @@ class Link:
         socket = self.socket
         self._send(session)
         self.more = False
-        for _ in range(RECEIVE_AT_ONCE):
+        now = time.monotonic()
+        until = now + RECEIVE_SECONDS
+        while now <= until:
             events = _events(socket)
             if events & zmq.POLLIN:
-                session.received(socket.recv_multipart(zmq.DONTWAIT), time.monotonic())
+                session.received(socket.recv_multipart(zmq.DONTWAIT), now)
+                now = time.monotonic()
             elif self.blocked and events & zmq.POLLOUT:
                 self._send(session)
             else:

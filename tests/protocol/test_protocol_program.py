@@ -12,6 +12,7 @@ from programs import ended, program
 from scripted import RESULTS, answer_nothing
 
 from protocol import AsyncClient, Client, ClientClosed, NoAnswer
+from protocol.wire import Limits
 
 TXID = b"\x11" * 32
 DROPPED = """
@@ -168,6 +169,36 @@ def test_a_client_that_fails_inside_settles_every_call(start, endpoint, monkeypa
                 await client.get(TXID, timeout=60)
 
     asyncio.run(run())
+
+
+def test_many_answers_at_once_leave_the_program_its_turn(start, endpoint, monkeypatch):
+    monkeypatch.setattr("protocol.link.RECEIVE_SECONDS", 0)  # one by one
+    waiting = []
+
+    def together(request):
+        waiting.append(request.well())
+        return waiting if len(waiting) == 50 else []
+
+    start(together, limits=Limits(1, 10_000, 10**9))
+
+    async def run():
+        turns = 0
+
+        async def program():
+            nonlocal turns
+            while True:
+                await asyncio.sleep(0)
+                turns += 1
+
+        async with AsyncClient(endpoint) as client:
+            calls = [asyncio.create_task(client.get(TXID, timeout=60)) for _ in range(50)]
+            await asyncio.wait(calls, return_when=asyncio.FIRST_COMPLETED)
+            beside = asyncio.create_task(program())
+            assert await asyncio.gather(*calls) == [RESULTS["get"]] * 50
+            beside.cancel()
+        return turns
+
+    assert asyncio.run(run()) >= 40
 
 
 @pytest.mark.parametrize("way", [copy.copy, copy.deepcopy, pickle.dumps])
