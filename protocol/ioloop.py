@@ -6,6 +6,8 @@ import contextlib
 import os
 import warnings
 import weakref
+from asyncio import get_running_loop
+from collections.abc import Iterable
 from typing import Final
 
 from . import codes
@@ -25,7 +27,7 @@ class IOLoop:
 
     def __init__(self, endpoint: str, grace: float) -> None:
         self._ended = ""  # why nothing can be asked any more
-        self._loop = asyncio.get_running_loop()
+        self._loop = get_running_loop()
         self._asked: set[Call] = set()  # those that somebody waits for
         self._turn_due = False  # a turn is in the loop's queue
         self._timer: asyncio.TimerHandle | None = None
@@ -38,9 +40,8 @@ class IOLoop:
 
     async def ask(self, call: Call) -> None:
         """Returns when the call is settled. Raises ClientClosed where it cannot be asked."""
-        reason = self._ended or ("" if asyncio.get_running_loop() is self._loop else ELSEWHERE)
-        if reason:
-            raise ClientClosed(Error(codes.NO_ANSWER, codes.NO, reason))
+        if self._ended or get_running_loop() is not self._loop:
+            raise ClientClosed(Error(codes.NO_ANSWER, codes.NO, self._ended or ELSEWHERE))
         call.waiter = self._loop.create_future()
         self._asked.add(call)
         self.session.submit(call)
@@ -56,7 +57,7 @@ class IOLoop:
 
     async def close(self) -> None:
         """Settles every call; then waits, not for long, until ZeroMQ has given everything back."""
-        if asyncio.get_running_loop() is not self._loop:
+        if get_running_loop() is not self._loop:
             self._end_on_its_loop()
             return
         self._end(CLOSED)
@@ -124,12 +125,14 @@ class IOLoop:
         self._turn()
 
     def _wake_settled(self) -> None:
-        for call in self.session.take_settled():
-            self._wake_caller(call)
+        self._wake_callers(self.session.take_settled())
 
-    def _wake_caller(self, call: Call) -> None:
-        if not call.waiter.done() and not self._loop.is_closed():
-            call.waiter.set_result(None)
+    def _wake_callers(self, calls: Iterable[Call]) -> None:
+        if self._loop.is_closed():
+            return
+        for call in calls:
+            if not call.waiter.done():
+                call.waiter.set_result(None)
 
     # The end.
 
@@ -140,10 +143,10 @@ class IOLoop:
         self._ended = reason
         self.session.close(reason)
         self._wake_settled()
-        for call in list(self._asked):
-            if not call.settled:  # where a turn failed, the session may have lost it
-                call.fail(Error(codes.NO_ANSWER, codes.UNKNOWN, reason))
-                self._wake_caller(call)
+        lost = [call for call in self._asked if not call.settled]  # by the session, where a turn failed
+        for call in lost:
+            call.fail(Error(codes.NO_ANSWER, codes.UNKNOWN, reason))
+        self._wake_callers(lost)
         if self._timer is not None:
             self._timer.cancel()
         self._line.close()
