@@ -70,7 +70,10 @@ class Link:
         while now <= until:
             events = _events(socket)
             if events & zmq.POLLIN:
+                ready = session.greeting.ready
                 session.received(socket.recv_multipart(zmq.DONTWAIT), now)
+                if session.greeting.ready is not ready:
+                    self._send(session)  # what has waited for the welcome, or a greeting
                 now = time.monotonic()
             elif self.blocked and events & zmq.POLLOUT:
                 self._send(session)

@@ -289,6 +289,21 @@ def test_a_stale_answer_makes_the_client_greet_again(start, endpoint):
         assert daemon.greetings == 2
 
 
+def test_what_waits_for_the_daemons_welcome_goes_out_with_it_and_not_with_the_next_sweep(start, endpoint, monkeypatch):
+    for module in ("session", "line"):
+        monkeypatch.setattr(f"protocol.{module}.SWEEP", 3600.0)
+    with Client(endpoint) as client:
+        pending = Pending(lambda: client.get(TXID, timeout=60))
+        start()
+        assert pending.outcome(within=30) is None
+
+    async def run():
+        async with AsyncClient(endpoint) as client:
+            return await asyncio.wait_for(client.get(TXID, timeout=60), 30)
+
+    assert asyncio.run(run()) == RESULTS["get"]
+
+
 def test_an_idle_client_looks_at_the_daemons_clock_again_and_again(start, endpoint, monkeypatch):
     monkeypatch.setattr("protocol.greeting.PERIOD", 0.02)
     daemon = start()
