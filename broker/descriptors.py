@@ -9,7 +9,35 @@ import resource
 from contextlib import suppress
 from typing import Final
 
+from .places import BATCH_AT_MOST
+
 _OF_THIS_PROCESS: Final = "/proc/self/fd"
+# What the daemon has open itself.
+_OWN: Final = 32
+# Of a worker: its connection, and what tells of its end.
+_A_WORKER: Final = 2
+# What is kept free beside as much for the workers again: to start them, and for files.
+_KEPT: Final = 24
+# What letting a batch of newcomers in may take: theirs, and the next socket of the place.
+FOR_A_BATCH: Final = BATCH_AT_MOST + 3
+
+
+def reserve(workers: int) -> int:
+    """What newcomers among the submitters must leave, so that all workers can be replaced and files be opened."""
+    return _KEPT + _A_WORKER * workers
+
+
+def make_room(workers: int) -> str:
+    """Raises the limit, and says in words how many submitters fit beside so many workers. Raises OSError where none
+    does."""
+    before, limit = raise_limit()
+    room = left() - _OWN - _A_WORKER * workers - reserve(workers) - FOR_A_BATCH
+    if room <= 0:
+        raise OSError(
+            f"the limit of descriptors is {limit}, and the daemon needs {limit - room + 1} at least: "
+            "raise the hard limit (ulimit -Hn, LimitNOFILE=), or start fewer workers"
+        )
+    return f"room for some {room} submitters: the limit of descriptors is {limit} (it was {before})"
 
 
 def raise_limit() -> tuple[int, int]:

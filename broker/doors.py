@@ -24,14 +24,12 @@ from typing import Final
 
 import zmq
 
-from .descriptors import give_back, left, take
+from .descriptors import FOR_A_BATCH, give_back, left, take
 from .path import PathPlace
-from .places import BATCH_AT_MOST, IPC, NAME, TCP, Batch, NamePlace, Place, tcp_places
+from .places import IPC, NAME, TCP, Batch, NamePlace, Place, tcp_places
 
 log = logging.getLogger("utxod.doors")
 
-# What opening takes for itself: the next socket of the place, and what it is bound with.
-_TO_OPEN: Final = 3
 # More than come in within moments where nothing bounds them, and libzmq does not survive the want.
 _UNBOUNDED: Final = 1024
 _LOOK_SECONDS: Final = 0.0001
@@ -72,7 +70,7 @@ class Door:
             raise
 
     def has_room(self) -> bool:
-        return left() >= _TO_OPEN + BATCH_AT_MOST + self.reserve
+        return left() >= FOR_A_BATCH + self.reserve
 
     def let_in(self) -> None:
         """Those who wait. Raises OSError where the place does not give them, or there is no room for who may come."""
