@@ -14,14 +14,10 @@ import gc
 import logging
 import os
 import secrets
-import shutil
 import signal
-import stat
-import tempfile
 import time
 from collections import deque
 from collections.abc import Callable
-from contextlib import suppress
 from dataclasses import asdict, dataclass, field
 from pathlib import Path
 from typing import Annotated, Any, Final
@@ -29,12 +25,11 @@ from typing import Annotated, Any, Final
 import zmq
 from annotated_types import Interval
 
-from broker.claim import Claim
 from broker.core import Core
-from broker.descriptors import left, raise_limit
+from broker.descriptors import make_room, reserve
 from broker.doubts import DoubtList
 from broker.edge import Edge
-from broker.places import BATCH_AT_MOST
+from broker.private import PrivateAddress
 from broker.settings import MICROSECONDS, BrokerSettings, Patience
 from protocol.operations import WRITE_POOL
 from workers.fleet import Fleet
@@ -55,14 +50,6 @@ _STOOD_STILL_SECONDS: Final = 0.5
 _DEFECT_SECONDS: Final = 10.0
 # How long workers may take to end by themselves, once told; and to be gone, once killed.
 _STOP_SECONDS: Final = 2.0
-# What the daemon has open itself; for each worker, its connection and the descriptor that tells of its end; and what is
-# kept free beside as much for the workers again: to start them, and for files.
-_OWN_DESCRIPTORS: Final = 32
-_DESCRIPTORS_A_WORKER: Final = 2
-_RESERVED_DESCRIPTORS: Final = 24
-# The directory of the workers' private address.
-_DIRECTORY_PREFIX: Final = "utxod-workers-"
-_WORKERS_SOCKET: Final = "workers.sock"
 # The collector's pauses grow with what is pending (349 ms were measured over a million entries), and the broker makes
 # no cycles of its own: so it runs by hand, and only while little is pending.
 _COLLECT_SECONDS: Final = 30.0
@@ -82,7 +69,8 @@ def _default_store() -> str:
 
 
 # Of an embedded set 1,024 processes can read at a time: three pools, and those who look.
-Workers = Annotated[int, Interval(ge=1, le=256)]
+_MOST_WORKERS: Final = 256
+Workers = Annotated[int, Interval(ge=1, le=_MOST_WORKERS)]
 
 
 @dataclass(frozen=True)
@@ -119,36 +107,8 @@ class Settings:
     drain_seconds: Patience = field(default=10.0, metadata={"help": "how long shutting down may take, in seconds"})
 
 
-def _clear_leftovers() -> None:
-    """Removes the directories of daemons that were killed, and could not do so themselves; nobody else's."""
-    for lock in Path(tempfile.gettempdir()).glob(f"{_DIRECTORY_PREFIX}*/{_WORKERS_SOCKET}.lock"):
-        with suppress(OSError):
-            found = lock.parent.lstat()
-            if stat.S_ISDIR(found.st_mode) and found.st_uid == os.getuid():
-                Claim(lock.with_name(_WORKERS_SOCKET)).release()
-                shutil.rmtree(lock.parent)
-
-
 class StartError(Exception):
     """The daemon can't start; the message says why, and what to do."""
-
-
-def _reserve(counts: "WorkerCounts") -> int:
-    """Descriptors that are not for submitters: so that all workers can be replaced, and files be opened."""
-    return _RESERVED_DESCRIPTORS + _DESCRIPTORS_A_WORKER * counts.total
-
-
-def _make_room(counts: "WorkerCounts") -> str:
-    """Raises the limit of descriptors, and says in words how many submitters fit. Raises StartError where none does."""
-    before, limit = raise_limit()
-    workers = _DESCRIPTORS_A_WORKER * counts.total
-    room = left(limit) - _OWN_DESCRIPTORS - workers - _reserve(counts) - BATCH_AT_MOST
-    if room <= 0:
-        raise StartError(
-            f"the limit of descriptors is {limit}, and the daemon needs {limit - room + 1} at least: "
-            "raise the hard limit (ulimit -Hn, LimitNOFILE=), or start fewer workers"
-        )
-    return f"room for some {room} submitters: the limit of descriptors is {limit} (it was {before})"
 
 
 def clock() -> int:
@@ -169,10 +129,12 @@ class Supervisor:
         self._settings = settings
         self._version = version
         self._started = time.monotonic()
-        room = _make_room(settings.workers)
-        _clear_leftovers()
-        self._directory = Path(tempfile.mkdtemp(prefix=_DIRECTORY_PREFIX))
-        backend = settings.listen_workers or f"ipc://{self._directory / _WORKERS_SOCKET}"
+        try:
+            room = make_room(settings.workers.total)
+            self._private = PrivateAddress()
+        except OSError as error:
+            raise StartError(str(error)) from None
+        backend = settings.listen_workers or self._private.address
         self._core = Core(settings.broker, secrets.randbits(63), clock(), version)
         self._doubts = DoubtList(Path(settings.state), settings.store)
         try:
@@ -181,14 +143,14 @@ class Supervisor:
                 settings.listen,
                 backend,
                 max_body_bytes=settings.broker.max_body_bytes,
-                reserve=_reserve(settings.workers),
+                reserve=reserve(settings.workers.total),
                 clock=clock,
                 on_condemn=self._end_worker,
                 on_in_doubt=self._doubts.add,
                 on_report=self._report,
             )
         except (OSError, zmq.ZMQError) as error:
-            shutil.rmtree(self._directory, ignore_errors=True)
+            self._private.release()
             raise StartError(str(error)) from error
         log.info(room)
         self._fleet = Fleet(
@@ -260,7 +222,7 @@ class Supervisor:
             self._edge.close()
             self._doubts.close()
             signals.close()
-            shutil.rmtree(self._directory, ignore_errors=True)
+            self._private.release()
         log.info("ended")
         return 0
 
@@ -337,7 +299,7 @@ class Supervisor:
             self._keep_house(self._tend)
 
     def _scale(self, pool: str, by: int) -> None:
-        self._fleet.counts[pool] = max(1, self._fleet.counts[pool] + by)
+        self._fleet.counts[pool] = min(_MOST_WORKERS, max(1, self._fleet.counts[pool] + by))
         log.info("%s workers: %d", pool, self._fleet.counts[pool])
         for process in self._fleet.members(pool)[self._fleet.counts[pool] :]:
             self._retire(process)

@@ -22,20 +22,23 @@ class Claim:
     def __init__(self, path: Path) -> None:
         self._lock = path.with_name(path.name + ".lock")
         self._descriptor = self._acquire(path)
-        os.truncate(self._descriptor, 0)
-        os.write(self._descriptor, b"%d\n" % os.getpid())
+        with suppress(OSError):  # on a full disk, say: it is for people only
+            os.truncate(self._descriptor, 0)
+            os.write(self._descriptor, b"%d\n" % os.getpid())
 
     def is_seen(self) -> bool:
         """Whether the file is still there for others to see."""
-        with suppress(FileNotFoundError):
+        with suppress(OSError):
             return os.path.samestat(os.fstat(self._descriptor), self._lock.lstat())
         return False
 
     def release(self) -> None:
-        """Gives the address free. Another's file is left alone."""
-        if self.is_seen():
-            self._lock.unlink(missing_ok=True)
-        os.close(self._descriptor)
+        """Gives the address free. Another's file is left alone. Raises OSError where ours can't be removed."""
+        try:
+            if self.is_seen():
+                self._lock.unlink(missing_ok=True)
+        finally:
+            os.close(self._descriptor)
 
     def _acquire(self, path: Path) -> int:
         while True:

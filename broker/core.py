@@ -384,7 +384,7 @@ class Core:
                 self._open_breaker(worker.pool, now)
                 self.condemn(worker.identity, f"has been busy with {dispatch.operation} for too long")
         for pool in self.pools.values():
-            if pool.queue and pool.is_deserted(now):
+            if pool.queue and pool.is_deserted(now) and not self._refusals.is_under_way(pool):
                 self._refusals.begin(pool, codes.UNAVAILABLE, f"pool {pool.name} has no worker", WORKER_BACK_MS)
         return self._refusals.go_on(self._slice)
 

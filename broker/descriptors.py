@@ -1,12 +1,43 @@
 """File descriptors: how many there may be, and whether some are left.
 
 Whoever runs out of them fails in surprising places: libzmq ends its process. So the limit is raised as far as it may
-be, and before something takes descriptors for good it is tried whether they, and a reserve, can be had.
+be, and before something takes descriptors for good it is asked whether they, and a reserve, can be had.
 """
 
 import os
 import resource
 from contextlib import suppress
+from typing import Final
+
+from .places import BATCH_AT_MOST
+
+_OF_THIS_PROCESS: Final = "/proc/self/fd"
+# What the daemon has open itself.
+_OWN: Final = 32
+# Of a worker: its connection, and what tells of its end.
+_A_WORKER: Final = 2
+# What is kept free beside as much for the workers again: to start them, and for files.
+_KEPT: Final = 24
+# What letting a batch of newcomers in may take: theirs, and the next socket of the place.
+FOR_A_BATCH: Final = BATCH_AT_MOST + 3
+
+
+def reserve(workers: int) -> int:
+    """What newcomers among the submitters must leave, so that all workers can be replaced and files be opened."""
+    return _KEPT + _A_WORKER * workers
+
+
+def make_room(workers: int) -> str:
+    """Raises the limit, and says in words how many submitters fit beside so many workers. Raises OSError where none
+    does."""
+    before, limit = raise_limit()
+    room = left() - _OWN - _A_WORKER * workers - reserve(workers) - FOR_A_BATCH
+    if room <= 0:
+        raise OSError(
+            f"the limit of descriptors is {limit}, and the daemon needs {limit - room + 1} at least: "
+            "raise the hard limit (ulimit -Hn, LimitNOFILE=), or start fewer workers"
+        )
+    return f"room for some {room} submitters: the limit of descriptors is {limit} (it was {before})"
 
 
 def raise_limit() -> tuple[int, int]:
@@ -15,6 +46,11 @@ def raise_limit() -> tuple[int, int]:
     with suppress(OSError, ValueError):  # what is not allowed here stays as it is
         resource.setrlimit(resource.RLIMIT_NOFILE, (hard, hard))
     return soft, resource.getrlimit(resource.RLIMIT_NOFILE)[0]
+
+
+def left() -> int:
+    """How many can still be had."""
+    return resource.getrlimit(resource.RLIMIT_NOFILE)[0] - _count_open()
 
 
 def take(count: int, like: int) -> list[int]:
@@ -36,17 +72,12 @@ def give_back(taken: list[int]) -> None:
     taken.clear()
 
 
-def can_take(count: int, like: int) -> bool:
-    """Whether so many can be had now. They are tried, not counted: a count would need /proc, and one to read it."""
-    try:
-        give_back(take(count, like))
-    except OSError:
-        return False
-    return True
-
-
-def left(limit: int) -> int:
-    """About how many of so many can still be had. The lowest that is free tells how many are in use, but for gaps."""
+def _count_open() -> int:
+    """They are not tried: a trial that fails has taken the last one, at which another thread may fail."""
+    with suppress(OSError):
+        # Since Linux 6.2 the size of the directory is their number, and needs none to be read.
+        return os.stat(_OF_THIS_PROCESS).st_size or len(os.listdir(_OF_THIS_PROCESS))
+    # Where /proc can't be read: the lowest that is free, which is right but for gaps.
     lowest = os.open(os.devnull, os.O_RDONLY)
     os.close(lowest)
-    return limit - lowest
+    return lowest

@@ -3,19 +3,20 @@
 libzmq ends its process where it has no descriptor for a connection that it accepts (over ipc), and can't be told to
 wait: unbinding takes the connections along that were made. So it never waits for newcomers itself. It is given a slot,
 a descriptor that stands for a bell of ours (an eventfd), and accepts when the bell can be read; what it accepts from is
-then what we have put into the slot with dup2: the listening socket of a place (places.py). epoll goes by what a
-descriptor stood for when it was added, accept(2) by what it stands for now; both are promised by the kernel.
+then what we have put into the slot with dup2: those who wait at a place (places.py). epoll goes by what a descriptor
+stood for when it was added, accept(2) by what it stands for now; both are promised by the kernel. While the bell is
+silent the slot stands for a socket at which nobody waits, because libzmq's thread may look once more.
 
-One door is open at a time, for as long as a batch takes. Before, it is tried whether the batch and a reserve can be
-had; where not, newcomers wait at the place until others have left. Where a batch can't be bounded, but libzmq survives
-the want of a descriptor (tcp), the reserve is held while the door is open.
+A door is open for moments, while nothing else is done. Before, it is asked whether descriptors for the batch and a
+reserve can be had; where not, newcomers wait until others have left. Where a batch can't be closed to others but libzmq
+survives the want of a descriptor (tcp), the reserve is held while the door is open.
 """
 
 import logging
-import math
 import os
 import select
 import socket
+import tempfile
 import time
 from collections.abc import Callable
 from contextlib import suppress
@@ -23,73 +24,91 @@ from typing import Final
 
 import zmq
 
-from .descriptors import can_take, give_back, take
-from .places import BATCH_AT_MOST, Place
+from .descriptors import FOR_A_BATCH, give_back, left, take
+from .path import PathPlace
+from .places import IPC, NAME, TCP, Batch, NamePlace, Place, tcp_places
 
 log = logging.getLogger("utxod.doors")
 
-# What opening takes for itself: the next socket of the place.
-_TO_OPEN: Final = 2
-# More than come in within a turn where nothing bounds them, and libzmq does not survive the want.
+# More than come in within moments where nothing bounds them, and libzmq does not survive the want.
 _UNBOUNDED: Final = 1024
+_LOOK_SECONDS: Final = 0.0001
 _CATCH_UP_MS: Final = 10_000
-# While newcomers wait the log says so, but not more often.
+# What goes on is told of so often.
 _SAY_SECONDS: Final = 10.0
 
 
-class Door:
-    """entered: the socket that takes in those who are let in. reserve: descriptors that must be left when they are."""
+def find_places(address: str) -> list[Place]:
+    """Listens at an address: one place, or one for each of a host's addresses.
 
-    def __init__(self, entered: "zmq.Socket[bytes]", place: Place, reserve: int) -> None:
+    Raises OSError, Claimed too, with the address in its message.
+    """
+    if address.startswith(NAME):
+        return [NamePlace(address)]
+    if address.startswith(IPC):
+        return [PathPlace(address)]
+    if address.startswith(TCP):
+        return list(tcp_places(address))
+    raise OSError(f"{address}: wanted ipc:///PATH, ipc://@NAME or tcp://HOST:PORT")
+
+
+class Door:
+    """entered: the socket that takes in those who are let in. reserve: descriptors that must be left when they are.
+    idle: a listening socket at which nobody waits."""
+
+    def __init__(self, entered: "zmq.Socket[bytes]", place: Place, reserve: int, idle: socket.socket) -> None:
         self.place = place
         self.reserve = reserve
         self._entered = entered
-        self._taken: socket.socket | None = None
-        self._kept: list[int] = []
+        self._idle = idle
+        self._bell = os.eventfd(0, os.EFD_CLOEXEC | os.EFD_NONBLOCK)
         try:
-            self._bell = os.eventfd(0, os.EFD_CLOEXEC | os.EFD_NONBLOCK)
             self._slot = self._bind(place.address, self._bell)
             self._catch_up()
         except BaseException:
-            place.release()
+            os.close(self._bell)
             raise
 
     def has_room(self) -> bool:
-        batch = BATCH_AT_MOST if self.place.is_bounded or self.place.survives_want else _UNBOUNDED
-        return can_take(_TO_OPEN + batch + self.reserve, self._bell)
+        return left() >= FOR_A_BATCH + self.reserve
 
-    def open(self) -> None:
-        """Raises OSError where the place gives nothing."""
-        self._taken = self.place.take()
-        if self.place.survives_want:
-            self._kept = take(self.reserve, self._bell)
-        os.dup2(self._taken.fileno(), self._slot, inheritable=False)
-        os.eventfd_write(self._bell, 1)
-
-    def is_through(self) -> bool:
-        """Whether all are in that an opening is for. What is not bounded is open for a turn."""
-        return self._taken is None or not self.place.is_bounded or not _is_readable(self._taken)
-
-    def shut(self) -> None:
-        if self._taken is None:
-            return
-        os.eventfd_read(self._bell)
-        give_back(self._kept)
-        if self.place.is_bounded:
-            self._taken.close()  # the slot still stands for it, so that a late look finds nobody
-        self._taken = None
+    def let_in(self) -> None:
+        """Those who wait. Raises OSError where the place does not give them, or there is no room for who may come."""
+        batch = self.place.take()
+        kept: list[int] = []
+        try:
+            if not batch.is_closed and self.place.survives_want:
+                kept = take(self.reserve, self._bell)
+            elif not batch.is_closed and left() < _UNBOUNDED + self.reserve:
+                raise OSError("others could not be kept out, and too few descriptors are left for any number of them")
+            os.dup2(batch.listening.fileno(), self._slot, inheritable=False)
+            os.eventfd_write(self._bell, 1)
+            _until_empty(batch)
+        finally:
+            self._shut(batch)
+            give_back(kept)
+            self.place.renew()
 
     def unhinge(self) -> None:
         """Before the socket is closed: libzmq must find in its slot what it has been given."""
-        self.shut()
-        with suppress(OSError, zmq.ZMQError):  # where no descriptor is left for it, there was none to open either
+        with suppress(OSError, zmq.ZMQError):
             self._catch_up()
         os.dup2(self._bell, self._slot, inheritable=False)
 
     def release(self) -> None:
         """After the socket was closed."""
         os.close(self._bell)
-        self.place.release()
+        try:
+            self.place.release()
+        except OSError as error:
+            log.error("%s can't be removed: %s", self.place.address, error)
+
+    def _shut(self, batch: Batch) -> None:
+        with suppress(BlockingIOError):  # it was not opened
+            os.eventfd_read(self._bell)
+        os.dup2(self._idle.fileno(), self._slot, inheritable=False)
+        if batch.is_closed:
+            batch.listening.close()
 
     def _bind(self, address: str, like: int) -> int:
         slot = os.dup(like)  # libzmq closes it
@@ -100,11 +119,8 @@ class Door:
     def _catch_up(self) -> None:
         """Until libzmq's thread has done all that it was told, and is through with what it had seen: it works in its
         own time, but in order. So something is bound and unbound, and its end waited for."""
-        with socket.socket(socket.AF_UNIX) as nowhere, self._entered.get_monitor_socket(zmq.EVENT_CLOSED) as monitor:
-            nowhere.bind("")
-            nowhere.listen()
-            nowhere.setblocking(False)
-            self._bind("ipc://nowhere", nowhere.fileno())
+        with self._entered.get_monitor_socket(zmq.EVENT_CLOSED) as monitor:
+            self._bind("ipc://nowhere", self._idle.fileno())
             self._entered.unbind(self._entered.getsockopt_string(zmq.LAST_ENDPOINT))
             if not monitor.poll(_CATCH_UP_MS):
                 log.error("libzmq's thread does not answer")
@@ -119,35 +135,31 @@ class Doors:
         self._unwatch = unwatch
         self._doors: list[Door] = []
         self._watched: dict[Door, int] = {}
-        self._is_open: Door | None = None
-        self._said_full = -math.inf
+        self._said: dict[tuple[Door, str], float] = {}
+        self._idle = _listen_to_nobody()
 
-    @property
-    def is_open(self) -> bool:
-        return self._is_open is not None
-
-    def add(self, door: Door) -> None:
-        self._doors.append(door)
-        self._listen(door)
-
-    def turn(self) -> None:
-        """Shuts the door that is open, once all are in."""
-        door = self._is_open
-        if door is not None and door.is_through():
-            door.shut()
-            self._is_open = None
+    def add(self, entered: "zmq.Socket[bytes]", address: str, reserve: int) -> str:
+        """A door for each place of the address. Returns the address with the port that was chosen. Raises OSError, and
+        ZMQError."""
+        found = find_places(address)
+        for place in found:
+            try:
+                door = Door(entered, place, reserve, self._idle)
+            except BaseException:
+                for unused in found[found.index(place) :]:
+                    unused.release()
+                raise
+            self._doors.append(door)
             self._listen(door)
+        return found[0].address
 
     def tend(self) -> None:
         """From time to time: puts places right, and looks again where newcomers had to wait."""
         for door in self._doors:
-            if door is self._is_open:
-                continue
             try:
                 door.place.renew()
             except OSError as error:
-                log.error("%s is gone, and can't be made anew: %s", door.place.address, error)
-                continue
+                self._say(door, f"{error}")
             self._listen(door)
 
     def unhinge(self) -> None:
@@ -157,11 +169,14 @@ class Doors:
     def release(self) -> None:
         for door in self._doors:
             door.release()
+        self._idle.close()
 
     def _listen(self, door: Door) -> None:
         descriptor = door.place.fileno()
-        if self._watched.get(door) != descriptor:
-            self._ignore(door)
+        if self._watched.get(door) == descriptor:
+            return
+        self._ignore(door)
+        if descriptor >= 0:
             self._watched[door] = descriptor
             self._watch(descriptor, lambda: self._knocked(door))
 
@@ -171,31 +186,43 @@ class Doors:
             self._unwatch(descriptor)
 
     def _knocked(self, door: Door) -> None:
-        if self._is_open is not None:
-            return
+        """Where nobody can be let in, the next look is `tend`'s: they would knock all the time."""
         self._ignore(door)
         if not door.has_room():
-            self._say_full(door)
+            self._say(
+                door,
+                "no descriptors are left for newcomers: they wait until others have left. "
+                "A higher hard limit (ulimit -Hn, LimitNOFILE=) makes room for more",
+            )
             return
         try:
-            door.open()
+            door.let_in()
         except OSError as error:
-            log.warning("newcomers can't be let in at %s: %s", door.place.address, error)
+            self._say(door, f"newcomers can't be let in: {error}")
         else:
-            self._is_open = door
+            self._listen(door)
 
-    def _say_full(self, door: Door) -> None:
+    def _say(self, door: Door, text: str) -> None:
         now = time.monotonic()
-        if now - self._said_full > _SAY_SECONDS:
-            self._said_full = now
-            log.warning(
-                "no descriptors are left for newcomers at %s: they wait until others have left. "
-                "A higher hard limit (ulimit -Hn, LimitNOFILE=) makes room for more",
-                door.place.address,
-            )
+        if now - self._said.get((door, text), -_SAY_SECONDS) >= _SAY_SECONDS:
+            self._said[door, text] = now
+            log.warning("%s: %s", door.place.address, text)
 
 
-def _is_readable(listening: socket.socket) -> bool:
+def _listen_to_nobody() -> socket.socket:
+    """Nobody can come: the file is gone again."""
+    idle = socket.socket(socket.AF_UNIX, socket.SOCK_STREAM)
+    with tempfile.TemporaryDirectory(prefix="utxod-idle-") as directory:
+        idle.bind(f"{directory}/s")
+        idle.listen(1)
+    idle.setblocking(False)
+    return idle
+
+
+def _until_empty(batch: Batch) -> None:
+    """Until nobody waits any more, or the time is up."""
     poll = select.poll()  # select(2) can't look at high descriptors
-    poll.register(listening, select.POLLIN)
-    return bool(poll.poll(0))
+    poll.register(batch.listening, select.POLLIN)
+    until = time.monotonic() + batch.seconds
+    while time.monotonic() < until and poll.poll(0):
+        time.sleep(_LOOK_SECONDS)

@@ -21,9 +21,8 @@ from protocol.dispatch import DONE, READY, unpack_ready
 
 from .actions import Action, Condemn, InDoubt, Instruct, LostRequest, ReportWanted, Send
 from .core import Core
-from .doors import Door, Doors
+from .doors import Doors
 from .ledger import Body
-from .places import places
 
 log = logging.getLogger("utxod.edge")
 
@@ -42,6 +41,8 @@ _HANDSHAKE_MS: Final = 5_000
 _LINGER_MS: Final = 1_000
 # Frames of a message that are read as bytes: identity, prefix or tag, header. The rest is passed on as it came.
 _READ_FRAMES: Final = 3
+# Frames that are dropped between two looks at the clock.
+_DROP: Final = 64
 # What is read of a submitter's message: identity and one frame more than a request has.
 _MOST_FRAMES: Final = 5
 
@@ -101,11 +102,9 @@ class Edge:
         socket.handshake_ivl = _HANDSHAKE_MS
         # With a domain libzmq refuses who speaks no ZMTP 3 by the first bytes; without a handler it asks nobody.
         socket.zap_domain = b"utxod"
-        found = places(address)
-        for place in found:
-            self._doors.add(Door(socket, place, reserve))
+        told = self._doors.add(socket, address, reserve)
         self._poller.register(socket, zmq.POLLIN)
-        return socket, found[0].address
+        return socket, told
 
     # ---- files beside the sockets: signals, ends of processes
 
@@ -122,8 +121,7 @@ class Edge:
 
     def turn(self, timeout_ms: int) -> None:
         """Waits for something to come in, at most `timeout_ms`; passes it to the core, and sends what follows."""
-        self._doors.turn()
-        for source, _ in self._poller.poll(min(timeout_ms, 1) if self._doors.is_open else timeout_ms):
+        for source, _ in self._poller.poll(timeout_ms):
             if isinstance(source, int):
                 # An earlier callback of this turn may have ended the watch.
                 if source in self._files:
@@ -197,12 +195,13 @@ class Edge:
 
     def _drop_excess(self, index: int, socket: "zmq.Socket[bytes]", until: int) -> bool:
         """Whether all that is left of a message with too many frames is dropped."""
-        while socket.getsockopt(zmq.RCVMORE):
-            socket.recv()
-            if self._clock() > until:
-                return False
-        self._excess.remove(index)
-        return True
+        while self._clock() <= until:
+            for _ in range(_DROP):
+                if not socket.getsockopt(zmq.RCVMORE):
+                    self._excess.remove(index)
+                    return True
+                socket.recv()
+        return False
 
     # ---- actions
 

@@ -94,6 +94,11 @@ class Pool:
         if not self.workers:
             self._workerless_since = now
 
+    @property
+    def serves(self) -> bool:
+        """Whether it has a worker, and its store answers."""
+        return bool(self.workers) and self.open_since is None
+
     def is_deserted(self, now: int) -> bool:
         """Whether it has been without a worker for longer than its items may be kept waiting."""
         return self._workerless_since is not None and now - self._workerless_since > self._deserted_us

@@ -11,6 +11,7 @@ GiveUp = Callable[[Entry, str, str, int], None]
 
 
 class _Refusal(NamedTuple):
+    pool: Pool
     entries: Iterator[Entry]
     code: str
     message: str
@@ -27,11 +28,17 @@ class Refusals:
     def begin(self, pool: Pool, code: str, message: str, retry_after: int = 0) -> None:
         """Those that wait there now are to be refused, but for owed work."""
         waiting = [entry for entry in pool.queue if not entry.owed]
-        self._under_way[pool.name] = _Refusal(iter(waiting), code, message, retry_after)
+        self._under_way[pool.name] = _Refusal(pool, iter(waiting), code, message, retry_after)
+
+    def is_under_way(self, pool: Pool) -> bool:
+        return pool.name in self._under_way
 
     def go_on(self, most: int) -> bool:
-        """Refuses up to so many. Returns whether some may be left."""
+        """Refuses up to so many. Returns whether some may be left. Where the pool serves again the others wait on."""
         for name, refusal in list(self._under_way.items()):
+            if refusal.pool.serves:
+                del self._under_way[name]
+                continue
             for entry in islice(refusal.entries, most):
                 most -= 1
                 # One that is given up may drop others, as parts of the same answer.

@@ -5,12 +5,13 @@ its end.
 """
 
 import time
+import weakref
 from collections.abc import Iterable, Mapping, Sequence
-from typing import Any, TypeVar
+from typing import Any, NoReturn, TypeVar
 
 from . import items
 from .calls import STATUS, Call
-from .client import DEFAULT_GRACE, DEFAULT_TIMEOUT
+from .client import DEFAULT_GRACE, DEFAULT_TIMEOUT, NOT_COPIED
 from .endpoint import default_endpoint
 from .ioloop import IOLoop
 from .items import (
@@ -32,24 +33,30 @@ T = TypeVar("T")
 
 
 class AsyncClient:
-    """As `Client`; to be made, used and closed within one running loop. A call that is cancelled is forgotten: what it
-    asked may be executed all the same."""
+    """As `Client`; to be made, used and closed within one running loop: in another one its calls raise ClientClosed,
+    and nothing is sent. A call that is cancelled is forgotten: what it asked may be executed all the same."""
 
     def __init__(
         self, endpoint: str | None = None, *, timeout: float = DEFAULT_TIMEOUT, grace: float = DEFAULT_GRACE
     ) -> None:
         self._timeout = items.checked_timeout(timeout)
         self._io = IOLoop(endpoint or default_endpoint(), grace)
+        # Kept alive by this, what a client holds is closed in order, also where the garbage collector finds it.
+        weakref.finalize(self, self._io.abandon).atexit = False
 
     async def close(self) -> None:
-        """Fails the calls that are pending with NO_ANSWER, at once. Closing again does nothing."""
-        self._io.close()
+        """Fails the calls that are pending with NO_ANSWER, at once. Closing again does nothing. A client that is
+        dropped unclosed is closed too, with a ResourceWarning."""
+        await self._io.close()
+
+    def __reduce__(self) -> NoReturn:
+        raise TypeError(NOT_COPIED)
 
     async def __aenter__(self) -> "AsyncClient":
         return self
 
     async def __aexit__(self, *_: object) -> None:
-        self._io.close()
+        await self._io.close()
 
     @property
     def counters(self) -> Counters:

@@ -44,6 +44,10 @@ class Call:
         self.request: Any = None  # the session's, from when it is packed
         self.parts: Sequence[Call] = (self,)
 
+    @property
+    def settled(self) -> bool:
+        return not self.parts
+
     def settle(self, results: Sequence[Any], errors: Mapping[int, Error] = _NO_ERRORS) -> "Call | None":
         """Returns the caller's call if it is settled by this."""
         self.results, self.errors = results, errors

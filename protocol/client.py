@@ -8,7 +8,7 @@ a closed client, or on the copy of a client that a fork has made, raises ClientC
 import time
 import weakref
 from collections.abc import Iterable, Mapping, Sequence
-from typing import Any, Final, TypeVar
+from typing import Any, Final, NoReturn, TypeVar
 
 from . import items
 from .calls import STATUS, Call
@@ -31,6 +31,7 @@ from .wire import ONE_TRANSACTION
 
 DEFAULT_TIMEOUT: Final = 5.0
 DEFAULT_GRACE: Final = 0.25
+NOT_COPIED: Final = "a client cannot be copied or pickled: open another one"
 
 T = TypeVar("T")
 
@@ -40,7 +41,8 @@ class Client:
     may take, unless it says otherwise. grace: seconds beyond it in which an answer is still waited for. The daemon need
     not be there yet.
 
-    Raises zmq.ZMQError where the endpoint is none.
+    Raises zmq.ZMQError where the endpoint is none, OSError where fewer than 12 file descriptors (EMFILE) or hardly any
+    threads (EAGAIN) are left: ZeroMQ would abort the process.
     """
 
     def __init__(
@@ -48,11 +50,16 @@ class Client:
     ) -> None:
         self._timeout = items.checked_timeout(timeout)
         self._io = IOThread(endpoint or default_endpoint(), grace)
-        self._finalizer = weakref.finalize(self, self._io.close)
+        # Kept alive by this, what a client holds is closed in order, also where the garbage collector finds it.
+        weakref.finalize(self, self._io.abandon).atexit = False
 
     def close(self) -> None:
-        """Fails the calls that are pending with NO_ANSWER, at once. Closing again does nothing."""
+        """Fails the calls that are pending with NO_ANSWER, at once. Closing again does nothing. A client that is
+        dropped unclosed is closed too, with a ResourceWarning."""
         self._io.close()
+
+    def __reduce__(self) -> NoReturn:
+        raise TypeError(NOT_COPIED)
 
     def __enter__(self) -> "Client":
         return self

@@ -7,6 +7,7 @@ UtxodError
     NoAnswer (ClientClosed), Overloaded, Unavailable, DeadlineExceeded, BadRequest, or this class itself
 """
 
+import copyreg
 from collections.abc import Mapping
 from typing import Any
 
@@ -16,7 +17,7 @@ from .wire import Error
 
 class UtxodError(Exception):
     """code: a stable string of `codes`. executed: "no" or "unknown". retry_after: seconds, None where asking again
-    later is no use. details: what the code's entry in docs/protocol.md says."""
+    later is no use. details: what the code's entry in docs/protocol.md says. It survives pickling and copying whole."""
 
     def __init__(self, error: Error) -> None:
         super().__init__(f"{error.code}: {error.message}" if error.message else error.code)
@@ -25,6 +26,10 @@ class UtxodError(Exception):
         self.message = error.message
         self.retry_after = error.retry_after / 1000 if error.retry_after else None
         self.details: Mapping[str, Any] = error.details
+
+    def __reduce__(self) -> tuple[Any, ...]:
+        # An exception's own way back is by its constructor, from the text: that is not what this one takes.
+        return copyreg.__newobj__, (type(self), *self.args), self.__dict__  # type: ignore[attr-defined]
 
 
 class Rejection(UtxodError):
@@ -60,11 +65,12 @@ class Fault(UtxodError):
 
 
 class NoAnswer(Fault):
-    """NO_ANSWER: nothing came in time, or the connection was lost."""
+    """NO_ANSWER: it never left the client ("no"); or nothing came in time, or the connection was lost ("unknown")."""
 
 
 class ClientClosed(NoAnswer):
-    """NO_ANSWER ("no"): the client is closed, or is the copy of one that a fork made; nothing was sent."""
+    """NO_ANSWER ("no"): the client is closed, is the copy of one that a fork made, or belongs to another event loop;
+    nothing was sent."""
 
 
 class Overloaded(Fault):

@@ -1,69 +1,94 @@
-"""The asyncio client's edge: between its callers, its session and its socket, on the loop they share."""
+"""The asyncio client's edge: between its callers and its line, on the loop they share."""
 
+import _thread
 import asyncio
+import contextlib
 import os
-import time
+import warnings
 import weakref
-
-import zmq
+from asyncio import get_running_loop
+from collections.abc import Iterable
+from typing import Final
 
 from . import codes
 from .calls import Call
 from .errors import ClientClosed
-from .iothread import CLOSED, FORKED
-from .link import Link
-from .session import RECONNECT_MAX, SWEEP, Session
+from .iothread import CLOSE_WAIT, CLOSED, FORKED, UNCLOSED
+from .line import Line
+from .spare import check_spare
 from .wire import Error
+
+ELSEWHERE: Final = "the client belongs to another event loop: open one of its own in each"
 
 
 class IOLoop:
-    """Raises zmq.ZMQError where the endpoint is none, RuntimeError where no loop is running."""
+    """Raises zmq.ZMQError where the endpoint is none, OSError where too few descriptors or threads are left,
+    RuntimeError where no loop is running."""
 
     def __init__(self, endpoint: str, grace: float) -> None:
-        self.session = Session(grace)
         self._ended = ""  # why nothing can be asked any more
-        self._endpoint = endpoint
-        self._loop = asyncio.get_running_loop()
+        self._loop = get_running_loop()
+        self._asked: set[Call] = set()  # those that somebody waits for
         self._turn_due = False  # a turn is in the loop's queue
         self._timer: asyncio.TimerHandle | None = None
-        self._connect_at = 0.0
-        self._context: zmq.Context[zmq.Socket[bytes]] = zmq.Context()
-        try:
-            self._link: Link | None = self._connect()
-        except BaseException:
-            self._context.term()
-            raise
+        self._freed = asyncio.Event()
+        check_spare()
+        self._line = Line(endpoint, grace, self)
+        self.session = self._line.session
         _everyone.add(self)
         self._soon()
 
     async def ask(self, call: Call) -> None:
         """Returns when the call is settled. Raises ClientClosed where it cannot be asked."""
-        if self._ended:
-            raise ClientClosed(Error(codes.NO_ANSWER, codes.NO, self._ended))
+        if self._ended or get_running_loop() is not self._loop:
+            raise ClientClosed(Error(codes.NO_ANSWER, codes.NO, self._ended or ELSEWHERE))
         call.waiter = self._loop.create_future()
+        self._asked.add(call)
         self.session.submit(call)
         if not self._turn_due:
             self._soon()
         try:
             await call.waiter
-        except asyncio.CancelledError:
+        except BaseException:  # cancelled, or never to be resumed
             self.session.cancel(call)
             raise
+        finally:
+            self._asked.discard(call)
 
-    def close(self) -> None:
-        if self._ended:
+    async def close(self) -> None:
+        """Settles every call; then waits, not for long, until ZeroMQ has given everything back."""
+        if get_running_loop() is not self._loop:
+            self._end_on_its_loop()
             return
-        self._ended = CLOSED
-        self.session.close(CLOSED)
-        self._wake_settled()
-        if self._link is not None:
-            self._disconnect(self._link)
-        if self._timer is not None:
-            self._timer.cancel()
-        self._context.term()
+        self._end(CLOSED)
+        if self._ended != FORKED:
+            with contextlib.suppress(TimeoutError):
+                async with asyncio.timeout(CLOSE_WAIT):
+                    await self._freed.wait()
+
+    def abandon(self) -> None:
+        """Nobody holds the client any more. Called in garbage collection, in whatever thread: it never waits."""
+        if not self._ended:
+            self._end_on_its_loop()
+            warnings.warn(UNCLOSED, ResourceWarning, stacklevel=2)
 
     def forked(self) -> None:
         self._ended = FORKED
+
+    # What the line asks of its edge.
+
+    def watch(self, descriptor: int) -> None:
+        self._loop.add_reader(descriptor, self._turn)
+
+    def unwatch(self, descriptor: int) -> None:
+        if not self._loop.is_closed():
+            self._loop.remove_reader(descriptor)
+
+    def wake(self) -> None:
+        with contextlib.suppress(RuntimeError):  # the loop is closed
+            self._loop.call_soon_threadsafe(self._turn)
+
+    # The loop.
 
     def _soon(self) -> None:
         self._turn_due = True
@@ -73,22 +98,19 @@ class IOLoop:
         self._turn_due = False
         if self._ended:
             return
-        session = self.session
-        now = time.monotonic()
-        if self._link is None and now >= self._connect_at:
-            self._reconnect(now)
-        if self._link is not None and not self._link.pump(session):
-            self._connect_at = session.connection_lost(now)
-            self._disconnect(self._link)
-        self._wake_settled()
-        self._rest(now)
+        try:
+            self._line.turn()
+        except Exception as error:
+            self._end(f"the client failed: {error!r}")
+            raise
+        finally:  # also where it was interrupted
+            self._wake_settled()
+            if not self._ended:
+                self._rest()
 
-    def _rest(self, now: float) -> None:
+    def _rest(self) -> None:
         """One timer at most, and none while there is nothing to wait for."""
-        if self._link is None:
-            rest: float | None = max(0.0, min(self._connect_at - now, SWEEP))
-        else:
-            rest = self._link.rest(self.session, now)
+        rest = self._line.rest()
         if rest is None:
             return
         due = self._loop.time() + rest
@@ -100,31 +122,50 @@ class IOLoop:
 
     def _tick(self) -> None:
         self._timer = None
-        self.session.expire(time.monotonic())
         self._turn()
 
     def _wake_settled(self) -> None:
-        for call in self.session.take_settled():
+        self._wake_callers(self.session.take_settled())
+
+    def _wake_callers(self, calls: Iterable[Call]) -> None:
+        if self._loop.is_closed():
+            return
+        for call in calls:
             if not call.waiter.done():
                 call.waiter.set_result(None)
 
-    def _connect(self) -> Link:
-        link = Link(self._context, self._endpoint)
-        for descriptor in link.descriptors:
-            self._loop.add_reader(descriptor, self._turn)
-        return link
+    # The end.
 
-    def _reconnect(self, now: float) -> None:
+    def _end(self, reason: str) -> None:
+        """Never waits."""
+        if self._ended:
+            return
+        self._ended = reason
+        self.session.close(reason)
+        self._wake_settled()
+        lost = [call for call in self._asked if not call.settled]  # by the session, where a turn failed
+        for call in lost:
+            call.fail(Error(codes.NO_ANSWER, codes.UNKNOWN, reason))
+        self._wake_callers(lost)
+        if self._timer is not None:
+            self._timer.cancel()
+        self._line.close()
         try:
-            self._link = self._connect()
-        except zmq.ZMQError:  # no descriptor is left, say: there may be one soon, and until then deadlines hold
-            self._connect_at = now + RECONNECT_MAX
+            _thread.start_new_thread(self._free, ())
+        except RuntimeError:  # no thread is left: ZeroMQ keeps what it has
+            self._freed.set()
 
-    def _disconnect(self, link: Link) -> None:
-        for descriptor in link.descriptors:
-            self._loop.remove_reader(descriptor)
-        link.close()
-        self._link = None
+    def _end_on_its_loop(self) -> None:
+        """Called outside it, and from any thread."""
+        try:
+            self._loop.call_soon_threadsafe(self._end, CLOSED)
+        except RuntimeError:  # it is closed: nobody else uses what is ended
+            self._end(CLOSED)
+
+    def _free(self) -> None:
+        self._line.free()
+        with contextlib.suppress(RuntimeError):  # the loop is closed
+            self._loop.call_soon_threadsafe(self._freed.set)
 
 
 _everyone: "weakref.WeakSet[IOLoop]" = weakref.WeakSet()

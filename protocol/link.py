@@ -18,13 +18,16 @@ CONNECT_TIMEOUT_MS: Final = 5_000
 HANDSHAKE_MS: Final = 10_000
 HEARTBEAT_MS: Final = 5_000
 HEARTBEAT_TIMEOUT_MS: Final = 10_000
-RECEIVE_AT_ONCE: Final = 1_000  # messages taken before the edge gets to do something else
+RECEIVE_SECONDS: Final = 0.02  # the longest that is received for before the edge, and its program, get their turn
 
 
 class Link:
-    """Raises zmq.ZMQError where the endpoint is none."""
+    """retried: where nobody is at the endpoint, ZeroMQ tries again and again; otherwise such a link counts as lost.
 
-    def __init__(self, context: "zmq.Context[zmq.Socket[bytes]]", endpoint: str) -> None:
+    Raises zmq.ZMQError where the endpoint is none.
+    """
+
+    def __init__(self, context: "zmq.Context[zmq.Socket[bytes]]", endpoint: str, *, retried: bool) -> None:
         self.socket = socket = context.socket(zmq.DEALER)
         self.monitor: zmq.Socket[bytes] | None = None
         self.used = False  # something was sent
@@ -40,7 +43,8 @@ class Link:
             socket.setsockopt(zmq.HANDSHAKE_IVL, HANDSHAKE_MS)
             socket.setsockopt(zmq.HEARTBEAT_IVL, HEARTBEAT_MS)
             socket.setsockopt(zmq.HEARTBEAT_TIMEOUT, HEARTBEAT_TIMEOUT_MS)
-            self.monitor = socket.get_monitor_socket(zmq.EVENT_DISCONNECTED)
+            failed = 0 if retried else zmq.EVENT_CONNECT_RETRIED
+            self.monitor = socket.get_monitor_socket(zmq.EVENT_DISCONNECTED | failed)
             socket.connect(endpoint)
         except Exception:
             self.close()
@@ -61,10 +65,16 @@ class Link:
         socket = self.socket
         self._send(session)
         self.more = False
-        for _ in range(RECEIVE_AT_ONCE):
+        now = time.monotonic()
+        until = now + RECEIVE_SECONDS
+        while now <= until:
             events = _events(socket)
             if events & zmq.POLLIN:
-                session.received(socket.recv_multipart(zmq.DONTWAIT), time.monotonic())
+                ready = session.greeting.ready
+                session.received(socket.recv_multipart(zmq.DONTWAIT), now)
+                if session.greeting.ready is not ready:
+                    self._send(session)  # what has waited for the welcome, or a greeting
+                now = time.monotonic()
             elif self.blocked and events & zmq.POLLOUT:
                 self._send(session)
             else:
@@ -88,18 +98,17 @@ class Link:
             try:
                 self.socket.send_multipart(frames, zmq.DONTWAIT)
             except zmq.Again:
+                session.kept(frames)
                 self.blocked = True
                 return
             self.used = True
-            session.sent(time.monotonic())
 
     def _disconnected(self) -> bool:
-        """A connection that nothing was sent over is nobody's loss: ZeroMQ tries again by itself."""
         lost = False
         while self.monitor is not None and _events(self.monitor) & zmq.POLLIN:
             self.monitor.recv_multipart(zmq.DONTWAIT)
             lost = True
-        return lost and self.used
+        return lost
 
 
 def _events(socket: "zmq.Socket[bytes]") -> int:

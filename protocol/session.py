@@ -5,17 +5,19 @@ The rules it keeps:
 1.  It greets first. Nothing is sent before the daemon has told its epoch, its clock and its limits (greeting.py).
 2.  Calls that wait when the edge next gets to run are packed together: one request per operation, flags and deadline,
     within the daemon's limits. No call waits for a timer, or for the answer to another.
-3.  A deadline on the wire is never later than the caller asked for. It is rounded down to a tick, so that calls made at
-    the same time share one.
+3.  A deadline on the wire is never later than the caller asked for, but for what the two clocks have drifted apart
+    since the daemon's was looked at last (greeting.py). It is rounded down to a tick, so that calls made at the same
+    time share one.
 4.  A call larger than the limits is split, and its outcomes are joined. An item too large alone fails alone. The spends
     of one transaction are neither split nor put together with others.
-5.  Every call is settled: by its answer; or as NO_ANSWER ("unknown") at its deadline if it was never sent, at its
-    deadline plus the grace if it was, and at once where the connection is lost, the daemon turns out to be another one
-    than before, or the session is closed. What was never sent outlives the connection: the next daemon is asked.
+5.  Every call is settled: by its answer; or as NO_ANSWER. That is "unknown" for what was handed to the socket: at the
+    deadline plus the grace, and at once where the connection is lost, the daemon turns out to be another one than
+    before, or the session is closed. It is "no" for what never left: at the deadline, or when the session is closed.
+    What never left outlives the connection: the next daemon is asked. The items of a call that was split may differ.
 6.  A message that fits no pending request, or is not what the protocol says, is dropped and counted.
 
 An edge feeds it (`submit`, `cancel`, `received`, `connection_lost`, `expire`, `close`), sends what `outgoing` gives,
-confirms each with `sent`, and wakes the callers of what `take_settled` gives.
+gives back with `kept` what the socket does not take, and wakes the callers of what `take_settled` gives.
 """
 
 import heapq
@@ -83,10 +85,11 @@ class Session:
     def __init__(self, grace: float) -> None:
         self.counters = Counters()
         self.greeting = Greeting()
+        self.obstacle = ""  # what keeps the edge from connecting, for people
         self._grace = grace
         self._number = os.urandom(8)
         self._sequence = 0
-        self._hello: bytes | None = None  # the greeting's id, where that is what `outgoing` gave
+        self._last: _Request | None = None  # what `outgoing` gave; None: a greeting
         self._reconnect_delay = 0.0
         self._waiting: dict[Call, None] = {}  # an ordered set
         self._outbox: deque[_Request] = deque()
@@ -144,20 +147,20 @@ class Session:
         """Settles what has waited too long. To be called every SWEEP while `busy`."""
         while self._bucket_times and self._bucket_times[0] * SWEEP <= now:
             for request in list(self._buckets.pop(heapq.heappop(self._bucket_times)).values()):
-                self._fail(request.calls, "no answer in time")
+                self._fail(request.calls, codes.UNKNOWN, "no answer in time")
                 self._forget(request)
         expired = [call for call in self._waiting if call.deadline <= now]
         for call in expired:
             del self._waiting[call]
-        self._fail(expired, "no daemon to send it to in time")
+        self._fail(expired, codes.NO, self._unsent)
         self._drop_expired_outbox(now)
 
     def close(self, reason: str) -> None:
         """Settles every call."""
         self._fail_sent(reason)
         for request in self._outbox:
-            self._fail(request.calls, reason)
-        self._fail(self._waiting, reason)
+            self._fail(request.calls, codes.NO, reason)
+        self._fail(self._waiting, codes.NO, reason)
         self._outbox.clear()
         self._waiting.clear()
 
@@ -172,42 +175,54 @@ class Session:
         """Seconds until time alone makes something due; None: never. can_send: there is somebody to greet."""
         if self.busy:
             return SWEEP
-        return max(0.0, self.greeting.due - now) if can_send and self.greeting.due is not None else None
+        return max(0.0, self.greeting.due - now) if can_send else None
 
     def outgoing(self, now: float) -> list[bytes] | None:
-        """The next message to be sent, None where there is none. It stays the next one until it was `sent`."""
-        self._hello = None
-        if self.greeting.due is not None and now >= self.greeting.due:
-            self._hello = self._next_id()
-            return [wire.pack_prefix(wire.HELLO, self._hello)]
+        """The next message to be sent, None where there is none. It counts as sent, unless it is `kept`: also where
+        the edge is interrupted in between."""
+        if now >= self.greeting.due:
+            self._last, hello = None, self._next_id()
+            self.greeting.sent(hello, now)
+            self.counters.greetings += 1
+            return [wire.pack_prefix(wire.HELLO, hello)]
         if not self.greeting.ready:
             return None
         self._drop_expired_outbox(now)
         if self._waiting and not self._outbox:
             self._pack(now)
-        return self._outbox[0].frames if self._outbox else None
+        return self._hand_over() if self._outbox else None
 
-    def sent(self, now: float) -> None:
-        """What `outgoing` gave last has been sent."""
-        if self._hello is not None:
-            self.greeting.sent(self._hello, now)
-            self.counters.greetings += 1
+    def kept(self, frames: list[bytes]) -> None:
+        """The socket took nothing of what `outgoing` gave last: it is the next message again."""
+        request = self._last
+        if request is None:
+            self.greeting.kept()
+            self.counters.greetings -= 1
             return
-        request = self._outbox.popleft()
+        self._forget(request)
+        request.frames = frames
+        self._outbox.appendleft(request)
+        self.counters.requests -= 1
+        self.counters.items -= request.count
+
+    def take_settled(self) -> list[Call]:
+        """The calls settled since it was last asked. Their callers are to be woken."""
+        settled, self._settled = self._settled, []
+        return settled
+
+    def _hand_over(self) -> list[bytes]:
+        """The outbox's first request is the edge's."""
+        self._last = request = self._outbox.popleft()
         self.counters.requests += 1
         self.counters.items += request.count
-        request.frames = []
         time = int((request.deadline + self._grace) / SWEEP) + 1
         if time not in self._buckets:
             self._buckets[time] = {}
             heapq.heappush(self._bucket_times, time)
         request.bucket = self._buckets[time]
         request.bucket[request.id] = self._pending[request.id] = request
-
-    def take_settled(self) -> list[Call]:
-        """The calls settled since it was last asked. Their callers are to be woken."""
-        settled, self._settled = self._settled, []
-        return settled
+        frames, request.frames = request.frames, []
+        return frames
 
     # Packing.
 
@@ -219,7 +234,7 @@ class Session:
         waiting, self._waiting = self._waiting, {}
         for call in waiting:
             if call.deadline <= now:
-                self._fail([call], "no daemon to send it to in time")
+                self._fail([call], codes.NO, self._unsent)
                 continue
             deadline = min(int(call.deadline * 1_000_000) + offset, latest)
             deadline -= deadline % (TICK_US if call.deadline - now >= TICK_FROM else FINE_TICK_US)
@@ -277,10 +292,11 @@ class Session:
             self._waiting = dict.fromkeys([*packed, *self._waiting])
             self._outbox.clear()
             self._reconnect_delay = 0.0
-        else:
+            return
+        error = _refusal(message_type, frames)
+        self.greeting.refused()
+        if not self.greeting.ready:
             waiting, self._waiting = self._waiting, {}
-            error = _refusal(message_type, frames)
-            self.greeting.refused()
             for call in waiting:
                 self._settle(call.fail(error))
 
@@ -319,15 +335,19 @@ class Session:
         if call is not None:
             self._settled.append(call)
 
-    def _fail(self, calls: Iterable[Call], reason: str) -> None:
-        error = Error(codes.NO_ANSWER, codes.UNKNOWN, reason)
+    def _fail(self, calls: Iterable[Call], executed: str, reason: str) -> None:
+        error = Error(codes.NO_ANSWER, executed, reason)
         for call in calls:
             self.counters.no_answer += 1
             self._settle(call.fail(error))
 
+    @property
+    def _unsent(self) -> str:
+        return "no daemon to send it to in time" + (f" ({self.obstacle})" if self.obstacle else "")
+
     def _fail_sent(self, reason: str) -> None:
         for request in list(self._pending.values()):
-            self._fail(request.calls, reason)
+            self._fail(request.calls, codes.UNKNOWN, reason)
             self._forget(request)
 
     def _forget(self, request: _Request) -> None:
@@ -336,7 +356,7 @@ class Session:
 
     def _drop_expired_outbox(self, now: float) -> None:
         while self._outbox and (self._outbox[0].deadline <= now or not self._outbox[0].wanted):
-            self._fail(self._outbox.popleft().calls, "the daemon took no more in time")
+            self._fail(self._outbox.popleft().calls, codes.NO, "the daemon took no more in time")
 
 
 def _refusal(message_type: int, frames: Sequence[bytes]) -> Error:

@@ -70,8 +70,11 @@ class ProtocolError(ValueError):
     """Bytes that are not what the protocol says. `code` is the fault to answer with; the message names the field."""
 
     def __init__(self, code: str, message: str) -> None:
-        super().__init__(message)
+        super().__init__(code, message)
         self.code = code
+
+    def __str__(self) -> str:
+        return str(self.args[1])
 
 
 class Prefix(NamedTuple):

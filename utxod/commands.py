@@ -254,7 +254,7 @@ def replay(
     another daemon it is said which settings would do.
 
     The exit code is 0 where all of it is in the set now, whether it was before or not; where it is 1, what is not is
-    named, on stderr (with --json: in not_in).
+    named, on stderr (with --json: in not_in). It is 4 where no daemon answers at --connect.
     """
     from utxod.blockfiles import BlockFileError
     from utxod.daemon import DaemonError
@@ -264,7 +264,7 @@ def replay(
     if connect is not None and store:
         raise click.UsageError("--store is for a daemon that is started here; with --connect there is one already")
     if connect is not None:
-        _ask(connect, 4.0, as_json, lambda client: client.status())  # says where nobody is there, before anything is read
+        _ask(connect, 4.0, as_json, lambda client: client.status())  # before anything is read
     try:
         planned = plan(files, height, seed_missing, lambda size: byte_progress("checking", size))
         summary = asyncio.run(_replay(planned, connect, store, workers, window))

@@ -12,6 +12,7 @@ from broker.settings import BrokerSettings
 from protocol import wire
 
 STEP_US = 1_000
+FRAMES = 20_000
 
 
 class Clock:
@@ -55,7 +56,7 @@ def test_a_turn_reads_no_longer_than_its_time(edge: Edge, clock: Clock) -> None:
     with zmq.Context() as context, context.socket(zmq.DEALER) as submitter:
         submitter.linger = 0
         submitter.connect(edge.addresses[0])
-        for message in (*[hello] * 100, [b"nonsense", *[b""] * 1_000], hello):
+        for message in (*[hello] * 100, [b"nonsense", *[b""] * FRAMES], hello):
             submitter.send_multipart(message)
         answers = 0
         turns = []
@@ -66,5 +67,5 @@ def test_a_turn_reads_no_longer_than_its_time(edge: Edge, clock: Clock) -> None:
             while submitter.poll(0):
                 submitter.recv_multipart()
                 answers += 1
-    assert sum(turns) > 1_000 * STEP_US
+    assert sum(turns) > FRAMES // 100 * STEP_US
     assert max(turns) < 20 * STEP_US

@@ -1,6 +1,8 @@
 """Where newcomers wait: a place takes nobody else's, keeps its own, and tells the port that was chosen."""
 
 import contextlib
+import os
+import resource
 import shutil
 import socket
 from collections.abc import Callable, Iterator
@@ -9,7 +11,18 @@ from pathlib import Path
 import pytest
 
 from broker.claim import Claim, Claimed
-from broker.places import BATCH_AT_MOST, PathPlace, Place, places
+from broker.doors import find_places
+from broker.path import PathPlace
+from broker.places import BATCH_AT_MOST, Place
+
+
+@pytest.fixture
+def place(tmp_path: Path) -> Iterator[PathPlace]:
+    made = PathPlace(f"ipc://{tmp_path / 'u.sock'}")
+    yield made
+    made.release()
+    assert not list(tmp_path.iterdir())
+
 
 Listen = Callable[[str], list[Place]]
 
@@ -19,7 +32,7 @@ def listen() -> Iterator[Listen]:
     with contextlib.ExitStack() as stack:
 
         def made(address: str) -> list[Place]:
-            found = places(address)
+            found = find_places(address)
             for place in found:
                 stack.callback(place.release)
             return found
@@ -47,7 +60,7 @@ def test_a_file_that_is_no_socket_is_not_removed(tmp_path: Path) -> None:
     file = tmp_path / "notes.txt"
     file.write_text("kept")
     with pytest.raises(FileExistsError, match=r"notes\.txt: there is a file that is no socket"):
-        places(f"ipc://{file}")
+        find_places(f"ipc://{file}")
     assert file.read_text() == "kept"
     assert list(tmp_path.iterdir()) == [file]
 
@@ -60,29 +73,80 @@ def test_the_socket_of_a_daemon_that_died_is_no_obstacle(tmp_path: Path) -> None
     assert not list(tmp_path.iterdir())
 
 
-def test_what_is_taken_is_closed_to_others_who_wait_at_the_next(tmp_path: Path) -> None:
-    place = PathPlace(f"ipc://{tmp_path / 'u.sock'}")
+def test_what_is_taken_is_closed_to_others_who_wait_at_the_next(place: PathPlace) -> None:
     first = [connect(place.address) for _ in range(3)]
-    taken = place.take()
-    later = connect(place.address)
-    assert accept_all(taken) == len(first)
-    assert accept_all(place.take()) == 1
-    for newcomer in (*first, later):
+    with place.take().listening as taken, connect(place.address), place.take().listening as next_one:
+        assert accept_all(taken) == len(first)
+        assert accept_all(next_one) == 1
+    for newcomer in first:
         newcomer.close()
-    taken.close()
-    place.release()
 
 
-def test_no_more_can_wait_than_a_batch(tmp_path: Path) -> None:
-    place = PathPlace(f"ipc://{tmp_path / 'u.sock'}")
+def test_no_more_can_wait_than_a_batch(place: PathPlace) -> None:
     waiting = [connect(place.address) for _ in range(BATCH_AT_MOST)]
     with pytest.raises(BlockingIOError):
         connect(place.address)
-    with place.take() as taken:
+    with place.take().listening as taken:
         assert accept_all(taken) == BATCH_AT_MOST
     for newcomer in waiting:
         newcomer.close()
-    place.release()
+
+
+def test_places_whose_names_are_alike_keep_apart(tmp_path: Path) -> None:
+    """What one makes in passing is never another's, at any moment of the other."""
+    alike = [PathPlace(f"ipc://{tmp_path / name}") for name in ("u", "u1", "u2", "u~")]
+    passing = {place._next for place in alike}
+    assert len(passing | {place._path for place in alike}) == 2 * len(alike)
+    for place in alike:
+        place.release()
+
+
+def test_owner_and_mode_stay_as_they_were_set(place: PathPlace, tmp_path: Path) -> None:
+    path = tmp_path / "u.sock"
+    path.chmod(0o660)
+    os.chown(path, -1, min(os.getgroups(), default=os.getgid()))
+    before = path.stat()
+    place.take().listening.close()
+    after = path.stat()
+    assert before.st_ino != after.st_ino
+    assert (before.st_mode, before.st_uid, before.st_gid) == (after.st_mode, after.st_uid, after.st_gid)
+
+
+def test_where_the_next_socket_cant_be_made_those_who_wait_are_given_all_the_same(
+    place: PathPlace, tmp_path: Path
+) -> None:
+    place._next.mkdir()  # in its way
+    with connect(place.address):
+        batch = place.take()
+        assert not batch.is_closed
+        assert accept_all(batch.listening) == 1
+    place._next.rmdir()
+    batch = place.take()
+    assert batch.is_closed
+    batch.listening.close()
+
+
+def test_where_another_program_listens_is_left_to_it(tmp_path: Path) -> None:
+    path = tmp_path / "u.sock"
+    with socket.socket(socket.AF_UNIX) as other:
+        other.bind(str(path))
+        other.listen()
+        with pytest.raises(FileExistsError, match="another program listens here"):
+            find_places(f"ipc://{path}")
+        connect(f"ipc://{path}").close()
+
+
+def test_a_claim_that_cant_be_written_to_is_held_all_the_same(tmp_path: Path) -> None:
+    before = resource.getrlimit(resource.RLIMIT_FSIZE)
+    resource.setrlimit(resource.RLIMIT_FSIZE, (0, before[1]))
+    try:
+        claim = Claim(tmp_path / "u.sock")
+    finally:
+        resource.setrlimit(resource.RLIMIT_FSIZE, before)
+    with pytest.raises(Claimed):
+        Claim(tmp_path / "u.sock")
+    claim.release()
+    Claim(tmp_path / "u.sock").release()
 
 
 @pytest.mark.parametrize("swept", ["u.sock", "u.sock.lock", "."])
@@ -102,36 +166,57 @@ def test_what_was_swept_away_is_made_anew(tmp_path: Path, swept: str, caplog: py
     assert not list(directory.iterdir())
 
 
-def test_another_daemons_socket_is_left_alone(tmp_path: Path, caplog: pytest.LogCaptureFixture) -> None:
-    """It came after the first one's files were swept away."""
+def test_another_daemons_socket_is_left_alone(tmp_path: Path) -> None:
+    """It came after the first one's files were swept away. Who waits at the old one is told to come again."""
+    address = f"ipc://{tmp_path / 'u.sock'}"
+    first = PathPlace(address)
+    waiting = connect(address)
+    for file in tmp_path.iterdir():
+        file.unlink()
+    second = PathPlace(address)
+    with pytest.raises(FileExistsError, match="something else is there now"):
+        first.renew()
+    assert first.fileno() == -1
+    with pytest.raises(ConnectionResetError):
+        waiting.recv(1)
+    waiting.close()
+    with pytest.raises(FileNotFoundError):
+        first.take()
+    first.release()
+    with connect(address), second.take().listening as taken:
+        assert accept_all(taken) == 1
+    second.release()
+    assert not list(tmp_path.iterdir())
+
+
+def test_the_place_is_taken_again_when_the_other_has_left(tmp_path: Path) -> None:
     address = f"ipc://{tmp_path / 'u.sock'}"
     first = PathPlace(address)
     for file in tmp_path.iterdir():
         file.unlink()
     second = PathPlace(address)
-    first.renew()
-    first.renew()
-    assert caplog.text.count("something else is there now") == 1
-    with pytest.raises(FileNotFoundError):
-        first.take()
-    first.release()
-    newcomer = connect(address)
-    with second.take() as taken:
-        assert accept_all(taken) == 1
-    newcomer.close()
+    with pytest.raises(FileExistsError):
+        first.renew()
     second.release()
-    assert not list(tmp_path.iterdir())
+    first.renew()
+    connect(address).close()
+    first.release()
 
 
 def test_a_name_needs_no_file_and_has_one_holder(listen: Listen, tmp_path: Path) -> None:
     address = f"ipc://@{tmp_path.name}"
     (place,) = listen(address)
+    with pytest.raises(OSError, match="in use"):
+        find_places(address)
     newcomer = socket.socket(socket.AF_UNIX)
     newcomer.connect(f"\0{tmp_path.name}")
-    assert accept_all(place.take()) == 1
+    with place.take().listening as taken:
+        with pytest.raises(ConnectionRefusedError):
+            socket.socket(socket.AF_UNIX).connect(f"\0{tmp_path.name}")
+        assert accept_all(taken) == 1
     newcomer.close()
-    with pytest.raises(OSError, match="in use"):
-        places(address)
+    place.renew()
+    socket.socket(socket.AF_UNIX).connect(f"\0{tmp_path.name}")
 
 
 @pytest.mark.parametrize("port", ["0", "*"])
@@ -144,7 +229,7 @@ def test_the_port_that_was_chosen_is_told(listen: Listen, port: str) -> None:
 def test_a_port_has_one_holder(listen: Listen) -> None:
     (place,) = listen("tcp://127.0.0.1:0")
     with pytest.raises(OSError, match="in use"):
-        places(place.address)
+        find_places(place.address)
 
 
 def test_every_address_of_a_host_listens_at_one_port(listen: Listen) -> None:
@@ -162,7 +247,7 @@ def test_it_listens_at_ipv6(listen: Listen, address: str, hosts: list[str]) -> N
     (place,) = listen(address)
     for host in hosts:
         socket.create_connection((host, int(place.address.rpartition(":")[2]))).close()
-    assert accept_all(place.take()) == len(hosts)
+    assert accept_all(place.take().listening) == len(hosts)
 
 
 @pytest.mark.parametrize(
@@ -179,4 +264,4 @@ def test_it_listens_at_ipv6(listen: Listen, address: str, hosts: list[str]) -> N
 )
 def test_what_is_no_address_is_named(address: str) -> None:
     with pytest.raises(OSError, match=rf"^(\[Errno \d+\] )?{address}: "):
-        places(address)
+        find_places(address)

@@ -293,7 +293,7 @@ def test_a_daemon_that_is_not_there_is_a_line_and_not_a_minute(tmp_path, connect
             local.bind(str(tmp_path / "sock"))
         begun = time.monotonic()
         result = CliRunner().invoke(cli, ["replay", str(file), "--connect", endpoint])
-    assert result.exit_code == 1
+    assert result.exit_code == 4
     assert result.output.startswith(f"Error: no daemon answers at {endpoint}")
     assert len(result.output.splitlines()) == 1
     assert time.monotonic() - begun < 30  # it was 62

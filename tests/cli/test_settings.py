@@ -144,6 +144,7 @@ def test_the_ends_of_each_range_serve(number, end, tmp_path):
         [f"ipc://{tmp_path}/u"],
         f"ipc://{tmp_path}/w",
         max_body_bytes=settings.broker.max_body_bytes,
+        reserve=0,
         clock=supervisor.clock,
         on_condemn=lambda identity, reason: None,
         on_in_doubt=lambda doubt: None,

@@ -6,6 +6,7 @@ from pathlib import Path
 
 import pytest
 from scripted import ScriptedDaemon
+from wired import Wire
 
 
 @pytest.fixture
@@ -46,3 +47,11 @@ def daemon_process(endpoint: str) -> Iterator["subprocess.Popen[str]"]:
     for pipe in (process.stdin, process.stdout):
         if pipe is not None:
             pipe.close()
+
+
+@pytest.fixture
+def wired() -> Wire:
+    """A session that has greeted its daemon."""
+    found = Wire()
+    found.greet()
+    return found

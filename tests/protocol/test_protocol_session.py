@@ -4,76 +4,16 @@ import msgpack
 import pytest
 from hypothesis import given
 from hypothesis import strategies as st
+from wired import GRACE, Wire
 
 from protocol import codes, wire
 from protocol.calls import STATUS, Call
-from protocol.greeting import AGAIN
-from protocol.session import SWEEP, TICK_US, Session
+from protocol.session import SWEEP
 from protocol.wire import Error, Limits
 
-GRACE = 0.25
 
-
-class Wire:
-    """Stands for an edge: takes what a session sends, and hands it answers. now: the client's clock."""
-
-    def __init__(self, *, ahead: int = 0, epoch: int = 1, limits: Limits | None = None, now: float = 100.0) -> None:
-        self.session = Session(GRACE)
-        self.now = now
-        self.ahead, self.epoch, self.limits = ahead, epoch, limits or Limits()
-
-    def ask(self, *items, operation="get", timeout=5.0, flags=0) -> Call:
-        call = Call(operation, b"".join(map(msgpack.packb, items)), len(items), flags)
-        call.deadline, call.waiter = self.now + timeout, object()
-        self.session.submit(call)
-        return call
-
-    def send(self) -> list[list[bytes]]:
-        messages = []
-        while (frames := self.session.outgoing(self.now)) is not None:
-            self.session.sent(self.now)
-            messages.append(frames)
-        return messages
-
-    def requests(self) -> list[tuple[bytes, wire.RequestHeader, list]]:
-        found = []
-        for prefix, *frames in self.send():
-            if frames:
-                header = wire.unpack_request_header(frames[0])
-                found.append((prefix[4:], header, wire.unpack_body(frames[1], header.count)))
-        return found
-
-    def receive(self, *frames: bytes) -> list[Call]:
-        self.session.received(frames, self.now)
-        return self.session.take_settled()
-
-    def greet(self) -> list[Call]:
-        ((hello,),) = self.send()
-        welcome = wire.Welcome(self.epoch, int(self.now * 1_000_000) + self.ahead, self.limits)
-        return self.receive(wire.pack_prefix(wire.WELCOME, hello[4:]), wire.pack_welcome(welcome))
-
-    def reply(self, request_id: bytes, results: list, errors: dict[int, Error] | None = None) -> list[Call]:
-        header = wire.pack_reply_header(wire.ReplyHeader(None, len(results), errors or {}))
-        return self.receive(wire.pack_prefix(wire.REPLY, request_id), header, wire.pack_body(results))
-
-    def refuse(self, request_id: bytes, error: Error) -> list[Call]:
-        return self.receive(wire.pack_prefix(wire.REPLY, request_id), wire.error_header(error), wire.EMPTY_BODY)
-
-    def at(self, now: float) -> list[Call]:
-        self.now = now
-        self.session.expire(now)
-        return self.session.take_settled()
-
-
-@pytest.fixture
-def wired() -> Wire:
-    found = Wire()
-    found.greet()
-    return found
-
-
-def no_answer(call: Call) -> bool:
-    return all(call.errors[i][:2] == (codes.NO_ANSWER, codes.UNKNOWN) for i in range(call.count))
+def no_answer(call: Call, executed: str = codes.UNKNOWN) -> bool:
+    return all(call.errors[i][:2] == (codes.NO_ANSWER, executed) for i in range(call.count))
 
 
 def test_nothing_is_sent_before_the_daemon_has_answered_the_greeting():
@@ -81,16 +21,6 @@ def test_nothing_is_sent_before_the_daemon_has_answered_the_greeting():
     wired.ask(1)
     assert [frames[0][3] for frames in wired.send()] == [wire.HELLO]
     assert wired.send() == []
-
-
-def test_a_greeting_that_nobody_answers_is_repeated_at_growing_intervals():
-    wired = Wire()
-    assert len(wired.send()) == 1
-    for elapsed in (AGAIN, 2 * AGAIN, 4 * AGAIN):
-        wired.now += elapsed - 0.01
-        assert wired.send() == []
-        wired.now += 0.01
-        assert len(wired.send()) == 1
 
 
 def test_calls_that_wait_together_become_one_request_and_each_gets_its_own_results(wired):
@@ -121,27 +51,6 @@ def test_the_spends_of_one_transaction_travel_alone(wired):
     wired.ask(3, 4, operation="spend", flags=wire.ONE_TRANSACTION)
     wired.ask(5, operation="spend")
     assert sorted((items, h.flags) for _, h, items in wired.requests()) == [([1, 2], 1), ([3, 4], 1), ([5], 0)]
-
-
-@given(
-    now=st.floats(0.01, 1e7),
-    timeout=st.floats(0.001, 1e5),
-    ahead=st.integers(0, 10**14),
-    journey=st.floats(0, 3),
-)
-def test_a_deadline_on_the_wire_is_never_later_than_asked_for(now, timeout, ahead, journey):
-    """Also where the greeting took long, and whenever on its way the daemon read its clock."""
-    wired = Wire(ahead=ahead, now=now)
-    ((hello,),) = wired.send()
-    clock = int(now * 1_000_000) + ahead  # read at the very start of the journey back
-    wired.now = now + journey
-    wired.receive(wire.pack_prefix(wire.WELCOME, hello[4:]), wire.pack_welcome(wire.Welcome(1, clock, Limits())))
-    asked = wired.now + timeout
-    wired.ask(1, timeout=timeout)
-    for _, header, _ in wired.requests():
-        assert header.deadline <= asked * 1_000_000 + ahead + 1
-        on_time = min(timeout, 3600) * 1_000_000 - journey * 1_000_000 - TICK_US - 2
-        assert header.deadline >= wired.now * 1_000_000 + ahead + on_time
 
 
 def test_calls_of_one_moment_share_a_tick(wired):
@@ -210,15 +119,39 @@ def test_what_was_never_sent_fails_at_its_deadline():
     call = wired.ask(1, timeout=1)
     wired.send()
     assert wired.at(wired.now + 1.0) == [call]
-    assert no_answer(call)
+    assert no_answer(call, codes.NO)
 
 
 def test_what_the_send_buffer_does_not_take_stays_queued_until_its_deadline(wired):
     call = wired.ask(1, timeout=1)
     frames = wired.session.outgoing(wired.now)
-    assert wired.session.outgoing(wired.now) == frames
+    wired.session.kept(frames)
+    again = wired.session.outgoing(wired.now)
+    assert again == frames
+    wired.session.kept(again)
     assert wired.at(wired.now + 1.0) == [call]
+    assert no_answer(call, codes.NO)
     assert wired.send() == []
+    assert (wired.session.counters.requests, wired.session.counters.items) == (0, 0)
+
+
+def test_what_the_edge_was_interrupted_in_sending_is_not_sent_again_and_never_a_no(wired):
+    call = wired.ask(1, timeout=1)
+    assert wired.session.outgoing(wired.now) is not None
+    assert wired.session.outgoing(wired.now) is None
+    wired.session.close("the client is closed")
+    assert no_answer(call)
+
+
+def test_of_a_split_call_the_items_that_left_are_unknown_and_those_that_did_not_are_a_no():
+    wired = Wire(limits=Limits(2, 10_000, 10**9))
+    wired.greet()
+    call = wired.ask(1, 2, 3, 4)
+    assert wired.session.outgoing(wired.now) is not None
+    wired.session.kept(wired.session.outgoing(wired.now))
+    wired.session.close("the client is closed")
+    assert wired.session.take_settled() == [call]
+    assert [call.errors[index].executed for index in range(4)] == ["unknown", "unknown", "no", "no"]
 
 
 def test_a_late_and_a_second_answer_are_dropped_and_counted(wired):
@@ -263,7 +196,7 @@ def test_a_lost_connection_fails_what_was_sent_at_once_and_keeps_what_was_not(wi
     sent = wired.ask(1)
     wired.requests()
     unsent = wired.ask(2)
-    wired.session.outgoing(wired.now)  # packed, but not taken
+    wired.session.kept(wired.session.outgoing(wired.now))
     wired.session.connection_lost(wired.now)
     assert wired.session.take_settled() == [sent]
     assert no_answer(sent)
@@ -297,35 +230,14 @@ def test_another_daemons_welcome_fails_what_was_pending(wired):
     assert wired.reply(request_id, ["a"]) == []
 
 
-def test_a_greeting_that_is_refused_tells_whoever_waits_and_is_repeated(wired):
-    wired = Wire()
-    call = wired.ask(1)
-    ((hello,),) = wired.send()
-    assert wired.refuse(hello[4:], Error(codes.SHUTTING_DOWN, codes.NO)) == [call]
-    assert call.errors[0].code == codes.SHUTTING_DOWN
-    wired.now += AGAIN
-    wired.greet()
-    wired.ask(2)
-    assert len(wired.requests()) == 1
-
-
-def test_a_slow_greeting_is_repeated_for_a_closer_look_at_the_clock():
-    wired = Wire(ahead=10**9)
-    ((hello,),) = wired.send()
-    clock = int(wired.now * 1_000_000) + wired.ahead
-    wired.now += 2.0
-    wired.receive(wire.pack_prefix(wire.WELCOME, hello[4:]), wire.pack_welcome(wire.Welcome(1, clock, Limits())))
-    wired.greet()
-    assert wired.session.greeting.clock_offset == 10**9
-
-
 def test_closing_fails_everything_at_once(wired):
     calls = [wired.ask(1), wired.ask(2, timeout=7)]
     wired.requests()
-    calls.append(wired.ask(3))
+    unsent = wired.ask(3)
     wired.session.close("the client is closed")
-    assert wired.session.take_settled() == calls
+    assert wired.session.take_settled() == [*calls, unsent]
     assert all(map(no_answer, calls))
+    assert no_answer(unsent, codes.NO)
     assert not wired.session.busy
 
 

@@ -114,14 +114,12 @@ def test_a_malformed_answer_is_dropped_and_counted(vector):
     session = Session(0.25)
     session._next_id = lambda: bytes(range(16))  # the id the vectors answer to
     session.outgoing(1.0)
-    session.sent(1.0)
     welcome = wire.pack_welcome(wire.Welcome(1, 1, Limits()))
     session.received([wire.pack_prefix(wire.WELCOME, bytes(range(16))), welcome], 1.0)
     call = Call("get", wire.pack_body([[b"", None]])[1:], 1)
     call.deadline, call.waiter = 5.0, object()
     session.submit(call)
     assert session.outgoing(1.0) is not None
-    session.sent(1.0)
     session.received([bytes.fromhex(frame) for frame in vector["frames"]], 1.0)
     assert session.counters.malformed == 1
     assert session.take_settled() == []

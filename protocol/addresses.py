@@ -1,0 +1,95 @@
+"""Where an endpoint's daemon may be: its addresses, one after the other.
+
+ZeroMQ is given addresses only, never a name. It would look a name up in its own I/O thread, where a name server that
+says nothing holds up all else, the closing too; and of a name's addresses it would try the first alone, so that a
+daemon that listens at 127.0.0.1 is not found under `localhost` where that is ::1 first. Here a name is looked up in a
+thread of its own, that nobody waits for, and anew for each round of connecting: names move.
+"""
+
+import _thread
+import errno
+import ipaddress
+import re
+import socket
+import time
+from collections import deque
+from collections.abc import Callable
+from typing import Any, Final
+
+import zmq
+
+LOOK_AGAIN: Final = 1.0  # seconds after a lookup that failed
+
+_TCP: Final = "tcp://"
+_NAMED = re.compile(r"tcp://((?:[^;]*;)?)([\w.-]+):([0-9]{1,5})", re.ASCII)
+
+
+class Addresses:
+    """found: called when there is something to connect to, in another thread. Raises zmq.ZMQError where the endpoint
+    can be none."""
+
+    def __init__(self, endpoint: str, found: Callable[[], None]) -> None:
+        self.problem = ""  # why there is none
+        self._endpoint = endpoint
+        self._found = found
+        self._known: deque[str] = deque()
+        self.looking = False  # there is none for the moment
+        self.named = endpoint.startswith(_TCP) and not _numeric(endpoint)
+        if self.named:
+            match = _NAMED.fullmatch(endpoint)
+            if match is None or not 0 < int(match[3]) < 65_536:
+                raise zmq.ZMQError(errno.EINVAL, f"{endpoint}: not tcp://HOST:PORT")
+            self._source, self._host, self._port = match[1], match[2], int(match[3])
+
+    def next(self) -> str | None:
+        """The endpoint to try next; None while it is being looked up. Raises RuntimeError where no thread is left."""
+        if not self.named:
+            return self._endpoint
+        if self._known:
+            return self._known.popleft()
+        if not self.looking:
+            self.problem, self.looking = f"{self._host} is being looked up", True
+            try:
+                _thread.start_new_thread(self._look_up, ())
+            except RuntimeError:
+                self.looking = False
+                raise
+        return None
+
+    @property
+    def more(self) -> bool:
+        """There is another to try before the name is looked up again."""
+        return bool(self._known)
+
+    def again(self) -> None:
+        """What is known may hold no longer."""
+        self._known.clear()
+
+    def _look_up(self) -> None:
+        try:
+            for family, *_, address in socket.getaddrinfo(self._host, self._port, type=socket.SOCK_STREAM):
+                self._known.append(f"{_TCP}{self._source}{_written(family, address)}")
+            self.problem = ""
+        except (OSError, UnicodeError) as error:
+            self.problem = f"{self._host} can't be looked up: {error}"
+            time.sleep(LOOK_AGAIN)
+        finally:
+            self.looking = False
+        self._found()
+
+
+def _numeric(endpoint: str) -> bool:
+    host = endpoint.rpartition(";")[2].removeprefix(_TCP).rpartition(":")[0]
+    try:
+        ipaddress.ip_address(host.removeprefix("[").removesuffix("]"))
+    except ValueError:
+        return False
+    return True
+
+
+def _written(family: int, address: tuple[Any, ...]) -> str:
+    host, port, *more = address
+    if family != socket.AF_INET6:
+        return f"{host}:{port}"
+    zone = f"%{more[1]}" if len(more) > 1 and more[1] else ""
+    return f"[{host}{zone}]:{port}"

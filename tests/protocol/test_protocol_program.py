@@ -1,0 +1,214 @@
+"""P14 for a program that uses the client, by what the program does: it is never aborted, frozen or blocked by it."""
+
+import asyncio
+import copy
+import os
+import pickle
+import signal
+import threading
+
+import pytest
+from programs import ended, program
+from scripted import RESULTS, answer_nothing
+
+from protocol import AsyncClient, Client, ClientClosed, NoAnswer
+from protocol.wire import Limits
+
+TXID = b"\x11" * 32
+DROPPED = """
+import asyncio, gc, os, warnings
+from protocol import AsyncClient, Client
+
+async def dropped():
+    client = AsyncClient(ENDPOINT)
+    client.itself = client  # only the garbage collector finds it
+    await client.get(bytes(32))
+
+def dropped_too():
+    client = Client(ENDPOINT)
+    client.itself = client
+    client.get(bytes(32))
+
+with warnings.catch_warnings(record=True) as warned:
+    warnings.simplefilter("always")
+    for _ in range(30):
+        asyncio.run(dropped())
+        dropped_too()
+    gc.collect()
+assert sum("dropped without being closed" in str(one.message) for one in warned) == 60, len(warned)
+kept = AsyncClient  # and some are still there when the program ends, or forks
+async def kept_open():
+    global kept
+    kept = AsyncClient(ENDPOINT)
+    await kept.get(bytes(32))
+asyncio.run(kept_open())
+held = Client(ENDPOINT)
+held.get(bytes(32))
+child = os.fork()
+if not child:
+    del kept, held
+    gc.collect()
+    raise SystemExit(0)
+assert os.waitpid(child, 0)[1] == 0
+print(held.get(bytes(32)))
+"""
+
+
+def test_clients_that_are_dropped_are_closed_with_a_warning_and_freeze_nothing(start, endpoint):
+    start()
+    assert ended(program(DROPPED, endpoint)) == str(RESULTS["get"])
+
+
+def test_dropping_a_client_waits_for_nothing(start, endpoint, monkeypatch):
+    start()
+    client = Client(endpoint)
+    client.get(TXID)
+    thread, goes_on, stands = client._io._thread, threading.Event(), threading.Event()
+    monkeypatch.setattr(client._io._line, "turn", lambda: (stands.set(), goes_on.wait()))
+    monkeypatch.setattr("protocol.iothread.CLOSE_WAIT", 3600)
+    client._io.wake()
+    stands.wait()
+    warned = pytest.warns(ResourceWarning, match="dropped")
+    with warned:
+        del client
+    assert thread.is_alive()
+    goes_on.set()
+    thread.join(10)
+    assert not thread.is_alive()
+
+
+def test_a_call_in_another_event_loop_is_refused_and_nothing_of_it_is_sent(start, endpoint):
+    daemon = start()
+
+    async def elsewhere(client):
+        with pytest.raises(ClientClosed, match="another event loop") as caught:
+            await client.get(TXID)
+        assert caught.value.executed == "no"
+
+    async def run():
+        async with AsyncClient(endpoint) as client:
+            await client.get(TXID)
+            await asyncio.to_thread(lambda: asyncio.run(elsewhere(client)))
+            assert await client.get(TXID) == RESULTS["get"]
+            return client
+
+    client = asyncio.run(run())
+    asyncio.run(elsewhere_after(client))
+    assert len(daemon.requests) == 2
+
+
+async def elsewhere_after(client):
+    with pytest.raises(ClientClosed):
+        await client.get(TXID)
+
+
+def test_a_client_is_closed_from_another_event_loop_too(start, endpoint):
+    start(answer_nothing)
+
+    async def run():
+        client = AsyncClient(endpoint)
+        pending = asyncio.create_task(client.get(TXID, timeout=60))
+        await asyncio.sleep(0)
+        await asyncio.to_thread(lambda: asyncio.run(client.close()))
+        with pytest.raises(NoAnswer, match="closed"):
+            await pending
+        await client.close()
+        other = AsyncClient(endpoint)
+        await asyncio.sleep(0)
+        return other
+
+    client = asyncio.run(run())
+    asyncio.run(client.close())  # its own is closed
+    while not client._io._line._context.closed:
+        threading.Event().wait(0.005)
+
+
+def test_an_interrupted_call_that_has_not_left_yet_never_does(start, endpoint):
+    class Interrupted(BaseException):
+        pass
+
+    def interrupt(*_):
+        raise Interrupted
+
+    before = signal.signal(signal.SIGUSR1, interrupt)
+    try:
+        with Client(endpoint) as client:
+            timer = threading.Timer(0.2, os.kill, (os.getpid(), signal.SIGUSR1))
+            timer.start()
+            with pytest.raises(Interrupted):
+                client.get(TXID, timeout=60)
+            daemon = start()
+            assert client.outpoint(TXID, 0)
+            assert [request.header.operation for request in daemon.requests] == ["outpoint"]
+    finally:
+        signal.signal(signal.SIGUSR1, before)
+
+
+@pytest.mark.filterwarnings("ignore::pytest.PytestUnhandledThreadExceptionWarning")
+def test_a_client_that_fails_inside_settles_every_call(start, endpoint, monkeypatch):
+    start()
+
+    def fails(*_):
+        raise MemoryError("none is left")
+
+    with Client(endpoint) as client:
+        client.get(TXID)
+        monkeypatch.setattr("protocol.wire.pack_request_header", fails)
+        with pytest.raises(NoAnswer, match=r"failed.*none is left"):
+            client.get(TXID, timeout=60)
+        with pytest.raises(ClientClosed, match="none is left") as caught:
+            client.get(TXID, timeout=60)
+        assert caught.value.executed == "no"
+
+    async def run():
+        asyncio.get_running_loop().set_exception_handler(lambda *_: None)
+        async with AsyncClient(endpoint) as client:
+            errors = await asyncio.gather(*[client.get(TXID, timeout=60) for _ in range(3)], return_exceptions=True)
+            assert {type(error) for error in errors} == {NoAnswer}
+            with pytest.raises(ClientClosed, match="none is left"):
+                await client.get(TXID, timeout=60)
+
+    asyncio.run(run())
+
+
+def test_many_answers_at_once_leave_the_program_its_turn(start, endpoint, monkeypatch):
+    monkeypatch.setattr("protocol.link.RECEIVE_SECONDS", 0)  # one by one
+    waiting = []
+
+    def together(request):
+        waiting.append(request.well())
+        return waiting if len(waiting) == 50 else []
+
+    start(together, limits=Limits(1, 10_000, 10**9))
+
+    async def run():
+        turns = 0
+
+        async def program():
+            nonlocal turns
+            while True:
+                await asyncio.sleep(0)
+                turns += 1
+
+        async with AsyncClient(endpoint) as client:
+            calls = [asyncio.create_task(client.get(TXID, timeout=60)) for _ in range(50)]
+            await asyncio.wait(calls, return_when=asyncio.FIRST_COMPLETED)
+            beside = asyncio.create_task(program())
+            assert await asyncio.gather(*calls) == [RESULTS["get"]] * 50
+            beside.cancel()
+        return turns
+
+    assert asyncio.run(run()) >= 40
+
+
+@pytest.mark.parametrize("way", [copy.copy, copy.deepcopy, pickle.dumps])
+def test_a_client_cannot_be_copied(endpoint, way):
+    with Client(endpoint) as client, pytest.raises(TypeError, match="open another"):
+        way(client)
+
+    async def run():
+        async with AsyncClient(endpoint) as client:
+            with pytest.raises(TypeError, match="open another"):
+                way(client)
+
+    asyncio.run(run())
