@@ -184,11 +184,11 @@ class Supervisor:
         signals = Signals()
         self._edge.watch(signals.descriptor, lambda: self._signals.extend(signals.take()))
         try:
-            self._fleet.tend(time.monotonic())
-            next_sweep = next_watch = next_collection = time.monotonic()
             gc.collect()
             gc.freeze()
             gc.disable()
+            self._fleet.tend(time.monotonic())
+            next_sweep = next_watch = next_collection = time.monotonic()
             while not self._is_done():
                 self._edge.turn(1 if self._dying else max(0, round((next_sweep - time.monotonic()) * 1000)))
                 self._bury()

@@ -197,7 +197,7 @@ class Edge:
         """Whether all that is left of a message with too many frames is dropped."""
         while self._clock() <= until:
             for _ in range(_DROP):
-                if not socket.getsockopt(zmq.RCVMORE):
+                if not socket.get(zmq.RCVMORE):
                     self._excess.remove(index)
                     return True
                 socket.recv()

@@ -24,7 +24,9 @@ log = logging.getLogger("utxod.workers")
 _INFANCY_SECONDS: Final = 5.0
 _FIRST_DELAY_SECONDS: Final = 0.1
 _LONGEST_DELAY_SECONDS: Final = 10.0
-# So many failures in a row, which take 6 s, are no longer taken for a moment's.
+# Where it can't even be started the next try costs hardly anything.
+_LONGEST_TRY_SECONDS: Final = 1.0
+# So many failures in a row, which take 4 s and more, are no longer taken for a moment's.
 _MANY_FAILURES: Final = 8
 # Between a wedged worker's order to dump its stacks and its end.
 _DUMP_SECONDS: Final = 0.1
@@ -83,7 +85,7 @@ class Fleet:
                 except Exception as error:
                     defect = not isinstance(error, OSError)
                     log.error("a %s worker can't be started: %s", pool, error, exc_info=defect)
-                    self._delay(pool, now)
+                    self._delay(pool, now, _LONGEST_TRY_SECONDS)
 
     def start(self, pool: str, now: float) -> WorkerProcess:
         """Raises OSError where the host has not what it takes."""
@@ -146,7 +148,7 @@ class Fleet:
             self._store_refused = True
         # One of the same generation as the last that failed tells nothing more: they were killed together.
         if now - process.started <= _INFANCY_SECONDS and process.started >= self._last_failure[process.pool]:
-            self._delay(process.pool, now)
+            self._delay(process.pool, now, _LONGEST_DELAY_SECONDS)
 
     def _forget_failures(self, pool: str, now: float) -> None:
         """The row of failures ends with a worker that was started after them and has outlived its infancy."""
@@ -154,13 +156,13 @@ class Fleet:
         if newest and self._last_failure[pool] < newest[0].started < now - _INFANCY_SECONDS:
             self._failures[pool] = 0
 
-    def _delay(self, pool: str, now: float) -> None:
+    def _delay(self, pool: str, now: float, longest: float) -> None:
         """One more has failed: the next one waits, where it is not the first."""
         self._last_failure[pool] = now
         self._failures[pool] += 1
         failures = self._failures[pool]
         if failures > 1:
-            delay = min(_FIRST_DELAY_SECONDS * 2.0 ** min(failures - 2, _MANY_FAILURES), _LONGEST_DELAY_SECONDS)
+            delay = min(_FIRST_DELAY_SECONDS * 2.0 ** min(failures - 2, _MANY_FAILURES), longest)
             self._not_before[pool] = now + delay
             why = "died young or could not be started"
             log.warning("the next %s worker starts in %.1f s: %d in a row %s", pool, delay, failures, why)
