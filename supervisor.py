@@ -18,6 +18,7 @@ import signal
 import time
 from collections import deque
 from collections.abc import Callable
+from contextlib import ExitStack
 from dataclasses import asdict, dataclass, field
 from pathlib import Path
 from typing import Annotated, Any, Final
@@ -131,10 +132,10 @@ class Supervisor:
         self._started = time.monotonic()
         try:
             room = make_room(settings.workers.total)
-            self._private = PrivateAddress()
+            self._private = None if settings.listen_workers else PrivateAddress()
         except OSError as error:
             raise StartError(str(error)) from None
-        backend = settings.listen_workers or self._private.address
+        backend = settings.listen_workers if self._private is None else self._private.address
         self._core = Core(settings.broker, secrets.randbits(63), clock(), version)
         self._doubts = DoubtList(Path(settings.state), settings.store)
         try:
@@ -150,7 +151,8 @@ class Supervisor:
                 on_report=self._report,
             )
         except (OSError, zmq.ZMQError) as error:
-            self._private.release()
+            if self._private is not None:
+                self._private.release()
             raise StartError(str(error)) from error
         log.info(room)
         self._fleet = Fleet(
@@ -173,6 +175,7 @@ class Supervisor:
         self._replacement: bytes | None = None
         self._signals: deque[signal.struct_siginfo] = deque()
         self._served = False
+        self._more_to_start = False
         self._longest_standstill = 0.0
         self._defect_told = -_DEFECT_SECONDS
         self._drain_until: float | None = None
@@ -187,7 +190,6 @@ class Supervisor:
             gc.collect()
             gc.freeze()
             gc.disable()
-            self._fleet.tend(time.monotonic())
             next_sweep = next_watch = next_collection = time.monotonic()
             while not self._is_done():
                 self._edge.turn(1 if self._dying else max(0, round((next_sweep - time.monotonic()) * 1000)))
@@ -202,11 +204,12 @@ class Supervisor:
                         log.warning("stood still for %.1f s: what has come in meanwhile is read first", late)
                         continue
                     # By the time that was looked at: it may have been stopped since.
-                    if self._core.sweep(round(now * MICROSECONDS)):
-                        next_sweep = now
+                    more_to_sweep = self._core.sweep(round(now * MICROSECONDS))
                     self._edge.flush()
                     self._judge_start()
                     self._keep_house(self._tend)
+                    if more_to_sweep or self._more_to_start:
+                        next_sweep = now
                 if now >= next_watch:
                     next_watch = now + _WATCH_SECONDS
                     self._keep_house(self._watch_workers)
@@ -218,11 +221,11 @@ class Supervisor:
             self._edge.flush()
             self._stop_workers()
         finally:
-            self._fleet.end()
-            self._edge.close()
-            self._doubts.close()
-            signals.close()
-            self._private.release()
+            with ExitStack() as rest:  # each, whatever becomes of the others; the last one first
+                if self._private is not None:
+                    rest.callback(self._private.release)
+                for end in (signals.close, self._doubts.close, self._edge.close, self._fleet.end):
+                    rest.callback(end)
         log.info("ended")
         return 0
 
@@ -249,7 +252,8 @@ class Supervisor:
             raise StartError("the workers could not start; the lines above say why")
 
     def _tend(self, now: float) -> None:
-        self._fleet.tend(now)
+        self._more_to_start = False
+        self._more_to_start = self._fleet.tend(now)
         self._replace_next(now)
 
     def _watch_workers(self, now: float) -> None:

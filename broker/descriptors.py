@@ -49,8 +49,12 @@ def raise_limit() -> tuple[int, int]:
 
 
 def left() -> int:
-    """How many can still be had."""
-    return resource.getrlimit(resource.RLIMIT_NOFILE)[0] - _count_open()
+    """How many can still be had; 0 or less where the limit was lowered below what is open."""
+    limit = resource.getrlimit(resource.RLIMIT_NOFILE)[0]
+    try:
+        return limit - _count_open()
+    except OSError:  # not even one to count them
+        return 0
 
 
 def take(count: int, like: int) -> list[int]:

@@ -19,7 +19,7 @@ import socket
 import tempfile
 import time
 from collections.abc import Callable
-from contextlib import suppress
+from contextlib import ExitStack, suppress
 from typing import Final
 
 import zmq
@@ -34,6 +34,10 @@ log = logging.getLogger("utxod.doors")
 _UNBOUNDED: Final = 1024
 _LOOK_SECONDS: Final = 0.0001
 _CATCH_UP_MS: Final = 10_000
+_FULL: Final = (
+    "no descriptors are left for newcomers: they wait until others have left. "
+    "A higher hard limit (ulimit -Hn, LimitNOFILE=) makes room for more"
+)
 # What goes on is told of so often.
 _SAY_SECONDS: Final = 10.0
 
@@ -85,15 +89,20 @@ class Door:
             os.eventfd_write(self._bell, 1)
             _until_empty(batch)
         finally:
-            self._shut(batch)
-            give_back(kept)
-            self.place.renew()
+            with ExitStack() as rest:
+                rest.callback(self.place.renew)
+                rest.callback(give_back, kept)
+                if batch.is_closed:
+                    rest.callback(batch.listening.close)
+                self._shut()
 
     def unhinge(self) -> None:
         """Before the socket is closed: libzmq must find in its slot what it has been given."""
-        with suppress(OSError, zmq.ZMQError):
+        try:
             self._catch_up()
-        os.dup2(self._bell, self._slot, inheritable=False)
+            os.dup2(self._bell, self._slot, inheritable=False)
+        except (OSError, zmq.ZMQError) as error:
+            log.error("%s: its door can't be taken down: %s", self.place.address, error)
 
     def release(self) -> None:
         """After the socket was closed."""
@@ -103,12 +112,10 @@ class Door:
         except OSError as error:
             log.error("%s can't be removed: %s", self.place.address, error)
 
-    def _shut(self, batch: Batch) -> None:
+    def _shut(self) -> None:
         with suppress(BlockingIOError):  # it was not opened
             os.eventfd_read(self._bell)
         os.dup2(self._idle.fileno(), self._slot, inheritable=False)
-        if batch.is_closed:
-            batch.listening.close()
 
     def _bind(self, address: str, like: int) -> int:
         slot = os.dup(like)  # libzmq closes it
@@ -188,17 +195,12 @@ class Doors:
     def _knocked(self, door: Door) -> None:
         """Where nobody can be let in, the next look is `tend`'s: they would knock all the time."""
         self._ignore(door)
-        if not door.has_room():
-            self._say(
-                door,
-                "no descriptors are left for newcomers: they wait until others have left. "
-                "A higher hard limit (ulimit -Hn, LimitNOFILE=) makes room for more",
-            )
-            return
         try:
+            if not door.has_room():
+                raise OSError(_FULL)
             door.let_in()
         except OSError as error:
-            self._say(door, f"newcomers can't be let in: {error}")
+            self._say(door, str(error))
         else:
             self._listen(door)
 

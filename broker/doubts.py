@@ -9,7 +9,9 @@ directory is gone) is kept, up to a bound, and tried again.
 
 import json
 import logging
+import os
 import threading
+from contextlib import suppress
 from pathlib import Path
 from typing import Final
 
@@ -37,6 +39,7 @@ class DoubtList:
         self._changed = threading.Condition()
         self._waiting = bytearray()
         self._closing = False
+        self._is_begun = False
         self._thread = threading.Thread(target=self._run, name="doubts", daemon=True)
         self._thread.start()
 
@@ -92,5 +95,16 @@ class DoubtList:
     def _write(self, lines: bytes) -> int:
         """Returns how many bytes the disk has taken."""
         self._path.parent.mkdir(mode=0o700, parents=True, exist_ok=True)
+        is_broken = not self._is_begun and self._ends_amid_a_line()
         with self._path.open("ab", buffering=0) as file:
+            if is_broken:
+                file.write(b"\n")
+            self._is_begun = True
             return file.write(lines)
+
+    def _ends_amid_a_line(self) -> bool:
+        """As a daemon leaves it that was killed in a write."""
+        with suppress(OSError), self._path.open("rb") as file:  # there is none, or nothing in it
+            file.seek(-1, os.SEEK_END)
+            return file.read(1) != b"\n"
+        return False

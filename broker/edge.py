@@ -5,8 +5,9 @@ take raises instead of vanishing, and nothing is sent but without waiting: a sub
 queue of `_ANSWERS_WAITING` answers, and what does not fit is counted as undeliverable. Bodies are passed on as the
 frames they came in, uncopied.
 
-What is read in one turn is bounded in messages, frames and time. A message of more frames than any has is judged by its
-first ones, and the rest is dropped piece by piece. A connection that does not get through ZeroMQ's handshake is closed.
+What is read of submitters in one turn is bounded in messages, frames and time. A message of more frames than any has is
+judged by its first ones, and the rest is dropped piece by piece. A connection that does not get through ZeroMQ's
+handshake is closed.
 """
 
 import logging
@@ -34,6 +35,7 @@ _ANSWERS_WAITING: Final = 10_000
 _REQUESTS_WAITING: Final = 10_000
 # A frame larger than any body that could be admitted ends its connection; up to here it gets an answer.
 _FRAME_FACTOR: Final = 2
+_ALWAYS_COPY: Final = (1 << 31) - 1
 _HEARTBEAT_MS: Final = 2_000
 # Who connects and says nothing is closed after this.
 _HANDSHAKE_MS: Final = 5_000
@@ -98,6 +100,8 @@ class Edge:
         socket.sndhwm = _ANSWERS_WAITING
         socket.rcvhwm = _REQUESTS_WAITING
         socket.maxmsgsize = max_frame_bytes
+        # Frames that came in are passed on uncopied. For large bytes of ours pyzmq would start a thread and a context.
+        socket.copy_threshold = _ALWAYS_COPY
         socket.heartbeat_ivl = _HEARTBEAT_MS
         socket.handshake_ivl = _HANDSHAKE_MS
         # With a domain libzmq refuses who speaks no ZMTP 3 by the first bytes; without a handler it asks nobody.

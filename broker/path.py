@@ -43,6 +43,7 @@ class PathPlace:
         self._next = self._path.with_name("." + hashlib.sha256(os.fsencode(self._path.name)).hexdigest()[:12])
         self._directory = self._path.parent.stat()
         self._made: os.stat_result | None = None
+        self._no_next = ""  # why there was none last time
         self._claim = Claim(self._path)
         try:
             if _is_alive(self._path):
@@ -61,8 +62,17 @@ class PathPlace:
             raise FileNotFoundError("the socket is gone")
         try:
             self._socket = self._replace()
-        except OSError:
+        except OSError as error:
+            if str(error) != self._no_next:
+                self._no_next = str(error)
+                log.warning(
+                    "%s: no next socket can be made like the present one (%s): newcomers come in while many descriptors"
+                    " are left. Let the daemon's user write to the directory, and be of the socket's group",
+                    self.address,
+                    error,
+                )
             return Batch(taken, False, OPEN_SECONDS)
+        self._no_next = ""
         return Batch(taken, True, CLOSED_SECONDS)
 
     def renew(self) -> None:
@@ -96,6 +106,7 @@ class PathPlace:
         with suppress(FileNotFoundError):
             if self._next.is_socket():
                 self._next.unlink()
+        made: os.stat_result | None = None
         fresh = socket.socket(socket.AF_UNIX, socket.SOCK_STREAM)
         try:
             _bind(fresh, self._next)
@@ -107,6 +118,8 @@ class PathPlace:
             self._next.rename(self._path)
         except BaseException:
             fresh.close()
+            if made is not None:
+                self._next.unlink(missing_ok=True)
             raise
         self._made = made
         return fresh

@@ -15,7 +15,7 @@ def is_daemon(arguments: Sequence[str]) -> bool:
 
 
 def put_in_order(daemon: bool) -> None:
-    """daemon: signals wait, until it is there to take them."""
+    """daemon: signals wait, until it is there to take them. Else none that a parent has blocked does."""
     for descriptor in range(3):
         _occupy(descriptor)
     signal.signal(signal.SIGCHLD, signal.SIG_DFL)

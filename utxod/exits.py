@@ -22,6 +22,8 @@ _DENIED: Final = "use another place, or a user who may"
 _WHERE: Final = "is it spelt right, and is TMPDIR a directory?"
 _FULL: Final = "make room where it writes to, its output included"
 _BUSY: Final = "is there a limit on this user's processes or memory (ulimit -a), or nobody who reads the output?"
+# Python's words for it: the error has no number.
+_NO_THREAD: Final = "can't start new thread"
 # What the surroundings may refuse, and what to do about it.
 _REMEDIES: Final = {
     errno.EMFILE: "allow this process more open files (ulimit -n)",
@@ -99,6 +101,8 @@ def _status(command: click.Command, name: str) -> int | str | None:
 
 def _explained(error: Exception) -> str | None:
     """What the surroundings refused, and what to do about it; None of any other error."""
+    if isinstance(error, RuntimeError) and str(error) == _NO_THREAD:
+        return f"{error}; {_BUSY}"
     number = getattr(error, "errno", None)  # ZeroMQ's errors have one too
     if number not in _REMEDIES or (number == errno.EBADF and not isinstance(error, OutputClosed)):
         return None

@@ -19,7 +19,7 @@ from store import StoreError, open_store
 from .execution import Executor
 from .intake import serve
 from .operations import OPERATIONS
-from .outlet import replace_stderr
+from .outlet import open_unwaited, replace_stderr
 from .process import DUMP_SIGNAL, WorkerSettings
 
 log = logging.getLogger("utxod.worker")
@@ -28,8 +28,9 @@ _PR_SET_PDEATHSIG: Final = 1
 
 
 def main() -> int:
-    faulthandler.enable()
-    faulthandler.register(DUMP_SIGNAL, all_threads=True)
+    dumps = open_unwaited()
+    faulthandler.enable(dumps)
+    faulthandler.register(DUMP_SIGNAL, dumps, all_threads=True)
     # The daemon's signals are no longer held back; but a terminal with `tostop` may not stop who writes to it.
     signal.pthread_sigmask(signal.SIG_SETMASK, {signal.SIGTTOU})
     replace_stderr()

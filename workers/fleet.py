@@ -71,21 +71,27 @@ class Fleet:
         """The pool's workers that are to stay, oldest first."""
         return [one for one in self.processes.values() if one.pool == pool and not one.leaving]
 
-    def tend(self, now: float) -> None:
-        """Starts what is missing, and ends what is due."""
+    def tend(self, now: float) -> bool:
+        """Ends what is due, and starts one that is missing: a start takes as long as the machine is busy. Returns
+        whether more are due to be started."""
         for process, due in list(self._to_kill.items()):
             if now >= due:
                 del self._to_kill[process]
                 process.kill()
-        for pool, count in self.counts.items():
+        for pool in self.counts:
             self._forget_failures(pool, now)
-            while len(self.members(pool)) < count and now >= self._not_before[pool]:
-                try:
-                    self.start(pool, now)
-                except Exception as error:
-                    defect = not isinstance(error, OSError)
-                    log.error("a %s worker can't be started: %s", pool, error, exc_info=defect)
-                    self._delay(pool, now, _LONGEST_TRY_SECONDS)
+        missing = sorted((len(self.members(pool)), pool) for pool in self.counts if self._is_start_due(pool, now))
+        for _, pool in missing[:1]:
+            try:
+                self.start(pool, now)
+            except Exception as error:
+                defect = not isinstance(error, OSError)
+                log.error("a %s worker can't be started: %s", pool, error, exc_info=defect)
+                self._delay(pool, now, _LONGEST_TRY_SECONDS)
+        return any(self._is_start_due(pool, now) for _, pool in missing)
+
+    def _is_start_due(self, pool: str, now: float) -> bool:
+        return len(self.members(pool)) < self.counts[pool] and now >= self._not_before[pool]
 
     def start(self, pool: str, now: float) -> WorkerProcess:
         """Raises OSError where the host has not what it takes."""

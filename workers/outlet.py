@@ -86,7 +86,20 @@ class Outlet(io.RawIOBase):
 
 
 def replace_stderr() -> None:
-    """What Python writes to standard error, logging, warnings and tracebacks, goes through an outlet from now on."""
-    outlet = Outlet(_STDERR)
+    """What Python writes to standard error, logging, warnings and tracebacks, goes through an outlet from now on; not
+    where no thread can be had for it."""
+    try:
+        outlet = Outlet(_STDERR)
+    except RuntimeError:
+        return
     sys.stderr = io.TextIOWrapper(outlet, encoding="utf-8", errors="backslashreplace", write_through=True)
     atexit.register(outlet.finish)
+
+
+def open_unwaited() -> int:
+    """A descriptor of standard error's file for who writes to it directly: what does not fit is lost, and nobody waits.
+    It is standard error itself where there is no way to open that again (a socket)."""
+    try:
+        return os.open(f"/proc/self/fd/{_STDERR}", os.O_WRONLY | os.O_NONBLOCK | os.O_APPEND | os.O_NOCTTY)
+    except OSError:
+        return _STDERR

@@ -33,7 +33,7 @@ class Signals:
         return taken
 
     def close(self) -> None:
-        """Signals have the effect that they had before."""
+        """Signals are held, or not, as they were before."""
         self.take()
         os.close(self.descriptor)
         signal.pthread_sigmask(signal.SIG_SETMASK, self._before)

@@ -1,11 +1,13 @@
 """What the edge reads in one turn is bounded, whatever a submitter sends."""
 
+import os
 from collections.abc import Iterator
 from pathlib import Path
 
 import pytest
 import zmq
 
+from broker.actions import Send
 from broker.core import Core
 from broker.edge import Edge
 from broker.settings import BrokerSettings
@@ -32,9 +34,14 @@ def clock() -> Clock:
 
 
 @pytest.fixture
-def edge(tmp_path: Path, clock: Clock) -> Iterator[Edge]:
+def core() -> Core:
+    return Core(BrokerSettings(), 1, 0)
+
+
+@pytest.fixture
+def edge(tmp_path: Path, core: Core, clock: Clock) -> Iterator[Edge]:
     edge = Edge(
-        Core(BrokerSettings(), 1, 0),
+        core,
         [f"ipc://{tmp_path / 'front'}"],
         f"ipc://{tmp_path / 'back'}",
         max_body_bytes=1 << 20,
@@ -69,3 +76,20 @@ def test_a_turn_reads_no_longer_than_its_time(edge: Edge, clock: Clock) -> None:
                 answers += 1
     assert sum(turns) > FRAMES // 100 * STEP_US
     assert max(turns) < 20 * STEP_US
+
+
+def test_a_large_answer_of_our_own_starts_no_thread(edge: Edge, core: Core) -> None:
+    """As pyzmq does for bytes that it is not to copy: a daemon that can have no thread would end of it."""
+    with zmq.Context() as context, context.socket(zmq.DEALER) as submitter:
+        submitter.linger = 0
+        submitter.routing_id = b"submitter"
+        submitter.connect(edge.addresses[0])
+        submitter.send_multipart([wire.pack_prefix(wire.HELLO, bytes(wire.REQUEST_ID_BYTES))])
+        while not submitter.poll(0):
+            edge.turn(1)
+        submitter.recv_multipart()
+        before = len(os.listdir("/proc/self/task"))
+        core.actions.append(Send((0, b"submitter"), [bytes(1 << 20)], 1))
+        edge.flush()
+        assert len(submitter.recv_multipart()[0]) == 1 << 20
+        assert len(os.listdir("/proc/self/task")) == before

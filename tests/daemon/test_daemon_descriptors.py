@@ -92,9 +92,16 @@ def test_workers_are_replaced_from_the_reserve(daemon: Daemon) -> None:
         client.status()
         with crowd(daemon.endpoint):
             daemon.log.expect(FULL)
-            for process in client.status()["processes"]:
-                os.kill(process["pid"], signal.SIGKILL)
-            until(lambda: all(pool["workers"] for pool in client.status()["pools"].values()), within=20)
+            before = {process["pid"] for process in client.status()["processes"]}
+            for pid in before:
+                os.kill(pid, signal.SIGKILL)
+
+            def are_replaced() -> bool:
+                status = client.status()
+                new = {process["pid"] for process in status["processes"]}
+                return not before & new and all(pool["workers"] for pool in status["pools"].values())
+
+            until(are_replaced, within=20)
 
 
 def test_the_room_is_told(start: Start) -> None:

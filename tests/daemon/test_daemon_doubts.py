@@ -57,3 +57,15 @@ def test_a_disk_that_hangs_holds_nobody_up(tmp_path: Path, caplog: pytest.LogCap
     doubts.add(doubt(1))
     doubts.close()
     assert "2 lines are lost to" in caplog.text
+
+
+def test_a_line_that_broke_off_spoils_none_after_it(tmp_path: Path) -> None:
+    file = tmp_path / FILE_NAME
+    file.write_text('{"store": "null:", "txid": "00')
+    doubts = DoubtList(tmp_path, "null:")
+    doubts.add(doubt(1))
+    doubts.add(doubt(2))
+    doubts.close()
+    broken, *lines = file.read_text().splitlines()
+    assert broken.startswith('{"store"')
+    assert [int(json.loads(line)["txid"], 16) for line in lines] == [1, 2]

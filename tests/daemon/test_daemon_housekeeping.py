@@ -160,7 +160,7 @@ def test_a_worker_that_lives_ends_the_row_of_failures_before_it(
     now = time.monotonic()
     with monkeypatch.context() as away:
         away.setattr(sys, "executable", str(tmp_path / "absent"))
-        for _ in range(3):
+        for _ in range(4):
             fleet.tend(now := now + 1)
     assert "4 in a row" in caplog.text
     fleet.tend(now := now + 1)
@@ -169,5 +169,18 @@ def test_a_worker_that_lives_ends_the_row_of_failures_before_it(
     caplog.clear()
     fleet.end()
     monkeypatch.setattr(sys, "executable", str(tmp_path / "absent"))
-    fleet.tend(now + 1)
+    for _ in range(2):
+        fleet.tend(now + 1)
     assert "the next read worker starts in 0.1 s: 2 in a row" in caplog.text
+
+
+def test_workers_are_started_one_a_turn_of_the_loop_in_all_pools() -> None:
+    """A start takes as long as the machine is busy."""
+    counts = {"read": 3, "write": 2}
+    fleet = Fleet(worker_settings(), counts, watch=lambda *_: None, unwatch=lambda *_: None, on_exit=lambda *_: None)
+    started = []
+    while fleet.tend(time.monotonic()):
+        started.append(len(fleet.processes))
+    assert started == [1, 2, 3, 4]
+    assert [process.pool for process in fleet.processes.values()] == ["read", "write", "read", "write", "read"]
+    fleet.end()

@@ -86,6 +86,8 @@ def expect_service_and_an_end(daemon: Daemon) -> None:
         assert callers.create(1).result()[0] == "STORE_ERROR"  # its worker says so
         daemon.faults.clear()
         until(lambda: callers.create(1).result()[0] == "OK")
+        os.kill(writer, signal.SIGUSR1)  # dumps its stacks
+        assert callers.create(3).result()[0] == "OK"
         assert daemon.workers("write") == [writer]
         daemon.faults.set(kind="hang")
         assert callers.create(2).result()[0] == "WORKER_CRASHED"  # and dumps its stacks
