@@ -278,6 +278,7 @@ class Supervisor:
             self._fleet.condemn(identity, reason, time.monotonic())
 
     def _worker_exited(self, process: WorkerProcess, reason: str) -> None:
+        self._core.retire(process.identity)  # what it were handed now would be lost
         self._dying.append((process, reason, time.monotonic() + _LAST_WORDS_SECONDS))
 
     def _end_worker(self, identity: bytes, reason: str) -> None:

@@ -33,12 +33,29 @@ def simulate(
     trace: print its events. records: runs of daemons on one set of records, in place of the broker's. interleavings:
     all of them, in place of any run."""
     report = Report("simulate")
-    if interleavings:
-        _explore(report)
-        return report
-    if seed is not None:
-        _check(report, _one(seed, trace, records), records)
-        return report
+    with _without_news():
+        if interleavings:
+            _explore(report)
+        elif seed is not None:
+            _check(report, _one(seed, trace, records), records)
+        else:
+            _run(report, seeds, first_seed, processes, records)
+    return report
+
+
+@contextmanager
+def _without_news() -> Iterator[None]:
+    """What workers log of faults is none here."""
+    log = logging.getLogger("utxod")
+    before = log.level
+    log.setLevel(logging.CRITICAL)
+    try:
+        yield
+    finally:
+        log.setLevel(before)
+
+
+def _run(report: Report, seeds: int, first_seed: int, processes: int, records: bool) -> None:
     started = time.perf_counter()
     steps, busy = 0, 0.0
     violations: list[Outcome] = []
@@ -66,7 +83,6 @@ def simulate(
         Figure(f"{processes} processes", [steps / elapsed], "steps/s"),
     ]
     _find_planted_bugs(report, records)
-    return report
 
 
 def _one(seed: int, trace: bool, records: bool) -> "Outcome":
@@ -78,7 +94,8 @@ def _chunk(first: int, count: int, records: bool) -> tuple[int, float, "list[Out
     """Runs `count` seeds: (steps, seconds of processor time, what broke a promise)."""
     run_seed = _simulator(records)
     started = time.process_time()
-    outcomes = [run_seed(seed) for seed in range(first, first + count)]
+    with _without_news():
+        outcomes = [run_seed(seed) for seed in range(first, first + count)]
     seconds = time.process_time() - started
     return sum(outcome.steps for outcome in outcomes), seconds, [one for one in outcomes if one.violation]
 
@@ -92,8 +109,7 @@ def _check(report: Report, outcome: "Outcome", records: bool, shown: bool = True
 
 
 def _simulator(records: bool) -> "Callable[..., Outcome]":
-    """The simulator is a part of the tests, which are not installed. What workers log of faults is no news here."""
-    logging.getLogger("utxod").setLevel(logging.CRITICAL)
+    """The simulator is a part of the tests, which are not installed."""
     try:
         from tests.simulation.run import run_records_seed, run_seed  # noqa: PLC0415
     except ImportError as error:
@@ -125,7 +141,6 @@ def _find_planted_bugs(report: Report, records: bool) -> None:
 
 def _explore(report: Report) -> None:
     """Every model, with one fault more than the tests take the time for; then the planted bugs."""
-    logging.getLogger("utxod").setLevel(logging.CRITICAL)
     try:
         from tests.interleavings.mutants import MUTANTS  # noqa: PLC0415
         from tests.interleavings.run import FAMILIES, explore, find, larger  # noqa: PLC0415

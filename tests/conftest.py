@@ -1,6 +1,11 @@
+import signal
+
 import pytest
 
 from tests.aerospike_server import BOTH
+
+# A shell's job in the background ignores Ctrl-C, and so would whatever a test starts.
+signal.signal(signal.SIGINT, signal.default_int_handler)
 
 
 @pytest.fixture(scope="module", params=BOTH)
