@@ -2,7 +2,6 @@
 
 # ruff: noqa: PLC0415
 
-import asyncio
 import contextlib
 import dataclasses
 import errno
@@ -267,7 +266,7 @@ def replay(
         _ask(connect, 4.0, as_json, lambda client: client.status())  # before anything is read
     try:
         planned = plan(files, height, seed_missing, lambda size: byte_progress("checking", size))
-        summary = asyncio.run(_replay(planned, connect, store, workers, window))
+        summary, ended_by = _replay(planned, connect, store, workers, window)
     except (BlockFileError, DaemonError) as error:
         raise click.ClickException(str(error)) from None
     if as_json:
@@ -276,7 +275,7 @@ def replay(
         show(summary_table(summary.as_map()))
         if not summary.all_went_in:
             click.echo("\n  ".join(["Error: not all went in:", *summary.not_in()]), err=True)
-    raise SystemExit(0 if summary.all_went_in else 1)
+    raise SystemExit(0 if summary.all_went_in else 128 + ended_by if ended_by else WRONG)
 
 
 @cli.command(short_help="Show what a daemon is doing.")
@@ -375,9 +374,13 @@ def _ask(
         _give_up(problem, as_json, WRONG)
 
 
-async def _replay(planned: "Plan", connect: str | None, store: str | None, workers: int, window: int) -> "Summary":
+def _replay(
+    planned: "Plan", connect: str | None, store: str | None, workers: int, window: int
+) -> "tuple[Summary, int]":
+    """And the number of the signal that asked to end it early, 0 where none did."""
     from protocol.aio import AsyncClient
     from utxod.daemon import EMBEDDED, own_daemon
+    from utxod.ending import run_to_an_end
     from utxod.needs import DEFAULTS
     from utxod.replay import replay
     from utxod.show import byte_progress
@@ -388,8 +391,12 @@ async def _replay(planned: "Plan", connect: str | None, store: str | None, worke
     with contextlib.ExitStack() as stack:
         endpoint = connect or stack.enter_context(own_daemon(store or EMBEDDED, arguments)).endpoint
         progress = stack.enter_context(byte_progress("replaying", planned.size))
-        async with AsyncClient(endpoint) as client:
-            return await replay(client, planned, window=window, progress=progress)
+
+        async def feed() -> "Summary":
+            async with AsyncClient(endpoint) as client:
+                return await replay(client, planned, window=window, progress=progress)
+
+        return run_to_an_end(feed())
 
 
 def _txid(text: str) -> bytes:
