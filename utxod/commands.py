@@ -40,9 +40,7 @@ config_file = click.option(
     envvar="UTXOD_CONFIG",
     help="Settings, a TOML file. Also: UTXOD_CONFIG.",
 )
-as_json = click.option("--json", "as_json", is_flag=True, help="One JSON object in place of text for people.")
-# Of the commands that ask a daemon.
-as_json_or_error = click.option(
+as_json = click.option(
     "--json",
     "as_json",
     is_flag=True,
@@ -128,7 +126,7 @@ def serve(
 @cli.command(short_help="Is all well between the settings and the store?")
 @config_file
 @click.option("--store", metavar="URL", help="lmdb:///DIRECTORY, aerospike://HOST:PORT/NAMESPACE?set=NAME, or null:.")
-@as_json
+@click.option("--json", "as_json", is_flag=True, help="A JSON list in place of text: each {what, found, remedy}.")
 def doctor(config: Path | None, store: str | None, as_json: bool) -> None:
     """Is all well between the settings and the store? Checks the settings, opens the store, looks at what it needs to
     be, makes a round trip with a record of its own, and looks whether the list of what is in doubt can be written. A
@@ -268,7 +266,7 @@ def replay(
         planned = plan(files, height, seed_missing, lambda size: byte_progress("checking", size))
         summary, ended_by = _replay(planned, connect, store, workers, window)
     except (BlockFileError, DaemonError) as error:
-        raise click.ClickException(str(error)) from None
+        _give_up(str(error), as_json, WRONG)
     if as_json:
         click.echo(json.dumps(summary.as_map()))
     else:
@@ -280,7 +278,7 @@ def replay(
 
 @cli.command(short_help="Show what a daemon is doing.")
 @connect
-@as_json_or_error
+@as_json
 @timeout
 def status(connect: str, as_json: bool, timeout: float) -> None:
     """Show what a daemon is doing: its pools and workers, what is queued and under way, what it has counted.
@@ -299,7 +297,7 @@ def status(connect: str, as_json: bool, timeout: float) -> None:
 @cli.command(short_help="Show a transaction's record.")
 @click.argument("txid", callback=lambda context, parameter, text: _txid(text))
 @connect
-@as_json_or_error
+@as_json
 @timeout
 def get(txid: bytes, connect: str, as_json: bool, timeout: float) -> None:
     """Show a transaction's record. TXID: 64 hex digits, as block explorers show it.
@@ -364,7 +362,7 @@ def _ask(
             return question(client)
     except UtxodError as error:
         if error.code == codes.NO_ANSWER:
-            _give_up(nobody, as_json, NO_DAEMON, executed=error.executed)
+            _give_up(f"{nobody} ({error.message})", as_json, NO_DAEMON, executed=error.executed)
         exit_code = NOT_FOUND if error.code == codes.TX_NOT_FOUND else WRONG
         _give_up(error.message, as_json, exit_code, error.code, error.executed)
     except zmq.ZMQError as error:
