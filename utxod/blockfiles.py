@@ -237,11 +237,18 @@ def _coinbase(block: bytes) -> int:
 
 def _xor_key(file: Path) -> bytes:
     """b"" where nothing is obfuscated. Raises BlockFileError where the file holds no key."""
-    if not file.exists():
+    try:
+        found = file.stat()
+        if not stat.S_ISREG(found.st_mode):
+            raise BlockFileError(f"{file}: is no regular file, and should hold the key of the files beside it")
+        with file.open("rb") as source:
+            key = source.read(_XOR_KEY_BYTES)
+    except FileNotFoundError:
         return b""
-    key = file.read_bytes()
-    if len(key) != _XOR_KEY_BYTES:
-        raise BlockFileError(f"{file}: a key has {_XOR_KEY_BYTES} bytes, and this file {len(key)}")
+    except OSError as error:
+        raise BlockFileError(f"{file}: can't be read: {error.strerror}") from None
+    if found.st_size != _XOR_KEY_BYTES:
+        raise BlockFileError(f"{file}: a key has {_XOR_KEY_BYTES} bytes, and this file {found.st_size:,}")
     return key if any(key) else b""
 
 

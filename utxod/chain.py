@@ -4,13 +4,17 @@ Where blocks are missing, the others fall apart into parts, each a tree. Of a pa
 work (by nBits) counts, and of equal ones that whose tip was found first. A part beside that with the most work is of
 the same chain where its heights are known and are none of the others'.
 
-A height is one more than the parent's. That of a part's first block is what its coinbase states (BIP 34), or else
-follows from what a block upon it states. A block that contradicts its parent's height is refused, and all upon it.
-Not checked: that the targets are those the network asked for, timestamps, scripts, signatures, subsidies.
+A height is one more than the parent's. That of a part's first block is what most blocks of its branch with the most
+work say it is, each by the height that its coinbase states (BIP 34); of as many votes, those nearest to the first block
+win. A block of the branch that contradicts its height is refused, and all upon it. What lies on other branches is not
+looked at. Not checked: that the targets are those the network asked for, timestamps, scripts, signatures, subsidies.
 """
 
-from collections.abc import Container, Iterable, Mapping
+from bisect import bisect, insort
+from collections import Counter
+from collections.abc import Callable, Container, Mapping
 from dataclasses import dataclass, field
+from heapq import heapify, heappop
 from typing import Final
 
 from .blockfiles import BlockPlace
@@ -21,27 +25,31 @@ NO_HASH: Final = bytes(32)
 _DIFFICULTY_1: Final = 0xFFFF << 208
 _BIP34_HEIGHT: Final = 227_931
 
+# The block as it is to be fed (another copy of it, perhaps); None where it is bad.
+Checked = Callable[[BlockPlace], BlockPlace | None]
+
 
 @dataclass(slots=True)
 class Chain:
-    """blocks: the active chain with its heights, parents first. stale: off it, on another branch. unconnected: in
-    words, those that no chain leads to. contradicting: by hash, in words, those whose height contradicts their
+    """blocks: the active chain with its heights, parents first. stale: how many are off it, on another branch.
+    unconnected: in words, those that no chain leads to. contradicting: in words, those whose height contradicts their
     parent's. on_bad: how many stand on a block that is refused."""
 
     blocks: list[tuple[BlockPlace, int]] = field(default_factory=list)
-    stale: list[BlockPlace] = field(default_factory=list)
+    stale: int = 0
     unconnected: list[str] = field(default_factory=list)
-    contradicting: dict[bytes, str] = field(default_factory=dict)
+    contradicting: list[str] = field(default_factory=list)
     on_bad: int = 0
 
 
 def active_chain(
-    blocks: Mapping[bytes, BlockPlace], first_height: int | None = None, bad: Container[bytes] = frozenset()
+    blocks: Mapping[bytes, BlockPlace],
+    first_height: int | None = None,
+    checked: Checked = lambda place: place,
 ) -> Chain:
     """blocks: by hash, in the order in which they were found. first_height: of the first block of each part whose
-    coinbase does not state it. bad: hashes of blocks that are not to be built upon."""
+    coinbase does not state it. checked: asked of each block before one is built upon it, and of no other."""
     chain = Chain()
-    position = {hash_: index for index, hash_ in enumerate(blocks)}
     children: dict[bytes, list[BlockPlace]] = {}
     roots: list[BlockPlace] = []
     for place in blocks.values():
@@ -49,103 +57,158 @@ def active_chain(
             children.setdefault(place.previous, []).append(place)
         else:
             roots.append(place)
-    parts = [_Part(root, children, first_height, bad, chain) for root in roots]
-    taken: list[range] = []
-    for part in sorted(parts, key=lambda part: (-part.work, position[part.root.hash])):
-        branch = part.best_branch(position)
-        heights = range(part.height, part.height + len(branch))
+    position = {hash_: index for index, hash_ in enumerate(blocks)}
+    parts = [_Part(root, children, position) for root in roots]
+    for part in parts:
+        part.settle(first_height, checked, chain)
+    taken: list[range] = []  # by their first heights
+    for part in sorted(parts, key=lambda part: -part.work):
+        branch = part.best_branch()
         if not branch:
             continue
-        if taken and not (part.height_is_known and all(_apart(heights, others) for others in taken)):
-            why = (
-                "of the same heights"
-                if part.height_is_known
-                else "and its height is not known: feed it by itself, with --height"
-            )
-            chain.unconnected.append(
-                f"{part.root}: does not connect with the chain that has more work, {why}"
-                + (f" ({len(part.total_work) - 1} blocks stand on it)" if len(part.total_work) > 1 else "")
-            )
+        heights = range(part.height or 0, (part.height or 0) + len(branch))
+        if taken and (part.height is None or not _is_free(heights, taken)):
+            chain.unconnected.append(_unconnected(part))
             continue
-        taken.append(heights)
+        insort(taken, heights, key=_first)
         chain.blocks += zip(branch, heights, strict=True)
-        active = {place.hash for place in branch}
-        chain.stale += [blocks[hash_] for hash_ in part.total_work if hash_ not in active]
+        chain.stale += part.size - len(branch)
     chain.blocks.sort(key=lambda block: block[1])
     return chain
 
 
+@dataclass(slots=True)
+class _Node:
+    """depth: 0 of the root. work: of the block and all below it."""
+
+    place: BlockPlace
+    depth: int
+    work: int
+
+
 class _Part:
-    """A tree of blocks. height: of its root. total_work: by hash, of each block that is good, from the root on."""
+    """A tree of blocks, less those that were refused, and all upon them. height: of its root, None where nobody knows.
+    Every block is taken out once, and looked at a few times, however many branches there are."""
 
     def __init__(
-        self,
-        root: BlockPlace,
-        children: Mapping[bytes, list[BlockPlace]],
-        first_height: int | None,
-        bad: Container[bytes],
-        chain: Chain,
+        self, root: BlockPlace, children: Mapping[bytes, list[BlockPlace]], position: Mapping[bytes, int]
     ) -> None:
         self.root = root
-        known = _root_height(root, children) if first_height is None or root.stated_height is not None else first_height
-        self.height_is_known = known is not None
-        self.height = known or 0
-        self.total_work: dict[bytes, int] = {}
-        self._places: dict[bytes, BlockPlace] = {}
-        for place, height in _descend(root, children, self.height):
-            below = self.total_work.get(place.previous, None if place is not root else 0)
-            if below is None:
-                chain.on_bad += 1
-            elif place.hash in bad:
-                pass
-            elif place is not root and _contradicts(place, height):
-                chain.contradicting[place.hash] = (
-                    f"{place}: its coinbase states height {place.stated_height}, and its parent's is {height - 1}"
-                )
-            else:
-                self.total_work[place.hash] = below + place.work
-                self._places[place.hash] = place
+        self.height: int | None = None
+        self._children = children
+        self._nodes: dict[bytes, _Node] = {}
+        level = [_Node(root, 0, root.work)]
+        for node in level:  # which grows meanwhile
+            self._nodes[node.place.hash] = node
+            level += [
+                _Node(place, node.depth + 1, node.work + place.work) for place in children.get(node.place.hash, ())
+            ]
+        self._tips = [(-node.work, position[hash_], hash_) for hash_, node in self._nodes.items()]
+        heapify(self._tips)
+
+    @property
+    def size(self) -> int:
+        return len(self._nodes)
 
     @property
     def work(self) -> int:
-        return max(self.total_work.values(), default=0)
+        """Of the branch with the most."""
+        return -self._tips[0][0] if self._tips else 0
 
-    def best_branch(self, position: Mapping[bytes, int]) -> list[BlockPlace]:
+    def settle(self, first_height: int | None, checked: Checked, chain: Chain) -> None:
+        """Leaves a branch of good blocks, whose heights do not contradict one another, as that with the most work."""
+
+        def is_good(node: _Node) -> bool:
+            copy = checked(node.place)
+            node.place = copy or node.place
+            return copy is not None
+
+        def agrees(node: _Node) -> bool:
+            if not is_good(node):
+                return False
+            if fault := self._contradiction(node):
+                chain.contradicting.append(fault)
+            return not fault
+
+        chain.on_bad += self._prune(is_good)
+        self.height = self._root_height(first_height)
+        chain.on_bad += self._prune(agrees)
+
+    def best_branch(self) -> list[BlockPlace]:
         """From the root to the tip with the most work."""
-        tip = min(self.total_work, key=lambda hash_: (-self.total_work[hash_], position[hash_]), default=None)
-        branch: list[BlockPlace] = []
-        while tip in self._places:
-            branch.append(self._places[tip])
-            tip = branch[-1].previous
+        return [node.place for node in self._branch(frozenset())]
+
+    def _branch(self, above: Container[bytes]) -> list[_Node]:
+        """That with the most work, but for those blocks of it that are among `above`, and all below."""
+        branch: list[_Node] = []
+        at = self._tips[0][2] if self._tips else b""
+        while at in self._nodes and at not in above:
+            branch.append(self._nodes[at])
+            at = branch[-1].place.previous
         return branch[::-1]
 
+    def _prune(self, holds: Callable[[_Node], bool]) -> int:
+        """Refuses blocks until all of the best branch hold. Returns how many others went with them."""
+        others = 0
+        held: set[bytes] = set()
+        while branch := self._branch(above=held):
+            for node in branch:
+                if not holds(node):
+                    others += self._refuse(node.place) - 1
+                    break
+                held.add(node.place.hash)
+        return others
 
-def _descend(
-    root: BlockPlace, children: Mapping[bytes, list[BlockPlace]], height: int
-) -> Iterable[tuple[BlockPlace, int]]:
-    """Every block of the tree with its height, level by level."""
-    level = [root]
-    while level:
-        yield from ((place, height) for place in level)
-        level = [child for place in level for child in children.get(place.hash, ())]
-        height += 1
+    def _refuse(self, place: BlockPlace) -> int:
+        """Returns how many blocks are gone: it, and all upon it."""
+        gone = [place]
+        for one in gone:  # which grows meanwhile
+            del self._nodes[one.hash]
+            gone += (child for child in self._children.get(one.hash, ()) if child.hash in self._nodes)
+        while self._tips and self._tips[0][2] not in self._nodes:
+            heappop(self._tips)
+        return len(gone)
+
+    def _root_height(self, first_height: int | None) -> int | None:
+        branch = self.best_branch()
+        if branch and branch[0].stated_height is None:
+            if first_height is not None:
+                return first_height
+            if self.root.previous == NO_HASH:
+                return 0
+        votes = Counter(
+            place.stated_height - depth
+            for depth, place in enumerate(branch)
+            if place.stated_height is not None and place.stated_height >= depth
+        )
+        return votes.most_common(1)[0][0] if votes else None
+
+    def _contradiction(self, node: _Node) -> str:
+        """In words, where the block states another height than it has; empty where it does not."""
+        stated = node.place.stated_height
+        if self.height is None or stated is None:
+            return ""
+        height = self.height + node.depth
+        if stated == height or (height < _BIP34_HEIGHT and node.place.target <= _DIFFICULTY_1):
+            return ""
+        has = f"its parent's is {height - 1}" if node.depth else f"most blocks upon it say that it is {height}"
+        return f"{node.place}: its coinbase states height {stated}, and {has}"
 
 
-def _root_height(root: BlockPlace, children: Mapping[bytes, list[BlockPlace]]) -> int | None:
-    """What the blocks of the tree tell of the height of its root; None where that is nothing."""
-    if root.stated_height is None and root.previous == NO_HASH:
-        return 0
-    for place, depth in _descend(root, children, 0):
-        if place.stated_height is not None and place.stated_height >= depth:
-            return place.stated_height - depth
-    return None
+def _unconnected(part: _Part) -> str:
+    why = "of the same heights" if part.height is not None else _UNKNOWN
+    upon = f" ({part.size - 1} blocks stand on it)" if part.size > 1 else ""
+    return f"{part.root}: does not connect with the chain that has more work, {why}{upon}"
 
 
-def _contradicts(place: BlockPlace, height: int) -> bool:
-    if place.stated_height in (None, height):
-        return False
-    return height >= _BIP34_HEIGHT or place.target > _DIFFICULTY_1
+_UNKNOWN: Final = "and its height is not known: feed it by itself, with --height"
 
 
-def _apart(one: range, other: range) -> bool:
-    return one.stop <= other.start or other.stop <= one.start
+def _is_free(heights: range, taken: list[range]) -> bool:
+    """Whether none of these heights is taken; taken: ascending, none of them overlap."""
+    at = bisect(taken, heights.start, key=_first)
+    return (at == 0 or taken[at - 1].stop <= heights.start) and (at == len(taken) or heights.stop <= taken[at].start)
+
+
+def _first(heights: range) -> int:
+    return heights.start

@@ -2,7 +2,6 @@
 
 # ruff: noqa: PLC0415
 
-import asyncio
 import contextlib
 import dataclasses
 import errno
@@ -41,9 +40,7 @@ config_file = click.option(
     envvar="UTXOD_CONFIG",
     help="Settings, a TOML file. Also: UTXOD_CONFIG.",
 )
-as_json = click.option("--json", "as_json", is_flag=True, help="One JSON object in place of text for people.")
-# Of the commands that ask a daemon.
-as_json_or_error = click.option(
+as_json = click.option(
     "--json",
     "as_json",
     is_flag=True,
@@ -129,7 +126,7 @@ def serve(
 @cli.command(short_help="Is all well between the settings and the store?")
 @config_file
 @click.option("--store", metavar="URL", help="lmdb:///DIRECTORY, aerospike://HOST:PORT/NAMESPACE?set=NAME, or null:.")
-@as_json
+@click.option("--json", "as_json", is_flag=True, help="A JSON list in place of text: each {what, found, remedy}.")
 def doctor(config: Path | None, store: str | None, as_json: bool) -> None:
     """Is all well between the settings and the store? Checks the settings, opens the store, looks at what it needs to
     be, makes a round trip with a record of its own, and looks whether the list of what is in doubt can be written. A
@@ -267,21 +264,21 @@ def replay(
         _ask(connect, 4.0, as_json, lambda client: client.status())  # before anything is read
     try:
         planned = plan(files, height, seed_missing, lambda size: byte_progress("checking", size))
-        summary = asyncio.run(_replay(planned, connect, store, workers, window))
+        summary, ended_by = _replay(planned, connect, store, workers, window)
     except (BlockFileError, DaemonError) as error:
-        raise click.ClickException(str(error)) from None
+        _give_up(str(error), as_json, WRONG)
     if as_json:
         click.echo(json.dumps(summary.as_map()))
     else:
         show(summary_table(summary.as_map()))
         if not summary.all_went_in:
             click.echo("\n  ".join(["Error: not all went in:", *summary.not_in()]), err=True)
-    raise SystemExit(0 if summary.all_went_in else 1)
+    raise SystemExit(0 if summary.all_went_in else 128 + ended_by if ended_by else WRONG)
 
 
 @cli.command(short_help="Show what a daemon is doing.")
 @connect
-@as_json_or_error
+@as_json
 @timeout
 def status(connect: str, as_json: bool, timeout: float) -> None:
     """Show what a daemon is doing: its pools and workers, what is queued and under way, what it has counted.
@@ -300,7 +297,7 @@ def status(connect: str, as_json: bool, timeout: float) -> None:
 @cli.command(short_help="Show a transaction's record.")
 @click.argument("txid", callback=lambda context, parameter, text: _txid(text))
 @connect
-@as_json_or_error
+@as_json
 @timeout
 def get(txid: bytes, connect: str, as_json: bool, timeout: float) -> None:
     """Show a transaction's record. TXID: 64 hex digits, as block explorers show it.
@@ -365,7 +362,7 @@ def _ask(
             return question(client)
     except UtxodError as error:
         if error.code == codes.NO_ANSWER:
-            _give_up(nobody, as_json, NO_DAEMON, executed=error.executed)
+            _give_up(f"{nobody} ({error.message})", as_json, NO_DAEMON, executed=error.executed)
         exit_code = NOT_FOUND if error.code == codes.TX_NOT_FOUND else WRONG
         _give_up(error.message, as_json, exit_code, error.code, error.executed)
     except zmq.ZMQError as error:
@@ -375,9 +372,13 @@ def _ask(
         _give_up(problem, as_json, WRONG)
 
 
-async def _replay(planned: "Plan", connect: str | None, store: str | None, workers: int, window: int) -> "Summary":
+def _replay(
+    planned: "Plan", connect: str | None, store: str | None, workers: int, window: int
+) -> "tuple[Summary, int]":
+    """And the number of the signal that asked to end it early, 0 where none did."""
     from protocol.aio import AsyncClient
     from utxod.daemon import EMBEDDED, own_daemon
+    from utxod.ending import run_to_an_end
     from utxod.needs import DEFAULTS
     from utxod.replay import replay
     from utxod.show import byte_progress
@@ -388,8 +389,12 @@ async def _replay(planned: "Plan", connect: str | None, store: str | None, worke
     with contextlib.ExitStack() as stack:
         endpoint = connect or stack.enter_context(own_daemon(store or EMBEDDED, arguments)).endpoint
         progress = stack.enter_context(byte_progress("replaying", planned.size))
-        async with AsyncClient(endpoint) as client:
-            return await replay(client, planned, window=window, progress=progress)
+
+        async def feed() -> "Summary":
+            async with AsyncClient(endpoint) as client:
+                return await replay(client, planned, window=window, progress=progress)
+
+        return run_to_an_end(feed())
 
 
 def _txid(text: str) -> bytes:

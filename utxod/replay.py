@@ -20,7 +20,7 @@ from store.transaction import Transaction
 
 from .blockfiles import BlockFileError, BlockPlace, Found, scan
 from .blocks import BadBlockError, in_dependency_order, read_block
-from .chain import NO_HASH, Chain, active_chain
+from .chain import NO_HASH, active_chain
 from .feed import Fate, Feeder, Tally
 from .needs import DEFAULTS, Needs
 
@@ -116,18 +116,18 @@ def plan(files: Sequence[Path], first_height: int | None, seed_missing: bool, ba
     found = scan(dict.fromkeys(files))
     with bar(sum(place.size for place in found.places)) as progress:
         checker = _Checker(found, progress)
-        chain = checker.chain(first_height)
+        chain = active_chain(checker.first_copies(), first_height, checker.good_copy)
     size, needs = 0, Needs()
     for place, _ in chain.blocks:
         size += checker.read[place.hash].size
         needs = needs.joined(checker.read[place.hash].needs)
-    left_out = found.skipped + checker.bad + [*chain.contradicting.values()] + chain.unconnected
+    left_out = found.skipped + checker.bad + chain.contradicting + chain.unconnected
     if chain.on_bad:
         left_out.append(f"not fed, because they stand on a block that is refused: {chain.on_bad:,} blocks")
     if not chain.blocks:
         raise BlockFileError("\n  ".join(["there is no block to feed", *first_few(left_out)]))
     outside = _parents_from_outside(chain.blocks) if seed_missing else {}
-    return Plan(chain.blocks, size, needs, len(chain.stale), left_out, outside)
+    return Plan(chain.blocks, size, needs, chain.stale, left_out, outside)
 
 
 def first_few(lines: Sequence[str]) -> list[str]:
@@ -155,38 +155,24 @@ class _Checker:
         self.bad: list[str] = []
         self.read: dict[bytes, _Read] = {}
 
-    def chain(self, first_height: int | None) -> Chain:
-        """The active chain of good blocks."""
-        bad: set[bytes] = set()
-        while True:
-            chain = active_chain({hash_: copies[0] for hash_, copies in self._copies.items()}, first_height, bad)
-            spare = [hash_ for hash_ in chain.contradicting if len(self._copies[hash_]) > 1]
-            if spare:  # the header does not vouch for this coinbase: it may be another copy's that is right
-                self.bad += [chain.contradicting[hash_] for hash_ in spare]
-                for hash_ in spare:
-                    del self._copies[hash_][0]
-                continue
-            refused = next((place.hash for place, _ in chain.blocks if not self._is_good(place.hash)), None)
-            if refused is None:
-                chain.blocks = [(self._copies[place.hash][0], height) for place, height in chain.blocks]
-                return chain
-            bad.add(refused)
+    def first_copies(self) -> dict[bytes, BlockPlace]:
+        """By hash, in the order in which they were found."""
+        return {hash_: copies[0] for hash_, copies in self._copies.items()}
 
-    def _is_good(self, hash_: bytes) -> bool:
-        if hash_ in self.read:
-            return True
-        for place in self._copies[hash_]:
-            self._progress(place.size)
+    def good_copy(self, block: BlockPlace) -> BlockPlace | None:
+        """Its header vouches for all of it, its coinbase's height too. None where there is no such copy."""
+        copies = self._copies[block.hash]
+        while copies and block.hash not in self.read:
+            self._progress(copies[0].size)
             try:
-                transactions = read_block(place)
+                transactions = read_block(copies[0])
             except BadBlockError as error:
                 self.bad.append(str(error))
-                continue
-            self._copies[hash_] = [place]
-            size = sum(transaction.size for transaction in transactions)
-            self.read[hash_] = _Read(size, Needs.of(transactions))
-            return True
-        return False
+                del copies[0]
+            else:
+                size = sum(transaction.size for transaction in transactions)
+                self.read[block.hash] = _Read(size, Needs.of(transactions))
+        return copies[0] if copies else None
 
 
 async def replay(client: AsyncClient, planned: Plan, *, window: int, progress: Progress) -> Summary:

@@ -64,9 +64,9 @@ def load_settings(
 ) -> S:
     """An instance of the dataclass `cls`, whose every field has a default.
 
-    file: TOML. environment: variables, those that begin with UTXOD_ are looked at. flags: dotted key -> its value
-    (text, or of the field's type) and the flag's name. warn: is told in a line, where there are any, which variables
-    are no settings. Raises SettingsError.
+    file: TOML. environment: variables, those that begin with UTXOD_ are looked at; an empty one counts as unset. flags:
+    dotted key -> its value (text, or of the field's type) and the flag's name. warn: is told in a line, where there are
+    any, which variables are no settings. Raises SettingsError.
     """
     known = {setting.key: setting for setting in describe(cls())}
     given: dict[str, tuple[Any, str]] = {}
@@ -87,6 +87,8 @@ def load_settings(
     variables = {setting.variable: setting for setting in known.values()}
     strangers = []
     for name, text in sorted((environment or {}).items()):
+        if not text:
+            continue  # as good as unset
         if name in variables:
             take(variables[name].key, _from_text(text, variables[name].value), name)
         elif name.startswith(PREFIX) and name not in OTHER_VARIABLES:

@@ -89,6 +89,22 @@ def test_a_key_of_zeros_obfuscates_nothing_and_one_that_is_none_is_named(tmp_pat
     assert "xor.dat must lie beside" in skipped
 
 
+@pytest.mark.parametrize("kind", ["fifo", "endless", "directory", "long", "itself"])
+def test_a_key_that_is_no_file_of_8_bytes_is_named_and_not_read(tmp_path, kind):
+    obfuscated = write(tmp_path / "blk0.dat", xored(framed(chain(1)), b"\x5a" * 8))
+    key = tmp_path / "xor.dat"
+    {
+        "fifo": lambda: os.mkfifo(key),
+        "endless": lambda: key.symlink_to("/dev/zero"),
+        "directory": key.mkdir,
+        "long": lambda: (key.touch(), os.truncate(key, 1 << 40)),
+        "itself": lambda: key.symlink_to(key),
+    }[kind]()
+    why = {"long": "a key has 8 bytes, and this file 1,099,511,627,776", "itself": "can't be read: Too many levels"}
+    with pytest.raises(BlockFileError, match=f"^{key}: {why.get(kind, 'is no regular file')}"):
+        scan([obfuscated])
+
+
 @pytest.mark.parametrize("junk", [b"x", b"damage!!", REGTEST, REGTEST + b"\xff" * 200, b"\xff" * (3 << 20)])
 @pytest.mark.parametrize("place", [0, 1, 2])
 def test_junk_between_blocks_is_skipped_and_its_place_named(tmp_path, junk, place):

@@ -1,13 +1,18 @@
 """A block is what its header vouches for, or it is refused with its place."""
 
+import os
+import resource
 import struct
+import subprocess
+import sys
 
 import pytest
 
 from store.transaction import varint
-from tests.cli.making_blocks import block, coinbase, spending, write
+from tests.cli.making_blocks import REGTEST, block, coinbase, spending, write
 from utxod.blockfiles import BlockFileError, scan
 from utxod.blocks import BadBlockError, read_block
+from utxod.house import ROOT
 
 
 def read(tmp_path, raw):
@@ -95,3 +100,29 @@ def test_a_block_of_less_than_a_transaction_is_none(tmp_path):
     assert scan([write(tmp_path / "block.bin", raw[:80])]).places == []
     with pytest.raises(BadBlockError, match="transaction count: 0"):
         read(tmp_path, raw[:80] + struct.pack("<B", 0))
+
+
+@pytest.mark.parametrize("framed", [True, False], ids=["in a node's file", "raw"])
+@pytest.mark.parametrize("available", ["of the machine", "of the process"])
+def test_a_block_larger_than_the_memory_is_refused_with_its_place(tmp_path, framed, available):
+    """Its bytes are there, as far as its file says."""
+    size = (1 << 40) if available == "of the machine" else (1 << 30)
+    frame = REGTEST + b"\xff" * 4 + struct.pack("<Q", size) if framed else b""
+    file = write(tmp_path / "blk0.dat", frame, block([coinbase(1)])[:80] + b"\x01")
+    os.truncate(file, len(frame) + size)
+    command = [sys.executable, "-m", "utxod", "replay", str(file)]
+    limit = (lambda: resource.setrlimit(resource.RLIMIT_AS, (1 << 30, 1 << 30))) if size == 1 << 30 else None
+    ended = subprocess.run(
+        command,
+        check=False,
+        env=os.environ | {"PYTHONPATH": str(ROOT)},
+        capture_output=True,
+        text=True,
+        preexec_fn=limit,
+        timeout=60,
+    )
+    assert ended.returncode == 1
+    assert ended.stderr == (
+        f"Error: there is no block to feed\n  {file}: the block at byte {len(frame)}: "
+        f"its {size:,} bytes are more than the memory here can hold\n"
+    )

@@ -118,6 +118,23 @@ def test_json_has_an_error_where_there_is_nothing_to_show(daemon, tmp_path):
     assert " 3 " in run("get", "--help").output
 
 
+def test_a_replay_with_nothing_to_feed_is_an_error_in_json_too(tmp_path):
+    junk = tmp_path / "block.bin"
+    junk.write_bytes(b"hello" * 100)
+    result = run("replay", "--json", str(junk))
+    message = json.loads(result.stdout)["error"]["message"]
+    assert message.startswith("there is no block to feed")
+    assert str(junk) in message
+    assert (result.exit_code, result.stderr) == (1, f"Error: {message}\n")
+
+
+def test_help_says_what_kind_of_json_a_command_gives():
+    for command, kind in {"status": "object", "get": "object", "replay": "object", "doctor": "list"}.items():
+        text = " ".join(run(command, "--help").output.split())
+        assert f"JSON {kind} in place of text" in text
+    assert isinstance(json.loads(run("doctor", "--json", "--store", "null:").stdout), list)
+
+
 def test_a_txid_that_is_none_is_refused_before_anything_is_asked():
     for text in ("00", "zz" * 32, "00" * 33):
         result = run("get", text)
@@ -130,6 +147,18 @@ def test_where_no_daemon_answers_the_message_says_what_to_do(tmp_path):
     assert result.exit_code == 4
     assert "utxod serve" in result.output
     assert "--connect" in result.output
+
+
+def test_where_a_name_can_not_be_looked_up_that_is_said(tmp_path):
+    block = tmp_path / "block.bin"
+    block.write_bytes(b"")
+    for command in (["status"], ["get", "00" * 32], ["replay", str(block)]):
+        result = run(*command, "--json", "--connect", "tcp://nosuch.invalid:5555")
+        assert result.exit_code == 4
+        message = json.loads(result.stdout)["error"]["message"]
+        assert message.startswith("no daemon answers at tcp://nosuch.invalid:5555: start one")
+        assert "nosuch.invalid can't be looked up" in message
+        assert len(result.stderr.splitlines()) == 1
 
 
 def test_serve_names_the_setting_that_is_wrong():
@@ -196,6 +225,10 @@ def test_an_empty_variable_is_as_none(monkeypatch, tmp_path):
     monkeypatch.setenv("XDG_RUNTIME_DIR", str(tmp_path))
     result = run("status", UTXOD_CONNECT="")
     assert (result.exit_code, f"ipc://{tmp_path}/utxod/utxod.sock" in result.output) == (4, True)
+    plain = run("serve", "--show-settings")
+    for name in ("WORKERS_WRITE", "STORE", "LISTEN", "CONFIG", "BROKER_BUDGET_SECONDS", "STOER"):
+        empty = run("serve", "--show-settings", **{f"UTXOD_{name}": ""})
+        assert (empty.exit_code, empty.output) == (0, plain.output)
 
 
 @pytest.mark.parametrize(

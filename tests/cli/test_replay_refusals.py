@@ -316,25 +316,6 @@ def test_a_daemon_that_ends_amid_a_replay_ends_it_with_the_place(tmp_path, monke
     assert "blk0.dat: the block at byte " in summary.not_in()[-1]
 
 
-def test_a_replay_that_is_interrupted_finishes_what_is_under_way_and_says_so(tmp_path, daemon, client, coins):
-    payments = [spending(coins, vout) for vout in range(8)]
-    blocks = [block([coinbase(555_000), *payments], b"\x55" * 32)]
-    blocks += chain(50, hash_of(blocks[0]), tag=555_001)
-    planned = plan([write(tmp_path / "blk0.dat", framed(blocks))], 200, seed_missing=False)
-
-    async def run():
-        cancel_once = [asyncio.current_task().cancel]
-        async with AsyncClient(daemon.endpoint) as feeding:
-            return await replay(feeding, planned, window=9, progress=lambda size: cancel_once and cancel_once.pop()())
-
-    summary = asyncio.run(run())
-    assert not summary.all_went_in
-    assert 0 < summary.tally.fates.total() < 59
-    for vout, payment in enumerate(payments):
-        assert (spender_of(client, coins, vout) == payment.txid) == is_there(client, payment)
-    assert summary.not_in() == ["interrupted: what follows was not fed"]
-
-
 def test_a_block_that_changes_after_it_was_checked_ends_the_replay_with_its_place(tmp_path, daemon):
     blocks = chain(3, b"\x66" * 32, tag=666_000)
     file = write(tmp_path / "blk0.dat", framed(blocks))

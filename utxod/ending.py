@@ -1,0 +1,53 @@
+"""Work that is told to end, by Ctrl-C, SIGTERM or SIGHUP, and ends in its own order: its task is cancelled.
+
+The second time that ends it at once: what it was still waiting for is cancelled, too. A signal that is ignored (as
+nohup has it) stays so.
+"""
+
+import asyncio
+import contextlib
+import signal
+from collections.abc import Coroutine, Iterator
+from typing import Any, Final, TypeVar
+
+_SIGNALS: Final = (signal.SIGINT, signal.SIGTERM, signal.SIGHUP)
+
+T = TypeVar("T")
+
+
+def run_to_an_end(work: Coroutine[Any, Any, T]) -> tuple[T, int]:
+    """In the main thread. The result, and the number of the signal that cancelled the work, 0 where none did.
+
+    Raises SystemExit, with 128 and the signal's number, where there was no result any more.
+    """
+    came: list[int] = []
+
+    async def told() -> T:
+        with _cancelled_by_signals(came):
+            return await work
+
+    try:
+        return asyncio.run(told()), came[0] if came else 0
+    except asyncio.CancelledError:
+        raise SystemExit(128 + came[0]) from None
+
+
+@contextlib.contextmanager
+def _cancelled_by_signals(came: list[int]) -> Iterator[None]:
+    """The running task, meanwhile. came: the numbers of those that came."""
+    loop, task = asyncio.get_running_loop(), asyncio.current_task()
+    assert task is not None
+
+    def end(number: int, frame: object) -> None:
+        came.append(number)
+        loop.call_soon_threadsafe(task.cancel)  # never from amid whatever runs: an exception there would end that only
+
+    before = {number: signal.getsignal(number) for number in _SIGNALS}
+    caught = [number for number in _SIGNALS if before[number] is not signal.SIG_IGN]
+    for number in caught:
+        signal.signal(number, end)
+    try:
+        yield
+    finally:
+        for number in caught:
+            signal.signal(number, before[number])
