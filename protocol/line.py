@@ -5,6 +5,8 @@ looked for before (spare.py), is done beside (addresses.py), or is `free`, which
 nobody.
 """
 
+import _thread
+import contextlib
 import time
 from typing import Final, Protocol
 
@@ -16,6 +18,16 @@ from .session import RECONNECT_MAX, SWEEP, Session
 
 PAUSE: Final = 0.02  # seconds between two rounds of connecting in vain; doubled each time, up to
 PAUSE_MAX: Final = 0.5
+
+
+class _Context(zmq.Context[zmq.Socket[bytes]]):
+    """One that nobody has freed: the garbage collector takes it and its sockets in any order, and whoever collects, a
+    failing constructor's caller say, is not to wait for them. ZeroMQ's own would."""
+
+    def __del__(self) -> None:
+        if not self.closed:
+            with contextlib.suppress(RuntimeError):  # no thread is left: ZeroMQ keeps what it has
+                _thread.start_new_thread(self.term, ())
 
 
 class Edge(Protocol):
@@ -39,14 +51,13 @@ class Line:
         self._link: Link | None = None
         self._connect_at = self._sweep_at = 0.0
         self._pause = PAUSE
-        self._context: zmq.Context[zmq.Socket[bytes]] = zmq.Context()
+        self._context = _Context()
         try:
             # Its threads start with the first socket, and abort where they find no descriptor: now there are some.
             self._context.socket(zmq.PAIR).close(0)
             self._connect()
         except BaseException:
-            self.close()
-            self.free()
+            self.close()  # and the rest when it is dropped: what an interrupt has left open, freeing would wait for
             raise
 
     def turn(self) -> None:

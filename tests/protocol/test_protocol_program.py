@@ -53,6 +53,84 @@ assert os.waitpid(child, 0)[1] == 0
 print(held.get(bytes(32)))
 """
 
+# Clients of loops that never run again: what each way of dropping them has in front.
+NEVER_AGAIN = """
+import asyncio, contextlib, gc, os, threading
+from protocol import AsyncClient, NoAnswer
+
+async def opened(itself=False):
+    client = AsyncClient(ENDPOINT, timeout=0.2)
+    if itself:
+        client.itself = client
+    with contextlib.suppress(NoAnswer):
+        await client.get(bytes(32))
+    return client
+
+def used():
+    return len(os.listdir("/proc/self/fd"))
+
+def freed():
+    while used() > before:
+        gc.collect()
+        threading.Event().wait(0.01)
+
+before = used()
+"""
+DROPPED_THEN_LOOP_CLOSED = """
+for _ in range(5):
+    loop = asyncio.new_event_loop()
+    client = loop.run_until_complete(opened())
+    client = None
+    loop.close()
+    loop = None
+    gc.collect()
+"""
+DROPPED_AND_LOOP_NEVER_CLOSED = """
+for _ in range(5):
+    loop = asyncio.new_event_loop()
+    client = loop.run_until_complete(opened())
+    client = loop = None
+    gc.collect()
+"""
+DROPPED_BY_ANOTHER_THREAD = """
+for _ in range(5):
+    loop = asyncio.new_event_loop()
+    held = [loop.run_until_complete(opened())]
+    other = threading.Thread(target=held.clear)
+    other.start()
+    other.join()
+    loop = None
+    gc.collect()
+"""
+DROPPED_IN_MANY_THREADS = """
+async def left():
+    await opened(itself=True)
+
+def run():
+    for _ in range(15):
+        asyncio.run(left())
+        gc.collect()
+
+threads = [threading.Thread(target=run) for _ in range(4)]
+for thread in threads:
+    thread.start()
+for thread in threads:
+    thread.join()
+"""
+
+
+@pytest.mark.parametrize("there", [True, False], ids=["daemon", "no-daemon"])
+@pytest.mark.parametrize(
+    "dropped",
+    [DROPPED_THEN_LOOP_CLOSED, DROPPED_AND_LOOP_NEVER_CLOSED, DROPPED_BY_ANOTHER_THREAD, DROPPED_IN_MANY_THREADS],
+    ids=["closed", "never-closed", "another-thread", "many-threads"],
+)
+def test_a_dropped_client_whose_loop_never_runs_again_freezes_nothing(start, endpoint, dropped, there):
+    if there:
+        start()
+    text = f"{NEVER_AGAIN}{dropped}freed()\nprint('alive')\n"
+    assert ended(program(text, endpoint)) == "alive"
+
 
 def test_clients_that_are_dropped_are_closed_with_a_warning_and_freeze_nothing(start, endpoint):
     start()
