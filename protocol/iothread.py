@@ -53,12 +53,15 @@ class IOThread:
             raise
         self.session = self._line.session
         self._thread = threading.Thread(target=self._run, name="utxod-client", daemon=True)
+        _everyone.add(self)
         try:
             self._thread.start()
-        except BaseException:
+        except RuntimeError:
             self._end()
             raise
-        _everyone.add(self)
+        except BaseException:  # interrupted: it may run by now, and then what is its own is its to end
+            self._tell()
+            raise
 
     def ask(self, call: Call) -> None:
         """Blocks until the call is settled. Raises ClientClosed where it cannot be asked."""
@@ -66,8 +69,8 @@ class IOThread:
             raise ClientClosed(Error(codes.NO_ANSWER, codes.NO, self._ended))
         lock = call.waiter = threading.Lock()
         lock.acquire()
-        self._asked.add(call)
         try:
+            self._asked.add(call)
             self._hand(call)
             if self._ended:
                 self._fail_handed()  # the thread may have looked for the last time before this call was there
@@ -89,8 +92,9 @@ class IOThread:
 
     def abandon(self) -> None:
         """Nobody holds the client any more. Called in garbage collection: it never waits."""
-        if not self._ended:
-            self._tell()
+        unclosed = not self._ended
+        self._tell()
+        if unclosed:
             warnings.warn(UNCLOSED, ResourceWarning, stacklevel=2)
 
     def forked(self) -> None:
@@ -105,7 +109,7 @@ class IOThread:
         self._poller.unregister(descriptor)
 
     def wake(self) -> None:
-        self._asleep = False
+        """`_asleep` stands until the thread itself is up: an interrupt here is made good by whoever wakes it next."""
         with contextlib.suppress(OSError):
             self._waker.send(b"\0")
 
@@ -117,9 +121,9 @@ class IOThread:
             self.wake()
 
     def _tell(self) -> None:
-        """The thread is to end."""
-        if not self._ended:
-            self._ended = CLOSED
+        """The thread is to end; is told again, as an interrupt may have kept it asleep the first time."""
+        if self._ended != FORKED:
+            self._ended = self._ended or CLOSED
             self.wake()
 
     # The thread.

@@ -5,6 +5,7 @@ import copy
 import os
 import pickle
 import signal
+import socket
 import threading
 
 import pytest
@@ -220,6 +221,110 @@ def test_an_interrupted_call_that_has_not_left_yet_never_does(start, endpoint):
             assert [request.header.operation for request in daemon.requests] == ["outpoint"]
     finally:
         signal.signal(signal.SIGUSR1, before)
+
+
+class Interrupted:
+    """A socket whose first sending is interrupted, before anything has left."""
+
+    def __init__(self, real: socket.socket) -> None:
+        self._real = real
+        self.sent = 0
+
+    def send(self, data):
+        self.sent += 1
+        if self.sent == 1:
+            raise KeyboardInterrupt
+        return self._real.send(data)
+
+    def close(self) -> None:
+        self._real.close()
+
+
+def interrupt_next_wake(client: Client) -> None:
+    while not client._io._asleep:
+        threading.Event().wait(0.001)
+    client._io._waker = Interrupted(client._io._waker)
+
+
+def test_an_interrupt_while_the_thread_is_woken_makes_no_client_deaf(start, endpoint):
+    start()
+    with Client(endpoint) as client:
+        client.get(TXID)
+        interrupt_next_wake(client)
+        with pytest.raises(KeyboardInterrupt):
+            client.get(TXID)
+        assert client.get(TXID) == RESULTS["get"]
+
+
+def test_a_closing_that_was_interrupted_can_be_closed_again(start, endpoint):
+    start()
+    client = Client(endpoint)
+    client.get(TXID)
+    interrupt_next_wake(client)
+    with pytest.raises(KeyboardInterrupt):
+        client.close()
+    client.close()
+    assert not client._io._thread.is_alive()
+
+
+INTERRUPTED_OPENING = """
+import asyncio, gc, os, threading
+import zmq
+from protocol import AsyncClient, Client
+
+def used():
+    return len(os.listdir("/proc/self/fd"))
+
+async def opened():
+    AsyncClient(ENDPOINT)
+
+def interrupted(*_):
+    raise KeyboardInterrupt
+
+def freed():
+    while used() > before:
+        gc.collect()
+        threading.Event().wait(0.01)
+
+Client(ENDPOINT).close()
+before = used()
+"""
+IN_THE_LINE = """
+zmq.Socket.get_monitor_socket = interrupted
+for opens in (lambda: Client(ENDPOINT), lambda: asyncio.run(opened())):
+    try:
+        opens()
+    except KeyboardInterrupt:
+        print("interrupted")
+    freed()
+"""
+IN_THE_STARTING = """
+start, close, closing = threading.Thread.start, zmq.Socket.close, set()
+
+def closed(socket, *arguments):
+    closing.add(threading.current_thread().name)
+    close(socket, *arguments)
+
+def started(thread):
+    start(thread)
+    if thread.name == "utxod-client":
+        zmq.Socket.close = closed
+        raise KeyboardInterrupt
+
+threading.Thread.start = started
+try:
+    Client(ENDPOINT)
+except KeyboardInterrupt:
+    print("interrupted")
+freed()
+assert closing == {"utxod-client"}, closing
+print("interrupted")
+"""
+
+
+@pytest.mark.parametrize("where", [IN_THE_LINE, IN_THE_STARTING], ids=["line", "starting"])
+def test_an_opening_that_is_interrupted_raises_at_once_and_leaves_nothing(endpoint, where):
+    assert ended(program(INTERRUPTED_OPENING + where, endpoint)).split() == ["interrupted"] * 2
 
 
 @pytest.mark.filterwarnings("ignore::pytest.PytestUnhandledThreadExceptionWarning")
