@@ -21,13 +21,16 @@ PAUSE_MAX: Final = 0.5
 
 
 class _Context(zmq.Context[zmq.Socket[bytes]]):
-    """One that nobody has freed: the garbage collector takes it and its sockets in any order, and whoever collects, a
-    failing constructor's caller say, is not to wait for them. ZeroMQ's own would."""
+    """Where nobody has freed it, the garbage collector takes it and its sockets in any order. ZeroMQ's own would wait
+    for them, and with it whoever collects."""
 
     def __del__(self) -> None:
         if not self.closed:
-            with contextlib.suppress(RuntimeError):  # no thread is left: ZeroMQ keeps what it has
-                _thread.start_new_thread(self.term, ())
+            self.term_beside()
+
+    def term_beside(self) -> None:
+        with contextlib.suppress(RuntimeError):  # no thread is left: ZeroMQ keeps what it has
+            _thread.start_new_thread(self.term, ())
 
 
 class Edge(Protocol):
@@ -57,7 +60,8 @@ class Line:
             self._context.socket(zmq.PAIR).close(0)
             self._connect()
         except BaseException:
-            self.close()  # and the rest when it is dropped: what an interrupt has left open, freeing would wait for
+            self.close()
+            self._context.term_beside()  # which waits for what an interrupt has left open
             raise
 
     def turn(self) -> None:
