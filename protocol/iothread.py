@@ -8,6 +8,7 @@ import contextlib
 import os
 import select
 import socket
+import sys
 import threading
 import time
 import warnings
@@ -24,6 +25,7 @@ from .wire import Error
 
 CLOSED: Final = "the client is closed"
 FORKED: Final = "this is a forked copy of a client: open one of your own"
+ENDING: Final = "the program ends, and the client's I/O thread has ended before it"
 UNCLOSED: Final = "a utxod client was dropped without being closed"
 CLOSE_WAIT: Final = 5.0  # seconds; the longest that closing may take
 
@@ -65,6 +67,8 @@ class IOThread:
 
     def ask(self, call: Call) -> None:
         """Blocks until the call is settled. Raises ClientClosed where it cannot be asked."""
+        if sys.is_finalizing():
+            self._ended = self._ended or ENDING
         if self._ended:
             raise ClientClosed(Error(codes.NO_ANSWER, codes.NO, self._ended))
         lock = call.waiter = threading.Lock()
@@ -87,7 +91,8 @@ class IOThread:
     def close(self) -> None:
         """Settles every call. Any thread may call it, more than once."""
         self._tell()
-        if self._ended != FORKED and threading.current_thread() is not self._thread:
+        alone = self._ended == FORKED or sys.is_finalizing()  # there is no such thread
+        if not alone and threading.current_thread() is not self._thread:
             self._thread.join(CLOSE_WAIT)
 
     def abandon(self) -> None:

@@ -223,7 +223,7 @@ def test_an_interrupted_call_that_has_not_left_yet_never_does(start, endpoint):
         signal.signal(signal.SIGUSR1, before)
 
 
-class Interrupted:
+class InterruptedWaker:
     """A socket whose first sending is interrupted, before anything has left."""
 
     def __init__(self, real: socket.socket) -> None:
@@ -243,7 +243,7 @@ class Interrupted:
 def interrupt_next_wake(client: Client) -> None:
     while not client._io._asleep:
         threading.Event().wait(0.001)
-    client._io._waker = Interrupted(client._io._waker)
+    client._io._waker = InterruptedWaker(client._io._waker)
 
 
 def test_an_interrupt_while_the_thread_is_woken_makes_no_client_deaf(start, endpoint):
@@ -325,6 +325,30 @@ print("interrupted")
 @pytest.mark.parametrize("where", [IN_THE_LINE, IN_THE_STARTING], ids=["line", "starting"])
 def test_an_opening_that_is_interrupted_raises_at_once_and_leaves_nothing(endpoint, where):
     assert ended(program(INTERRUPTED_OPENING + where, endpoint)).split() == ["interrupted"] * 2
+
+
+AT_THE_END = """
+from protocol import Client, ClientClosed
+
+class Last:
+    def __init__(self):
+        self.client = Client(ENDPOINT, timeout=3600)
+        self.client.get(bytes(32))
+
+    def __del__(self, refused=ClientClosed):
+        try:
+            self.client.get(bytes(32))
+        except refused as error:
+            print(error.executed, error)
+        self.client.close()
+
+last = Last()
+"""
+
+
+def test_a_call_while_the_program_ends_is_refused_at_once(start, endpoint):
+    start()
+    assert ended(program(AT_THE_END, endpoint)).startswith("no NO_ANSWER: the program ends")
 
 
 @pytest.mark.filterwarnings("ignore::pytest.PytestUnhandledThreadExceptionWarning")
