@@ -67,11 +67,13 @@ class Addresses:
 
     def _look_up(self) -> None:
         try:
-            for family, *_, address in socket.getaddrinfo(self._host, self._port, type=socket.SOCK_STREAM):
-                self._known.append(f"{_TCP}{self._source}{_written(family, address)}")
+            found = socket.getaddrinfo(self._host, self._port, type=socket.SOCK_STREAM)
+            if not found:
+                raise OSError("it has no address")
+            self._known.extend(f"{_TCP}{self._source}{_written(family, address)}" for family, *_, address in found)
             self.problem = ""
-        except (OSError, UnicodeError) as error:
-            self.problem = f"{self._host} can't be looked up: {error}"
+        except Exception as error:  # no memory, say: it is tried again all the same
+            self.problem = f"{self._host} can't be looked up: {str(error) or repr(error)}"
             time.sleep(LOOK_AGAIN)
         finally:
             self.looking = False
@@ -80,8 +82,10 @@ class Addresses:
 
 def _numeric(endpoint: str) -> bool:
     host = endpoint.rpartition(";")[2].removeprefix(_TCP).rpartition(":")[0]
+    if host.startswith("[") and host.endswith("]"):
+        host = host[1:-1]
     try:
-        ipaddress.ip_address(host.removeprefix("[").removesuffix("]"))
+        ipaddress.ip_address(host)
     except ValueError:
         return False
     return True

@@ -2,7 +2,7 @@
 
 Every call returns or raises by its timeout plus the grace. A method for one item returns its result, or raises a
 subclass of UtxodError; its `*_many` twin returns one Outcome per item, in order, and raises for none of them. A call on
-a closed client, or on the copy of a client that a fork has made, raises ClientClosed.
+a closed client, on the copy of a client that a fork has made, or while the interpreter ends, raises ClientClosed.
 """
 
 import time

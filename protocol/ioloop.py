@@ -4,6 +4,7 @@ import _thread
 import asyncio
 import contextlib
 import os
+import threading
 import warnings
 import weakref
 from asyncio import get_running_loop
@@ -28,6 +29,7 @@ class IOLoop:
     def __init__(self, endpoint: str, grace: float) -> None:
         self._ended = ""  # why nothing can be asked any more
         self._loop = get_running_loop()
+        self._thread = threading.get_ident()  # the loop's
         self._asked: set[Call] = set()  # those that somebody waits for
         self._turn_due = False  # a turn is in the loop's queue
         self._timer: asyncio.TimerHandle | None = None
@@ -57,14 +59,15 @@ class IOLoop:
 
     async def close(self) -> None:
         """Settles every call; then waits, not for long, until ZeroMQ has given everything back."""
+        if self._ended == FORKED:
+            return
         if get_running_loop() is not self._loop:
             self._end_on_its_loop()
             return
         self._end(CLOSED)
-        if self._ended != FORKED:
-            with contextlib.suppress(TimeoutError):
-                async with asyncio.timeout(CLOSE_WAIT):
-                    await self._freed.wait()
+        with contextlib.suppress(TimeoutError):
+            async with asyncio.timeout(CLOSE_WAIT):
+                await self._freed.wait()
 
     def abandon(self) -> None:
         """Nobody holds the client any more. Called in garbage collection, in whatever thread: it never waits."""
@@ -157,6 +160,9 @@ class IOLoop:
 
     def _end_on_its_loop(self) -> None:
         """Called outside it, and from any thread."""
+        if threading.get_ident() == self._thread and not self._loop.is_running():
+            self._end(CLOSED)  # it may never run again, and can't begin to meanwhile
+            return
         try:
             self._loop.call_soon_threadsafe(self._end, CLOSED)
         except RuntimeError:  # it is closed: nobody else uses what is ended

@@ -8,6 +8,7 @@ import contextlib
 import os
 import select
 import socket
+import sys
 import threading
 import time
 import warnings
@@ -24,6 +25,7 @@ from .wire import Error
 
 CLOSED: Final = "the client is closed"
 FORKED: Final = "this is a forked copy of a client: open one of your own"
+ENDING: Final = "the program ends, and the client's I/O thread has ended before it"
 UNCLOSED: Final = "a utxod client was dropped without being closed"
 CLOSE_WAIT: Final = 5.0  # seconds; the longest that closing may take
 
@@ -53,21 +55,26 @@ class IOThread:
             raise
         self.session = self._line.session
         self._thread = threading.Thread(target=self._run, name="utxod-client", daemon=True)
+        _everyone.add(self)
         try:
             self._thread.start()
-        except BaseException:
+        except RuntimeError:
             self._end()
             raise
-        _everyone.add(self)
+        except BaseException:  # interrupted: it may run by now, and then what is its own is its to end
+            self._tell()
+            raise
 
     def ask(self, call: Call) -> None:
         """Blocks until the call is settled. Raises ClientClosed where it cannot be asked."""
+        if sys.is_finalizing():
+            self._ended = self._ended or ENDING
         if self._ended:
             raise ClientClosed(Error(codes.NO_ANSWER, codes.NO, self._ended))
         lock = call.waiter = threading.Lock()
         lock.acquire()
-        self._asked.add(call)
         try:
+            self._asked.add(call)
             self._hand(call)
             if self._ended:
                 self._fail_handed()  # the thread may have looked for the last time before this call was there
@@ -84,13 +91,15 @@ class IOThread:
     def close(self) -> None:
         """Settles every call. Any thread may call it, more than once."""
         self._tell()
-        if self._ended != FORKED and threading.current_thread() is not self._thread:
+        alone = self._ended == FORKED or sys.is_finalizing()  # there is no such thread
+        if not alone and threading.current_thread() is not self._thread:
             self._thread.join(CLOSE_WAIT)
 
     def abandon(self) -> None:
         """Nobody holds the client any more. Called in garbage collection: it never waits."""
-        if not self._ended:
-            self._tell()
+        unclosed = not self._ended
+        self._tell()
+        if unclosed:
             warnings.warn(UNCLOSED, ResourceWarning, stacklevel=2)
 
     def forked(self) -> None:
@@ -105,7 +114,7 @@ class IOThread:
         self._poller.unregister(descriptor)
 
     def wake(self) -> None:
-        self._asleep = False
+        """`_asleep` stands until the thread itself is up: an interrupt here is made good by whoever wakes it next."""
         with contextlib.suppress(OSError):
             self._waker.send(b"\0")
 
@@ -117,9 +126,9 @@ class IOThread:
             self.wake()
 
     def _tell(self) -> None:
-        """The thread is to end."""
-        if not self._ended:
-            self._ended = CLOSED
+        """The thread is to end; is told again, as an interrupt may have kept it asleep the first time."""
+        if self._ended != FORKED:
+            self._ended = self._ended or CLOSED
             self.wake()
 
     # The thread.

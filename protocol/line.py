@@ -5,6 +5,8 @@ looked for before (spare.py), is done beside (addresses.py), or is `free`, which
 nobody.
 """
 
+import _thread
+import contextlib
 import time
 from typing import Final, Protocol
 
@@ -16,6 +18,19 @@ from .session import RECONNECT_MAX, SWEEP, Session
 
 PAUSE: Final = 0.02  # seconds between two rounds of connecting in vain; doubled each time, up to
 PAUSE_MAX: Final = 0.5
+
+
+class _Context(zmq.Context[zmq.Socket[bytes]]):
+    """Where nobody has freed it, the garbage collector takes it and its sockets in any order. ZeroMQ's own would wait
+    for them, and with it whoever collects."""
+
+    def __del__(self) -> None:
+        if not self.closed:
+            self.term_beside()
+
+    def term_beside(self) -> None:
+        with contextlib.suppress(RuntimeError):  # no thread is left: ZeroMQ keeps what it has
+            _thread.start_new_thread(self.term, ())
 
 
 class Edge(Protocol):
@@ -39,14 +54,14 @@ class Line:
         self._link: Link | None = None
         self._connect_at = self._sweep_at = 0.0
         self._pause = PAUSE
-        self._context: zmq.Context[zmq.Socket[bytes]] = zmq.Context()
+        self._context = _Context()
         try:
             # Its threads start with the first socket, and abort where they find no descriptor: now there are some.
             self._context.socket(zmq.PAIR).close(0)
             self._connect()
         except BaseException:
             self.close()
-            self.free()
+            self._context.term_beside()  # which waits for what an interrupt has left open
             raise
 
     def turn(self) -> None:

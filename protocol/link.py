@@ -46,7 +46,7 @@ class Link:
             failed = 0 if retried else zmq.EVENT_CONNECT_RETRIED
             self.monitor = socket.get_monitor_socket(zmq.EVENT_DISCONNECTED | failed)
             socket.connect(endpoint)
-        except Exception:
+        except BaseException:
             self.close()
             raise
 

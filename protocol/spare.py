@@ -1,8 +1,9 @@
 """What must be left before a client starts: ZeroMQ aborts the process where it finds too few descriptors or threads."""
 
+import _thread
 import errno
 import os
-import threading
+import queue
 from typing import Final
 
 # Of a context 4, of a link 3, of its connection 1, of a thread's waking 2; of looking a name up 2.
@@ -25,25 +26,28 @@ def _check_descriptors() -> None:
     except OSError as error:
         if error.errno not in (errno.EMFILE, errno.ENFILE):
             raise
-        needed = f"a client needs {DESCRIPTORS} file descriptors, and fewer are left"
-        raise OSError(error.errno, f"{needed}: raise the limit (ulimit -n), or close some") from None
+        needed = f"a client needs {DESCRIPTORS} file descriptors, and the limit leaves fewer"
+        raise OSError(error.errno, needed) from None  # how to raise it is added by whoever knows the program
     finally:
         for descriptor in found:
             os.close(descriptor)
 
 
 def _check_threads() -> None:
-    enough = threading.Event()
-    started: list[threading.Thread] = []
-    try:
-        for _ in range(_THREADS_TRIED):
-            thread = threading.Thread(target=enough.wait, name="utxod-client-spare", daemon=True)
-            thread.start()
-            started.append(thread)
-    except RuntimeError:
-        needed = f"a client needs {THREADS} threads, and hardly any can be started"
-        raise OSError(errno.EAGAIN, f"{needed}: raise the limit (ulimit -u), or end some") from None
-    finally:
-        enough.set()
-        for thread in started:
-            thread.join()
+    enough = _thread.allocate_lock()
+    ended: queue.SimpleQueue[None] = queue.SimpleQueue()
+
+    def tried() -> None:
+        with enough:
+            ended.put(None)
+
+    started = 0
+    with enough:
+        try:
+            while started < _THREADS_TRIED:
+                _thread.start_new_thread(tried, ())
+                started += 1
+        except RuntimeError:
+            raise OSError(errno.EAGAIN, f"a client needs {THREADS} threads, and hardly any can be started") from None
+    for _ in range(started):
+        ended.get()

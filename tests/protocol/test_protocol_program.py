@@ -5,6 +5,7 @@ import copy
 import os
 import pickle
 import signal
+import socket
 import threading
 
 import pytest
@@ -52,6 +53,84 @@ if not child:
 assert os.waitpid(child, 0)[1] == 0
 print(held.get(bytes(32)))
 """
+
+# Clients of loops that never run again: what each way of dropping them has in front.
+NEVER_AGAIN = """
+import asyncio, contextlib, gc, os, threading
+from protocol import AsyncClient, NoAnswer
+
+async def opened(itself=False):
+    client = AsyncClient(ENDPOINT, timeout=0.2)
+    if itself:
+        client.itself = client
+    with contextlib.suppress(NoAnswer):
+        await client.get(bytes(32))
+    return client
+
+def used():
+    return len(os.listdir("/proc/self/fd"))
+
+def freed():
+    while used() > before:
+        gc.collect()
+        threading.Event().wait(0.01)
+
+before = used()
+"""
+DROPPED_THEN_LOOP_CLOSED = """
+for _ in range(5):
+    loop = asyncio.new_event_loop()
+    client = loop.run_until_complete(opened())
+    client = None
+    loop.close()
+    loop = None
+    gc.collect()
+"""
+DROPPED_AND_LOOP_NEVER_CLOSED = """
+for _ in range(5):
+    loop = asyncio.new_event_loop()
+    client = loop.run_until_complete(opened())
+    client = loop = None
+    gc.collect()
+"""
+DROPPED_BY_ANOTHER_THREAD = """
+for _ in range(5):
+    loop = asyncio.new_event_loop()
+    held = [loop.run_until_complete(opened())]
+    other = threading.Thread(target=held.clear)
+    other.start()
+    other.join()
+    loop = None
+    gc.collect()
+"""
+DROPPED_IN_MANY_THREADS = """
+async def left():
+    await opened(itself=True)
+
+def run():
+    for _ in range(15):
+        asyncio.run(left())
+        gc.collect()
+
+threads = [threading.Thread(target=run) for _ in range(4)]
+for thread in threads:
+    thread.start()
+for thread in threads:
+    thread.join()
+"""
+
+
+@pytest.mark.parametrize("there", [True, False], ids=["daemon", "no-daemon"])
+@pytest.mark.parametrize(
+    "dropped",
+    [DROPPED_THEN_LOOP_CLOSED, DROPPED_AND_LOOP_NEVER_CLOSED, DROPPED_BY_ANOTHER_THREAD, DROPPED_IN_MANY_THREADS],
+    ids=["closed", "never-closed", "another-thread", "many-threads"],
+)
+def test_a_dropped_client_whose_loop_never_runs_again_freezes_nothing(start, endpoint, dropped, there):
+    if there:
+        start()
+    text = f"{NEVER_AGAIN}{dropped}freed()\nprint('alive')\n"
+    assert ended(program(text, endpoint)) == "alive"
 
 
 def test_clients_that_are_dropped_are_closed_with_a_warning_and_freeze_nothing(start, endpoint):
@@ -142,6 +221,134 @@ def test_an_interrupted_call_that_has_not_left_yet_never_does(start, endpoint):
             assert [request.header.operation for request in daemon.requests] == ["outpoint"]
     finally:
         signal.signal(signal.SIGUSR1, before)
+
+
+class InterruptedWaker:
+    """A socket whose first sending is interrupted, before anything has left."""
+
+    def __init__(self, real: socket.socket) -> None:
+        self._real = real
+        self.sent = 0
+
+    def send(self, data):
+        self.sent += 1
+        if self.sent == 1:
+            raise KeyboardInterrupt
+        return self._real.send(data)
+
+    def close(self) -> None:
+        self._real.close()
+
+
+def interrupt_next_wake(client: Client) -> None:
+    while not client._io._asleep:
+        threading.Event().wait(0.001)
+    client._io._waker = InterruptedWaker(client._io._waker)
+
+
+def test_an_interrupt_while_the_thread_is_woken_makes_no_client_deaf(start, endpoint):
+    start()
+    with Client(endpoint) as client:
+        client.get(TXID)
+        interrupt_next_wake(client)
+        with pytest.raises(KeyboardInterrupt):
+            client.get(TXID)
+        assert client.get(TXID) == RESULTS["get"]
+
+
+def test_a_closing_that_was_interrupted_can_be_closed_again(start, endpoint):
+    start()
+    client = Client(endpoint)
+    client.get(TXID)
+    interrupt_next_wake(client)
+    with pytest.raises(KeyboardInterrupt):
+        client.close()
+    client.close()
+    assert not client._io._thread.is_alive()
+
+
+INTERRUPTED_OPENING = """
+import asyncio, gc, os, threading
+import zmq
+from protocol import AsyncClient, Client
+
+def used():
+    return len(os.listdir("/proc/self/fd"))
+
+async def opened():
+    AsyncClient(ENDPOINT)
+
+def interrupted(*_):
+    raise KeyboardInterrupt
+
+def freed():
+    while used() > before:
+        gc.collect()
+        threading.Event().wait(0.01)
+
+Client(ENDPOINT).close()
+before = used()
+"""
+IN_THE_LINE = """
+zmq.Socket.get_monitor_socket = interrupted
+for opens in (lambda: Client(ENDPOINT), lambda: asyncio.run(opened())):
+    try:
+        opens()
+    except KeyboardInterrupt:
+        print("interrupted")
+    freed()
+"""
+IN_THE_STARTING = """
+start, close, closing = threading.Thread.start, zmq.Socket.close, set()
+
+def closed(socket, *arguments):
+    closing.add(threading.current_thread().name)
+    close(socket, *arguments)
+
+def started(thread):
+    start(thread)
+    if thread.name == "utxod-client":
+        zmq.Socket.close = closed
+        raise KeyboardInterrupt
+
+threading.Thread.start = started
+try:
+    Client(ENDPOINT)
+except KeyboardInterrupt:
+    print("interrupted")
+freed()
+assert closing == {"utxod-client"}, closing
+print("interrupted")
+"""
+
+
+@pytest.mark.parametrize("where", [IN_THE_LINE, IN_THE_STARTING], ids=["line", "starting"])
+def test_an_opening_that_is_interrupted_raises_at_once_and_leaves_nothing(endpoint, where):
+    assert ended(program(INTERRUPTED_OPENING + where, endpoint)).split() == ["interrupted"] * 2
+
+
+AT_THE_END = """
+from protocol import Client, ClientClosed
+
+class Last:
+    def __init__(self):
+        self.client = Client(ENDPOINT, timeout=3600)
+        self.client.get(bytes(32))
+
+    def __del__(self, refused=ClientClosed):
+        try:
+            self.client.get(bytes(32))
+        except refused as error:
+            print(error.executed, error)
+        self.client.close()
+
+last = Last()
+"""
+
+
+def test_a_call_while_the_program_ends_is_refused_at_once(start, endpoint):
+    start()
+    assert ended(program(AT_THE_END, endpoint)).startswith("no NO_ANSWER: the program ends")
 
 
 @pytest.mark.filterwarnings("ignore::pytest.PytestUnhandledThreadExceptionWarning")
