@@ -13,6 +13,8 @@ from protocol.items import CreateItem
 
 START_SECONDS: Final = 1.5  # in which the processes start and connect
 _CONNECT_SECONDS: Final = 10.0
+# What a submitter that has more to do than it can may take to notice an answer; then it counts as none.
+_GRACE_SECONDS: Final = 5.0
 _TICK_SECONDS: Final = 0.005
 # Requests under way of one that sends as fast as it is answered: enough for full batches, too few to be refused.
 _IN_FLIGHT: Final = 6
@@ -62,7 +64,7 @@ def _submit(endpoint: str, load: Load, begin: float) -> list[Sent]:
 
 
 async def _send_all(endpoint: str, load: Load, begin: float) -> list[Sent]:
-    async with AsyncClient(endpoint) as client:
+    async with AsyncClient(endpoint, grace=_GRACE_SECONDS) as client:
         await client.status(timeout=_CONNECT_SECONDS)
         await asyncio.sleep(begin - time.monotonic())
         numbers = itertools.count()
