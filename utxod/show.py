@@ -153,6 +153,8 @@ def _text(name: str, value: Any) -> str:
         return decimal(value)
     if name == "uptime_seconds":
         return f"{timedelta(seconds=int(value))}"
+    if name.endswith("_seconds"):
+        return f"{value} s"
     if name == "epoch":
         return f"{value:016x}"
     return str(value) if name == "pid" else _line(value)
