@@ -65,6 +65,7 @@ class Door:
         self.reserve = reserve
         self._entered = entered
         self._idle = idle
+        self._catch_ups = 0
         self._bell = os.eventfd(0, os.EFD_CLOEXEC | os.EFD_NONBLOCK)
         try:
             self._slot = self._bind(place.address, self._bell)
@@ -98,10 +99,11 @@ class Door:
 
     def unhinge(self) -> None:
         """Before the socket is closed: libzmq must find in its slot what it has been given."""
-        try:
+        with suppress(OSError, zmq.ZMQError):  # where no descriptor is left for it, it was long ago that one was opened
             self._catch_up()
+        try:
             os.dup2(self._bell, self._slot, inheritable=False)
-        except (OSError, zmq.ZMQError) as error:
+        except OSError as error:
             log.error("%s: its door can't be taken down: %s", self.place.address, error)
 
     def release(self) -> None:
@@ -126,12 +128,17 @@ class Door:
     def _catch_up(self) -> None:
         """Until libzmq's thread has done all that it was told, and is through with what it had seen: it works in its
         own time, but in order. So something is bound and unbound, and its end waited for."""
-        with self._entered.get_monitor_socket(zmq.EVENT_CLOSED) as monitor:
+        # An address of its own: that of a monitor before is given free in libzmq's own time, too.
+        self._catch_ups += 1
+        address = f"inproc://door-{id(self)}-{self._catch_ups}"
+        self._entered.monitor(address, zmq.EVENT_CLOSED)
+        with self._entered.context.socket(zmq.PAIR) as monitor:
+            monitor.connect(address)
             self._bind("ipc://nowhere", self._idle.fileno())
             self._entered.unbind(self._entered.getsockopt_string(zmq.LAST_ENDPOINT))
             if not monitor.poll(_CATCH_UP_MS):
                 log.error("libzmq's thread does not answer")
-            self._entered.disable_monitor()
+        self._entered.disable_monitor()
 
 
 class Doors:
