@@ -114,9 +114,16 @@ class IOThread:
         self._poller.unregister(descriptor)
 
     def wake(self) -> None:
-        """`_asleep` stands until the thread itself is up: an interrupt here is made good by whoever wakes it next."""
-        with contextlib.suppress(OSError):
+        """One byte is enough, however many hand over meanwhile: they don't wake it again."""
+        try:
+            self._asleep = False
             self._waker.send(b"\0")
+        except OSError:  # it is full of them, or closed
+            pass
+        except BaseException:  # interrupted, and others relied on it
+            with contextlib.suppress(OSError):
+                self._waker.send(b"\0")
+            raise
 
     # Other threads.
 
