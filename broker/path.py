@@ -11,6 +11,7 @@ directory, is made anew.
 import hashlib
 import logging
 import os
+import secrets
 import socket
 import stat
 from contextlib import suppress
@@ -39,13 +40,15 @@ class PathPlace:
             raise IsADirectoryError(f"{address}: is a directory; name a file in it")
         if os.path.lexists(self._path) and not stat.S_ISSOCK(self._path.lstat().st_mode):
             raise FileExistsError(f"{address}: there is a file that is no socket; move it, or serve at another address")
-        # No other path's: two daemons in one directory must not meet here.
-        self._next = self._path.with_name("." + hashlib.sha256(os.fsencode(self._path.name)).hexdigest()[:12])
+        # No other path's, and no other daemon's: two must not meet here.
+        passing = "." + hashlib.sha256(os.fsencode(self._path.name)).hexdigest()[:8]
+        self._next = self._path.with_name(f"{passing}-{secrets.token_hex(2)}")
         self._directory = self._path.parent.stat()
         self._made: os.stat_result | None = None
         self._no_next = ""  # why there was none last time
         self._claim = Claim(self._path)
         try:
+            _clear(self._path.parent, passing)
             if _is_alive(self._path):
                 raise FileExistsError(f"{address}: another program listens here; end it, or serve at another address")
             self._socket: socket.socket | None = self._replace()
@@ -103,9 +106,6 @@ class PathPlace:
     def _replace(self) -> socket.socket:
         """A fresh socket at the path."""
         before = self._path.lstat() if self._is_ours() else self._made
-        with suppress(FileNotFoundError):
-            if self._next.is_socket():
-                self._next.unlink()
         made: os.stat_result | None = None
         fresh = socket.socket(socket.AF_UNIX, socket.SOCK_STREAM)
         try:
@@ -149,6 +149,14 @@ class PathPlace:
         if found.st_uid not in (os.getuid(), self._directory.st_uid):
             raise PermissionError(f"{directory} is another user's now")
         self._directory = found
+
+
+def _clear(directory: Path, passing: str) -> None:
+    """What a daemon left that was killed between making a socket and giving it its place."""
+    for left in directory.glob(f"{passing}-*"):
+        with suppress(OSError):
+            if left.is_socket():
+                left.unlink()
 
 
 def _bind(fresh: socket.socket, path: Path) -> None:

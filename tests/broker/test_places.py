@@ -101,6 +101,20 @@ def test_places_whose_names_are_alike_keep_apart(tmp_path: Path) -> None:
         place.release()
 
 
+def test_what_a_killed_daemon_left_in_passing_goes_with_the_next_one(tmp_path: Path) -> None:
+    path = tmp_path / "u.sock"
+    killed = PathPlace(f"ipc://{path}")
+    stray = killed._next
+    killed.release()
+    with socket.socket(socket.AF_UNIX) as left:
+        left.bind(str(stray))
+    place = PathPlace(f"ipc://{path}")
+    assert not stray.exists()
+    assert place._next != stray
+    place.release()
+    assert not list(tmp_path.iterdir())
+
+
 def test_owner_and_mode_stay_as_they_were_set(place: PathPlace, tmp_path: Path) -> None:
     path = tmp_path / "u.sock"
     path.chmod(0o660)
