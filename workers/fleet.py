@@ -29,7 +29,7 @@ _LONGEST_TRY_SECONDS: Final = 1.0
 # So many failures in a row, which take 4 s and more, are no longer taken for a moment's.
 _MANY_FAILURES: Final = 8
 # Between a wedged worker's order to dump its stacks and its end.
-_DUMP_SECONDS: Final = 0.1
+_DUMP_SECONDS: Final = 0.2
 # How long a killed worker may take to be gone: longer where it hangs in the kernel.
 _GONE_SECONDS: Final = 2.0
 
