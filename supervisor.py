@@ -1,4 +1,4 @@
-"""The daemon: runs the broker's edge, starts, watches, scales and ends the workers, rechecks deadlines.
+"""The daemon: runs the broker's transport, starts, watches, scales and ends the workers, rechecks deadlines.
 
 One loop, which never waits for longer than a sweep. What it promises of workers: one that exits has its items answered
 within milliseconds, once all that it had sent is read; one that is stopped within a second; one that is wedged at the
@@ -27,15 +27,15 @@ import zmq
 from annotated_types import Interval
 
 from broker.core import Core
-from broker.descriptors import make_room, reserve
-from broker.doubts import DoubtList
-from broker.edge import Edge
-from broker.private import PrivateAddress
+from broker.in_doubt_log import InDoubtLog
 from broker.settings import MICROSECONDS, BrokerSettings, Patience
+from broker.transport.descriptors import make_room, reserve
+from broker.transport.private_address import PrivateAddress
+from broker.transport.sockets import Transport
 from protocol.operations import WRITE_POOL
-from workers.fleet import Fleet
-from workers.process import WorkerProcess, WorkerSettings
-from workers.signals import Signals, is_from_kernel, signal_name
+from workers.management.manager import WorkerManager
+from workers.management.process import WorkerProcess, WorkerSettings
+from workers.management.signals import Signals, is_from_kernel, signal_name
 
 log = logging.getLogger("utxod")
 
@@ -137,9 +137,9 @@ class Supervisor:
             raise StartError(str(error)) from None
         backend = settings.listen_workers if self._private is None else self._private.address
         self._core = Core(settings.broker, secrets.randbits(63), clock(), version)
-        self._doubts = DoubtList(Path(settings.state), settings.store)
+        self._doubts = InDoubtLog(Path(settings.state), settings.store)
         try:
-            self._edge = Edge(
+            self._transport = Transport(
                 self._core,
                 settings.listen,
                 backend,
@@ -155,7 +155,7 @@ class Supervisor:
                 self._private.release()
             raise StartError(str(error)) from error
         log.info(room)
-        self._fleet = Fleet(
+        self._manager = WorkerManager(
             WorkerSettings(
                 identity="",
                 pool="",
@@ -166,8 +166,8 @@ class Supervisor:
                 retention=settings.block_height_retention,
             ),
             asdict(settings.workers),
-            watch=self._edge.watch,
-            unwatch=self._edge.unwatch,
+            watch=self._transport.watch,
+            unwatch=self._transport.unwatch,
             on_exit=self._worker_exited,
         )
         self._dying: deque[tuple[WorkerProcess, str, float]] = deque()
@@ -185,14 +185,14 @@ class Supervisor:
         sweep = self._settings.broker.sweep_seconds
         stood_still = False
         signals = Signals()
-        self._edge.watch(signals.descriptor, lambda: self._signals.extend(signals.take()))
+        self._transport.watch(signals.descriptor, lambda: self._signals.extend(signals.take()))
         try:
             gc.collect()
             gc.freeze()
             gc.disable()
             next_sweep = next_watch = next_collection = time.monotonic()
             while not self._is_done():
-                self._edge.turn(1 if self._dying else max(0, round((next_sweep - time.monotonic()) * 1000)))
+                self._transport.turn(1 if self._dying else max(0, round((next_sweep - time.monotonic()) * 1000)))
                 self._bury()
                 self._handle_signals()
                 now = time.monotonic()
@@ -205,7 +205,7 @@ class Supervisor:
                         continue
                     # By the time that was looked at: it may have been stopped since.
                     more_to_sweep = self._core.sweep(round(now * MICROSECONDS))
-                    self._edge.flush()
+                    self._transport.flush()
                     self._judge_start()
                     self._keep_house(self._tend)
                     if more_to_sweep or self._more_to_start:
@@ -213,18 +213,18 @@ class Supervisor:
                 if now >= next_watch:
                     next_watch = now + _WATCH_SECONDS
                     self._keep_house(self._watch_workers)
-                    self._keep_house(lambda _: self._edge.tend())
+                    self._keep_house(lambda _: self._transport.tend())
                 if now >= next_collection and len(self._core.ledger) < COLLECT_BELOW:
                     next_collection = now + _COLLECT_SECONDS
                     gc.collect()
             self._core.end()
-            self._edge.flush()
+            self._transport.flush()
             self._stop_workers()
         finally:
             with ExitStack() as rest:  # each, whatever becomes of the others; the last one first
                 if self._private is not None:
                     rest.callback(self._private.release)
-                for end in (signals.close, self._doubts.close, self._edge.close, self._fleet.end):
+                for end in (signals.close, self._doubts.close, self._transport.close, self._manager.end):
                     rest.callback(end)
         log.info("ended")
         return 0
@@ -247,35 +247,35 @@ class Supervisor:
             return
         if self._core.workers:
             self._served = True
-            log.info("serving at %s, epoch %016x", ", ".join(self._edge.addresses), self._core.epoch)
-        elif self._fleet.could_not_start:
+            log.info("serving at %s, epoch %016x", ", ".join(self._transport.addresses), self._core.epoch)
+        elif self._manager.could_not_start:
             raise StartError("the workers could not start; the lines above say why")
 
     def _tend(self, now: float) -> None:
         self._more_to_start = False
-        self._more_to_start = self._fleet.tend(now)
+        self._more_to_start = self._manager.tend(now)
         self._replace_next(now)
 
     def _watch_workers(self, now: float) -> None:
         """Ends those that are stopped, and those that have not become ready in their time; forgets those whose greeting
         was read after their end."""
-        for identity in self._fleet.newly_stopped():
+        for identity in self._manager.newly_stopped():
             self._condemn(identity, "is stopped")
-        for identity, process in list(self._fleet.processes.items()):
+        for identity, process in list(self._manager.processes.items()):
             late = now - process.started > _START_SECONDS
             if late and identity not in self._core.workers and not process.leaving:
                 self._condemn(identity, f"has not become ready in {_START_SECONDS:g} s")
         if not self._settings.listen_workers:
             dying = {process.identity for process, _, _ in self._dying}
-            for identity in self._core.workers.keys() - self._fleet.processes.keys() - dying:
+            for identity in self._core.workers.keys() - self._manager.processes.keys() - dying:
                 self._core.on_lost(identity, "greeted with its last breath", clock())
 
     def _condemn(self, identity: bytes, reason: str) -> None:
         if identity in self._core.workers:
             self._core.condemn(identity, reason)
-            self._edge.flush()
+            self._transport.flush()
         else:
-            self._fleet.condemn(identity, reason, time.monotonic())
+            self._manager.condemn(identity, reason, time.monotonic())
 
     def _worker_exited(self, process: WorkerProcess, reason: str) -> None:
         self._core.retire(process.identity)  # what it were handed now would be lost
@@ -284,8 +284,8 @@ class Supervisor:
     def _end_worker(self, identity: bytes, reason: str) -> None:
         """Ends a worker that the core has condemned. One that is no process of this daemon's (it runs elsewhere, or
         greeted with its last breath) has no end that would be noticed: it is lost now."""
-        if identity in self._fleet.processes:
-            self._fleet.condemn(identity, reason, time.monotonic())
+        if identity in self._manager.processes:
+            self._manager.condemn(identity, reason, time.monotonic())
         elif all(process.identity != identity for process, _, _ in self._dying):
             log.error("worker %s %s; it is no process of this daemon's, and gets no more work", identity.hex(), reason)
             self._core.on_lost(identity, reason, clock())
@@ -294,21 +294,21 @@ class Supervisor:
         """Answers for the dead, once what they had sent is read: until then the connection stands."""
         for _ in range(len(self._dying)):
             process, reason, until = self._dying.popleft()
-            if self._edge.can_reach(process.identity) and time.monotonic() < until:
+            if self._transport.can_reach(process.identity) and time.monotonic() < until:
                 self._dying.append((process, reason, until))
                 continue
-            self._edge.read_workers()
+            self._transport.read_workers()
             self._core.on_lost(process.identity, reason, clock())
-            self._edge.flush()
+            self._transport.flush()
             self._judge_start()
             self._keep_house(self._tend)
 
     def _scale(self, pool: str, by: int) -> None:
-        self._fleet.counts[pool] = min(_MOST_WORKERS, max(1, self._fleet.counts[pool] + by))
-        log.info("%s workers: %d", pool, self._fleet.counts[pool])
-        for process in self._fleet.members(pool)[self._fleet.counts[pool] :]:
+        self._manager.counts[pool] = min(_MOST_WORKERS, max(1, self._manager.counts[pool] + by))
+        log.info("%s workers: %d", pool, self._manager.counts[pool])
+        for process in self._manager.members(pool)[self._manager.counts[pool] :]:
             self._retire(process)
-        self._edge.flush()
+        self._transport.flush()
 
     def _retire(self, process: WorkerProcess) -> None:
         process.leaving = True
@@ -319,7 +319,7 @@ class Supervisor:
 
     def _replace_next(self, now: float) -> None:
         """One step of a rolling restart: a new worker first, then the old one's end."""
-        processes = self._fleet.processes
+        processes = self._manager.processes
         new = self._replacement
         if new is not None:
             if new in processes and new not in self._core.workers:
@@ -328,37 +328,37 @@ class Supervisor:
             old = processes.get(self._to_replace.popleft())
             if old is not None and new in self._core.workers:
                 self._retire(old)
-                self._edge.flush()
+                self._transport.flush()
             elif old is not None:
                 log.error("%s worker %d could not be replaced: it stays", old.pool, old.pid)
         while self._to_replace:
             old = processes.get(self._to_replace[0])
             if old is not None and not old.leaving:
                 try:
-                    self._replacement = self._fleet.start(old.pool, now).identity
+                    self._replacement = self._manager.start(old.pool, now).identity
                     return
                 except OSError as error:
                     log.error("%s worker %d could not be replaced: %s; it stays", old.pool, old.pid, error)
             self._to_replace.popleft()
 
     def _stop_workers(self) -> None:
-        for process in list(self._fleet.processes.values()):
+        for process in list(self._manager.processes.values()):
             worker = self._core.workers.get(process.identity)
             self._retire(process)
             if worker is not None and worker.dispatch is not None:
                 process.kill()  # the time to drain is over: what it holds has been answered as unknown
-        self._edge.flush()
+        self._transport.flush()
         until = time.monotonic() + _STOP_SECONDS
-        while self._fleet.processes and time.monotonic() < until:
-            self._edge.turn(50)
-        self._fleet.kill()
+        while self._manager.processes and time.monotonic() < until:
+            self._transport.turn(50)
+        self._manager.kill()
         until = time.monotonic() + _STOP_SECONDS
-        while self._fleet.processes and time.monotonic() < until:
-            self._edge.turn(50)
-        self._edge.read_workers()
+        while self._manager.processes and time.monotonic() < until:
+            self._transport.turn(50)
+        self._transport.read_workers()
         for process, reason, _ in self._dying:
             self._core.on_lost(process.identity, reason, clock())
-        self._edge.flush()
+        self._transport.flush()
 
     # ---- signals
 
@@ -370,7 +370,7 @@ class Supervisor:
                 self._drain(name)
             elif number == signal.SIGHUP:
                 log.info("replacing all workers")
-                self._to_replace.extend(self._fleet.processes.keys() - set(self._to_replace))
+                self._to_replace.extend(self._manager.processes.keys() - set(self._to_replace))
             elif number in (signal.SIGTTIN, signal.SIGTTOU) and not is_from_kernel(info):
                 # From the kernel it says that a process of the same job has used the terminal.
                 self._scale(WRITE_POOL, 1 if number == signal.SIGTTIN else -1)
@@ -405,11 +405,11 @@ class Supervisor:
             "uptime_seconds": round(time.monotonic() - self._started, 1),
             "longest_standstill_seconds": round(self._longest_standstill, 3),
             "store": self._settings.store,
-            "listen": self._edge.addresses,
+            "listen": self._transport.addresses,
             **self._core.report(),
             "processes": [
                 {"pid": one.pid, "pool": one.pool, "memory_bytes": one.memory_bytes()}
-                for one in self._fleet.processes.values()
+                for one in self._manager.processes.values()
             ],
         }
 

@@ -7,21 +7,21 @@ import click
 
 from store import StoreError
 from store.opening import parse_url
-from utxod.daemon import DaemonError
+from tests.chaos.run import chaos
+from tests.chaos.standstill import NAMES, surroundings
+from tests.rivals.run import rivals
+from tests.simulation.command import simulate
 from utxod.exits import run
 from utxod.options import FiniteRange
+from utxod.own_daemon import DaemonError
 
-from .chaos import chaos
 from .crash import crash
 from .incident import incident
 from .latency import latency
 from .ledger import ledger
 from .overload import overload
 from .report import Report
-from .rivals import rivals
 from .rules import rules
-from .simulate import simulate
-from .surroundings import NAMES, surroundings
 from .throughput import throughput
 from .throughput_aerospike import throughput_aerospike
 

@@ -7,9 +7,9 @@ import time
 from collections.abc import Callable
 from typing import Any, Final
 
-from protocol.aio import AsyncClient
+from protocol.client.asynchronous import AsyncClient
+from protocol.client.items import CreateItem, Outcome
 from protocol.codes import UNKNOWN, WORKER_CRASHED
-from protocol.items import CreateItem, Outcome
 
 from .faults import Faults, faulty_daemon
 from .report import Figure, Report, check_answered

@@ -10,11 +10,11 @@ from aerospike import exception
 from aerospike_helpers.batch import records as batch
 
 from store import StoreError
-from store.aerospike import connect
-from store.aerospike_cluster import register_module
-from store.aerospike_url import parse_aerospike_url
+from store.aerospike.cluster import register_module
+from store.aerospike.store import connect
+from store.aerospike.url import parse_aerospike_url
 from store.opening import split_url
-from utxod.daemon import DaemonError
+from utxod.own_daemon import DaemonError
 
 _REGISTER_SECONDS: Final = 10.0
 _ONE_COPY: Final = {"total_timeout": 30_000, "socket_timeout": 30_000, "max_retries": 0}

@@ -6,7 +6,7 @@ from collections.abc import Iterator, Mapping
 from pathlib import Path
 from typing import Any, Final
 
-from utxod.daemon import OwnDaemon, own_daemon
+from utxod.own_daemon import OwnDaemon, own_daemon
 
 _STORE: Final = "faulty+lmdb://{directory}/store?sync=false&faults={directory}/faults.json"
 

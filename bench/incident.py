@@ -14,10 +14,10 @@ from dataclasses import asdict, dataclass, field
 from pathlib import Path
 from typing import Any, Final
 
-from protocol.aio import AsyncClient
+from protocol.client.asynchronous import AsyncClient
+from protocol.client.errors import UtxodError
 from protocol.codes import NO_ANSWER, OK, UNAVAILABLE
-from protocol.errors import UtxodError
-from utxod.daemon import OwnDaemon
+from utxod.own_daemon import OwnDaemon
 
 from .faults import Faults, faulty_daemon
 from .footprint import Footprint, footprint

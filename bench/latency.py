@@ -4,11 +4,11 @@ import time
 from collections.abc import Callable, Sequence
 from typing import Any, Final
 
-from protocol.client import Client
-from protocol.items import CreateItem
+from protocol.client.blocking import Client
+from protocol.client.items import CreateItem
 from store.transaction import Transaction
-from utxod.daemon import EMBEDDED, EMBEDDED_UNSYNCED, own_daemon
 from utxod.generate import Generator
+from utxod.own_daemon import EMBEDDED, EMBEDDED_UNSYNCED, own_daemon
 
 from .load import expect_ok
 from .report import RIGHT, Figure, Report

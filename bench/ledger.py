@@ -16,9 +16,9 @@ import psutil
 from broker.core import Core
 from broker.settings import BrokerSettings
 from protocol import wire
-from protocol.dispatch import pack_done
 from protocol.operations import READ_POOL
 from protocol.wire import RequestHeader
+from protocol.worker_wire import pack_done
 from supervisor import COLLECT_BELOW
 
 from .report import Figure, Report

@@ -7,8 +7,8 @@ import time
 from collections.abc import Awaitable, Callable, Iterable, Iterator, Sequence
 from typing import Any, Final
 
-from protocol.client import Client
-from protocol.items import Outcome
+from protocol.client.blocking import Client
+from protocol.client.items import Outcome
 
 SINGLE_CALLERS: Final = 64
 REQUESTS_IN_FLIGHT: Final = 16

@@ -16,10 +16,10 @@ from itertools import accumulate
 from multiprocessing import get_context
 from typing import Any, Final, NamedTuple
 
-from protocol.aio import AsyncClient
+from protocol.client.asynchronous import AsyncClient
+from protocol.client.items import CreateItem, Outcome
 from protocol.codes import NO, NO_ANSWER, OK, OVERLOADED, TX_NOT_FOUND
-from protocol.items import CreateItem, Outcome
-from utxod.daemon import OwnDaemon
+from utxod.own_daemon import OwnDaemon
 
 from .faults import Faults, faulty_daemon
 from .load import batched

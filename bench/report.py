@@ -15,9 +15,9 @@ from typing import Any, Final
 from rich.table import Table
 from rich.text import Text
 
+from protocol.client.items import Outcome
 from protocol.codes import NO_ANSWER
-from protocol.items import Outcome
-from utxod.show import report_tables, show
+from utxod.rendering import report_tables, show
 
 
 @dataclass(frozen=True, slots=True)

@@ -13,8 +13,8 @@ from urllib.parse import urlsplit
 import psutil
 
 from store import Mode, Remove, Status, Store, Write, open_store
-from store.emulation import rules_source
 from store.layout import Circumstances, Partial, create_records, utxo_hash
+from store.rules import rules_source
 from store.transaction import Output
 
 from .direct import Apply, Direct

@@ -7,9 +7,9 @@ from collections.abc import Callable, Coroutine
 from concurrent.futures import ProcessPoolExecutor
 from typing import Any, Final, NamedTuple
 
-from protocol.aio import AsyncClient
+from protocol.client.asynchronous import AsyncClient
+from protocol.client.items import CreateItem
 from protocol.codes import OK
-from protocol.items import CreateItem
 
 START_SECONDS: Final = 1.5  # in which the processes start and connect
 _CONNECT_SECONDS: Final = 10.0

@@ -4,12 +4,12 @@ import asyncio
 import itertools
 from typing import Final
 
-from protocol.aio import AsyncClient
-from protocol.client import Client
+from protocol.client.asynchronous import AsyncClient
+from protocol.client.blocking import Client
+from protocol.client.items import CreateItem, Spend
 from protocol.codes import SPENT
-from protocol.items import CreateItem, Spend
-from utxod.daemon import EMBEDDED_UNSYNCED, own_daemon
 from utxod.generate import Generator
+from utxod.own_daemon import EMBEDDED_UNSYNCED, own_daemon
 
 from .load import MANY, ask_from_threads, ask_many, ask_singles, batched
 from .report import RIGHT, Figure, Report, check_answered, check_outcomes

@@ -9,14 +9,14 @@ from collections.abc import Awaitable, Callable, Iterable, Sequence
 from functools import partial
 from typing import Any, Final
 
-from protocol.aio import AsyncClient
-from protocol.items import CreateItem, Spend
+from protocol.client.asynchronous import AsyncClient
+from protocol.client.items import CreateItem, Spend
 from store import Mode, Store, Write, open_store
-from store.emulation import rules_source
 from store.layout import Circumstances, create_records, pack_spending_data
+from store.rules import rules_source
 from store.transaction import Transaction
-from utxod.daemon import own_daemon
 from utxod.generate import Generator
+from utxod.own_daemon import own_daemon
 
 from .direct import Apply, Direct
 from .load import MANY, ask_many, ask_singles, batched

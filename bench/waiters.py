@@ -9,10 +9,10 @@ from contextlib import contextmanager
 from multiprocessing import get_context
 from typing import Any, Final, NamedTuple
 
-from protocol.aio import AsyncClient
+from protocol.client.asynchronous import AsyncClient
+from protocol.client.errors import UtxodError
+from protocol.client.items import CreateItem, Spend, utxo_hash
 from protocol.codes import OK, TX_EXISTS, UNKNOWN
-from protocol.errors import UtxodError
-from protocol.items import CreateItem, Spend, utxo_hash
 
 PROCESSES: Final = 4
 # What a waiter's timeout is, by its number; seconds.

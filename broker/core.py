@@ -20,14 +20,14 @@ from typing import Any
 
 from protocol import codes, wire
 from protocol.codes import NO, UNKNOWN
-from protocol.dispatch import DISPATCH, STOP, Part, pack_dispatch, unpack_done
 from protocol.operations import MAY_OWE, OPERATIONS, POOLS
 from protocol.wire import Error, ProtocolError
+from protocol.worker_wire import DISPATCH, STOP, Assignment, pack_dispatch, unpack_done
 
 from .actions import Action, Condemn, InDoubt, Instruct, LostRequest, ReportWanted, Send
 from .admission import WORKER_BACK_MS, no_place, unacceptable
-from .follow import follow_up_entries, single_reads
-from .join import FollowUpJoin, Join, ReadJoin, check_header, leaves_open, part_error, second_header
+from .fan_in import FollowUpJoin, Join, ReadJoin, check_header, leaves_open, part_error, second_header
+from .follow_ups import follow_up_entries, single_reads
 from .ledger import DISPATCHED, DONE, JOINING, QUEUED, Body, Entry, Ledger
 from .pool import Dispatch, Pool, Worker
 from .refusals import Refusals
@@ -361,7 +361,7 @@ class Core:
         dispatch = worker.dispatch = Dispatch(self._dispatches, entries[0].operation, entries, now)
         for entry in entries:
             entry.state = DISPATCHED
-        parts = [Part(entry.deadline, entry.items, entry.flags, entry.only) for entry in entries]
+        parts = [Assignment(entry.deadline, entry.items, entry.flags, entry.only) for entry in entries]
         head = pack_dispatch(dispatch.number, dispatch.operation, parts)
         self.counters["dispatches"] += 1
         self.counters["dispatched"] += dispatch.items

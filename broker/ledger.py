@@ -11,7 +11,7 @@ from itertools import islice
 from typing import TYPE_CHECKING, Any, Final
 
 if TYPE_CHECKING:
-    from .join import Join
+    from .fan_in import Join
 
 # A body as it came off the wire, bytes or a ZeroMQ frame: passed on uncopied and unread; only its length is asked for.
 Body = Any

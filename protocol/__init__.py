@@ -3,9 +3,9 @@
 Imports nothing of ours, and only relatively: it is also published alone, as `utxod-client` (import utxod_client).
 """
 
-from .aio import AsyncClient
-from .client import Client
-from .errors import (
+from .client.asynchronous import AsyncClient
+from .client.blocking import Client
+from .client.errors import (
     BadRequest,
     ClientClosed,
     Creating,
@@ -22,7 +22,7 @@ from .errors import (
     Unavailable,
     UtxodError,
 )
-from .items import (
+from .client.items import (
     CreateItem,
     Increment,
     Incremented,

@@ -4,17 +4,17 @@ Knows nothing of queues, workers or items: a call gets a time budget.
 """
 
 from .blobs import BlobStore
+from .interface import Mode, Read, RecordOperation, Remove, Result, RuleCall, Status, Store, StoreError, Value, Write
 from .opening import open_store
-from .seam import Call, Mode, Read, Record, Remove, Result, Status, Store, StoreError, Value, Write
 
 __all__ = [
     "BlobStore",
-    "Call",
     "Mode",
     "Read",
-    "Record",
+    "RecordOperation",
     "Remove",
     "Result",
+    "RuleCall",
     "Status",
     "Store",
     "StoreError",

@@ -12,7 +12,7 @@ from pathlib import Path
 from typing import Any, Final
 
 from .blobs import BlobStore
-from .seam import Call, Read, Record, Result, Status, Store, StoreError
+from .interface import Read, RecordOperation, Result, RuleCall, Status, Store, StoreError
 
 _POLL: Final = 0.01  # seconds
 
@@ -69,7 +69,7 @@ class FaultyStore:
     def blobs(self) -> BlobStore:
         return self._inner.blobs
 
-    def batch_operate(self, records: Sequence[Record], budget: float) -> list[Result]:
+    def batch_operate(self, records: Sequence[RecordOperation], budget: float) -> list[Result]:
         fault = self._take(records)
         if fault is None:
             return self._inner.batch_operate(records, budget)
@@ -88,7 +88,7 @@ class FaultyStore:
         self._wait(fault)
         return _spoil(self._inner.batch_operate(records, budget), kind, index)
 
-    def _fail(self, records: Sequence[Record], index: int, budget: float) -> list[Result]:
+    def _fail(self, records: Sequence[RecordOperation], index: int, budget: float) -> list[Result]:
         """The record is not executed, nor is the rest of its group: that would be put back."""
         group = _group_of(records[index])
         failed = [
@@ -111,7 +111,7 @@ class FaultyStore:
     def close(self) -> None:
         self._inner.close()
 
-    def _take(self, records: Sequence[Record]) -> Fault | None:
+    def _take(self, records: Sequence[RecordOperation]) -> Fault | None:
         """The first fault that applies, counted down."""
         for fault in self._faults():
             times = fault.setdefault("times", 1)
@@ -123,15 +123,15 @@ class FaultyStore:
         return None
 
 
-def _group_of(record: Record) -> int | None:
+def _group_of(record: RecordOperation) -> int | None:
     return None if isinstance(record, Read) else record.group
 
 
-def _applies(fault: Mapping[str, Any], records: Sequence[Record]) -> bool:
+def _applies(fault: Mapping[str, Any], records: Sequence[RecordOperation]) -> bool:
     if fault.get("index", 0) >= len(records):
         return False
     function = fault.get("function")
-    return function is None or any(isinstance(record, Call) and record.function == function for record in records)
+    return function is None or any(isinstance(record, RuleCall) and record.function == function for record in records)
 
 
 def _spoil(results: list[Any], kind: str, index: int) -> list[Any]:

@@ -6,8 +6,8 @@ from pathlib import Path
 from typing import Any, Final
 
 from .blobs import BlobStore
+from .interface import Read, RecordOperation, Result, RuleCall, Status
 from .layout import DEFAULT_GENESIS_HEIGHT, DEFAULT_UTXO_BATCH_SIZE, Circumstances, Partial, create_records
-from .seam import Call, Read, Record, Result, Status
 from .transaction import Output, Transaction
 
 _TXID: Final = bytes(range(32))
@@ -55,7 +55,7 @@ class NullStore:
     def blobs(self) -> BlobStore:
         return NullBlobs()
 
-    def batch_operate(self, records: Sequence[Record], budget: float) -> list[Result]:
+    def batch_operate(self, records: Sequence[RecordOperation], budget: float) -> list[Result]:
         return [self._read(record) if type(record) is Read else self._answer(record) for record in records]
 
     def close(self) -> None:
@@ -69,8 +69,8 @@ class NullStore:
             found = self._found[names] = Result(Status.OK, value)
         return found
 
-    def _answer(self, record: Record) -> Result:
-        if type(record) is not Call:
+    def _answer(self, record: RecordOperation) -> Result:
+        if type(record) is not RuleCall:
             return self._done
         result: dict[str, Any] = {"status": "OK"}
         if record.function == "spendMulti":

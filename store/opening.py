@@ -25,11 +25,12 @@ from pathlib import Path
 from typing import Any
 from urllib.parse import SplitResult, parse_qsl, unquote
 
-from .aerospike_url import AerospikeSettings, parse_aerospike_url
-from .embedded import EmbeddedStore
+from store.aerospike.url import AerospikeSettings, parse_aerospike_url
+from store.lmdb.store import EmbeddedStore
+
 from .faulty import FaultyStore, FileFaults
+from .interface import Store
 from .null import NullStore
-from .seam import Store
 from .set_settings import Wanted, parse_genesis_height, parse_number, parse_utxo_batch_size
 
 # A page is the least that LMDB maps (it then takes what the set has, and no more), the most half of what x86-64 can.
@@ -86,7 +87,7 @@ def _parse(scheme: str, parts: SplitResult, options: dict[str, str], create: boo
 
 
 def _open_cluster(settings: AerospikeSettings) -> Store:
-    from .aerospike import AerospikeStore  # noqa: PLC0415  # its client is not loaded for another store
+    from store.aerospike.store import AerospikeStore  # noqa: PLC0415  # its client is not loaded for another store
 
     return AerospikeStore(settings)
 

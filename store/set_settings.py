@@ -6,14 +6,8 @@ records and has no settings lost them, or is another program's: its numbers are 
 
 from typing import Final, NamedTuple
 
-from .layout import (
-    DEFAULT_GENESIS_HEIGHT,
-    DEFAULT_UTXO_BATCH_SIZE,
-    GENESIS_NEVER,
-    LAYOUT_VERSION,
-    MAX_UTXO_BATCH_SIZE,
-)
-from .seam import StoreError
+from .interface import StoreError
+from .layout import DEFAULT_GENESIS_HEIGHT, DEFAULT_UTXO_BATCH_SIZE, GENESIS_NEVER, LAYOUT_VERSION, MAX_UTXO_BATCH_SIZE
 
 _READABLE: Final = (1, LAYOUT_VERSION)
 _DIGITS: Final = 20  # any 64 bits; of thousands of them int() makes an error of its own

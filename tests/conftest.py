@@ -2,7 +2,7 @@ import signal
 
 import pytest
 
-from tests.aerospike_server import BOTH
+from tests.support.aerospike_server import BOTH
 
 # A shell's job in the background ignores Ctrl-C, and so would whatever a test starts.
 signal.signal(signal.SIGINT, signal.default_int_handler)

@@ -2,28 +2,28 @@
 
 import sys
 
-from utxod import beginning
+from . import process_setup
 
 
 def main() -> None:
-    """The entry point. What is inherited is put in order first; the house is checked before anything else of it is
-    imported."""
-    daemon = beginning.is_daemon(sys.argv[1:])
-    beginning.put_in_order(daemon)
+    """The entry point. What is inherited is put in order first; then it is checked whose packages would be imported,
+    before anything else of ours is."""
+    daemon = process_setup.is_daemon(sys.argv[1:])
+    process_setup.put_in_order(daemon)
     # ruff: noqa: PLC0415 (not before that)
-    from utxod import house
+    from . import import_guard
 
     try:
-        house.check()
-    except house.ForeignModule as error:
+        import_guard.check()
+    except import_guard.ForeignModule as error:
         sys.exit(f"utxod: {error}")
     if daemon:
         from workers.outlet import replace_stderr
 
         replace_stderr()
     try:
-        from utxod.commands import cli
-        from utxod.exits import run
+        from .commands import cli
+        from .exits import run
     except KeyboardInterrupt:
         sys.exit(130)
     run(cli, "utxod")

@@ -5,8 +5,8 @@ from dataclasses import dataclass, field
 from typing import Any, Final
 
 from protocol import codes
-from protocol.aio import AsyncClient
-from protocol.items import Outcome, utxo_hash
+from protocol.client.asynchronous import AsyncClient
+from protocol.client.items import Outcome, utxo_hash
 from store.layout import SPENT_UTXO_BYTES, UTXO_BYTES
 from store.transaction import Transaction
 

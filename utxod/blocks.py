@@ -7,7 +7,7 @@ from typing import Final
 
 from store.transaction import Transaction, iter_block
 
-from .blockfiles import BlockFileError, BlockPlace, has_witness
+from .block_files import BlockFileError, BlockPlace, has_witness
 from .merkle import RepeatedError, merkle_root
 
 _ROOT: Final = slice(36, 68)

@@ -17,7 +17,7 @@ from dataclasses import dataclass, field
 from heapq import heapify, heappop
 from typing import Final
 
-from .blockfiles import BlockPlace
+from .block_files import BlockPlace
 
 NO_HASH: Final = bytes(32)
 # Below difficulty 1, the target of the main chain's first block, there are test networks only. Miners of the main chain

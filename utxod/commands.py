@@ -15,16 +15,18 @@ from typing import TYPE_CHECKING, Any, NoReturn
 import click
 
 from protocol import codes
-from protocol.endpoint import default_endpoint
-from utxod import __version__
-from utxod.endpoint import WANTED, check, may_connect, prepare
-from utxod.exits import NO_DAEMON, NOT_FOUND, WRONG
-from utxod.options import FiniteRange
+from protocol.client.default_endpoint import default_endpoint
+
+from . import __version__
+from .endpoint_checks import WANTED, check, may_connect, prepare
+from .exits import NO_DAEMON, NOT_FOUND, WRONG
+from .options import FiniteRange
 
 if TYPE_CHECKING:
     import supervisor
-    from protocol.client import Client
-    from utxod.replay import Plan, Summary
+    from protocol.client.blocking import Client
+
+    from .replay import Plan, Summary
 
 connect = click.option(
     "--connect",
@@ -88,7 +90,8 @@ def serve(
     """
     import supervisor
     from store.opening import parse_url
-    from utxod.show import settings_table, show
+
+    from .rendering import settings_table, show
 
     flags: dict[str, tuple[Any, str]] = {}
     for text in settings:
@@ -134,8 +137,8 @@ def doctor(config: Path | None, store: str | None, as_json: bool) -> None:
 
     Says of each thing that is wrong what to do. The exit code is 0 where all is well.
     """
-    from utxod.doctor import Finding, examine
-    from utxod.show import findings_table, show
+    from .doctor import Finding, examine
+    from .rendering import findings_table, show
 
     try:
         settings = _settings(config, {} if store is None else {"store": (store, "--store")})
@@ -163,8 +166,9 @@ def leftovers(txid: bytes, config: Path | None, store: str | None, remove: bool)
     touched.
     """
     from store import StoreError, open_store
-    from utxod.leftovers import LeftoversError, find_leftovers, most_children, remove_leftovers
-    from utxod.show import count_progress
+
+    from .leftovers import LeftoversError, find_leftovers, most_children, remove_leftovers
+    from .rendering import count_progress
 
     settings = _settings(config, {} if store is None else {"store": (store, "--store")})
     try:
@@ -196,7 +200,7 @@ def demo(transactions: int, seed: int, store: str | None) -> None:
     set that it names, and showing it there again holds as well. The exit code is 0 where everything held that this
     command shows.
     """
-    from utxod.demo import run_demo
+    from .demo import run_demo
 
     raise SystemExit(run_demo(transactions, seed, store))
 
@@ -253,10 +257,10 @@ def replay(
     The exit code is 0 where all of it is in the set now, whether it was before or not; where it is 1, what is not is
     named, on stderr (with --json: in not_in). It is 4 where no daemon answers at --connect.
     """
-    from utxod.blockfiles import BlockFileError
-    from utxod.daemon import DaemonError
-    from utxod.replay import plan
-    from utxod.show import byte_progress, show, summary_table
+    from .block_files import BlockFileError
+    from .own_daemon import DaemonError
+    from .rendering import byte_progress, show, summary_table
+    from .replay import plan
 
     if connect is not None and store:
         raise click.UsageError("--store is for a daemon that is started here; with --connect there is one already")
@@ -285,7 +289,7 @@ def status(connect: str, as_json: bool, timeout: float) -> None:
 
     The exit code is 0 where it answered, 4 where no daemon could be asked, 1 where anything else went wrong.
     """
-    from utxod.show import report_tables, show, shown_report
+    from .rendering import report_tables, show, shown_report
 
     report = _ask(connect, timeout, as_json, lambda client: client.status())
     if as_json:
@@ -305,7 +309,7 @@ def get(txid: bytes, connect: str, as_json: bool, timeout: float) -> None:
     The exit code is 0 where there is one, 3 where the set has no such transaction, 4 where no daemon could be asked, 1
     where anything else went wrong.
     """
-    from utxod.show import record_table, show, shown_record
+    from .rendering import record_table, show, shown_record
 
     record = shown_record(_ask(connect, timeout, as_json, lambda client: client.get(txid)))
     if as_json:
@@ -317,7 +321,8 @@ def get(txid: bytes, connect: str, as_json: bool, timeout: float) -> None:
 def _settings(config: Path | None, flags: Mapping[str, tuple[Any, str]]) -> "supervisor.Settings":
     """From file, environment and flags. What is wrong, or strange, is for a person to read."""
     import supervisor
-    from utxod.settings import SettingsError, load_settings
+
+    from .settings import SettingsError, load_settings
 
     def warn(line: str) -> None:
         click.echo(f"Warning: {line}", err=True)
@@ -344,8 +349,8 @@ def _ask(
     """The daemon's answer; an error is for a person to read, or for a program."""
     import zmq
 
-    from protocol.client import Client
-    from protocol.errors import UtxodError
+    from protocol.client.blocking import Client
+    from protocol.client.errors import UtxodError
 
     nobody = f"no daemon answers at {endpoint}: start one (utxod serve), or name another with --connect"
     try:
@@ -376,12 +381,13 @@ def _replay(
     planned: "Plan", connect: str | None, store: str | None, workers: int, window: int
 ) -> "tuple[Summary, int]":
     """And the number of the signal that asked to end it early, 0 where none did."""
-    from protocol.aio import AsyncClient
-    from utxod.daemon import EMBEDDED, own_daemon
-    from utxod.ending import run_to_an_end
-    from utxod.needs import DEFAULTS
-    from utxod.replay import replay
-    from utxod.show import byte_progress
+    from protocol.client.asynchronous import AsyncClient
+
+    from .needs import DEFAULTS
+    from .own_daemon import EMBEDDED, own_daemon
+    from .rendering import byte_progress
+    from .replay import replay
+    from .termination import run_to_an_end
 
     arguments = ["--workers", str(workers)]
     for setting in planned.needs.joined(DEFAULTS).settings():

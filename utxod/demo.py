@@ -18,16 +18,16 @@ from rich.progress import BarColumn, MofNCompleteColumn, Progress, TextColumn, T
 from rich.text import Text
 
 from protocol import codes
-from protocol.aio import AsyncClient
-from protocol.client import Client
-from protocol.errors import Spent, UtxodError
+from protocol.client.asynchronous import AsyncClient
+from protocol.client.blocking import Client
+from protocol.client.errors import Spent, UtxodError
 from store.transaction import Transaction, parse_transaction
 
 from .balance import Balance, read_balance
-from .daemon import EMBEDDED, DaemonError, own_daemon
-from .feed import Fate, Feeder, Tally, spend_of
+from .feeder import Fate, Feeder, Tally, spend_of
 from .generate import COIN, Generator
-from .show import console
+from .own_daemon import EMBEDDED, DaemonError, own_daemon
+from .rendering import console
 
 COINS: Final = 2_000
 FUNDING_HEIGHT: Final = 1

@@ -9,11 +9,12 @@ from pathlib import Path
 from typing import Any, Final, NamedTuple
 from urllib.parse import parse_qsl
 
-from broker.doubts import FILE_NAME
+from broker.in_doubt_log import FILE_NAME
 from broker.settings import BrokerSettings
-from store import Call, Mode, Read, Remove, Status, Store, StoreError, Write, open_store
+from store import Mode, Read, Remove, RuleCall, Status, Store, StoreError, Write, open_store
 from store.layout import Circumstances, Partial, create_records, lock_ttl
 from store.opening import split_url
+from store.rules import rules_source
 from store.transaction import Output
 
 BUDGET: Final = 5.0  # seconds, of each call
@@ -104,11 +105,10 @@ def _shown(url: str) -> str:
 
 
 def _examine_cluster(url: str, utxo_batch_size: int) -> Iterator[Finding]:
-    from store import aerospike_cluster as cluster  # noqa: PLC0415  # its client is loaded for such a store alone
-    from store import aerospike_fitness as fitness  # noqa: PLC0415
-    from store.aerospike import connect  # noqa: PLC0415
-    from store.aerospike_url import parse_aerospike_url  # noqa: PLC0415
-    from store.emulation import rules_source  # noqa: PLC0415
+    # Its client is loaded for such a store alone.
+    from store.aerospike import cluster, fitness  # noqa: PLC0415
+    from store.aerospike.store import connect  # noqa: PLC0415
+    from store.aerospike.url import parse_aerospike_url  # noqa: PLC0415
 
     parts = split_url(url)
     settings = parse_aerospike_url(parts, dict(parse_qsl(parts.query)))
@@ -226,7 +226,11 @@ def _round_trip(store: Store) -> Iterator[Finding]:
     spend = {"idx": 0, "offset": 0, "utxoHash": creation.master["utxos"][0], "spendingData": txid + bytes(4)}
     steps: list[tuple[str, Any, Callable[[Any], bool]]] = [
         ("write", Write(txid, creation.master, Mode.CREATE), lambda value: True),
-        ("rule", Call(txid, "spendMulti", ([spend], False, False, 1, 0)), lambda value: value.get("applied") == [0]),
+        (
+            "rule",
+            RuleCall(txid, "spendMulti", ([spend], False, False, 1, 0)),
+            lambda value: value.get("applied") == [0],
+        ),
         ("read", Read(txid, ("spentUtxos",)), lambda value: value == {"spentUtxos": 1}),
         ("remove", Remove(txid), lambda value: True),
         ("time to live", Write(txid, {"token": txid}, Mode.CREATE, ttl=lock_ttl(2)), lambda value: True),

@@ -9,7 +9,7 @@ import secrets
 from collections.abc import Callable
 from typing import Any, Final
 
-from store import Mode, Read, Record, Remove, Status, Store, StoreError, Write
+from store import Mode, Read, RecordOperation, Remove, Status, Store, StoreError, Write
 from store.layout import child_key, lock_key, lock_ttl
 
 BUDGET: Final = 5.0  # seconds, of each call
@@ -68,7 +68,7 @@ def remove_leftovers(store: Store, txid: bytes, keys: list[bytes]) -> int:
 
 def _remove_at_once(store: Store, txid: bytes, keys: list[bytes]) -> int:
     """All or none: a master that can be created, and is removed again, is not there."""
-    look: list[Record] = [Write(txid, {"txID": txid}, Mode.CREATE, group=_GROUP), Remove(txid, group=_GROUP)]
+    look: list[RecordOperation] = [Write(txid, {"txID": txid}, Mode.CREATE, group=_GROUP), Remove(txid, group=_GROUP)]
     created, _, *removed = store.batch_operate([*look, *(Remove(key, group=_GROUP) for key in keys)], BUDGET)
     if created.status is Status.EXISTS:
         raise LeftoversError("the transaction is in the set now: its child records are its own")

@@ -3,7 +3,7 @@
 from collections.abc import Sequence
 from typing import Final, NamedTuple
 
-from protocol.calls import ARRAY_HEADER_BYTES
+from protocol.client.calls import ARRAY_HEADER_BYTES
 from protocol.wire import Limits
 from store.transaction import Transaction
 

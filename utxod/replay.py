@@ -15,13 +15,13 @@ from pathlib import Path
 from typing import Any, Final
 
 from protocol import codes
-from protocol.aio import AsyncClient
+from protocol.client.asynchronous import AsyncClient
 from store.transaction import Transaction
 
-from .blockfiles import BlockFileError, BlockPlace, Found, scan
+from .block_files import BlockFileError, BlockPlace, Found, scan
 from .blocks import BadBlockError, in_dependency_order, read_block
 from .chain import NO_HASH, active_chain
-from .feed import Fate, Feeder, Tally
+from .feeder import Fate, Feeder, Tally
 from .needs import DEFAULTS, Needs
 
 Progress = Callable[[int], None]  # bytes that are done since the last call

@@ -13,14 +13,14 @@ import signal
 import sys
 from typing import Final
 
-from protocol.dispatch import BOOT_ERROR_STATUS
+from protocol.worker_wire import BOOT_ERROR_STATUS
 from store import StoreError, open_store
+from workers.management.process import DUMP_SIGNAL, WorkerSettings
+from workers.runtime.executor import Executor
+from workers.runtime.loop import serve
+from workers.runtime.operations import OPERATIONS
 
-from .execution import Executor
-from .intake import serve
-from .operations import OPERATIONS
 from .outlet import open_unwaited, replace_stderr
-from .process import DUMP_SIGNAL, WorkerSettings
 
 log = logging.getLogger("utxod.worker")
 

@@ -1,5 +1,6 @@
 import pytest
-from by_hand import Broker
+
+from tests.support.broker_by_hand import Broker
 
 
 @pytest.fixture

@@ -4,11 +4,11 @@ import gc
 from typing import Any
 
 import pytest
-from by_hand import EPOCH, SECOND, Broker, locking, owed, owing
 
 from protocol import codes, wire
-from protocol.dispatch import pack_done
 from protocol.wire import Error, RequestHeader
+from protocol.worker_wire import pack_done
+from tests.support.broker_by_hand import EPOCH, SECOND, Broker, locking, owed, owing
 
 # ---- admission
 

@@ -1,12 +1,12 @@
 """Work that follows from work: joined into the answer that waits for it, or owed."""
 
 import pytest
-from by_hand import Broker, locking, owed, owing
 
 from broker.actions import InDoubt
 from protocol import wire
-from protocol.dispatch import FollowUp
 from protocol.wire import Error
+from protocol.worker_wire import FollowUp
+from tests.support.broker_by_hand import Broker, locking, owed, owing
 
 
 def test_the_answer_waits_for_its_parts_and_no_worker_does(broker: Broker) -> None:

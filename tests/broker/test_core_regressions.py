@@ -6,13 +6,13 @@ from typing import Any
 
 import msgpack
 import pytest
-from by_hand import EPOCH, SECOND, Broker, Handed, reply
 
 from broker.actions import LostRequest
 from protocol import wire
 from protocol.codes import NO, UNKNOWN
-from protocol.dispatch import FollowUp, pack_done
 from protocol.wire import Error
+from protocol.worker_wire import FollowUp, pack_done
+from tests.support.broker_by_hand import EPOCH, SECOND, Broker, Handed, reply
 
 MASTER = b"master"
 BODY = wire.pack_body([1])

@@ -10,10 +10,10 @@ from pathlib import Path
 
 import pytest
 
-from broker.claim import Claim, Claimed
-from broker.doors import find_places
-from broker.path import PathPlace
-from broker.places import BATCH_AT_MOST, Place
+from broker.transport.doors import find_places
+from broker.transport.path import PathPlace
+from broker.transport.places import BATCH_AT_MOST, Place
+from broker.transport.socket_lock import SocketLock, SocketTaken
 
 
 @pytest.fixture
@@ -154,13 +154,13 @@ def test_a_claim_that_cant_be_written_to_is_held_all_the_same(tmp_path: Path) ->
     before = resource.getrlimit(resource.RLIMIT_FSIZE)
     resource.setrlimit(resource.RLIMIT_FSIZE, (0, before[1]))
     try:
-        claim = Claim(tmp_path / "u.sock")
+        claim = SocketLock(tmp_path / "u.sock")
     finally:
         resource.setrlimit(resource.RLIMIT_FSIZE, before)
-    with pytest.raises(Claimed):
-        Claim(tmp_path / "u.sock")
+    with pytest.raises(SocketTaken):
+        SocketLock(tmp_path / "u.sock")
     claim.release()
-    Claim(tmp_path / "u.sock").release()
+    SocketLock(tmp_path / "u.sock").release()
 
 
 @pytest.mark.parametrize("swept", ["u.sock", "u.sock.lock", "."])
@@ -174,8 +174,8 @@ def test_what_was_swept_away_is_made_anew(tmp_path: Path, swept: str, caplog: py
     place.renew()
     assert "is there again" in caplog.text
     connect(place.address).close()
-    with pytest.raises(Claimed):
-        Claim(directory / "u.sock")
+    with pytest.raises(SocketTaken):
+        SocketLock(directory / "u.sock")
     place.release()
     assert not list(directory.iterdir())
 

@@ -3,7 +3,7 @@ from pathlib import Path
 
 import pytest
 
-from tests.aerospike_server import own_set
+from tests.support.aerospike_server import own_set
 
 
 @pytest.fixture

@@ -9,10 +9,10 @@ import sys
 import pytest
 
 from store.transaction import varint
-from tests.cli.making_blocks import REGTEST, block, coinbase, spending, write
-from utxod.blockfiles import BlockFileError, scan
+from tests.support.block_making import REGTEST, block, coinbase, spending, write
+from utxod.block_files import BlockFileError, scan
 from utxod.blocks import BadBlockError, read_block
-from utxod.house import ROOT
+from utxod.import_guard import ROOT
 
 
 def read(tmp_path, raw):

@@ -5,8 +5,8 @@ import sys
 
 import pytest
 
-from tests.cli.making_blocks import EASY, HARDER, block, chain, coinbase, framed, hash_of, write
-from utxod.blockfiles import scan
+from tests.support.block_making import EASY, HARDER, block, chain, coinbase, framed, hash_of, write
+from utxod.block_files import scan
 from utxod.chain import active_chain
 
 

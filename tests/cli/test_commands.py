@@ -12,12 +12,12 @@ import psutil
 import pytest
 from click.testing import CliRunner
 
-import utxod.endpoint
+import utxod.endpoint_checks
 from protocol import Client
 from utxod.commands import cli
-from utxod.daemon import DaemonError, own_daemon
 from utxod.demo import first_transactions
-from utxod.house import ROOT
+from utxod.import_guard import ROOT
+from utxod.own_daemon import DaemonError, own_daemon
 
 
 def run(*arguments, **environment):
@@ -286,15 +286,15 @@ def test_a_daemon_of_ones_own_leaves_nothing_behind():
 
 def test_the_default_endpoint_is_its_owners_alone(tmp_path, monkeypatch):
     monkeypatch.setenv("XDG_RUNTIME_DIR", str(tmp_path))
-    endpoint = utxod.endpoint.default_endpoint()
+    endpoint = utxod.endpoint_checks.default_endpoint()
     assert endpoint == f"ipc://{tmp_path}/utxod/utxod.sock"
-    utxod.endpoint.prepare(endpoint)
+    utxod.endpoint_checks.prepare(endpoint)
     assert (tmp_path / "utxod").stat().st_mode & 0o777 == 0o700
     (tmp_path / "utxod").chmod(0o755)
     with pytest.raises(ValueError, match="not yours alone"):
-        utxod.endpoint.prepare(endpoint)
+        utxod.endpoint_checks.prepare(endpoint)
     with pytest.raises(ValueError, match="107 bytes"):
-        utxod.endpoint.prepare(f"ipc:///tmp/{'x' * 120}")
+        utxod.endpoint_checks.prepare(f"ipc:///tmp/{'x' * 120}")
 
 
 def test_the_demo_ends_with_a_balance_in_which_all_of_it_holds():

@@ -8,7 +8,7 @@ import pytest
 from click.testing import CliRunner
 
 from store import open_store
-from tests.aerospike_server import SERVER, SET, empty, server_url
+from tests.support.aerospike_server import SERVER, SET, empty, server_url
 from utxod.commands import cli
 from utxod.doctor import examine_batches, examine_namespace
 

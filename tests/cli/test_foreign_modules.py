@@ -6,7 +6,7 @@ import sys
 
 import pytest
 
-from utxod.house import ROOMS, ROOT, ForeignModule, check
+from utxod.import_guard import ROOMS, ROOT, ForeignModule, check
 
 
 def test_our_own_house_is_in_order():
@@ -33,6 +33,6 @@ def test_a_foreign_module_on_the_path_stops_utxod_and_is_named_with_its_path_and
 
 
 def test_a_module_that_is_missing_is_named(tmp_path, monkeypatch):
-    monkeypatch.setattr("utxod.house.ROOMS", ("protocol", "no_such_room"))
+    monkeypatch.setattr("utxod.import_guard.ROOMS", ("protocol", "no_such_room"))
     with pytest.raises(ForeignModule, match="no_such_room"):
         check()

@@ -7,10 +7,10 @@ from typing import Any
 import pytest
 from click.testing import CliRunner
 
-from store import Mode, Read, Record, Remove, Result, Status, Write, open_store
+from store import Mode, Read, RecordOperation, Remove, Result, Status, Write, open_store
 from store.layout import Circumstances, Partial, child_key, create_records, lock_key
 from store.transaction import Output
-from tests.aerospike_server import AEROSPIKE
+from tests.support.aerospike_server import AEROSPIKE
 from utxod.commands import cli
 from utxod.leftovers import LeftoversError, remove_leftovers
 
@@ -29,7 +29,7 @@ def url(store_url: str) -> str:
     return url
 
 
-def operate(url: str, *records: Record) -> list[Result]:
+def operate(url: str, *records: RecordOperation) -> list[Result]:
     with contextlib.closing(open_store(url)) as store:
         return store.batch_operate(records, 5)
 

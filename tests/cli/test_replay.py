@@ -10,12 +10,12 @@ from pathlib import Path
 import pytest
 from click.testing import CliRunner
 
-from tests.cli.making_blocks import block as make_block
-from tests.cli.making_blocks import coinbase, write
+from tests.support.block_making import block as make_block
+from tests.support.block_making import coinbase, write
 from utxod.blocks import in_dependency_order
 from utxod.commands import cli
-from utxod.daemon import own_daemon
 from utxod.generate import COIN, Generator, block, double_sha256
+from utxod.own_daemon import own_daemon
 from utxod.replay import made_up_output, plan
 
 REAL_BLOCKS = Path(os.environ.get("UTXOD_BLOCKS", Path(__file__).resolve().parents[2].parent / "shared" / "blocks"))

@@ -12,22 +12,12 @@ import pytest
 from click.testing import CliRunner
 
 from protocol import Client, Spend, utxo_hash
-from protocol.aio import AsyncClient
-from tests.cli.making_blocks import (
-    HARDER,
-    block,
-    chain,
-    coinbase,
-    framed,
-    hash_of,
-    spending,
-    transaction,
-    write,
-)
-from utxod import feed
+from protocol.client.asynchronous import AsyncClient
+from tests.support.block_making import HARDER, block, chain, coinbase, framed, hash_of, spending, transaction, write
+from utxod import feeder
 from utxod.commands import cli
-from utxod.daemon import own_daemon
 from utxod.needs import Needs
+from utxod.own_daemon import own_daemon
 from utxod.replay import plan, replay
 
 COINS = [(1_000, b"\x51")] * 8
@@ -188,7 +178,7 @@ def test_a_spend_that_another_submitter_was_told_it_has_is_not_given_back(fresh,
 def test_what_may_stand_of_a_refused_transaction_is_given_back_too_or_named(
     fresh, tmp_path, replayed, monkeypatch, fault, ends, stands
 ):
-    monkeypatch.setattr(feed, "ATTEMPTS", 2)
+    monkeypatch.setattr(feeder, "ATTEMPTS", 2)
     funding = coinbase(fresh, COINS)
     refused = spending(funding, outputs=[(TOO_MUCH, b"\x51")])
     faults = tmp_path / "faults.json"
@@ -300,8 +290,8 @@ def test_a_daemon_that_is_not_there_is_a_line_and_not_a_minute(tmp_path, connect
 
 
 def test_a_daemon_that_ends_amid_a_replay_ends_it_with_the_place(tmp_path, monkeypatch):
-    monkeypatch.setattr(feed, "ATTEMPTS", 1)
-    monkeypatch.setattr(feed, "TIMEOUT_SECONDS", 2.0)
+    monkeypatch.setattr(feeder, "ATTEMPTS", 1)
+    monkeypatch.setattr(feeder, "TIMEOUT_SECONDS", 2.0)
     planned = plan([write(tmp_path / "blk0.dat", framed(chain(50)))], None, seed_missing=False)
 
     async def run(daemon):

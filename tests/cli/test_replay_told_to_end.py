@@ -10,9 +10,9 @@ import pytest
 from click.testing import CliRunner
 
 from protocol import Client
-from tests.cli.making_blocks import block, chain, coinbase, framed, hash_of, spending, write
+from tests.support.block_making import block, chain, coinbase, framed, hash_of, spending, write
 from utxod.commands import cli
-from utxod.daemon import own_daemon
+from utxod.own_daemon import own_daemon
 
 TAGS = itertools.count(10_000, 10_000)
 
@@ -65,7 +65,7 @@ def signalled(tmp_path, monkeypatch):
         def bar(text, total):
             yield lambda size: text == "replaying" and left and (left.pop(), os.kill(os.getpid(), number))
 
-        monkeypatch.setattr("utxod.show.byte_progress", bar)
+        monkeypatch.setattr("utxod.rendering.byte_progress", bar)
         before = signal.signal(number, lambda number, frame: pytest.fail("nobody waits for this signal"))
         try:
             result = CliRunner().invoke(cli, ["replay", str(file), "--height=200", "--window=9", "--json", *arguments])

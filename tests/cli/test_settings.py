@@ -13,11 +13,11 @@ from annotated_types import Ge, Interval
 
 import supervisor
 from broker.core import Core
-from broker.edge import Edge
+from broker.transport.sockets import Transport
 from protocol import wire
-from protocol.client import Client
-from protocol.errors import UtxodError
-from utxod.daemon import own_daemon
+from protocol.client.blocking import Client
+from protocol.client.errors import UtxodError
+from utxod.own_daemon import own_daemon
 from utxod.settings import OTHER_VARIABLES, SettingsError, describe, load_settings
 
 
@@ -139,7 +139,7 @@ def test_the_ends_of_each_range_serve(number, end, tmp_path):
     """Greeted, asked for a report, and swept: the numbers on the wire, of the sockets and of the ledger."""
     settings = load_settings(supervisor.Settings, flags={number.key: (at(end, number), "--set")})
     core = Core(settings.broker, 1, supervisor.clock())
-    edge = Edge(
+    transport = Transport(
         core,
         [f"ipc://{tmp_path}/u"],
         f"ipc://{tmp_path}/w",
@@ -161,7 +161,7 @@ def test_the_ends_of_each_range_serve(number, end, tmp_path):
             until = time.monotonic() + 10
             while not socket.poll(0):
                 assert time.monotonic() < until
-                edge.turn(max(1, round(settings.broker.sweep_seconds * 1000)))
+                transport.turn(max(1, round(settings.broker.sweep_seconds * 1000)))
             frames = socket.recv_multipart()
             return frames if wire.unpack_prefix(frames[0]).type == answer else ask(kind, answer)
 
@@ -178,7 +178,7 @@ def test_the_ends_of_each_range_serve(number, end, tmp_path):
         assert len(core.ledger) == 0
     finally:
         context.destroy(linger=0)
-        edge.close()
+        transport.close()
 
 
 @pytest.mark.parametrize("end", ["ge", "le"])

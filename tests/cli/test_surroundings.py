@@ -15,8 +15,8 @@ from pathlib import Path
 import psutil
 import pytest
 
-from utxod.daemon import own_daemon
-from utxod.house import ROOT
+from utxod.import_guard import ROOT
+from utxod.own_daemon import own_daemon
 
 TXID = "00" * 32
 PR_CAPBSET_DROP = 24

@@ -4,10 +4,10 @@ from pathlib import Path
 from typing import Any
 
 import pytest
-from interpreter import Interpreter
-from running import Daemon, Raw, Start
 
-from tests.aerospike_server import own_set
+from tests.support.aerospike_server import own_set
+from tests.support.daemon import Daemon, Raw, Start
+from tests.support.interpreter import Interpreter
 
 
 @pytest.fixture

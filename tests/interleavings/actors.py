@@ -14,9 +14,9 @@ from typing import Any, Final, Generic, NamedTuple, TypeVar
 
 from protocol import codes, wire
 from protocol.codes import UNKNOWN
-from protocol.dispatch import FollowUp, Part
 from protocol.wire import Error
-from store import Record, Result, Status, StoreError
+from protocol.worker_wire import Assignment, FollowUp
+from store import RecordOperation, Result, Status, StoreError
 from tests.simulation.replay import Exchange, Finished, Job, Workshop
 
 _FAR: Final = 1 << 62
@@ -38,7 +38,7 @@ class Ask(NamedTuple):
         return [item for request in self.requests for item in request]
 
     def job(self, token: bytes) -> Job:
-        parts = tuple(Part(_FAR, len(items), self.flags) for items in self.requests)
+        parts = tuple(Assignment(_FAR, len(items), self.flags) for items in self.requests)
         return Job(self.operation, parts, tuple(wire.pack_body(items) for items in self.requests), token)
 
 
@@ -49,7 +49,7 @@ class Op(NamedTuple):
     """A step that an operation takes: of one record; or of a whole batch, in a store that is atomic."""
 
     operation: str
-    records: tuple[Record, ...]
+    records: tuple[RecordOperation, ...]
 
     @property
     def key(self) -> bytes:
@@ -134,7 +134,7 @@ class Actors:
         self._followers: dict[tuple[str, bytes], int] = {}
         self._outcomes: Numbers[Outcomes] = Numbers()
         self._finished: Numbers[Finished] = Numbers()
-        self._asked: dict[tuple[Any, ...], list[Record] | Finished] = {}
+        self._asked: dict[tuple[Any, ...], list[RecordOperation] | Finished] = {}
         self._moves: dict[tuple[int, int, int], Move] = {}
         self._deaths: dict[int, Move] = {}
 
@@ -208,7 +208,7 @@ class Actors:
             ask = _send(script, self._outcomes.known[answer])
         return None if ask is None else ask.job(token)
 
-    def _advance(self, place: Place, job: Job) -> list[Record] | Finished:
+    def _advance(self, place: Place, job: Job) -> list[RecordOperation] | Finished:
         asked = self._asked.get(place[:4])
         if asked is None:
             history: list[Exchange] = []
@@ -315,7 +315,7 @@ def _parts(finished: Finished) -> list[FollowUp]:
 
 
 def follow_up_job(part: FollowUp, token: bytes) -> Job:
-    return Job(part.operation, (Part(_FAR, 1, 0),), (part.body,), token)
+    return Job(part.operation, (Assignment(_FAR, 1, 0),), (part.body,), token)
 
 
 def _read(finished: Finished) -> list[Outcome]:

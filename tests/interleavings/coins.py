@@ -11,10 +11,9 @@ from typing import Any, Final, NamedTuple
 
 from protocol.codes import UNKNOWN
 from protocol.wire import ONE_TRANSACTION
+from tests.interleavings.actors import Ask, Caller, Outcome, Outcomes, Told
+from tests.interleavings.explorer import Held, Landed, Model
 from tests.simulation.records import Bins
-
-from .actors import Ask, Caller, Outcome, Outcomes, Told
-from .explorer import Held, Landed, Model
 
 LOW: Final = 199
 HIGH: Final = 200

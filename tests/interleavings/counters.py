@@ -11,12 +11,11 @@ from typing import Any, Final
 
 from store.layout import Circumstances, MinedBlock, Partial, create_records
 from store.transaction import Output
+from tests.interleavings.actors import Ask, Caller, Told
+from tests.interleavings.coins import HIGH, asks
+from tests.interleavings.explorer import Held, Model
 from tests.simulation.records import Bins
 from tests.simulation.replay import RETENTION
-
-from .actors import Ask, Caller, Told
-from .coins import HIGH, asks
-from .explorer import Held, Model
 
 M: Final = b"M" * 32
 S: Final = b"S" * 32

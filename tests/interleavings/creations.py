@@ -12,12 +12,11 @@ from protocol import codes
 from protocol.operations import CREATE_COINBASE
 from store.layout import Circumstances, child_key, create_records, lock_key
 from store.transaction import Transaction
+from tests.interleavings.actors import Ask, Told, codes_of
+from tests.interleavings.coins import asks
+from tests.interleavings.explorer import Held, Model
 from tests.simulation.records import Bins
 from utxod.generate import Generator
-
-from .actors import Ask, Told, codes_of
-from .coins import asks
-from .explorer import Held, Model
 
 _CHILDREN: Final = 2
 _SOURCE: Final[Transaction] = Generator().coinbase([1, 2, 3], height=100)

@@ -12,11 +12,10 @@ from collections.abc import Callable, Iterator, Mapping
 from dataclasses import dataclass, field
 from typing import Any, Final, NamedTuple
 
-from store import Call, Record, Result, Status, StoreError, Write
+from store import RecordOperation, Result, RuleCall, Status, StoreError, Write
+from tests.interleavings.actors import Actors, Ask, Caller, Move, Numbers, Op, Told, follow_up_job
 from tests.simulation.records import Bins, Steps
 from tests.simulation.replay import Workshop, run_through
-
-from .actors import Actors, Ask, Caller, Move, Numbers, Op, Told, follow_up_job
 
 MOST_STATES: Final = 2_000_000
 
@@ -262,7 +261,7 @@ class Explorer:
     def _ask(self, held: dict[bytes, Bins | None], ask: Ask) -> None:
         """All of it at once, with what follows."""
 
-        def take(records: list[Record]) -> list[Result]:
+        def take(records: list[RecordOperation]) -> list[Result]:
             results, after = self._steps.take_whole(records, held)
             held.update(after)
             return results
@@ -297,10 +296,10 @@ class Explorer:
         ]
         return f"{who}: {'; '.join(steps)}"
 
-    def _in_words(self, record: Record) -> str:
+    def _in_words(self, record: RecordOperation) -> str:
         name = self._model.names.get(record.key, record.key.hex()[:8])
         what = type(record).__name__.lower()
-        if isinstance(record, Call):
+        if isinstance(record, RuleCall):
             return f"{record.function} {name} {_short(record.args)}"
         return f"{what} {name}" + (f" {_short(dict(record.bins))}" if isinstance(record, Write) else "")
 

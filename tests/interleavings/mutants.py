@@ -6,8 +6,8 @@ from typing import Any, Final
 from store import Mode, Write
 from tests.simulation.planted import Mutant, in_worker
 from tests.simulation.record_mutants import COINS, COUNTERS, WHOLE_BATCHES
-from workers.operations import create_locked
-from workers.work import Work
+from workers.runtime.context import Work
+from workers.runtime.operations import create_locked
 
 _finish, _write_children = create_locked._finish, create_locked._write_children
 

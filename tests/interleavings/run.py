@@ -4,11 +4,10 @@ from collections.abc import Callable, Iterator
 from dataclasses import replace
 from typing import Final
 
+from tests.interleavings import coins, counters, creations
+from tests.interleavings.explorer import MOST_STATES, Explorer, Model, Verdict
 from tests.simulation.planted import SOUND, Mutant
 from tests.simulation.replay import Workshop
-
-from . import coins, counters, creations
-from .explorer import MOST_STATES, Explorer, Model, Verdict
 
 FAMILIES: Final[dict[str, Callable[[], Iterator[Model]]]] = {
     "coins": coins.models,

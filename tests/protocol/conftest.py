@@ -5,8 +5,9 @@ from collections.abc import Callable, Iterator
 from pathlib import Path
 
 import pytest
-from scripted import ScriptedDaemon
-from wired import Wire
+
+from tests.support.scripted_daemon import ScriptedDaemon
+from tests.support.session_wire import Wire
 
 
 @pytest.fixture
@@ -33,7 +34,7 @@ def daemon_process(endpoint: str) -> Iterator["subprocess.Popen[str]"]:
     """A scripted daemon in a process of its own, that answers every item."""
     root = Path(__file__).parents[2]
     process = subprocess.Popen(
-        [sys.executable, str(Path(__file__).with_name("scripted.py")), endpoint],
+        [sys.executable, "-m", "tests.support.scripted_daemon", endpoint],
         stdin=subprocess.PIPE,
         stdout=subprocess.PIPE,
         text=True,

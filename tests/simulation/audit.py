@@ -8,12 +8,11 @@ from broker.core import Core
 from broker.ledger import Entry
 from broker.pool import Pool
 from protocol.wire import pack_report
-
-from .model import Model
-from .tasks import Violation
+from tests.simulation.model import Model
+from tests.simulation.tasks import Violation
 
 if TYPE_CHECKING:
-    from .world import World
+    from tests.simulation.world import World
 
 
 def audit(core: Core, model: Model) -> None:

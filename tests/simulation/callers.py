@@ -10,11 +10,10 @@ from protocol import codes, wire
 from protocol.codes import UNKNOWN
 from protocol.wire import ONE_TRANSACTION, Error, RequestHeader
 from store.layout import UTXO_BYTES, locate, record_key
-
-from .promises import Promise, held_in
+from tests.simulation.promises import Promise, held_in
 
 if TYPE_CHECKING:
-    from .cluster import Cluster
+    from tests.simulation.cluster import Cluster
 
 MS: Final = 1000
 LOW: Final = 199

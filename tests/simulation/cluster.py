@@ -13,17 +13,16 @@ from typing import Any, Final
 
 from protocol import codes, wire
 from protocol.wire import Error
-from store import Call, Record, Result
+from store import RecordOperation, Result, RuleCall
 from store.layout import Circumstances, MinedBlock, Partial, child_key, create_records
 from store.transaction import Output
-
-from .callers import HIGH, MIXES, Asked, Caller, Coin, Spender, coins_of, lost
-from .daemons import Daemon
-from .promises import Promises, check_counters, check_locks, check_marks
-from .records import Bins, Steps
-from .replay import Workshop
-from .storm import Storm
-from .tasks import Violation
+from tests.simulation.callers import HIGH, MIXES, Asked, Caller, Coin, Spender, coins_of, lost
+from tests.simulation.daemons import Daemon
+from tests.simulation.promises import Promises, check_counters, check_locks, check_marks
+from tests.simulation.records import Bins, Steps
+from tests.simulation.replay import Workshop
+from tests.simulation.storm import Storm
+from tests.simulation.tasks import Violation
 
 MS: Final = 1000
 SECOND: Final = 1000 * MS
@@ -223,7 +222,7 @@ class Cluster:
 
     # ---- the records
 
-    def take(self, operation: str, record: Record) -> Result:
+    def take(self, operation: str, record: RecordOperation) -> Result:
         """A step, held against what was promised."""
         before = self.records.get(record.key)
         result, after = self._steps.take(record, before)
@@ -238,7 +237,7 @@ class Cluster:
                 self.records[record.key] = after
         return result
 
-    def land(self, operation: str, record: Record) -> None:
+    def land(self, operation: str, record: RecordOperation) -> None:
         self.note("lands late:")
         self.take(operation, record)
 
@@ -270,8 +269,8 @@ class Cluster:
         asked.caller.answered(request, asked, errors)
 
 
-def _in_words(record: Record) -> str:
-    what, args = (record.function, record.args) if isinstance(record, Call) else (type(record).__name__, "")
+def _in_words(record: RecordOperation) -> str:
+    what, args = (record.function, record.args) if isinstance(record, RuleCall) else (type(record).__name__, "")
     return f"{what} {record.key.hex()[62:]} {args}"
 
 

@@ -12,14 +12,13 @@ from broker.actions import Condemn, InDoubt, Instruct, LostRequest, Send
 from broker.core import Core
 from broker.settings import BrokerSettings
 from protocol import wire
-from protocol.dispatch import STOP, pack_done, unpack_dispatch
 from protocol.operations import POOLS
-from store import Record, Result, Status, StoreError
-
-from .replay import Exchange, Finished, Job
+from protocol.worker_wire import STOP, pack_done, unpack_dispatch
+from store import RecordOperation, Result, Status, StoreError
+from tests.simulation.replay import Exchange, Finished, Job
 
 if TYPE_CHECKING:
-    from .cluster import Cluster
+    from tests.simulation.cluster import Cluster
 
 MS: Final = 1000
 _SETTINGS: Final = BrokerSettings(
@@ -35,7 +34,7 @@ class Running:
         self.number = number
         self.job = job
         self.history: list[Exchange] = []
-        self.asked: list[Record] = []
+        self.asked: list[RecordOperation] = []
         self.results: list[Result | None] = []
 
 
@@ -159,7 +158,7 @@ class Daemon:
     def _schedule(self, worker: Worker, running: Running, index: int) -> None:
         self.cluster.after(self.cluster.storm.step(), self._step, worker, running, running.asked, index)
 
-    def _step(self, worker: Worker, running: Running, asked: list[Record], index: int) -> None:
+    def _step(self, worker: Worker, running: Running, asked: list[RecordOperation], index: int) -> None:
         """A record's turn has come."""
         cluster, record, operation = self.cluster, asked[index], running.job.operation
         if worker.alive and cluster.storm.strikes("crash"):
@@ -181,7 +180,7 @@ class Daemon:
             running.history.append((asked, [one for one in running.results if one is not None]))
             self._go_on(worker, running)
 
-    def _scatter(self, operation: str, records: list[Record]) -> None:
+    def _scatter(self, operation: str, records: list[RecordOperation]) -> None:
         """Of what nobody waits for any more some lands, late."""
         for record in records:
             if self.rng.random() < 0.5:

@@ -13,9 +13,8 @@ from broker.core import Core
 from broker.settings import BrokerSettings
 from protocol import codes
 from protocol.operations import FOLLOW_UPS, OPERATIONS, POOLS
-
-from .reckoning import ITEMS, JOIN, REPLY, Reckoning
-from .tasks import HELD, JOINING, NO, OK, QUEUED, UNKNOWN, Hand, Task, Violation, parse_header
+from tests.simulation.reckoning import ITEMS, JOIN, REPLY, Reckoning
+from tests.simulation.tasks import HELD, JOINING, NO, OK, QUEUED, UNKNOWN, Hand, Task, Violation, parse_header
 
 
 class Model(Reckoning):

@@ -6,7 +6,7 @@ from itertools import count
 from typing import Any, Final
 
 from broker.core import Core
-from broker.join import FollowUpJoin, Join, ReadJoin
+from broker.fan_in import FollowUpJoin, Join, ReadJoin
 from broker.ledger import DISPATCHED, NEVER, QUEUED, Entry
 from broker.pool import Pool, Worker
 from broker.refusals import Refusals

@@ -6,10 +6,9 @@ from typing import Any, Final
 import msgpack
 
 from protocol import codes, wire
-from protocol.dispatch import pack_done
 from protocol.wire import RequestHeader
-
-from .tasks import Hand, Message, Task
+from protocol.worker_wire import pack_done
+from tests.simulation.tasks import Hand, Message, Task
 
 _GARBAGE: Final = b"\xc1\xff garbage"
 _KEY: Final = b"master 0"

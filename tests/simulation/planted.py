@@ -5,7 +5,7 @@ from contextlib import ExitStack, contextmanager
 from typing import Any, NamedTuple
 from unittest.mock import patch
 
-from .records import Steps
+from tests.simulation.records import Steps
 
 
 class Mutant(NamedTuple):

@@ -7,9 +7,8 @@ from collections.abc import Hashable, Iterable, Iterator, Mapping
 from typing import Any, NamedTuple
 
 from store.layout import UTXO_BYTES
-
-from .records import Bins
-from .tasks import Violation
+from tests.simulation.records import Bins
+from tests.simulation.tasks import Violation
 
 
 class Promise(NamedTuple):

@@ -14,8 +14,7 @@ import msgpack
 from broker.settings import MICROSECONDS, BrokerSettings
 from protocol import codes
 from protocol.operations import MAY_OWE, POOLS
-
-from .tasks import DONE, JOINING, NO, OK, QUEUED, UNKNOWN, Hand, Message, Task, parse_header
+from tests.simulation.tasks import DONE, JOINING, NO, OK, QUEUED, UNKNOWN, Hand, Message, Task, parse_header
 
 REPLY = "as the worker replied"
 JOIN = "joined"

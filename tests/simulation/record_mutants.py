@@ -6,10 +6,9 @@ from dataclasses import replace
 from typing import Any, Final
 
 from protocol.codes import UNKNOWN
-from workers.operations import children, one_transaction, spend
-from workers.work import Answer, Work
-
-from .planted import Mutant, in_rule, in_worker
+from tests.simulation.planted import Mutant, in_rule, in_worker
+from workers.runtime.context import Answer, Work
+from workers.runtime.operations import children, one_transaction, spend
 
 # ---- coins
 

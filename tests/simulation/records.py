@@ -9,8 +9,9 @@ from collections.abc import Mapping, Sequence
 from itertools import groupby
 from typing import Any
 
-from store import Call, Mode, Read, Record, Remove, Result, Status, Write
-from store.emulation import LuaError, Rules, rules_source
+from store import Mode, Read, RecordOperation, Remove, Result, RuleCall, Status, Write
+from store.lmdb.emulation import LuaError, Rules
+from store.rules import rules_source
 
 Bins = Mapping[str, Any]
 
@@ -26,9 +27,9 @@ class Steps:
             source = source.replace(text, other)
         self._rules = Rules(source.encode())
 
-    def take(self, record: Record, bins: Bins | None) -> tuple[Result, Bins | None]:
+    def take(self, record: RecordOperation, bins: Bins | None) -> tuple[Result, Bins | None]:
         """The step's result, and what the record holds then. bins: what it holds now, None where there is none."""
-        if isinstance(record, Call):
+        if isinstance(record, RuleCall):
             result, after = self._call(record, bins)
         elif isinstance(record, Write):
             result, after = _write(record, bins)
@@ -40,13 +41,13 @@ class Steps:
         return result, after
 
     def take_whole(
-        self, records: Sequence[Record], held: Mapping[bytes, Bins | None]
+        self, records: Sequence[RecordOperation], held: Mapping[bytes, Bins | None]
     ) -> tuple[list[Result], dict[bytes, Bins | None]]:
         """All of a batch at once, as a store does that is atomic: what a group has changed is put back where not all of
         it could be done. held: what the records hold now."""
         results: list[Result] = []
         after = dict(held)
-        for group, run in groupby(records, lambda one: one.group if isinstance(one, Write | Call) else None):
+        for group, run in groupby(records, lambda one: one.group if isinstance(one, Write | RuleCall) else None):
             before, own = dict(after), []
             for record in run:
                 result, after[record.key] = self.take(record, after[record.key])
@@ -56,7 +57,7 @@ class Steps:
             results += own
         return results, after
 
-    def _call(self, call: Call, bins: Bins | None) -> tuple[Result, Bins | None]:
+    def _call(self, call: RuleCall, bins: Bins | None) -> tuple[Result, Bins | None]:
         try:
             value, saved = self._rules.call(call.function, call.args, None if bins is None else dict(bins))
         except (LuaError, TypeError, ValueError, OverflowError) as error:

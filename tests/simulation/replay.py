@@ -12,18 +12,18 @@ from types import SimpleNamespace
 from typing import Any, Final, NamedTuple
 from unittest.mock import patch
 
-from protocol.dispatch import FollowUp, Part
-from store import Record, Result, StoreError
+from protocol.worker_wire import Assignment, FollowUp
+from store import RecordOperation, Result, StoreError
 from store.layout import DEFAULT_GENESIS_HEIGHT
-from workers.batch import Batch
-from workers.execution import Executor
-from workers.operations import OPERATIONS, create, create_locked
+from workers.runtime.batch import Batch
+from workers.runtime.executor import Executor
+from workers.runtime.operations import OPERATIONS, create, create_locked
 
 RETENTION: Final = 288
 _FAR: Final = 1e9  # seconds: no dispatch runs out of time here
 
 # A batch that the store was asked for, and what it gave, or raised.
-Exchange = tuple[list[Record], list[Result] | StoreError]
+Exchange = tuple[list[RecordOperation], list[Result] | StoreError]
 
 
 class Job(NamedTuple):
@@ -31,7 +31,7 @@ class Job(NamedTuple):
     daemon's clock, in microseconds."""
 
     operation: str
-    parts: tuple[Part, ...]
+    parts: tuple[Assignment, ...]
     bodies: tuple[bytes, ...]
     token: bytes = b""
     now: int = 0
@@ -52,7 +52,7 @@ class NotRepeatable(BaseException):
 class _Asks(BaseException):
     """Leaves the operation where it asks for records whose results are not there yet."""
 
-    def __init__(self, records: Sequence[Record]) -> None:
+    def __init__(self, records: Sequence[RecordOperation]) -> None:
         super().__init__()
         self.records = list(records)
 
@@ -64,7 +64,7 @@ class Workshop:
         self._utxo_batch_size = utxo_batch_size
         self.is_atomic = is_atomic
 
-    def advance(self, job: Job, history: Sequence[Exchange]) -> list[Record] | Finished:
+    def advance(self, job: Job, history: Sequence[Exchange]) -> list[RecordOperation] | Finished:
         """The records that the dispatch asks for next, or its end."""
         batch = Batch(job.parts, job.bodies, job.now)
         store = _Recorded(history, self._utxo_batch_size, self.is_atomic)
@@ -77,7 +77,7 @@ class Workshop:
         return Finished(tuple(batch.replies()), tuple(batch.follow_ups), batch.timed_out)
 
 
-def run_through(workshop: Workshop, job: Job, take: Callable[[list[Record]], list[Result]]) -> Finished:
+def run_through(workshop: Workshop, job: Job, take: Callable[[list[RecordOperation]], list[Result]]) -> Finished:
     """The whole dispatch at once. take: does a batch on what there is."""
     history: list[Exchange] = []
     while isinstance(asked := workshop.advance(job, history), list):
@@ -117,7 +117,7 @@ class _Recorded:
         self.blobs: Any = _NoBlobs()
         self._history = iter(history)
 
-    def batch_operate(self, records: Sequence[Record], budget: float) -> list[Result]:
+    def batch_operate(self, records: Sequence[RecordOperation], budget: float) -> list[Result]:
         for asked, results in self._history:
             if list(records) != asked:
                 raise NotRepeatable(f"{records}, where it was {asked}")

@@ -4,10 +4,9 @@ from collections.abc import Callable
 from dataclasses import dataclass
 
 from broker.core import Core
-
-from .cluster import Cluster
-from .planted import SOUND, Mutant
-from .world import CoreFactory, World
+from tests.simulation.cluster import Cluster
+from tests.simulation.planted import SOUND, Mutant
+from tests.simulation.world import CoreFactory, World
 
 
 @dataclass(frozen=True, slots=True)

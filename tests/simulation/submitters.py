@@ -5,12 +5,11 @@ from typing import TYPE_CHECKING, Final
 from protocol import codes, wire
 from protocol.operations import OPERATIONS
 from protocol.wire import RequestHeader
-
-from .nonsense import malformed
-from .tasks import NO, Task, Violation, parse_header
+from tests.simulation.nonsense import malformed
+from tests.simulation.tasks import NO, Task, Violation, parse_header
 
 if TYPE_CHECKING:
-    from .world import World
+    from tests.simulation.world import World
 
 MS: Final = 1000
 _OPERATIONS: Final = ("get", "outpoint", "get", "create", "spend", "spend", "set_locked", "increment")

@@ -13,13 +13,12 @@ from typing import Any, Final
 from broker.actions import Condemn, InDoubt, Instruct, LostRequest, Send
 from broker.core import Core
 from broker.settings import BrokerSettings
-
-from .audit import audit, audit_end
-from .fleet import SimFleet
-from .model import Model
-from .submitters import Submitter
-from .tasks import OK, Task, Violation
-from .weather import forecast, small_settings
+from tests.simulation.audit import audit, audit_end
+from tests.simulation.model import Model
+from tests.simulation.submitters import Submitter
+from tests.simulation.tasks import OK, Task, Violation
+from tests.simulation.weather import forecast, small_settings
+from tests.simulation.workers import SimFleet
 
 MS: Final = 1000
 SECOND: Final = 1000 * MS

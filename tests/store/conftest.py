@@ -5,14 +5,15 @@ from typing import Any
 
 import aerospike
 import pytest
-import ruled
-from scripted_aerospike import ScriptedCluster
-from served import ServedRules
 
 from store import Store, open_store
-from store.emulation import Rules, rules_source
+from store.lmdb.emulation import Rules
+from store.rules import rules_source
 from store.transaction import Transaction, parse_transaction
-from tests.aerospike_server import own_set, server_client
+from tests.support import ruled
+from tests.support.aerospike_server import own_set, server_client
+from tests.support.scripted_aerospike import ScriptedCluster
+from tests.support.served_rules import ServedRules
 
 REPOSITORY = Path(__file__).parents[2]
 FIRST_SPENDS = json.loads((REPOSITORY / "utxod" / "data" / "first-spends.json").read_text())

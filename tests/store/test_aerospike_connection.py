@@ -14,8 +14,8 @@ from urllib.parse import parse_qsl
 import pytest
 
 from store import StoreError
-from store.aerospike import OPEN_BUDGET, connect
-from store.aerospike_url import parse_aerospike_url
+from store.aerospike.store import OPEN_BUDGET, connect
+from store.aerospike.url import parse_aerospike_url
 from store.opening import split_url
 
 # The first bytes of a message by which somebody logs in: the protocol's version, and its type.

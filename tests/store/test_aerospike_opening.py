@@ -4,11 +4,11 @@ import logging
 
 import aerospike
 import pytest
-from scripted_aerospike import ScriptedCluster
 
 from store import StoreError, open_store
-from store.aerospike_cluster import INDEXED_BINS
-from store.aerospike_records import call_policy
+from store.aerospike.cluster import INDEXED_BINS
+from store.aerospike.records import call_policy
+from tests.support.scripted_aerospike import ScriptedCluster
 
 URL = "aerospike://one/coins"
 

@@ -4,18 +4,18 @@ from typing import Any
 
 import pytest
 
-from store import Call, Mode, Read, Record, Remove, Status, Write
-from store.aerospike import _waves
-from store.aerospike_records import NOT_SENT, Translator, mark_unsent, to_result, unsent_error
+from store import Mode, Read, RecordOperation, Remove, RuleCall, Status, Write
+from store.aerospike.records import NOT_SENT, Translator, mark_unsent, to_result, unsent_error
+from store.aerospike.store import _waves
 
 KEY = b"k" * 32
 WRITE = Write(KEY, {"a": 1}, Mode.UPDATE)
-CALL = Call(KEY, "spend", ())
+CALL = RuleCall(KEY, "spend", ())
 TIMEOUT, NO_RESPONSE, BATCH_FAILED = 9, -15, -16
 translator = Translator("namespace", "set", "module")
 
 
-def answered(record: Record, code: int | None, *, in_doubt: bool = False, bins: Any = None) -> Any:
+def answered(record: RecordOperation, code: int | None, *, in_doubt: bool = False, bins: Any = None) -> Any:
     one = translator.to_client(record)
     assert one.result is NOT_SENT
     one.result, one.in_doubt = code, in_doubt
@@ -62,7 +62,7 @@ def test_a_refusal_of_the_server_is_no_doubt(code: int, status: Status) -> None:
         (NOT_SENT, False, TIMEOUT, False),
     ],
 )
-def test_doubt(record: Record, code: int | None, told: bool, batch: int, expected: bool) -> None:
+def test_doubt(record: RecordOperation, code: int | None, told: bool, batch: int, expected: bool) -> None:
     result = to_result(record, answered(record, code, in_doubt=told), batch)
     assert result.status is not Status.OK
     assert result.in_doubt is expected
@@ -82,7 +82,7 @@ def test_a_connection_that_failed_before_anything_was_sent_is_unavailable() -> N
 
 
 @pytest.mark.parametrize("record", [Read(KEY), WRITE, CALL, Remove(KEY)], ids=["read", "write", "call", "remove"])
-def test_a_client_without_a_node_left_has_done_nothing_though_it_says_all_is_well(record: Record) -> None:
+def test_a_client_without_a_node_left_has_done_nothing_though_it_says_all_is_well(record: RecordOperation) -> None:
     well, untouched = answered(record, 0, bins={}), answered(record, 0, bins={})
     well.record = ((*well.key, bytearray(20)), {"ttl": 0, "gen": 1}, {})
     untouched.record = ((*untouched.key, None), {"ttl": 0, "gen": 0}, {})

@@ -5,14 +5,14 @@ import logging
 from collections.abc import Callable
 
 import pytest
-from scripted_aerospike import ScriptedCluster
-from storing import KEY
 
-from store import Call, Mode, Read, Record, Status, Write, open_store
-from store.aerospike_log import QUIET_SECONDS, FailureLog
+from store import Mode, Read, RecordOperation, RuleCall, Status, Write, open_store
+from store.aerospike.failure_log import QUIET_SECONDS, FailureLog
+from tests.support.scripted_aerospike import ScriptedCluster
+from tests.support.storing import KEY
 
 URL = "aerospike://one/coins"
-Make = Callable[[int], list[Record]]
+Make = Callable[[int], list[RecordOperation]]
 
 
 @pytest.fixture(autouse=True)
@@ -25,8 +25,8 @@ def keys(count: int) -> list[bytes]:
     return [bytes([number % 256]) + number.to_bytes(31, "big") for number in range(count)]
 
 
-def calls(count: int) -> list[Record]:
-    return [Call(key, "spend", ()) for key in keys(count)]
+def calls(count: int) -> list[RecordOperation]:
+    return [RuleCall(key, "spend", ()) for key in keys(count)]
 
 
 def limit(cluster: ScriptedCluster, *limits: int) -> None:
@@ -81,15 +81,15 @@ def test_an_error_in_a_rule_stays_one_and_nothing_is_registered(cluster: Scripte
     assert cluster.puts == 1
 
 
-def some_writes(count: int) -> list[Record]:
+def some_writes(count: int) -> list[RecordOperation]:
     return [Write(key, {"a": 1}, Mode.UPSERT) for key in keys(count)]
 
 
-def some_reads(count: int) -> list[Record]:
+def some_reads(count: int) -> list[RecordOperation]:
     return [Read(key) for key in keys(count)]
 
 
-def some_other_reads(count: int) -> list[Record]:
+def some_other_reads(count: int) -> list[RecordOperation]:
     return [Read(key, ("a",) if key[0] % 2 else None) for key in keys(count)]
 
 

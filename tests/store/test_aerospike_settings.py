@@ -1,16 +1,16 @@
 """What is fixed for the life of a set in Aerospike: read first, made only where there is none, never guessed."""
 
 import pytest
-from scripted_aerospike import ScriptedCluster
-from storing import KEY
 
-from store import Call, Mode, Read, Status, StoreError, Write, open_store
+from store import Mode, Read, RuleCall, Status, StoreError, Write, open_store
 from store.layout import DEFAULT_GENESIS_HEIGHT, GENESIS_NEVER, LAYOUT_VERSION
+from tests.support.scripted_aerospike import ScriptedCluster
+from tests.support.storing import KEY
 
 SETTINGS = ("utxo-settings", b"settings")
 OLD = {"layout": 1, "utxoBatchSize": 64}
 OUT_OF_SPACE, FORBIDDEN = 8, 22
-SPEND = Call(KEY, "spend", ())
+SPEND = RuleCall(KEY, "spend", ())
 
 
 def url(**options: object) -> str:

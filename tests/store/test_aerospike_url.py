@@ -6,7 +6,7 @@ from urllib.parse import parse_qsl
 import pytest
 
 from store import open_store
-from store.aerospike_url import AerospikeSettings, parse_aerospike_url
+from store.aerospike.url import AerospikeSettings, parse_aerospike_url
 from store.layout import GENESIS_NEVER
 from store.opening import split_url
 from store.set_settings import Wanted

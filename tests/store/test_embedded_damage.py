@@ -3,9 +3,9 @@
 from collections.abc import Iterator
 
 import pytest
-from storing import KEY, OTHER, create, read, run, statuses
 
-from store import Call, Mode, Read, Record, Remove, Store, Write
+from store import Mode, Read, RecordOperation, Remove, RuleCall, Store, Write
+from tests.support.storing import KEY, OTHER, create, read, run, statuses
 
 BINS = {
     "txID": KEY,
@@ -35,14 +35,14 @@ def damage(store: Store, content: bytes) -> None:
         transaction.put(KEY, content)
 
 
-def asked() -> Iterator[Record]:
+def asked() -> Iterator[RecordOperation]:
     yield Read(KEY)
     yield Read(KEY, ["locked", "utxos"])
     yield Write(KEY, {"a": 1}, Mode.CREATE)
     yield Write(KEY, {"a": 1}, Mode.UPDATE, {"locked": False})
     yield Write(KEY, {"a": 1}, Mode.UPDATE)
-    yield Call(KEY, "setLocked", (True, 1000, 288))
-    yield Call(KEY, "spend", (0, b"h" * 32, b"s" * 36, False, False, 1000, 288))
+    yield RuleCall(KEY, "setLocked", (True, 1000, 288))
+    yield RuleCall(KEY, "spend", (0, b"h" * 32, b"s" * 36, False, False, 1000, 288))
     yield Remove(KEY, {"locked": True})
 
 

@@ -8,18 +8,18 @@ from pathlib import Path
 import pytest
 from hypothesis import given, settings
 from hypothesis import strategies as st
-from storing import BUDGET, KEY, OTHER, create, read, run, statuses
 
-from store import Call, Mode, Read, Record, Remove, Result, Status, Store, Write
-from store.embedded import EmbeddedStore
+from store import Mode, Read, RecordOperation, Remove, Result, RuleCall, Status, Store, Write
+from store.lmdb.store import EmbeddedStore
+from tests.support.storing import BUDGET, KEY, OTHER, create, read, run, statuses
 
 THIRD = b"t" * 32
 UPDATE, CREATE, UPSERT = Mode.UPDATE, Mode.CREATE, Mode.UPSERT
 
 
-def add(key: bytes, delta: int, group: int | None = None) -> Call:
+def add(key: bytes, delta: int, group: int | None = None) -> RuleCall:
     """A rule that refuses where the number would not be between 0 and totalExtraRecs."""
-    return Call(key, "incrementSpentExtraRecs", (delta, 1000, 288), group)
+    return RuleCall(key, "incrementSpentExtraRecs", (delta, 1000, 288), group)
 
 
 def test_a_group_of_which_all_is_well_is_applied(store: Store) -> None:
@@ -56,15 +56,15 @@ def test_a_refused_record_takes_back_what_was_done_before_it_and_what_is_done_af
         (Write(KEY, {"a": bytes(2000)}, UPDATE, group=1), "TOO_BIG"),
         (Write(KEY, {"a": 1 << 64}, UPDATE, group=1), "ERROR"),
         (Write(b"short", {"a": 1}, UPSERT, group=1), "ERROR"),
-        (Call(KEY, "nosuch", (), 1), "ERROR"),
-        (Call(THIRD, "setLocked", (True, 1000, 288), 1), "OK"),
+        (RuleCall(KEY, "nosuch", (), 1), "ERROR"),
+        (RuleCall(THIRD, "setLocked", (True, 1000, 288), 1), "OK"),
     ],
 )
-def test_whatever_refuses_one_refuses_all(tmp_path: Path, refused: Record, status: str) -> None:
+def test_whatever_refuses_one_refuses_all(tmp_path: Path, refused: RecordOperation, status: str) -> None:
     store = EmbeddedStore(tmp_path, sync=False, max_record_bytes=1000)
     create(store, a=1)
     create(store, OTHER, a=1)
-    own: list[Record] = [Write(OTHER, {"a": 2}, UPDATE, group=1), Write(KEY, {"a": 2}, UPDATE, group=1)]
+    own: list[RecordOperation] = [Write(OTHER, {"a": 2}, UPDATE, group=1), Write(KEY, {"a": 2}, UPDATE, group=1)]
     for batch in ([*own, refused], [refused, *own], [own[0], refused, own[1]]):
         assert sorted(statuses(run(store, *batch))) == sorted([status, "OK", "OK"])
         assert (read(store), read(store, OTHER)) == ({"a": 1}, {"a": 1})
@@ -132,11 +132,11 @@ def is_well(result: Result) -> bool:
 
 @settings(max_examples=300, deadline=None)
 @given(st.lists(records, max_size=12))
-def test_a_batch_leaves_what_it_would_leave_without_its_refused_groups(batch: list[Record]) -> None:
+def test_a_batch_leaves_what_it_would_leave_without_its_refused_groups(batch: list[RecordOperation]) -> None:
     with tempfile.TemporaryDirectory() as one, tempfile.TemporaryDirectory() as other:
         grouped, plain = EmbeddedStore(Path(one), sync=False), EmbeddedStore(Path(other), sync=False)
         answers = zip(batch, grouped.batch_operate(batch, BUDGET), strict=True)
-        kept: list[Record] = []
+        kept: list[RecordOperation] = []
         for number, run_of in groupby(answers, lambda pair: getattr(pair[0], "group", None)):
             part = list(run_of)
             if number is None or all(is_well(result) for _, result in part):

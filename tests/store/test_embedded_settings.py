@@ -9,11 +9,11 @@ from typing import Any
 import lmdb
 import msgpack
 import pytest
-from set_of_before import kept_settings
-from storing import create, read
 
 from store import StoreError, open_store
 from store.layout import DEFAULT_GENESIS_HEIGHT, GENESIS_NEVER, LAYOUT_VERSION, MAX_UTXO_BATCH_SIZE
+from tests.support.set_of_before import kept_settings
+from tests.support.storing import create, read
 
 REPOSITORY = Path(__file__).parents[2]
 

@@ -10,11 +10,11 @@ from pathlib import Path
 
 import lmdb
 import pytest
-from storing import KEY, OTHER, create, read, run, statuses
 
 from store import Mode, Read, Status, StoreError, Write, open_store
-from store.embedded import EmbeddedStore
-from store.environment import Environment
+from store.lmdb.environment import Environment
+from store.lmdb.store import EmbeddedStore
+from tests.support.storing import KEY, OTHER, create, read, run, statuses
 
 REPOSITORY = Path(__file__).parents[2]
 MIB = 1 << 20

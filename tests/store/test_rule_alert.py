@@ -3,7 +3,8 @@
 from typing import Any
 
 import pytest
-from ruled import FROZEN, HASHES, OURS, THEIRS, THEIRS_HEX, Ruled, refused
+
+from tests.support.ruled import FROZEN, HASHES, OURS, THEIRS, THEIRS_HEX, Ruled, refused
 
 pytestmark = pytest.mark.usefixtures("run_rules")
 

@@ -7,7 +7,8 @@ from collections.abc import Iterable, Iterator, Sequence
 from typing import Any
 
 import pytest
-from ruled import HASHES, OURS, OURS_PRUNED, RETENTION, THEIRS, Ruled, refused
+
+from tests.support.ruled import HASHES, OURS, OURS_PRUNED, RETENTION, THEIRS, Ruled, refused
 
 pytestmark = pytest.mark.usefixtures("run_rules")
 

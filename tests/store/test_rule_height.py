@@ -3,7 +3,8 @@
 from typing import Any
 
 import pytest
-from ruled import HASHES, OURS, RETENTION, Ruled, refused
+
+from tests.support.ruled import HASHES, OURS, RETENTION, Ruled, refused
 
 pytestmark = pytest.mark.usefixtures("run_rules")
 

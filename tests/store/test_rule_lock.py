@@ -4,7 +4,8 @@ import itertools
 from typing import Any
 
 import pytest
-from ruled import HASHES, OURS, RETENTION, Ruled, refused
+
+from tests.support.ruled import HASHES, OURS, RETENTION, Ruled, refused
 
 pytestmark = pytest.mark.usefixtures("run_rules")
 

@@ -5,7 +5,8 @@ spend beside the one that applied it."""
 from typing import Any
 
 import pytest
-from ruled import FROZEN, HASHES, OURS, OURS_HEX, OURS_PRUNED, RETENTION, THEIRS, Ruled, refused
+
+from tests.support.ruled import FROZEN, HASHES, OURS, OURS_HEX, OURS_PRUNED, RETENTION, THEIRS, Ruled, refused
 
 pytestmark = pytest.mark.usefixtures("run_rules")
 

@@ -2,7 +2,9 @@ from typing import Any
 
 import msgpack
 import pytest
-from ruled import (
+
+from store.layout import EXTERNAL_ABOVE_BYTES, MAX_UTXO_BATCH_SIZE
+from tests.support.ruled import (
     FROZEN,
     HASHES,
     OURS,
@@ -14,8 +16,6 @@ from ruled import (
     Ruled,
     refused,
 )
-
-from store.layout import EXTERNAL_ABOVE_BYTES, MAX_UTXO_BATCH_SIZE
 
 pytestmark = pytest.mark.usefixtures("run_rules")
 

@@ -12,7 +12,7 @@ from hypothesis import HealthCheck, settings
 from hypothesis import strategies as st
 from hypothesis.stateful import RuleBasedStateMachine, initialize, invariant, precondition, rule
 
-from store import Call, Mode, Read, Write, open_store
+from store import Mode, Read, RuleCall, Write, open_store
 from store.layout import FROZEN, child_key
 
 TXID = b"t" * 32
@@ -194,7 +194,7 @@ class Histories(RuleBasedStateMachine):
     def call(self, key: bytes, function: str, *args: Any, goes_on: bool = True) -> dict[str, Any]:
         """Calls a rule, and keeps what a child has to tell. goes_on: whether it ends with the delete-at-height rule."""
         dah = self.master.dah
-        [result] = self.store.batch_operate([Call(key, function, args)], 5)
+        [result] = self.store.batch_operate([RuleCall(key, function, args)], 5)
         assert result.status == "OK", result
         value: dict[str, Any] = result.value
         assert None not in value.values()

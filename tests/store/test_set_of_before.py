@@ -3,11 +3,8 @@
 from pathlib import Path
 
 import pytest
-from set_of_before import FINISHED, HELD, PARENT, SPREAD, UTXO_BATCH_SIZE, build, kept_settings
-from storing import KEY, create, read, run
 
-from store import Call, Mode, Read, Status, Store, StoreError, Write, open_store
-from store.embedded_settings import write_settings
+from store import Mode, Read, RuleCall, Status, Store, StoreError, Write, open_store
 from store.layout import (
     DEFAULT_GENESIS_HEIGHT,
     FROZEN,
@@ -17,8 +14,11 @@ from store.layout import (
     raw_transaction,
     utxo_hash,
 )
+from store.lmdb.settings import write_settings
 from store.set_settings import SetSettings
 from store.transaction import parse_transaction
+from tests.support.set_of_before import FINISHED, HELD, PARENT, SPREAD, UTXO_BATCH_SIZE, build, kept_settings
+from tests.support.storing import KEY, create, read, run
 
 RAISED = {
     "layout": LAYOUT_VERSION,
@@ -81,7 +81,7 @@ def test_the_first_who_writes_raises_its_layout(tmp_path: Path) -> None:
     parent = read(store, PARENT)
     output = parse_transaction(raw_transaction(parent) or b"").outputs[1]
     spend = (1, utxo_hash(PARENT, 1, output), pack_spending_data(KEY, 0), False, False, 500, 288)
-    assert run(store, Call(PARENT, "spend", spend))[0].value["status"] == "OK"
+    assert run(store, RuleCall(PARENT, "spend", spend))[0].value["status"] == "OK"
     create(store, a=1)
     assert spender(store, PARENT, 1) == pack_spending_data(KEY, 0)
     store.close()

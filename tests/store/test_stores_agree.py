@@ -9,10 +9,10 @@ from hypothesis import HealthCheck, settings
 from hypothesis import strategies as st
 from hypothesis.stateful import RuleBasedStateMachine, invariant, rule, run_state_machine_as_test
 
-from store import Call, Mode, Read, Record, Remove, Result, Write, open_store
+from store import Mode, Read, RecordOperation, Remove, Result, RuleCall, Write, open_store
 from store.layout import FROZEN, Circumstances, MinedBlock, Partial, child_key, create_records
 from store.transaction import Output
-from tests.aerospike_server import SERVER, SET, empty, server_url
+from tests.support.aerospike_server import SERVER, SET, empty, server_url
 
 pytestmark = [
     pytest.mark.aerospike,
@@ -87,7 +87,7 @@ class Stores(RuleBasedStateMachine):
         for txid in TXIDS:
             self.create(txid, conflicting=False, mined=False, height=95)
 
-    def both(self, *records: Record) -> list[Result]:
+    def both(self, *records: RecordOperation) -> list[Result]:
         ours = self.embedded.batch_operate(records, BUDGET)
         theirs = self.served.batch_operate(records, BUDGET)
         for record, one, other in zip(records, ours, theirs, strict=True):
@@ -100,7 +100,7 @@ class Stores(RuleBasedStateMachine):
         return theirs
 
     def call(self, key: bytes, function: str, *args: Any) -> None:
-        self.both(Call(key, function, args))
+        self.both(RuleCall(key, function, args))
 
     @rule(txid=txids, conflicting=flags, mined=flags, height=heights)
     def create(self, txid: bytes, conflicting: bool, mined: bool, height: int) -> None:
@@ -218,7 +218,7 @@ class Stores(RuleBasedStateMachine):
 
     @rule(key=keys, heights=st.lists(heights, min_size=2, max_size=4))
     def several_of_one_key(self, key: bytes, heights: list[int]) -> None:
-        self.both(*(Call(key, "preserveUntil", (height,)) for height in heights), Read(key, ["preserveUntil"]))
+        self.both(*(RuleCall(key, "preserveUntil", (height,)) for height in heights), Read(key, ["preserveUntil"]))
 
     @invariant()
     def records_are_the_same(self) -> None:

@@ -3,10 +3,10 @@ from pathlib import Path
 from typing import Any
 
 import pytest
-from dispatching import Dispatched, dispatch
 
 from store import Store, open_store
-from tests.aerospike_server import own_set
+from tests.support.aerospike_server import own_set
+from tests.support.dispatching import Dispatched, dispatch
 from utxod.generate import Generator
 
 

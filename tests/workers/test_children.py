@@ -6,14 +6,14 @@ from collections.abc import Sequence
 from typing import Any
 
 import pytest
-from dispatching import HEIGHT, RETENTION, Dispatched, Run, Wrapped, bins_of, dispatch, follow, matured
 
 from protocol import wire
-from protocol.dispatch import FollowUp
 from protocol.operations import SPEND_IGNORE_LOCKED
-from store import Call, Mode, Read, Record, Remove, Result, Store, Write
+from protocol.worker_wire import FollowUp
+from store import Mode, Read, RecordOperation, Remove, Result, RuleCall, Store, Write
 from store.layout import child_key
 from store.transaction import Transaction
+from tests.support.dispatching import HEIGHT, RETENTION, Dispatched, Run, Wrapped, bins_of, dispatch, follow, matured
 from utxod.generate import Generator
 
 
@@ -150,8 +150,8 @@ class DiesBefore(Wrapped):
         super().__init__(inner)
         self._function = function
 
-    def batch_operate(self, records: Sequence[Record], budget: float) -> list[Result]:
-        if any(isinstance(record, Call) and record.function == self._function for record in records):
+    def batch_operate(self, records: Sequence[RecordOperation], budget: float) -> list[Result]:
+        if any(isinstance(record, RuleCall) and record.function == self._function for record in records):
             raise Dies
         return self._inner.batch_operate(records, budget)
 
@@ -181,7 +181,7 @@ def test_asking_again_reaches_children_that_kept_a_delete_at_height(
     spends = spends_of(generate, coinbase, 0, 1, 2)
     follow(run, run("spend", spends))
     (note,) = run("abandon", spends[2:]).follow_ups
-    store.batch_operate([Call(coinbase.txid, "noteChild", (told(note)[1], HEIGHT, RETENTION))], 5.0)
+    store.batch_operate([RuleCall(coinbase.txid, "noteChild", (told(note)[1], HEIGHT, RETENTION))], 5.0)
     assert delete_at_heights(store, coinbase) == [None, HEIGHT + RETENTION]
     if asked == "abandon":
         follow(run, run("abandon", spends[2:]))
@@ -236,7 +236,7 @@ class ChangesMeanwhile(Wrapped):
         super().__init__(inner)
         self._change: Write | None = Write(txid, {"deleteAtHeight": height}, Mode.UPDATE)
 
-    def batch_operate(self, records: Sequence[Record], budget: float) -> list[Result]:
+    def batch_operate(self, records: Sequence[RecordOperation], budget: float) -> list[Result]:
         results = self._inner.batch_operate(records, budget)
         if self._change is not None and isinstance(records[0], Write):
             self._inner.batch_operate([self._change], budget)

@@ -9,14 +9,14 @@ from pathlib import Path
 from typing import Any
 
 import pytest
-from dispatching import Dispatched, Wrapped, dispatch
 
 from protocol.operations import CREATE_CONFLICTING, CREATE_LOCKED
-from store import Call, Mode, Read, Record, Remove, Result, Status, Store, StoreError, Write, open_store
-from store.embedded import EmbeddedStore
+from store import Mode, Read, RecordOperation, Remove, Result, RuleCall, Status, Store, StoreError, Write, open_store
 from store.layout import Partial, child_key, lock_key
+from store.lmdb.store import EmbeddedStore
 from store.transaction import Transaction
-from tests.aerospike_server import SERVER, SET, empty, server_url
+from tests.support.aerospike_server import SERVER, SET, empty, server_url
+from tests.support.dispatching import Dispatched, Wrapped, dispatch
 from utxod.generate import Generator
 
 RECORDS = 3
@@ -35,7 +35,7 @@ class Stepwise(Wrapped):
         super().__init__(inner)
         self._left = dies_after
 
-    def batch_operate(self, records: Sequence[Record], budget: float) -> list[Result]:
+    def batch_operate(self, records: Sequence[RecordOperation], budget: float) -> list[Result]:
         results = []
         for record in records:
             if self._left == 0:
@@ -176,7 +176,9 @@ def test_nothing_is_spent_while_it_is_created(store: Store, large: Transaction) 
             master = bins_of(store, large.txid)
             if master and "creating" in master:
                 spend = {"idx": 0, "offset": 0, "utxoHash": master["utxos"][0], "spendingData": b"s" * 36}
-                (result,) = store.batch_operate([Call(large.txid, "spendMulti", ([spend], False, False, 200, 288))], 5)
+                (result,) = store.batch_operate(
+                    [RuleCall(large.txid, "spendMulti", ([spend], False, False, 200, 288))], 5
+                )
                 assert result.value["errorCode"] == "CREATING"
                 break
             expire_lock(store, large.txid)
@@ -211,7 +213,7 @@ class Failing(Stepwise):
         self._in_doubt = in_doubt
         self.failed = False
 
-    def batch_operate(self, records: Sequence[Record], budget: float) -> list[Result]:
+    def batch_operate(self, records: Sequence[RecordOperation], budget: float) -> list[Result]:
         self._batch -= 1
         if self._batch == -1:
             self.failed = True
@@ -375,7 +377,7 @@ def test_a_conflicting_attempt_does_not_mark_the_missing_child_of_a_plain_transa
 class Refusing(Stepwise):
     """Gives no answer to a read of the bins that tell what is left to be done."""
 
-    def batch_operate(self, records: Sequence[Record], budget: float) -> list[Result]:
+    def batch_operate(self, records: Sequence[RecordOperation], budget: float) -> list[Result]:
         if any(isinstance(record, Read) and "conflicting" in (record.bins or ()) for record in records):
             raise StoreError("injected", in_doubt=False, status=Status.UNAVAILABLE)
         return super().batch_operate(records, budget)

@@ -4,13 +4,13 @@ from collections.abc import Callable, Sequence
 from typing import Any, NamedTuple
 
 import pytest
-from dispatching import HEIGHT, Wrapped, dispatch
 
 from protocol.wire import ONE_TRANSACTION, Error
 from store import Read, Store
 from store.faulty import FaultyStore
+from tests.support.dispatching import HEIGHT, Wrapped, dispatch
 from utxod.generate import Generator
-from workers.batch import Batch
+from workers.runtime.batch import Batch
 
 ITEMS = 5
 HIT = 2  # the item that a fault hits

@@ -5,14 +5,14 @@ from collections.abc import Iterator, Sequence
 from typing import Any
 
 import pytest
-from dispatching import HEIGHT, Dispatched, Outcome, Run, Wrapped, bins_of, create, dispatch, matured
 
 from protocol.operations import CREATE_LOCKED
 from protocol.wire import ONE_TRANSACTION
-from store import Call, Read, Record, Remove, Result, Store, StoreError
+from store import Read, RecordOperation, Remove, Result, RuleCall, Store, StoreError
 from store.faulty import FaultyStore
 from store.layout import child_key
 from store.transaction import Transaction
+from tests.support.dispatching import HEIGHT, Dispatched, Outcome, Run, Wrapped, bins_of, create, dispatch, matured
 from utxod.generate import Generator
 
 
@@ -196,8 +196,8 @@ class GivingBackFails(Wrapped):
 
     is_atomic = False
 
-    def batch_operate(self, records: Sequence[Record], budget: float) -> list[Result]:
-        if any(isinstance(record, Call) and record.function == "release" for record in records):
+    def batch_operate(self, records: Sequence[RecordOperation], budget: float) -> list[Result]:
+        if any(isinstance(record, RuleCall) and record.function == "release" for record in records):
             raise StoreError("injected", in_doubt=True)
         return self._inner.batch_operate(records, budget)
 
@@ -266,7 +266,7 @@ def test_what_could_not_be_looked_at_is_named_as_unseen(run: Run, store: Store, 
 class NoMasters(Wrapped):
     """A store that fails when masters are asked why a child record is missing."""
 
-    def batch_operate(self, records: Sequence[Record], budget: float) -> list[Result]:
+    def batch_operate(self, records: Sequence[RecordOperation], budget: float) -> list[Result]:
         if any(isinstance(record, Read) and "totalUtxos" in (record.bins or ()) for record in records):
             raise StoreError("injected", in_doubt=False)
         return self._inner.batch_operate(records, budget)
@@ -300,7 +300,7 @@ def test_an_answer_of_other_spends_is_no_answer_and_harms_its_own_alone(
     run: Run, store: Store, generate: Generator, answer: dict[str, Any]
 ) -> None:
     class Confused(Wrapped):
-        def batch_operate(self, records: Sequence[Record], budget: float) -> list[Result]:
+        def batch_operate(self, records: Sequence[RecordOperation], budget: float) -> list[Result]:
             results = self._inner.batch_operate(records, budget)
             results[0].value = answer
             return results

@@ -4,12 +4,12 @@ from collections.abc import Callable, Sequence
 from typing import Any
 
 import pytest
-from dispatching import RETENTION, Dispatched, Wrapped, bins_of, create, dispatch, matured
 
 from protocol import wire
 from protocol.operations import CREATE_COINBASE, CREATE_CONFLICTING, CREATE_LOCKED
 from store import Mode, Read, Remove, Result, Status, Store, Write
 from store.layout import child_key
+from tests.support.dispatching import RETENTION, Dispatched, Wrapped, bins_of, create, dispatch, matured
 from utxod.generate import Generator
 
 Run = Callable[..., Dispatched]
@@ -201,14 +201,14 @@ def test_set_dah_makes_no_new_record(run: Run, store: Store, generate: Generator
 
 
 def test_an_item_that_expired_is_not_executed(store: Store, generate: Generator) -> None:
-    from protocol.dispatch import Part
-    from workers.batch import Batch
-    from workers.execution import Executor
-    from workers.operations import OPERATIONS
+    from protocol.worker_wire import Assignment
+    from workers.runtime.batch import Batch
+    from workers.runtime.executor import Executor
+    from workers.runtime.operations import OPERATIONS
 
     coinbase = generate.coinbase([1])
     body = wire.pack_body([[coinbase.raw, 1, [], 0, None]])
-    batch = Batch([Part(deadline=1_000, items=1, flags=0)], [body], now=1_000)
+    batch = Batch([Assignment(deadline=1_000, items=1, flags=0)], [body], now=1_000)
     Executor(OPERATIONS, store, budget=5.0, retention=RETENTION).run("create", batch)
     header = wire.unpack_reply_header(batch.replies()[0])
     assert header.error is not None
@@ -217,20 +217,20 @@ def test_an_item_that_expired_is_not_executed(store: Store, generate: Generator)
 
 
 def test_a_request_that_is_not_what_its_header_says_harms_no_other(generate: Generator, store: Store) -> None:
-    from protocol.dispatch import Part
-    from workers.batch import Batch
+    from protocol.worker_wire import Assignment
+    from workers.runtime.batch import Batch
 
     bodies = [wire.pack_body([1, 2]), b"\xc1", wire.pack_body({}), wire.pack_body([[bytes(32), None]])]
-    batch = Batch([Part(1 << 62, 1, 0)] * 4, bodies, now=0)
+    batch = Batch([Assignment(1 << 62, 1, 0)] * 4, bodies, now=0)
     assert [request.error.code if request.error else None for request in batch.requests] == ["BAD_REQUEST"] * 3 + [None]
     assert batch.items == [[bytes(32), None]]
 
 
 def test_a_read_that_is_dispatched_again_alone_is_the_only_one_executed(generate: Generator) -> None:
-    from protocol.dispatch import Part
-    from workers.batch import Batch
+    from protocol.worker_wire import Assignment
+    from workers.runtime.batch import Batch
 
-    batch = Batch([Part(1 << 62, 1, 0, only=2)], [wire.pack_body(["a", "b", "c", "d"])], now=0)
+    batch = Batch([Assignment(1 << 62, 1, 0, only=2)], [wire.pack_body(["a", "b", "c", "d"])], now=0)
     assert batch.items == ["c"]
 
 

@@ -7,14 +7,14 @@ from pathlib import Path
 from typing import Any
 
 import pytest
-from dispatching import HEIGHT, Run, Wrapped, bins_of, create, dispatch, matured
 
 from protocol.operations import CREATE_LOCKED
-from store import Call, Mode, Record, Remove, Result, Store, Write
+from store import Mode, RecordOperation, Remove, Result, RuleCall, Store, Write
 from store.faulty import FaultyStore
 from store.layout import FROZEN, Partial, child_key, utxo_hash
 from store.transaction import Output
-from tests.aerospike_server import EMBEDDED_ONLY
+from tests.support.aerospike_server import EMBEDDED_ONLY
+from tests.support.dispatching import HEIGHT, Run, Wrapped, bins_of, create, dispatch, matured
 from utxod.generate import Generator
 
 
@@ -133,7 +133,7 @@ class SecondBatch(Wrapped):
         super().__init__(inner)
         self._first: Store | None = first
 
-    def batch_operate(self, records: Sequence[Record], budget: float) -> list[Result]:
+    def batch_operate(self, records: Sequence[RecordOperation], budget: float) -> list[Result]:
         store, self._first = self._first or self._inner, None
         return store.batch_operate(records, budget)
 
@@ -208,8 +208,8 @@ def test_a_reassigned_output_is_given_as_it_is_now(run: Run, store: Store, gener
     moved = Output(coinbase.outputs[vout].satoshis, b"\x52")
     new = utxo_hash(coinbase.txid, vout, moved)
     calls = [
-        Call(record, "freeze", (offset, old)),
-        Call(record, "reassign", (offset, old, new, *moved, HEIGHT, 10)),
+        RuleCall(record, "freeze", (offset, old)),
+        RuleCall(record, "reassign", (offset, old, new, *moved, HEIGHT, 10)),
     ]
     for call in calls:
         (result,) = store.batch_operate([call], 5.0)
@@ -267,7 +267,9 @@ def test_all_the_satoshis_there_are_can_be_kept(run: Run, generate: Generator) -
 def test_a_parent_of_many_conflicting_children_stays_spendable(run: Run, store: Store, generate: Generator) -> None:
     parent = matured(run, generate, [1])
     for first in range(0, 1200, 400):
-        calls = [Call(parent.txid, "noteConflicting", (number.to_bytes(32),)) for number in range(first, first + 400)]
+        calls = [
+            RuleCall(parent.txid, "noteConflicting", (number.to_bytes(32),)) for number in range(first, first + 400)
+        ]
         assert all(result.value["status"] == "OK" for result in store.batch_operate(calls, 30.0))
     master = bins_of(store, parent.txid)
     assert (len(master["conflictingCs"]), master["conflictingMore"]) == (1000, 200)

@@ -1,0 +1,59 @@
+"""Work that follows from work, as entries of the ledger's kind: follow-ups, and reads that are dispatched again."""
+
+from collections.abc import Sequence
+
+from protocol.operations import FOLLOW_UPS, POOLS
+from protocol.worker_wire import FollowUp
+
+from .ledger import NEVER, Entry
+from .pool import Dispatch, Pool
+
+
+def follow_up_entries(
+    pool: Pool, dispatch: Dispatch, follow_ups: Sequence[FollowUp]
+) -> tuple[dict[int, list[Entry]], list[Entry]]:
+    """What follows from a dispatch of `pool`: parts, by the index of the request whose answer waits for them; and what
+    is owed. Raises ValueError where one is not allowed: out of this pool, or for an item that there is not."""
+    parts: dict[int, list[Entry]] = {}
+    owed: list[Entry] = []
+    for request, item, operation, key, count, body in follow_ups:
+        target = FOLLOW_UPS.get(operation)
+        if target is None or not pool.kind.feeds or POOLS[target].rank <= pool.kind.rank:
+            raise ValueError(f"follow-up {operation!r} out of pool {pool.name}")
+        parent = None if request is None else _parent(dispatch, request, item)
+        entry = Entry(
+            operation=operation,
+            pool=target,
+            deadline=NEVER if parent is None else parent.deadline,
+            count=count,
+            body=body,
+            parent=parent,
+            item=item,
+            key=key,
+        )
+        (owed if request is None else parts.setdefault(request, [])).append(entry)
+    return parts, owed
+
+
+def _parent(dispatch: Dispatch, request: int, item: int) -> Entry:
+    if not 0 <= request < len(dispatch.entries) or not 0 <= item < dispatch.entries[request].count:
+        raise ValueError(f"follow-up of item {item} of request {request}, which was not in the dispatch")
+    return dispatch.entries[request]
+
+
+def single_reads(entry: Entry) -> list[Entry]:
+    """Each item of a read that lost its worker, alone, so that a poisonous one takes no neighbour with it."""
+    return [
+        Entry(
+            operation=entry.operation,
+            pool=entry.pool,
+            deadline=entry.deadline,
+            count=1,
+            body=entry.body,
+            flags=entry.flags,
+            parent=entry,
+            item=item,
+            only=item,
+        )
+        for item in range(entry.count)
+    ]

@@ -1,0 +1,85 @@
+"""Is a cluster fit for a set? What is asked of its nodes when a store is opened, and what of it is a reason to refuse.
+
+A node that does not answer, or lacks something, keeps no store from being opened that could work with the others: it is
+named in the log. Every function raises AerospikeError where no node answers; `silent` is as of ask_nodes.
+"""
+
+import logging
+from typing import Any, Final
+
+from store.interface import StoreError
+
+from .cluster import ASK_SECONDS, ask_nodes, node_names, pairs
+from .url import AerospikeSettings
+
+_NO_LIMIT: Final = 0
+_NO_NAMESPACE: Final = "ERROR:20:"
+
+log = logging.getLogger("utxod.store")
+
+
+def check_namespace(client: Any, settings: AerospikeSettings, silent: set[str]) -> None:
+    """Raises StoreError where no node that answers has the namespace."""
+    namespace = settings.namespace
+    answers = ask_nodes(client, "namespaces", silent)
+    lacking = {node: names for node, names in answers.items() if namespace not in names.split(";")}
+    if len(lacking) == len(answers):
+        node, names = next(iter(lacking.items()))
+        problem = f"there is no namespace {namespace} on node {node}; there is {names.replace(';', ', ')}"
+        raise StoreError(f"{settings}: {problem}", in_doubt=False)
+    for node in lacking:
+        log.warning("%s: node %s has no namespace %s: it keeps nothing of the set", settings, node, namespace)
+
+
+def check_addresses(client: Any, settings: AerospikeSettings, silent: set[str]) -> None:
+    """Whether the nodes are where the cluster says they are. Raises StoreError where their alternate addresses are
+    wanted, and they have none."""
+    size = cluster_size(client, silent)
+    if settings.services_alternate and size > 1:
+        question = "service-clear-alt" if settings.tls is None else "service-tls-alt"
+        lacking = [node for node, text in ask_nodes(client, question, silent).items() if not text]
+        if lacking:
+            raise StoreError(
+                f"{settings}: services_alternate=true, but no alternate address is configured on {', '.join(lacking)} "
+                "(alternate-access-address)",
+                in_doubt=False,
+            )
+    known = len(node_names(client))
+    if known < size:
+        log.warning("%s: %s", settings, out_of_reach(known, size))
+
+
+def out_of_reach(known: int, size: int) -> str:
+    """known: nodes that the client is connected to. size: of the cluster."""
+    return (
+        f"{size - known} of the cluster's {size} nodes cannot be reached at the address that the cluster gives for it: "
+        "what is kept there is unavailable"
+    )
+
+
+def cluster_size(client: Any, silent: set[str] | None = None) -> int:
+    """How many nodes the cluster has, by what its nodes say."""
+    sizes = [pairs(text, ";").get("cluster_size", "") for text in ask_nodes(client, "statistics", silent).values()]
+    return max((int(size) for size in sizes if size.isdecimal()), default=0)
+
+
+def holds_records(client: Any, namespace: str, set_name: str) -> bool:
+    """Raises StoreError where it cannot be told, since a node does not say."""
+    silent: set[str] = set()
+    answers = ask_nodes(client, f"sets/{namespace}/{set_name}", silent)
+    if any(pairs(text, ":").get("objects", "0") != "0" for text in answers.values()):
+        return True
+    silent |= {
+        node for node, text in answers.items() if text.startswith("ERROR") and not text.startswith(_NO_NAMESPACE)
+    }
+    if silent:
+        problem = f"whether the set holds records cannot be told: {', '.join(sorted(silent))} does not say"
+        raise StoreError(problem, in_doubt=False)
+    return False
+
+
+def batch_limit(client: Any, silent: set[str] | None = None, seconds: float = ASK_SECONDS) -> int | None:
+    """The most records that every node takes in one batch; None where none has a limit. seconds: as of ask_nodes."""
+    answers = ask_nodes(client, "get-config:context=service", silent, seconds)
+    limits = [pairs(text, ";").get("batch-max-requests", "") for text in answers.values()]
+    return min((int(limit) for limit in limits if limit.isdecimal() and int(limit) != _NO_LIMIT), default=None)

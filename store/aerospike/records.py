@@ -1,0 +1,264 @@
+"""Records of a batch as the Aerospike client takes them, and its answers as results.
+
+Keys are blobs: their digests are those of any client that keys its records by bytes. What an answer says of `in_doubt`
+errs on one side: only a code that the server gives before it touches a record is a no.
+"""
+
+from collections.abc import Mapping, Sequence
+from typing import Any, Final
+
+import aerospike
+from aerospike_helpers import expressions as exp
+from aerospike_helpers.batch import records as batch
+from aerospike_helpers.operations import operations
+
+from store.interface import Mode, Read, RecordOperation, Result, RuleCall, Status, StoreError, Value, Write
+
+NOT_SENT: Final = None  # the result of a record that the client has not come to
+
+_OK: Final = 0
+_NO_NODE: Final = 1  # of a batch of which nothing was sent; of a record it is a server's error
+_NO_NODE_TEXT: Final = "Aerospike: no node of the cluster is there (result code 1)"
+_TIMEOUT: Final = 9
+_NO_RESPONSE: Final = -15
+_BATCH_FAILED: Final = -16  # of a batch: some record of it failed
+_UDF_FAILED: Final = 100
+_NO_MODULE: Final = "UDF: Execution Error 1"  # so it ends, where the node could not load the module
+_NO_MODULE_TEXT: Final = (
+    "Aerospike: the node does not have the rules, which are being registered again (result code 100)"
+)
+BATCH_TOO_LARGE: Final = 151
+
+_STATUSES: Final = {
+    _OK: Status.OK,
+    2: Status.NOT_FOUND,
+    5: Status.EXISTS,
+    13: Status.TOO_BIG,
+    27: Status.CONDITION_FALSE,
+    # No room left, too many ask for one record, the device lags behind, the batch queues are full.
+    8: Status.OVERLOADED,
+    14: Status.OVERLOADED,
+    18: Status.OVERLOADED,
+    152: Status.OVERLOADED,
+    # Sent in smaller parts from now on.
+    BATCH_TOO_LARGE: Status.OVERLOADED,
+    # The namespace, or the set, takes no writes as it is now.
+    22: Status.UNAVAILABLE,
+    # No node has the partition, no node to ask, the client's own breaker, every connection is taken, no node of it.
+    11: Status.UNAVAILABLE,
+    -14: Status.UNAVAILABLE,
+    -7: Status.UNAVAILABLE,
+    -8: Status.UNAVAILABLE,
+    -10: Status.UNAVAILABLE,
+}
+_EXPECTED: Final = frozenset({Status.NOT_FOUND, Status.EXISTS, Status.CONDITION_FALSE})
+_NAMES: Final = {
+    -16: "batch failed",
+    -15: "no response",
+    -14: "max error rate reached: the client lets the node rest",
+    -12: "max retries exceeded",
+    -10: "connection failed",
+    -8: "no such node",
+    -7: "no more connections",
+    1: "server error",
+    4: "invalid request",
+    8: "out of space: the namespace stops writes",
+    9: "timeout",
+    11: "partition unavailable",
+    14: "hot key: too many ask for this record",
+    18: "device overload: writes lag behind the device",
+    20: "no such namespace",
+    22: "forbidden for now: the nodes' clocks differ too much, a set has stopped writes, rules are switched off, or a "
+    "time to live needs nsup-period > 0",
+    81: "role violation: the user lacks the right",
+    100: "the rule raised an error",
+    BATCH_TOO_LARGE: "batch too large: a node's batch-max-requests is lower than it was",
+    152: "batch queues full",
+}
+# What the server answers before it has changed anything.
+_REFUSALS: Final = frozenset(
+    {2, 3, 4, 5, 8, 10, 11, 12, 13, 14, 16, 18, 20, 21, 22, 26, 27, 80, 81, 82, 83, 100, BATCH_TOO_LARGE, 152}
+)
+
+_EXISTS: Final = {
+    Mode.CREATE: aerospike.POLICY_EXISTS_CREATE,
+    Mode.UPDATE: aerospike.POLICY_EXISTS_UPDATE,
+    Mode.UPSERT: aerospike.POLICY_EXISTS_IGNORE,
+}
+
+
+class Translator:
+    """namespace, set: of every record. module: the name under which the rules are registered."""
+
+    def __init__(self, namespace: str, set_name: str, module: str) -> None:
+        self._namespace = namespace
+        self._set = set_name
+        self._module = module
+        # A rule leaves a record's time to live as it is, whatever the namespace's default is.
+        self._apply_policy = {"ttl": aerospike.TTL_DONT_UPDATE}
+
+    def key(self, key: bytes) -> tuple[str, str, bytearray]:
+        return self._namespace, self._set, bytearray(key)
+
+    def to_client(self, record: RecordOperation) -> Any:
+        """A record of the client's batch, marked as not sent. Raises ValueError where it can't be one."""
+        key = self.key(record.key)
+        kind = type(record)
+        if kind is RuleCall:
+            made = batch.Apply(key, self._module, record.function, list(record.args), self._apply_policy)  # type: ignore[union-attr]
+        elif kind is Read:
+            names = record.bins  # type: ignore[union-attr]
+            ops = None if not names else [operations.read(name) for name in names]
+            made = batch.Read(key, ops, read_all_bins=names is None)
+        elif kind is Write:
+            made = self._write(key, record)  # type: ignore[arg-type]
+        else:
+            made = batch.Remove(key, _filter(record.condition))  # type: ignore[union-attr]
+        made.result = NOT_SENT
+        return made
+
+    def _write(self, key: tuple[str, str, bytearray], record: Write) -> Any:
+        policy = _filter(record.condition) or {}
+        mode = record.mode
+        if policy and any(value is not None for value in (record.condition or {}).values()):
+            if mode is Mode.CREATE:
+                raise ValueError("a record that is created has no bins that a condition could ask for")
+            mode = Mode.UPDATE  # a filter is not looked at where there is no record
+        policy["exists"] = _EXISTS[mode]
+        if record.ttl is not None:
+            policy["ttl"] = record.ttl
+        else:
+            policy["ttl"] = aerospike.TTL_NEVER_EXPIRE if mode is Mode.CREATE else aerospike.TTL_DONT_UPDATE
+        ops = [operations.write(name, value) for name, value in record.bins.items()]
+        return batch.Write(key, ops or [operations.touch()], policy=policy)
+
+
+def _filter(condition: Mapping[str, Value] | None) -> dict[str, Any] | None:
+    if not condition:
+        return None
+    terms = [_term(name, value) for name, value in condition.items()]
+    return {"expressions": (terms[0] if len(terms) == 1 else exp.And(*terms)).compile()}
+
+
+_BIN_TYPES: Final[Sequence[tuple[type, Any]]] = (
+    (bool, exp.BoolBin),
+    (int, exp.IntBin),
+    (float, exp.FloatBin),
+    (str, exp.StrBin),
+    (bytes, exp.BlobBin),
+    (list, exp.ListBin),
+    (dict, exp.MapBin),
+)
+
+
+def _term(name: str, value: Value) -> Any:
+    if value is None:
+        return exp.Not(exp.BinExists(name))
+    for kind, bin_type in _BIN_TYPES:
+        if type(value) is kind:
+            return exp.Eq(bin_type(name), value)
+    raise ValueError(f"a condition on {name} cannot be a {type(value).__name__}")
+
+
+def mark_unsent(sent: Sequence[Any]) -> None:
+    """Where the client knows of no node any more, it gives each record back as if all had gone well, but without the
+    digest of its key: it has not come to any."""
+    for one in sent:
+        if one.result == _OK and (one.record is None or one.record[0][3] is None):
+            one.result = NOT_SENT
+
+
+def to_result(record: RecordOperation, answered: Any, batch_code: int) -> Result:
+    """answered: the client's record, after the call. batch_code: of the call as a whole."""
+    code = answered.result
+    key = record.key
+    kind = type(record)
+    if code == _OK:
+        if kind is Read:
+            return Result(Status.OK, answered.record[2], key=key)
+        if kind is RuleCall:
+            return _called(key, answered.record)
+        return Result(Status.OK, key=key)
+    if code is NOT_SENT and batch_code == _NO_NODE:
+        return Result(Status.UNAVAILABLE, message=_NO_NODE_TEXT, key=key)
+    if is_without_module(answered):
+        return Result(Status.UNAVAILABLE, message=_NO_MODULE_TEXT, key=key)
+    in_doubt = kind is not Read and is_in_doubt(answered, batch_code)
+    is_unanswered = code in (_NO_RESPONSE, NOT_SENT)
+    code = code_of(answered, batch_code)
+    status = Status.TIMEOUT if is_unanswered and code == _TIMEOUT else _STATUSES.get(code, Status.ERROR)
+    if status is Status.NOT_FOUND and kind is Write and _wants_bins(record):  # type: ignore[arg-type]
+        status = Status.CONDITION_FALSE
+    if in_doubt and status is not Status.TIMEOUT:
+        status = Status.ERROR
+    if status in _EXPECTED:
+        return Result(status, key=key)
+    message = getattr(answered, "message", None)  # of newer clients
+    text = describe(code) if message is None else f"{describe(code)} ({message})"
+    return Result(status, in_doubt=in_doubt, message=text, key=key)
+
+
+def code_of(answered: Any, batch_code: int) -> int:
+    """Why a record failed: the code of the whole call, where that is why it has none of its own."""
+    code = answered.result
+    if code not in (_NO_RESPONSE, NOT_SENT):
+        return int(code)
+    return _NO_RESPONSE if batch_code in (_OK, _BATCH_FAILED) else batch_code
+
+
+def is_without_module(answered: Any) -> bool:
+    """Whether it is a call that a node could not run for want of the module: it has not touched the record."""
+    return answered.result == _UDF_FAILED and (getattr(answered, "message", None) or "").endswith(_NO_MODULE)
+
+
+def _called(key: bytes, record: Any) -> Result:
+    bins = record[2] if record else {}
+    if "SUCCESS" in bins:
+        return Result(Status.OK, bins["SUCCESS"], key=key)
+    return Result(Status.ERROR, in_doubt=True, message=f"the rule gave no result: {bins.get('FAILURE', bins)}", key=key)
+
+
+def _wants_bins(record: Write) -> bool:
+    """Whether it is an upsert with a condition that no missing record meets."""
+    return record.mode is Mode.UPSERT and any(value is not None for value in (record.condition or {}).values())
+
+
+def is_in_doubt(answered: Any, batch_code: int) -> bool:
+    """Whether a write may have been applied although it failed."""
+    code = answered.result
+    if code is NOT_SENT:
+        return False
+    if code == _NO_RESPONSE:
+        # The client answers for its doubt where it knows why there was no response.
+        return bool(answered.in_doubt) or batch_code in (_OK, _BATCH_FAILED)
+    return bool(answered.in_doubt) or code not in _REFUSALS
+
+
+def call_policy(budget: float, retries: int) -> dict[str, Any]:
+    """The client's policy of a batch. budget: seconds, for all of it. retries: none for what may be a write."""
+    total = max(1, int(budget * 1000))
+    return {
+        "total_timeout": total,
+        # The first attempt must leave time for the others.
+        "socket_timeout": max(1, total // (retries + 1)),
+        "max_retries": retries,
+        # One node after the other would each have the whole time for itself.
+        "concurrent": True,
+        "respond_all_keys": True,
+        # A node that was away has old records, or none, until they are migrated: it must not answer for all of them.
+        "read_mode_ap": aerospike.POLICY_READ_MODE_AP_ALL,
+    }
+
+
+def describe(code: int) -> str:
+    return f"Aerospike: {_NAMES.get(code, 'failed')} (result code {code})"
+
+
+def unsent_error(code: int) -> StoreError:
+    """Of a call of which nothing was sent."""
+    if code == _NO_NODE:
+        return StoreError(_NO_NODE_TEXT, in_doubt=False, status=Status.UNAVAILABLE)
+    status = _STATUSES.get(code, Status.ERROR)
+    if status not in (Status.OVERLOADED, Status.UNAVAILABLE):
+        status = Status.ERROR
+    return StoreError(describe(code), in_doubt=False, status=status)

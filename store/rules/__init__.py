@@ -1,0 +1,8 @@
+"""The rules of a UTXO set, in Lua (utxo.lua): the module that Aerospike runs, and that the embedded store emulates."""
+
+from importlib.resources import files
+
+
+def rules_source() -> bytes:
+    """The Lua module of the rules."""
+    return (files(__package__) / "utxo.lua").read_bytes()

@@ -1,0 +1,61 @@
+"""P1: an answer that can't be delivered is counted as such, and blocks nobody."""
+
+import threading
+import time
+from collections.abc import Callable
+
+from protocol import wire
+from tests.support.daemon import Daemon, Raw, Start, until
+
+SECOND = 1_000_000
+ANSWERS = 20_000
+BODY = wire.pack_body([(bytes(32), None)])
+OpenRaw = Callable[..., Raw]
+
+
+def test_a_submitter_that_does_not_read_loses_no_answer_silently_and_holds_up_nobody(
+    daemon: Daemon, raw: OpenRaw
+) -> None:
+    deaf = raw(daemon.endpoint, receive_limit=1)
+    welcome = deaf.greet()
+    ask_all = threading.Thread(
+        target=lambda: [
+            deaf.ask(wire.RequestHeader(welcome.epoch, "get", welcome.clock + 600 * SECOND, 1, 0), BODY)
+            for _ in range(ANSWERS)
+        ]
+    )
+    slowest, calls = 0.0, 0
+    with daemon.client(timeout=5) as client:
+        client.create_partial(b"\x01" * 32, {0: (1, b"\x51")}, block_height=1)
+        ask_all.start()
+        counters: dict[str, int] = {}
+        while counters.get("answered", 0) < ANSWERS:
+            began = time.monotonic()
+            client.get(b"\x01" * 32)
+            slowest, calls = max(slowest, time.monotonic() - began), calls + 1
+            counters = client.status()["counters"]
+        ask_all.join()
+        undeliverable = client.status()["counters"]["undeliverable"]
+    delivered = len(deaf.replies(ANSWERS - undeliverable))
+    assert delivered + undeliverable == ANSWERS
+    assert undeliverable > 0
+    assert not deaf.socket.poll(50)
+    assert slowest < 2
+    print(f"{undeliverable} undeliverable; meanwhile {calls} calls of another, {slowest * 1000:.1f} ms at most")
+
+
+def test_the_answers_to_a_submitter_that_has_gone_are_counted(start: Start, raw: OpenRaw) -> None:
+    daemon = start()
+    daemon.faults.set(kind="hang")
+    one = raw(daemon.endpoint)
+    welcome = one.greet()
+    for _ in range(100):
+        one.ask(wire.RequestHeader(welcome.epoch, "get", welcome.clock + 600 * SECOND, 1, 0), BODY)
+    with daemon.client() as client:  # the only other one, so that whose connection ends is known
+        until(lambda: client.status()["pending"] == 100)
+        before = min(daemon.descriptors() for _ in range(50))  # a look at a worker has one more for a moment
+        one.close()
+        until(lambda: daemon.descriptors() < before)
+    daemon.faults.clear()
+    status = daemon.wait_until(lambda status: status["pending"] == 0)
+    assert status["counters"]["undeliverable"] == 100

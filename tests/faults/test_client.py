@@ -1,0 +1,111 @@
+"""P2 on the client's side, per operation: no call outlasts its timeout and the grace, whatever became of the daemon.
+
+A daemon that never was there, and answers that are nonsense, are in tests/protocol; a worker's nonsense is beside this.
+"""
+
+import signal
+import time
+from concurrent.futures import Future
+from typing import Any, NamedTuple
+
+import pytest
+
+from protocol.client.blocking import DEFAULT_GRACE
+from tests.support.daemon import until
+from tests.support.seven_calls import NOTHING_ENDS_IT, SEVEN, SLACK, Answer, Service, serving
+
+TIMEOUT = 0.4
+BOUND = TIMEOUT + DEFAULT_GRACE + SLACK
+
+
+class Asked(NamedTuple):
+    """seconds: from the question, or from what befell the daemon, to the answer. before, after: the record."""
+
+    answer: Answer
+    seconds: float
+    before: Any
+    after: Any
+
+
+Seven = dict[str, Asked]
+
+
+def ask_all(service: Service, txids: dict[str, bytes], timeout: float) -> dict[str, Future[Answer]]:
+    return {operation: service.ask(operation, txid, timeout) for operation, txid in txids.items()}
+
+
+def outcomes(service: Service, txids: dict[str, bytes], before: Any, asked: Any, since: float) -> Seven:
+    return {
+        one: Asked(asked[one].result(), asked[one].result().at - since, before[one], service.record(txids[one]))
+        for one in SEVEN
+    }
+
+
+@pytest.fixture(scope="module")
+def stopped(tmp_path_factory: pytest.TempPathFactory, store_kind: str) -> Seven:
+    """Asked while the daemon stands still; looked at when it is on its feet again, and has read what lay in buffers."""
+    with serving(tmp_path_factory.mktemp("stopped"), NOTHING_ENDS_IT, store_kind) as service:
+        txids, before = prepare(service)
+        with service.daemon.stopped():
+            began = time.monotonic()
+            asked = ask_all(service, txids, TIMEOUT)
+            for future in asked.values():
+                future.result()
+        stale = service.daemon.wait_until(lambda status: status["counters"].get("refused STALE") == len(SEVEN))
+        assert stale["pending"] == 0
+        return outcomes(service, txids, before, asked, began)
+
+
+@pytest.fixture(scope="module")
+def killed(tmp_path_factory: pytest.TempPathFactory, store_kind: str) -> Seven:
+    """Pending when the daemon is killed."""
+    with serving(tmp_path_factory.mktemp("killed"), NOTHING_ENDS_IT, store_kind) as service:
+        txids, before = prepare(service)
+        with service.hanging():
+            asked = ask_all(service, txids, 60)
+            service.daemon.wait_until(lambda status: status["pending"] == len(SEVEN))
+            began = time.monotonic()
+            service.daemon.kill()
+            return outcomes(service, txids, before, asked, began)
+
+
+@pytest.fixture(scope="module")
+def ended(tmp_path_factory: pytest.TempPathFactory, store_kind: str) -> Seven:
+    """Asked when the daemon has ended, by a client that has known it."""
+    with serving(tmp_path_factory.mktemp("ended"), NOTHING_ENDS_IT, store_kind) as service:
+        txids, before = prepare(service)
+        service.daemon.signal(signal.SIGTERM)
+        assert service.daemon.process.wait(20) == 0
+        until(lambda: service.client.counters.connections_lost)
+        began = time.monotonic()
+        return outcomes(service, txids, before, ask_all(service, txids, TIMEOUT), began)
+
+
+def prepare(service: Service) -> tuple[dict[str, bytes], dict[str, Any]]:
+    txids = {operation: service.fresh(operation) for operation in SEVEN}
+    return txids, {operation: service.record(txid) for operation, txid in txids.items()}
+
+
+@pytest.mark.parametrize("operation", SEVEN)
+def test_a_daemon_that_is_stopped_holds_up_no_call_and_executes_none_of_them_later(
+    stopped: Seven, operation: str
+) -> None:
+    one = stopped[operation]
+    assert one.answer.verdict == ("NO_ANSWER", "unknown")
+    assert one.seconds < BOUND
+    assert one.after == one.before
+
+
+@pytest.mark.parametrize("operation", SEVEN)
+def test_a_daemon_that_is_killed_fails_what_was_pending_at_once(killed: Seven, operation: str) -> None:
+    one = killed[operation]
+    assert one.answer.verdict == ("NO_ANSWER", "unknown")
+    assert one.seconds < SLACK
+
+
+@pytest.mark.parametrize("operation", SEVEN)
+def test_a_daemon_that_has_ended_holds_up_no_call(ended: Seven, operation: str) -> None:
+    one = ended[operation]
+    assert one.answer.verdict == ("NO_ANSWER", "no")
+    assert one.seconds < BOUND
+    assert one.after == one.before

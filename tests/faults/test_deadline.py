@@ -1,0 +1,60 @@
+"""P2 and P4, per operation: a deadline is kept wherever it falls, and says whether anything may have happened."""
+
+import time
+from collections.abc import Iterator
+
+import pytest
+
+from tests.support.seven_calls import NOTHING_ENDS_IT, SEVEN, SLACK, Service, serving
+
+TIMEOUT = 0.25
+
+
+@pytest.fixture(scope="module")
+def service(tmp_path_factory: pytest.TempPathFactory, store_kind: str) -> Iterator[Service]:
+    with serving(tmp_path_factory.mktemp("deadline"), NOTHING_ENDS_IT, store_kind) as service:
+        yield service
+
+
+@pytest.mark.parametrize("operation", SEVEN)
+def test_what_expires_in_the_queue_is_not_executed_and_never_will_be(service: Service, operation: str) -> None:
+    txid = service.fresh(operation)
+    before = service.record(txid)
+    with service.hanging():
+        held = service.hand_out(operation, service.fresh(operation))
+        asked = time.monotonic()
+        answer = service.ask(operation, txid, TIMEOUT).result()
+        assert answer.verdict == ("DEADLINE_EXCEEDED", "no")
+        assert answer.at - asked < TIMEOUT + SLACK
+    assert held.result().code == "OK"
+    # Behind it in the queue: had it still been there, it would have been executed by now.
+    assert service.serves(operation)
+    assert service.record(txid) == before
+
+
+@pytest.mark.parametrize("operation", SEVEN)
+def test_what_expires_in_execution_is_unknown_and_its_neighbour_is_unharmed(service: Service, operation: str) -> None:
+    with service.hanging():
+        asked = time.monotonic()
+        expiring = service.hand_out(operation, service.fresh(operation), TIMEOUT)
+        queued = service.line_up(operation, service.fresh(operation))
+        answer = expiring.result()
+        assert answer.verdict == ("DEADLINE_EXCEEDED", "unknown")
+        assert answer.at - asked < TIMEOUT + SLACK
+        assert not queued.done()
+    assert queued.result().code == "OK"
+
+
+@pytest.mark.parametrize("operation", SEVEN)
+def test_a_late_answer_is_dropped_and_counted(service: Service, operation: str) -> None:
+    late = service.daemon.counter("late")
+    txid = service.fresh(operation)
+    with service.hanging():
+        expiring = service.hand_out(operation, txid, TIMEOUT)
+        assert expiring.result().verdict == ("DEADLINE_EXCEEDED", "unknown")
+    service.daemon.wait_until(lambda status: status["counters"].get("late", 0) == late + 1)
+    assert (service.client.counters.late, service.client.counters.unknown) == (0, 0)
+    assert service.serves(operation)
+    # What was unknown can be asked again.
+    again = service.ask(operation, txid).result()
+    assert again.code in ("OK", {"create": "TX_EXISTS", "increment": "INVALID_PARAMETER"}.get(operation))

@@ -1,0 +1,76 @@
+"""P10, per operation: a daemon told to end finishes what it has, or says what became of it, and takes no more."""
+
+import signal
+from typing import Any, NamedTuple
+
+import pytest
+
+from tests.support.seven_calls import NOTHING_ENDS_IT, SEVEN, Answer, Service, serving
+
+# A worker for each of the seven.
+WORKERS = {"workers.read": 2, "workers.write": 3, "workers.children": 2}
+DRAIN_SECONDS = 0.5
+
+
+class Drained(NamedTuple):
+    """What became of one item of an operation: in a worker's hands and in the queue at the SIGTERM, and asked after it.
+    before, after: the record of the one that waited."""
+
+    held: Answer
+    queued: Answer
+    asked_after: Answer
+    before: Any
+    after: Any
+
+
+def drain(service: Service, *, store_recovers: bool) -> dict[str, Drained]:
+    daemon = service.daemon
+    txids = {operation: service.fresh(operation) for operation in SEVEN}
+    before = {operation: service.record(txid) for operation, txid in txids.items()}
+    with service.hanging():
+        held = {operation: service.hand_out(operation, service.fresh(operation)) for operation in SEVEN}
+        queued = {operation: service.line_up(operation, txid) for operation, txid in txids.items()}
+        daemon.signal(signal.SIGTERM)
+        daemon.log.expect("SIGTERM: draining")
+        late = {operation: service.ask(operation, service.fresh(operation)).result() for operation in SEVEN}
+        if store_recovers:
+            daemon.faults.clear()
+        assert daemon.process.wait(20) == 0
+        daemon.log.close()
+        daemon.expect_nothing_left()
+    after = {operation: service.record(txid) for operation, txid in txids.items()}
+    return {one: Drained(held[one].result(), queued[one].result(), late[one], before[one], after[one]) for one in SEVEN}
+
+
+@pytest.fixture(scope="module")
+def in_time(tmp_path_factory: pytest.TempPathFactory, store_kind: str) -> dict[str, Drained]:
+    settings = {**NOTHING_ENDS_IT, **WORKERS}
+    with serving(tmp_path_factory.mktemp("drain"), settings, store_kind) as service:
+        return drain(service, store_recovers=True)
+
+
+@pytest.fixture(scope="module")
+def out_of_time(tmp_path_factory: pytest.TempPathFactory, store_kind: str) -> dict[str, Drained]:
+    settings = {**NOTHING_ENDS_IT, **WORKERS, "drain_seconds": DRAIN_SECONDS}
+    with serving(tmp_path_factory.mktemp("ended"), settings, store_kind) as service:
+        return drain(service, store_recovers=False)
+
+
+@pytest.mark.parametrize("operation", SEVEN)
+def test_a_drain_finishes_what_is_held_and_what_waits_and_takes_no_more(
+    in_time: dict[str, Drained], operation: str
+) -> None:
+    one = in_time[operation]
+    assert (one.held.code, one.queued.code) == ("OK", "OK")
+    assert one.asked_after.verdict == ("SHUTTING_DOWN", "no")
+
+
+@pytest.mark.parametrize("operation", SEVEN)
+def test_a_drain_that_runs_out_of_time_says_what_was_not_executed_and_what_may_have_been(
+    out_of_time: dict[str, Drained], operation: str
+) -> None:
+    one = out_of_time[operation]
+    assert one.held.verdict == ("WORKER_CRASHED", "unknown")
+    assert one.queued.verdict == ("SHUTTING_DOWN", "no")
+    assert one.after == one.before
+    assert one.asked_after.verdict == ("SHUTTING_DOWN", "no")

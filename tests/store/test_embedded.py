@@ -1,0 +1,146 @@
+import time
+from pathlib import Path
+from typing import Any
+
+import lmdb
+import pytest
+
+from store import Mode, Read, Remove, RuleCall, Status, Store, StoreError, Write, open_store
+from store.lmdb.emulation import Rules
+from store.lmdb.store import EmbeddedStore
+from tests.support.storing import KEY, OTHER, create, read, run, statuses
+
+
+def test_a_record_whose_time_to_live_has_passed_is_absent(store: Store, monkeypatch: pytest.MonkeyPatch) -> None:
+    now = time.time()
+    monkeypatch.setattr(time, "time", lambda: now)
+    assert run(store, Write(KEY, {"token": 1}, Mode.CREATE, ttl=30))[0].status is Status.OK
+    now += 29
+    assert run(store, Write(KEY, {"more": 1}, Mode.CREATE))[0].status is Status.EXISTS
+    assert run(store, Write(KEY, {"more": 1}, Mode.UPDATE))[0].status is Status.OK
+    now += 1
+    assert statuses(run(store, Read(KEY), Remove(KEY), Write(KEY, {}, Mode.UPDATE))) == ["NOT_FOUND"] * 3
+    assert run(store, RuleCall(KEY, "setLocked", (True,)))[0].value["errorCode"] == "TX_NOT_FOUND"
+    assert run(store, Write(KEY, {"token": 2}, Mode.CREATE))[0].status is Status.OK
+    now += 1000
+    assert read(store) == {"token": 2}
+
+
+def test_a_rule_that_raises_fails_its_record_alone_and_saves_nothing(store: Store) -> None:
+    store._rules = Rules(  # type: ignore[attr-defined]
+        b"function good(rec) rec['a'] = 2; aerospike:update(rec); return map() end\n"
+        b"function bad(rec) good(rec); error('broken') end"
+    )
+    create(store, a=1)
+    create(store, OTHER, a=1)
+    bad, missing, good = run(store, RuleCall(KEY, "bad", ()), RuleCall(KEY, "nosuch", ()), RuleCall(OTHER, "good", ()))
+    assert (bad.status, missing.status, good.status) == (Status.ERROR, Status.ERROR, Status.OK)
+    assert not bad.in_doubt
+    assert "broken" in bad.message
+    assert "nosuch" in missing.message
+    assert (read(store), read(store, OTHER)) == ({"a": 1}, {"a": 2})
+
+
+def test_a_record_that_would_be_too_big_is_refused_and_stays_as_it_was(tmp_path: Path) -> None:
+    store = EmbeddedStore(tmp_path, sync=False, max_record_bytes=500)
+    create(store, a=b"x" * 400, conflictingCs=[], utxos=[])
+    results = run(
+        store,
+        Write(KEY, {"b": b"x" * 200}, Mode.UPDATE),
+        *[RuleCall(KEY, "noteConflicting", (bytes([n]) * 32,)) for n in range(3)],
+        Write(OTHER, {"b": b"x" * 500}, Mode.CREATE),
+    )
+    assert statuses(results) == ["TOO_BIG", "OK", "TOO_BIG", "TOO_BIG", "TOO_BIG"]
+    assert read(store) == {"a": b"x" * 400, "conflictingCs": [bytes(32)], "utxos": []}
+    assert run(store, Read(OTHER))[0].status is Status.NOT_FOUND
+    store.close()
+
+
+def test_what_was_written_is_there_after_opening_again(tmp_path: Path) -> None:
+    for expected in (None, {"a": 1}):
+        store = open_store(f"lmdb://{tmp_path}")
+        assert read(store) == expected
+        run(store, Write(KEY, {"a": 1}, Mode.UPSERT))
+        store.close()
+
+
+def test_a_store_that_cannot_be_opened_says_so(tmp_path: Path) -> None:
+    (tmp_path / "file").write_bytes(b"")
+    with pytest.raises(StoreError, match="cannot be opened"):
+        open_store(f"lmdb://{tmp_path}/file/set")
+    (tmp_path / "set").mkdir()
+    (tmp_path / "set" / "data.mdb").write_bytes(b"no database" * 1000)
+    with pytest.raises(StoreError, match="cannot be opened"):
+        open_store(f"lmdb://{tmp_path}/set")
+
+
+def test_a_full_set_refuses_the_batch_and_says_what_to_do(tmp_path: Path) -> None:
+    store = open_store(f"lmdb://{tmp_path}?sync=false&map_size=1048576")
+    create(store, a=1)
+    big = [Write(bytes([n]) * 32, {"a": bytes(100_000)}, Mode.CREATE) for n in range(20)]
+    with pytest.raises(StoreError, match="map_size above 1048576") as caught:
+        run(store, Write(KEY, {"a": 2}, Mode.UPDATE), *big)
+    assert not caught.value.in_doubt
+    assert read(store) == {"a": 1}
+    assert run(store, Write(KEY, {"a": 3}, Mode.UPDATE))[0].status is Status.OK
+    store.close()
+    store = open_store(f"lmdb://{tmp_path}?sync=false")
+    assert {result.status for result in run(store, *big)} == {Status.OK}
+    assert read(store) == {"a": 3}
+    store.close()
+
+
+def test_an_error_after_the_commit_is_in_doubt(store: Store, monkeypatch: pytest.MonkeyPatch) -> None:
+    class Committing:
+        def __init__(self, transaction: Any) -> None:
+            self._transaction = transaction
+
+        def __getattr__(self, name: str) -> Any:
+            return getattr(self._transaction, name)
+
+        def commit(self) -> None:
+            self._transaction.commit()
+            raise lmdb.Error("mdb_txn_commit: Input/output error")
+
+    environment = store._environment  # type: ignore[attr-defined]
+    begin = environment.begin
+    monkeypatch.setattr(environment, "begin", lambda write: Committing(begin(write=write)))
+    with pytest.raises(StoreError, match="Input/output error") as caught:
+        run(store, Write(KEY, {"a": 1}, Mode.CREATE))
+    assert caught.value.in_doubt
+    monkeypatch.undo()
+    assert read(store) == {"a": 1}
+
+
+def test_a_rule_finds_every_bin_wherever_it_is_kept(store: Store) -> None:
+    store._rules = Rules(  # type: ignore[attr-defined]
+        b"function read(rec, name) local m = map(); m['found'] = rec[name]; return m end\n"
+        b"function assign(rec, name, value) rec[name] = value; aerospike:update(rec); return map() end"
+    )
+    bins: dict[str, Any] = {
+        "txID": KEY,
+        "version": 1,
+        "fee": -5,
+        "locked": True,
+        "createdAt": 1 << 40,
+        "utxos": [b"x"],
+        "outputs": [],
+    }
+    create(store, **bins)
+    for name in (*bins, "locktime", "inputs", "nosuch"):
+        assert run(store, RuleCall(KEY, "read", (name,)))[0].value == {"found": bins.get(name)}
+    for name, value in (("version", None), ("locktime", 7), ("outputs", None), ("locked", None), ("nosuch", [1])):
+        run(store, RuleCall(KEY, "assign", (name, value)))
+        bins[name] = value
+    assert read(store) == {name: value for name, value in bins.items() if value is not None}
+
+
+@pytest.mark.parametrize("last", [Read(KEY), Write(KEY, {"late": 1}, Mode.UPSERT)])
+def test_a_batch_that_outlasts_its_budget_changes_nothing(store: Store, last: Read | Write) -> None:
+    create(store, a=1)
+    first = [last] if isinstance(last, Read) else [Write(OTHER, {"b": 1}, Mode.CREATE)]
+    with pytest.raises(StoreError, match="the time is up") as caught:
+        store.batch_operate(first * 20_000 + [last], 0.005)
+    assert not caught.value.in_doubt
+    assert read(store) == {"a": 1}
+    assert statuses(run(store, Read(OTHER))) == ["NOT_FOUND"]

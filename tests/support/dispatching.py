@@ -1,0 +1,112 @@
+"""The dispatch of a worker, in this process: real operations on a real embedded store."""
+
+from collections.abc import Callable, Mapping, Sequence
+from typing import Any, NamedTuple
+
+from protocol import wire
+from protocol.wire import Error
+from protocol.worker_wire import Assignment, FollowUp
+from store import Read, Status, Store
+from store.transaction import Transaction
+from utxod.generate import Generator
+from workers.runtime.batch import Batch
+from workers.runtime.executor import Executor, Operation
+from workers.runtime.operations import OPERATIONS
+
+Run = Callable[..., "Dispatched"]
+
+RETENTION = 288
+HEIGHT = 200
+FAR = 1 << 62
+
+
+class Wrapped:
+    """A store in front of another."""
+
+    def __init__(self, inner: Store) -> None:
+        self._inner = inner
+
+    def __getattr__(self, name: str) -> Any:
+        return getattr(self._inner, name)
+
+
+class Outcome(NamedTuple):
+    result: Any
+    error: Error | None
+
+    @property
+    def code(self) -> str:
+        return self.error.code if self.error else "OK"
+
+    @property
+    def executed(self) -> str | None:
+        return self.error.executed if self.error else None
+
+
+class Dispatched(NamedTuple):
+    outcomes: list[Outcome]
+    follow_ups: list[FollowUp]
+    batch: Batch
+
+    @property
+    def codes(self) -> list[str]:
+        return [outcome.code for outcome in self.outcomes]
+
+    @property
+    def results(self) -> list[Any]:
+        assert all(outcome.error is None for outcome in self.outcomes), self.outcomes
+        return [outcome.result for outcome in self.outcomes]
+
+
+def bins_of(store: Store, key: bytes) -> dict[str, Any]:
+    (result,) = store.batch_operate([Read(key)], 5.0)
+    assert result.status is Status.OK
+    bins: dict[str, Any] = result.value
+    return bins
+
+
+def create(run: Run, *transactions: Transaction, height: int = 1, flags: int = 0) -> None:
+    assert run("create", [[one.raw, height, [], flags, None] for one in transactions]).results
+
+
+def matured(run: Run, generate: Generator, values: list[int]) -> Transaction:
+    """A coinbase whose outputs may be spent."""
+    coinbase = generate.coinbase(values)
+    create(run, coinbase, height=1)
+    return coinbase
+
+
+def follow(run: Run, dispatched: "Dispatched") -> list[Any]:
+    """Executes what follows from a dispatch; the results."""
+    return [
+        result for one in dispatched.follow_ups for result in run(one.operation, wire.unpack_body(one.body, 1)).results
+    ]
+
+
+def read_reply(header: bytes, body: bytes) -> list[Outcome]:
+    reply = wire.unpack_reply_header(header)
+    if reply.error is not None:
+        return [Outcome(None, reply.error)]
+    results = wire.unpack_body(body, reply.count)
+    return [Outcome(result, reply.errors.get(index)) for index, result in enumerate(results)]
+
+
+def dispatch(
+    store: Store,
+    operation: str,
+    *requests: Sequence[Any],
+    flags: int | Sequence[int] = 0,
+    batch_class: type[Batch] = Batch,
+    operations: Mapping[str, Operation] = OPERATIONS,
+    budget: float = 5.0,
+) -> Dispatched:
+    """One dispatch of one or more requests; the outcomes of all their items. flags: of all, or of each."""
+    of_each = [flags] * len(requests) if isinstance(flags, int) else flags
+    parts = [Assignment(FAR, len(items), own) for items, own in zip(requests, of_each, strict=True)]
+    batch = batch_class(parts, [wire.pack_body(items) for items in requests], now=0)
+    Executor(operations, store, budget=budget, retention=RETENTION).run(operation, batch)
+    frames = batch.replies()
+    outcomes: list[Outcome] = []
+    for number in range(len(requests)):
+        outcomes += read_reply(frames[2 * number], frames[2 * number + 1])
+    return Dispatched(outcomes, batch.follow_ups, batch)

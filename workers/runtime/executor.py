@@ -1,0 +1,54 @@
+"""Runs one operation on one batch, whatever it raises: afterwards every item of the batch is completed."""
+
+import logging
+import time
+from collections.abc import Callable, Mapping
+from typing import Any
+
+from protocol import codes
+from protocol.codes import NO, UNKNOWN
+from protocol.wire import Error
+from store import Store, StoreError
+
+from .batch import Batch
+from .context import Work, batch_failure
+
+log = logging.getLogger("utxod.worker")
+
+Operation = Callable[[Work], None]
+
+
+class Executor:
+    """operations: by name. budget: seconds one dispatch may take in the store. retention: blocks."""
+
+    def __init__(self, operations: Mapping[str, Operation], store: Store, *, budget: float, retention: int) -> None:
+        self._operations = operations
+        self._store = store
+        self._budget = budget
+        self._retention = retention
+        self.ignored = 0
+
+    def run(self, operation: str, batch: Batch) -> None:
+        """Completes every item of the batch, each exactly once."""
+        work = Work(batch, self._store, self._retention, time.monotonic() + self._budget)
+        try:
+            self._operations[operation](work)
+        except StoreError as error:
+            # Where an earlier call of this dispatch came back, part of the item may be written.
+            executed = UNKNOWN if error.in_doubt or work.returned else NO
+            log.warning("%s of %d items: the store failed: %s", operation, len(batch), error)
+            batch.fail_open(batch_failure(error, executed))
+        except Exception as error:
+            log.exception("%s of %d items raised", operation, len(batch))
+            batch.fail_open(Error(codes.INTERNAL, UNKNOWN if work.called else NO, _name(error)))
+        work.owe_notes()
+        batch.fail_open(Error(codes.INTERNAL, UNKNOWN if work.called else NO, f"{operation} left the item unanswered"))
+        if batch.timed_out:
+            log.warning("%s of %d items: the store did not answer in time", operation, len(batch))
+        if batch.ignored:
+            self.ignored += batch.ignored
+            log.error("%s completed %d items a second time; ignored", operation, batch.ignored)
+
+
+def _name(error: Any) -> str:
+    return f"{type(error).__name__}: {error}"
