@@ -1,3 +1,3 @@
-"""The command line: serve, doctor, demo, replay, status, get. May use every room of the house."""
+"""The command line: serve, doctor, demo, replay, status, get. May use every other package here."""
 
 __version__ = "0.1.0"

@@ -71,8 +71,9 @@ class Summary:
         """In words, what did not go in: the first few blocks, and transactions of each kind."""
         places = {height: place for place, height in self.planned.blocks}
         lines = [
-            f"{places[one.height]}: transaction {one.txid[::-1].hex()}: {one.fate.replace('_', ' ')}: {one.why}"
-            for one in self.tally.not_in
+            f"{places[missing.height]}: transaction {missing.txid[::-1].hex()}: "
+            f"{missing.fate.replace('_', ' ')}: {missing.why}"
+            for missing in self.tally.not_in
         ]
         unnamed = sum(self.tally.kinds.values()) - len(lines)
         if unnamed:
