@@ -28,11 +28,11 @@ from annotated_types import Interval
 
 from broker.core import Core
 from broker.in_doubt_log import InDoubtLog
+from broker.scheduling import WRITE_POOL
 from broker.settings import MICROSECONDS, BrokerSettings, Patience
 from broker.transport.descriptors import make_room, reserve
 from broker.transport.private_address import PrivateAddress
 from broker.transport.sockets import Transport
-from protocol.operations import WRITE_POOL
 from workers.management.manager import WorkerManager
 from workers.management.process import WorkerProcess, WorkerSettings
 from workers.management.signals import Signals, is_from_kernel, signal_name

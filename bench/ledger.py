@@ -14,9 +14,9 @@ from typing import Final
 import psutil
 
 from broker.core import Core
+from broker.scheduling import READ_POOL
 from broker.settings import BrokerSettings
 from protocol import wire
-from protocol.operations import READ_POOL
 from protocol.wire import RequestHeader
 from protocol.worker_wire import pack_done
 from supervisor import COLLECT_BELOW
@@ -127,10 +127,10 @@ def _answer(core: Core, items: int) -> tuple[float, float, int]:
         dispatch = core.workers[b"worker"].dispatch
         if dispatch is None:
             break
-        reply = [wire.ok_header(dispatch.entries[0].count), wire.EMPTY_BODY]
+        reply = [wire.ok_header(dispatch.entries[0].item_count), wire.EMPTY_BODY]
         frames = [pack_done(dispatch.number, []), *reply * len(dispatch.entries)]
         answering += _time(lambda frames=frames: core.on_done(b"worker", frames, _NOW))  # type: ignore[misc]
-        answered += dispatch.items
+        answered += dispatch.weight
     return handing, answering, answered
 
 

@@ -3,7 +3,7 @@
 from collections.abc import Hashable
 from typing import NamedTuple
 
-from .ledger import Body
+from .entry import Body
 
 
 class Send(NamedTuple):

@@ -8,10 +8,10 @@ from typing import Final
 
 from protocol import codes, wire
 from protocol.codes import NO
-from protocol.operations import OPERATIONS
 from protocol.wire import Error, Limits, RequestHeader
 
 from .pool import Pool
+from .scheduling import POOL_OF_REQUEST
 
 # When a worker of an empty pool may be back; the supervisor restarts one in about half of it.
 WORKER_BACK_MS: Final = 1_000
@@ -25,7 +25,7 @@ def unacceptable(header: RequestHeader, size: int, limits: Limits, epoch: int, n
         return Error(codes.STALE, NO, "deadline: had passed on arrival")
     if header.deadline > now + limits.max_timeout_us:
         return Error(codes.BAD_REQUEST, NO, f"deadline: more than {limits.max_timeout_us} us ahead")
-    if header.operation not in OPERATIONS:
+    if header.operation not in POOL_OF_REQUEST:
         return Error(codes.UNSUPPORTED, NO, f"operation: {header.operation!r} is not known")
     if header.count == 0:
         return Error(codes.BAD_REQUEST, NO, "count: a request has at least one item")
@@ -38,13 +38,13 @@ def unacceptable(header: RequestHeader, size: int, limits: Limits, epoch: int, n
     return None
 
 
-def no_place(pool: Pool, submitter: Hashable, count: int, size: int, now: int) -> Error | None:
+def no_place(pool: Pool, submitter: Hashable, weight: int, size: int, now: int) -> Error | None:
     """Why the pool takes nothing, or nothing more of this submitter, just now."""
     if pool.refuses(now):
-        wait = max(1, (pool.probe_at - now) // 1000)
+        wait = max(1, (pool.breaker.probe_at - now) // 1000)
         return Error(codes.UNAVAILABLE, NO, f"pool {pool.name}: its store does not answer", wait)
     if pool.is_deserted(now):
         return Error(codes.UNAVAILABLE, NO, f"pool {pool.name} has no worker", WORKER_BACK_MS)
-    if not pool.has_room(submitter, count, size):
+    if not pool.has_room(submitter, weight, size):
         return Error(codes.OVERLOADED, NO, f"pool {pool.name}: its queue is full", pool.retry_after_ms())
     return None

@@ -2,8 +2,8 @@
 
 A request is admitted or refused the moment it arrives. Once admitted it is in the ledger, and leaves it with its one
 answer, which comes from the first of: its worker; its deadline; the end of its worker; the end of the daemon. Whatever
-else arrives for it later is dropped and counted. From its state follows what the answer may say: QUEUED means that
-nobody has touched it (`executed: no`), DISPATCHED and JOINING that somebody may have (`unknown`).
+else arrives for it later is dropped and counted. What the answer may say of its execution follows from its state; both
+stand in entry.py.
 
 Work that follows from work goes to a pool of a higher rank. A *part* is joined into the answer that waits for it, and
 dropped when that answer has gone out without it. *Owed* work has nobody waiting: it is never refused and never expires,
@@ -19,18 +19,20 @@ from collections.abc import Hashable, Sequence
 from typing import Any
 
 from protocol import codes, wire
-from protocol.codes import NO, UNKNOWN
-from protocol.operations import MAY_OWE, OPERATIONS, POOLS
+from protocol.codes import DEADLINE_EXCEEDED, NO, UNKNOWN
 from protocol.wire import Error, ProtocolError
 from protocol.worker_wire import DISPATCH, STOP, Assignment, pack_dispatch, unpack_done
 
 from .actions import Action, Condemn, InDoubt, Instruct, LostRequest, ReportWanted, Send
 from .admission import WORKER_BACK_MS, no_place, unacceptable
-from .fan_in import FollowUpJoin, Join, ReadJoin, check_header, leaves_open, part_error, second_header
+from .entry import ANSWERED, DISPATCHED, JOINING, QUEUED, Body, Entry, FanIn
+from .evictions import Evictions
+from .fan_in import FollowUpFanIn, ReadFanIn
 from .follow_ups import follow_up_entries, single_reads
-from .ledger import DISPATCHED, DONE, JOINING, QUEUED, Body, Entry, Ledger
+from .ledger import Ledger
 from .pool import Dispatch, Pool, Worker
-from .refusals import Refusals
+from .reply_headers import failures_by_code, leaves_open, part_error, retried_header
+from .scheduling import MAY_OWE, POOL_OF_REQUEST, POOLS
 from .settings import MICROSECONDS, BrokerSettings
 
 
@@ -50,23 +52,12 @@ class Core:
         self.workers: dict[bytes, Worker] = {}
         self.draining = False
         self.owed = 0
-        self.pools = {
-            name: Pool(
-                name,
-                kind,
-                queue_items=settings.queue_items,
-                queue_bytes=settings.queue_bytes,
-                deserted_us=int(settings.workerless_seconds * MICROSECONDS),
-                now=now,
-            )
-            for name, kind in POOLS.items()
-        }
+        self.pools = {name: Pool(name, kind, settings, now) for name, kind in POOLS.items()}
         self._limits = settings.limits
         self._batch_limit, self._owed_limit = settings.batch_limit, settings.owed_items
         self._execution_limit = int(settings.execution_limit_seconds * MICROSECONDS)
-        self._probe_us = int(settings.probe_seconds * MICROSECONDS)
         self._dispatches, self._ended = 0, False
-        self._refusals = Refusals(self._give_up)
+        self._evictions = Evictions(self._give_up)
 
     # ---- from submitters
 
@@ -98,7 +89,7 @@ class Core:
         if error is None and self.draining:
             error = Error(codes.SHUTTING_DOWN, NO, "the daemon is shutting down")
         if error is None:
-            pool = self.pools[OPERATIONS[header.operation]]
+            pool = self.pools[POOL_OF_REQUEST[header.operation]]
             error = no_place(pool, submitter, header.count, len(body), now)
         if error is not None:
             self._refuse(submitter, request_id, error, header.count)
@@ -107,7 +98,7 @@ class Core:
             operation=header.operation,
             pool=pool.name,
             deadline=header.deadline,
-            count=header.count,
+            weight=header.count,
             body=body,
             submitter=submitter,
             request_id=request_id,
@@ -154,32 +145,30 @@ class Core:
             parts, owed = follow_up_entries(worker.pool, dispatch, follow_ups)
             headers = [bytes(frame) for frame in frames[1::2]]
             for header, entry in zip(headers, dispatch.entries, strict=True):
-                self._count_codes(check_header(header, entry.items))
+                self._count_failures(failures_by_code(header, entry.item_count))
         except (ValueError, TypeError, IndexError) as error:
             self._malformed(worker, dispatch, str(error))
             return
         if not timed_out:
             worker.pool.observe(dispatch, now)
-            worker.pool.close(dispatch, now)
+            worker.pool.breaker.record_success(dispatch.started, now)
         for index, (entry, header, body) in enumerate(zip(dispatch.entries, headers, frames[2::2], strict=True)):
             if dispatch.operation in MAY_OWE and leaves_open(header):
                 self._note(entry, "what was executed of it is not known")
-            if entry.state == DONE:
-                self.counters["late"] += entry.count
+            if entry.state is ANSWERED:
+                self.counters["late"] += entry.weight
             elif index in parts:
-                self._await(entry, FollowUpJoin(header, body), parts[index])
-            elif entry.retried and entry.parent is None:
-                self._settle(entry, second_header(header), body)
+                self._await(entry, FollowUpFanIn(parts[index], header, body))
             else:
-                self._settle(entry, header, body)
+                self._answer(entry, retried_header(header) if entry.retried else header, body)
         for entry in owed:
             self._owe(entry)
-        if timed_out and worker.pool.is_news(dispatch):
-            self._open_breaker(worker.pool, now)
+        if timed_out and worker.pool.breaker.is_current(dispatch.started):
+            self._trip(worker.pool, now)
         self._release(worker)
 
-    def _count_codes(self, answered: Counter[str]) -> None:
-        for code, items in answered.items():
+    def _count_failures(self, failures: Counter[str]) -> None:
+        for code, items in failures.items():
             self.counters[f"answered {code}"] += items
 
     def on_lost(self, identity: bytes, reason: str, now: int) -> None:
@@ -191,15 +180,15 @@ class Core:
         pool.remove_worker(worker, now)
         if worker.dispatch is None:
             return
-        if pool.open_since is not None:
-            pool.open(now, self._probe_us)
+        if pool.breaker.is_open:
+            pool.breaker.trip(now)
         for entry in worker.dispatch.entries:
-            if entry.state == DONE:
+            if entry.state is ANSWERED:
                 continue
             if pool.kind.repeatable and not entry.retried and entry.deadline > now:
                 self._read_again(entry)
             else:
-                self._fail(entry, Error(codes.WORKER_CRASHED, UNKNOWN, f"its worker {reason}"))
+                self._fail(entry, codes.WORKER_CRASHED, f"its worker {reason}")
         self._note_lost(worker.dispatch, reason)
         self._release(worker)
 
@@ -227,8 +216,8 @@ class Core:
         """A worker whose answer can't be read: its items are answered, and it is replaced."""
         self.counters["malformed"] += 1
         for entry in dispatch.entries:
-            if entry.state != DONE:
-                self._fail(entry, Error(codes.INTERNAL, UNKNOWN, f"its worker's answer can't be read: {reason}"))
+            if entry.state is not ANSWERED:
+                self._fail(entry, codes.INTERNAL, f"its worker's answer can't be read: {reason}")
         self._note_lost(dispatch, f"answered nonsense: {reason}")
         self.condemn(worker.identity, f"answers nonsense: {reason}")
         self._release(worker)
@@ -268,65 +257,65 @@ class Core:
         self.actions.append(InDoubt(entry.key or b"", entry.operation, reason))
 
     def _read_again(self, entry: Entry) -> None:
-        self.counters["read_again"] += entry.count
-        if entry.count == 1:
-            entry.retried = True
-            entry.state = QUEUED
+        self.counters["read_again"] += entry.weight
+        if entry.item_count == 1:
+            entry.to(QUEUED)
             self.pools[entry.pool].queue.add(entry)
             return
-        self._await(entry, ReadJoin(entry.count), single_reads(entry))
+        self._await(entry, ReadFanIn(single_reads(entry)))
 
-    def _await(self, entry: Entry, join: Join, parts: Sequence[Entry]) -> None:
-        entry.state = JOINING
-        entry.join = join
-        join.parts = dict.fromkeys(parts)
-        for part in parts:
+    def _await(self, entry: Entry, fan_in: FanIn) -> None:
+        entry.to(JOINING)
+        entry.fan_in = fan_in
+        for part in fan_in.parts:
             self.pools[part.pool].queue.add(part)
 
     # ---- answers
 
-    def _fail(self, entry: Entry, error: Error) -> None:
-        self.counters[f"failed {error.code}"] += entry.count
-        self._settle(entry, wire.error_header(error, entry.count), wire.EMPTY_BODY)
+    def _fail(self, entry: Entry, code: str, message: str, retry_after: int = 0) -> None:
+        self.counters[f"failed {code}"] += entry.weight
+        header = wire.error_header(Error(code, entry.executed, message, retry_after), entry.item_count)
+        self._answer(entry, header, wire.EMPTY_BODY)
 
     def _give_up(self, entry: Entry, code: str, message: str, retry_after: int = 0) -> None:
         """Answers an entry that waits, or that somebody holds."""
-        if entry.state == QUEUED:
+        if entry.state is QUEUED:
             self.pools[entry.pool].queue.discard(entry)
-            if not entry.retried:
-                self._fail(entry, Error(code, NO, message, retry_after))
-                return
-        # Somebody had it, or has: the other codes say that nobody did.
-        code = code if code == codes.DEADLINE_EXCEEDED else codes.WORKER_CRASHED
-        self._fail(entry, Error(code, UNKNOWN, message, retry_after))
+        if code != DEADLINE_EXCEEDED and entry.executed == UNKNOWN:
+            code = codes.WORKER_CRASHED  # The other codes say that nobody had it.
+        self._fail(entry, code, message, retry_after)
 
-    def _settle(self, entry: Entry, header: Body, body: Body) -> None:
+    def _answer(self, entry: Entry, header: Body, body: Body) -> None:
         """The entry's one answer. Parts that the answer no longer waits for are dropped."""
-        entry.state = DONE
-        join, entry.join = entry.join, None
-        for part in join.parts if join else ():
+        entry.to(ANSWERED)
+        fan_in, entry.fan_in = entry.fan_in, None
+        for part in fan_in.parts if fan_in else ():
             self._drop(part)
         parent, entry.parent = entry.parent, None
         if parent is not None:
-            if parent.join is not None:
-                parent.join.settle(entry, part_error(bytes(header)), body)
-                if not parent.join.parts:
-                    self._settle(parent, *parent.join.answer())
+            self._resolve(parent, entry, part_error(bytes(header)), body)
             return
         self.ledger.discard(entry)
         if entry.submitter is not None:
-            self.counters["answered"] += entry.count
-            self._reply(entry.submitter, entry.request_id, header, body, entry.count)
+            self.counters["answered"] += entry.weight
+            self._reply(entry.submitter, entry.request_id, header, body, entry.weight)
             return
         self.owed -= 1
         error = part_error(bytes(header))
         if error is not None:
             self._doubt(entry, f"{error.code}: {error.message}")
 
+    def _resolve(self, parent: Entry, part: Entry, error: Error | None, body: Body) -> None:
+        fan_in = parent.fan_in
+        if fan_in is not None:
+            fan_in.resolve(part, error, body)
+            if not fan_in.parts:
+                self._answer(parent, *fan_in.reply())
+
     def _drop(self, part: Entry) -> None:
-        if part.state == QUEUED:
+        if part.state is QUEUED:
             self.pools[part.pool].queue.discard(part)
-        part.state = DONE
+        part.to(ANSWERED)
         part.parent = None
 
     def _reply(self, submitter: Hashable, request_id: bytes, header: Body, body: Body, count: int) -> None:
@@ -352,7 +341,7 @@ class Core:
 
     def _expire_taken(self, entries: list[Entry]) -> None:
         for entry in entries:
-            self._fail(entry, Error(codes.DEADLINE_EXCEEDED, UNKNOWN if entry.retried else NO, "expired in the queue"))
+            self._fail(entry, DEADLINE_EXCEEDED, "expired in the queue")
 
     def _hand_out(self, pool: Pool, entries: list[Entry], now: int) -> None:
         worker = next(iter(pool.idle))
@@ -360,11 +349,11 @@ class Core:
         self._dispatches += 1
         dispatch = worker.dispatch = Dispatch(self._dispatches, entries[0].operation, entries, now)
         for entry in entries:
-            entry.state = DISPATCHED
-        parts = [Assignment(entry.deadline, entry.items, entry.flags, entry.only) for entry in entries]
-        head = pack_dispatch(dispatch.number, dispatch.operation, parts)
+            entry.to(DISPATCHED)
+        assignments = [Assignment(entry.deadline, entry.item_count, entry.flags, entry.only) for entry in entries]
+        head = pack_dispatch(dispatch.number, dispatch.operation, assignments)
         self.counters["dispatches"] += 1
-        self.counters["dispatched"] += dispatch.items
+        self.counters["dispatched"] += dispatch.weight
         self.actions.append(Instruct(worker.identity, [DISPATCH, head, *[entry.body for entry in entries]]))
 
     # ---- time, and the end
@@ -374,25 +363,25 @@ class Core:
         what one sweep answers is bounded."""
         expired = self.ledger.take_expired(now, self._slice)
         for entry in expired:
-            where = "in the queue" if entry.state == QUEUED else "in execution"
-            self._give_up(entry, codes.DEADLINE_EXCEEDED, f"expired {where}")
+            where = "in the queue" if entry.state is QUEUED else "in execution"
+            self._give_up(entry, DEADLINE_EXCEEDED, f"expired {where}")
         if len(expired) == self._slice:
             return True
         for worker in self.workers.values():
             dispatch = worker.dispatch
             if dispatch is not None and not worker.condemned and now - dispatch.started > self._execution_limit:
-                self._open_breaker(worker.pool, now)
+                self._trip(worker.pool, now)
                 self.condemn(worker.identity, f"has been busy with {dispatch.operation} for too long")
         for pool in self.pools.values():
-            if pool.queue and pool.is_deserted(now) and not self._refusals.is_under_way(pool):
-                self._refusals.begin(pool, codes.UNAVAILABLE, f"pool {pool.name} has no worker", WORKER_BACK_MS)
-        return self._refusals.go_on(self._slice)
+            if pool.queue and pool.is_deserted(now) and not self._evictions.is_under_way(pool):
+                self._evictions.begin(pool, codes.UNAVAILABLE, f"pool {pool.name} has no worker", WORKER_BACK_MS)
+        return self._evictions.go_on(self._slice)
 
-    def _open_breaker(self, pool: Pool, now: int) -> None:
+    def _trip(self, pool: Pool, now: int) -> None:
         """Its store does not answer: one probe at a time is to find out when it does, and nobody waits for that."""
-        pool.open(now, self._probe_us)
-        self._refusals.begin(pool, codes.UNAVAILABLE, f"pool {pool.name}: its store does not answer")
-        self._refusals.go_on(self._slice)
+        pool.breaker.trip(now)
+        self._evictions.begin(pool, codes.UNAVAILABLE, f"pool {pool.name}: its store does not answer")
+        self._evictions.go_on(self._slice)
 
     def end(self) -> None:
         """The time to drain is over: what is left is answered; what is owed, now or by a late answer, is in doubt."""

@@ -2,11 +2,11 @@
 
 from collections.abc import Sequence
 
-from protocol.operations import FOLLOW_UPS, POOLS
 from protocol.worker_wire import FollowUp
 
-from .ledger import NEVER, Entry
+from .entry import NEVER, Entry
 from .pool import Dispatch, Pool
+from .scheduling import POOL_OF_FOLLOW_UP, POOLS
 
 
 def follow_up_entries(
@@ -16,8 +16,8 @@ def follow_up_entries(
     is owed. Raises ValueError where one is not allowed: out of this pool, or for an item that there is not."""
     parts: dict[int, list[Entry]] = {}
     owed: list[Entry] = []
-    for request, item, operation, key, count, body in follow_ups:
-        target = FOLLOW_UPS.get(operation)
+    for request, item, operation, key, weight, body in follow_ups:
+        target = POOL_OF_FOLLOW_UP.get(operation)
         if target is None or not pool.kind.feeds or POOLS[target].rank <= pool.kind.rank:
             raise ValueError(f"follow-up {operation!r} out of pool {pool.name}")
         parent = None if request is None else _parent(dispatch, request, item)
@@ -25,7 +25,7 @@ def follow_up_entries(
             operation=operation,
             pool=target,
             deadline=NEVER if parent is None else parent.deadline,
-            count=count,
+            weight=weight,
             body=body,
             parent=parent,
             item=item,
@@ -36,7 +36,7 @@ def follow_up_entries(
 
 
 def _parent(dispatch: Dispatch, request: int, item: int) -> Entry:
-    if not 0 <= request < len(dispatch.entries) or not 0 <= item < dispatch.entries[request].count:
+    if not 0 <= request < len(dispatch.entries) or not 0 <= item < dispatch.entries[request].item_count:
         raise ValueError(f"follow-up of item {item} of request {request}, which was not in the dispatch")
     return dispatch.entries[request]
 
@@ -48,12 +48,12 @@ def single_reads(entry: Entry) -> list[Entry]:
             operation=entry.operation,
             pool=entry.pool,
             deadline=entry.deadline,
-            count=1,
+            weight=1,
             body=entry.body,
             flags=entry.flags,
             parent=entry,
             item=item,
             only=item,
         )
-        for item in range(entry.count)
+        for item in range(entry.item_count)
     ]

@@ -6,95 +6,10 @@ the same however many are pending, and nothing of an answered entry stays behind
 """
 
 import heapq
-from collections.abc import Hashable, Iterator
+from collections.abc import Iterator
 from itertools import islice
-from typing import TYPE_CHECKING, Any, Final
 
-if TYPE_CHECKING:
-    from .fan_in import Join
-
-# A body as it came off the wire, bytes or a ZeroMQ frame: passed on uncopied and unread; only its length is asked for.
-Body = Any
-
-# An entry's state: where it is, and so who is to answer for it.
-QUEUED: Final = 0  # in a pool's queue: nobody has touched it
-DISPATCHED: Final = 1  # in a worker's hands
-JOINING: Final = 2  # its answer waits for parts: follow-ups, or reads that are dispatched again
-DONE: Final = 3  # answered, and out of the ledger
-
-NEVER: Final = 0  # the deadline of owed work
-
-
-class Entry:
-    """One request, or one part of the work for a request, or one piece of owed work.
-
-    submitter: who gets the answer; None for a part and for owed work. deadline: microseconds; NEVER for owed work.
-    count: items, the weight in a batch. size: bytes it adds to the backlog. parent, item: the entry whose answer waits
-    for this part, and the item of it that fails where the part does. key: of the record that owed
-    work is about, told where its outcome is not known. only: the one item of the body to execute, or None for all.
-    retried: lost a worker once already. join: what the answer waits for.
-    """
-
-    __slots__ = (
-        "body",
-        "count",
-        "deadline",
-        "flags",
-        "item",
-        "join",
-        "key",
-        "only",
-        "operation",
-        "parent",
-        "pool",
-        "request_id",
-        "retried",
-        "size",
-        "state",
-        "submitter",
-    )
-
-    def __init__(
-        self,
-        *,
-        operation: str,
-        pool: str,
-        deadline: int,
-        count: int,
-        body: Body,
-        submitter: Hashable = None,
-        request_id: bytes = b"",
-        flags: int = 0,
-        parent: "Entry | None" = None,
-        item: int = 0,
-        key: bytes | None = None,
-        only: int | None = None,
-    ) -> None:
-        self.operation = operation
-        self.pool = pool
-        self.deadline = deadline
-        self.count = count
-        self.body = body
-        self.size = len(body) if only is None else 0
-        self.submitter = submitter
-        self.request_id = request_id
-        self.flags = flags
-        self.parent = parent
-        self.item = item
-        self.key = key
-        self.only = only
-        self.retried = only is not None
-        self.join: Join | None = None
-        self.state = QUEUED
-
-    @property
-    def owed(self) -> bool:
-        return self.deadline == NEVER
-
-    @property
-    def items(self) -> int:
-        """Items in the body: work that follows from work is one, however many records it weighs."""
-        return 1 if self.submitter is None else self.count
+from .entry import NEVER, Entry
 
 
 class Ledger:
@@ -105,10 +20,10 @@ class Ledger:
         self._buckets: dict[int, dict[Entry, None]] = {}
         self._order: list[int] = []
         self._owed: dict[Entry, None] = {}
-        self._count = 0
+        self._size = 0
 
     def __len__(self) -> int:
-        return self._count
+        return self._size
 
     def __iter__(self) -> Iterator[Entry]:
         for bucket in self._buckets.values():
@@ -117,14 +32,14 @@ class Ledger:
 
     def add(self, entry: Entry) -> None:
         self._bucket_of(entry)[entry] = None
-        self._count += 1
+        self._size += 1
 
     def discard(self, entry: Entry) -> None:
         """Takes the entry out, where `take_expired` has not done so before."""
         bucket = self._owed if entry.deadline == NEVER else self._buckets.get(entry.deadline // self._bucket_us)
         if bucket is not None and entry in bucket:
             del bucket[entry]
-            self._count -= 1
+            self._size -= 1
             if not bucket:
                 bucket.clear()  # gives the room of those that were in it back now, and not at their deadline
 
@@ -143,7 +58,7 @@ class Ledger:
                 del self._buckets[heapq.heappop(self._order)]
             elif number == current:
                 break
-        self._count -= len(found)
+        self._size -= len(found)
         return found
 
     def _bucket_of(self, entry: Entry) -> dict[Entry, None]:

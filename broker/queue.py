@@ -7,80 +7,80 @@ floods delays the others by a turn, not by the flood. Adding, taking and discard
 from collections import OrderedDict
 from collections.abc import Hashable, Iterator
 
-from .ledger import Entry
+from .entry import Entry
 
 # What one submitter has waiting for one operation, in order of arrival.
-_Line = OrderedDict[Entry, None]
+_Fifo = OrderedDict[Entry, None]
 
 
 class Queue:
-    """items, bytes: what waits."""
+    """weight, bytes: of what waits."""
 
     def __init__(self) -> None:
-        self.items = 0
+        self.weight = 0
         self.bytes = 0
-        self._lines: OrderedDict[str, OrderedDict[Hashable, _Line]] = OrderedDict()
+        self._fifos: OrderedDict[str, OrderedDict[Hashable, _Fifo]] = OrderedDict()
         self._held: dict[Hashable, int] = {}
 
     def __bool__(self) -> bool:
-        return bool(self._lines)
+        return bool(self._fifos)
 
     def __iter__(self) -> Iterator[Entry]:
-        for lines in self._lines.values():
-            for line in lines.values():
-                yield from line
+        for fifos in self._fifos.values():
+            for fifo in fifos.values():
+                yield from fifo
 
     def held_by(self, submitter: Hashable) -> int:
-        """Items this submitter has waiting."""
+        """The weight of what this submitter has waiting."""
         return self._held.get(submitter, 0)
 
     def add(self, entry: Entry) -> None:
-        lines = self._lines.setdefault(entry.operation, OrderedDict())
-        line = lines.setdefault(entry.submitter, OrderedDict())
-        line[entry] = None
+        fifos = self._fifos.setdefault(entry.operation, OrderedDict())
+        fifo = fifos.setdefault(entry.submitter, OrderedDict())
+        fifo[entry] = None
         if entry.retried:
-            line.move_to_end(entry, last=False)
-        self.items += entry.count
+            fifo.move_to_end(entry, last=False)
+        self.weight += entry.weight
         self.bytes += entry.size
-        self._held[entry.submitter] = self._held.get(entry.submitter, 0) + entry.count
+        self._held[entry.submitter] = self._held.get(entry.submitter, 0) + entry.weight
 
     def discard(self, entry: Entry) -> None:
         """Takes a waiting entry out, wherever in the queue it is."""
-        lines = self._lines[entry.operation]
-        line = lines[entry.submitter]
-        del line[entry]
-        if not line:
-            del lines[entry.submitter]
-            if not lines:
-                del self._lines[entry.operation]
-        self.items -= entry.count
+        fifos = self._fifos[entry.operation]
+        fifo = fifos[entry.submitter]
+        del fifo[entry]
+        if not fifo:
+            del fifos[entry.submitter]
+            if not fifos:
+                del self._fifos[entry.operation]
+        self.weight -= entry.weight
         self.bytes -= entry.size
-        held = self._held[entry.submitter] - entry.count
+        held = self._held[entry.submitter] - entry.weight
         if held:
             self._held[entry.submitter] = held
         else:
             del self._held[entry.submitter]
 
     def take(self, limit: int) -> list[Entry]:
-        """What is handed to one worker: entries of one operation, `limit` items at most; a larger one alone, and one
-        that is dispatched again, alone."""
-        if not self._lines:
+        """What is handed to one worker: entries of one operation, of `limit` in weight at most; a larger one alone, and
+        one that is dispatched again, alone."""
+        if not self._fifos:
             return []
-        operation, lines = next(iter(self._lines.items()))
+        operation, fifos = next(iter(self._fifos.items()))
         taken: list[Entry] = []
-        items = 0
-        while lines:
-            submitter, line = next(iter(lines.items()))
-            entry = next(iter(line))
-            if taken and (items + entry.count > limit or entry.retried):
+        weight = 0
+        while fifos:
+            submitter, fifo = next(iter(fifos.items()))
+            entry = next(iter(fifo))
+            if taken and (weight + entry.weight > limit or entry.retried):
                 break
             self.discard(entry)
-            if submitter in lines:
-                lines.move_to_end(submitter)
+            if submitter in fifos:
+                fifos.move_to_end(submitter)
             taken.append(entry)
-            items += entry.count
-            if items >= limit or entry.retried:
+            weight += entry.weight
+            if weight >= limit or entry.retried:
                 break
-        if operation in self._lines:
-            self._lines.move_to_end(operation)
+        if operation in self._fifos:
+            self._fifos.move_to_end(operation)
         return taken

@@ -19,7 +19,7 @@ import zmq
 
 from broker.actions import Action, Condemn, InDoubt, Instruct, LostRequest, ReportWanted, Send
 from broker.core import Core
-from broker.ledger import Body
+from broker.entry import Body
 from protocol import wire
 from protocol.worker_wire import DONE, READY, unpack_ready
 

@@ -6,7 +6,7 @@ from pathlib import Path
 
 import zmq
 
-from protocol.operations import READ_POOL
+from broker.scheduling import READ_POOL
 from protocol.worker_wire import DISPATCH, pack_ready
 from tests.support.callers import Callers
 from tests.support.daemon import SHORT, Daemon, Start

@@ -11,8 +11,8 @@ from pathlib import Path
 import pytest
 import zmq
 
+from broker.scheduling import POOL_OF_REQUEST, POOLS
 from protocol import wire
-from protocol.operations import OPERATIONS, POOLS
 from protocol.worker_wire import DISPATCH, DONE, pack_done, pack_ready, unpack_dispatch
 from tests.support.seven_calls import NOTHING_ENDS_IT, SEVEN, SLACK, Service, serving
 
@@ -59,7 +59,7 @@ class Staffed:
         self._workers = workers
 
     def worker(self, operation: str) -> OwnWorker:
-        return self._workers[OPERATIONS[operation]]
+        return self._workers[POOL_OF_REQUEST[operation]]
 
     @property
     def dropped_by_client(self) -> tuple[int, int]:

@@ -6,7 +6,7 @@ from concurrent.futures import Future
 
 import pytest
 
-from protocol.operations import OPERATIONS
+from broker.scheduling import POOL_OF_REQUEST
 from tests.support.seven_calls import NOTHING_ENDS_IT, SEVEN, SLACK, Answer, Service, serving
 
 ROOM = 4
@@ -47,6 +47,6 @@ def test_a_full_queue_refuses_at_once_and_keeps_what_it_took(service: Service, o
 def _line_up_for(service: Service, client, operation: str) -> Future[Answer]:
     """Another submitter asks."""
     future = service.ask(operation, service.fresh(operation), client=client)
-    pool = OPERATIONS[operation]
+    pool = POOL_OF_REQUEST[operation]
     service.daemon.wait_until(lambda status: status["pools"][pool]["queued"] == ROOM // 2 + 1)
     return future

@@ -6,7 +6,7 @@ from collections.abc import Iterator
 import psutil
 import pytest
 
-from protocol.operations import OPERATIONS
+from broker.scheduling import POOL_OF_REQUEST
 from tests.support.seven_calls import NOTHING_ENDS_IT, SEVEN, SLACK, Service, is_read, of_another_pool, serving
 
 BUDGET, GRACE, PROBE = 0.3, 0.1, 0.1
@@ -30,7 +30,7 @@ def strict(tmp_path_factory: pytest.TempPathFactory, store_kind: str) -> Iterato
 
 @pytest.mark.parametrize("operation", SEVEN)
 def test_a_crash_answers_what_the_worker_held_and_harms_nothing_else(patient: Service, operation: str) -> None:
-    pool, daemon = OPERATIONS[operation], patient.daemon
+    pool, daemon = POOL_OF_REQUEST[operation], patient.daemon
     with patient.hanging():
         lost = patient.hand_out(operation, patient.fresh(operation))
         other = patient.hand_out(of_another_pool(operation), patient.fresh(of_another_pool(operation)))
@@ -89,7 +89,7 @@ def test_a_wedge_is_ended_at_the_execution_limit_and_the_rest_is_refused(strict:
     log = "\n".join(daemon.log.lines[lines:])
     assert f"has been busy with {operation} for too long; it dumps its stacks and is ended" in log
     assert "in batch_operate" in log
-    assert daemon.status()["pools"][OPERATIONS[operation]]["breaker"] == "closed"
+    assert daemon.status()["pools"][POOL_OF_REQUEST[operation]]["breaker"] == "closed"
 
 
 def test_large_answers_leave_nothing_in_a_worker(patient: Service) -> None:

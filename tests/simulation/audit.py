@@ -3,9 +3,8 @@
 from collections import Counter
 from typing import TYPE_CHECKING
 
-from broker import ledger
 from broker.core import Core
-from broker.ledger import Entry
+from broker.entry import ANSWERED, DISPATCHED, JOINING, QUEUED, Entry
 from broker.pool import Pool
 from protocol.wire import pack_report
 from tests.simulation.model import Model
@@ -26,15 +25,15 @@ def audit(core: Core, model: Model) -> None:
             raise Violation(f"worker {worker.identity!r}: its credit, or its pool, is not what it should be")
         for entry in worker.dispatch.entries if worker.dispatch else ():
             _place(places, entry, "in hand")
-            if entry.state not in (ledger.DISPATCHED, ledger.DONE):
+            if entry.state not in (DISPATCHED, ANSWERED):
                 raise Violation(f"{entry.operation} in hand is in state {entry.state}")
     waiting = 0
     for entry in core.ledger:
         waiting += 1
-        if entry.state == ledger.DONE:
+        if entry.state is ANSWERED:
             raise Violation(f"an answered {entry.operation} is still in the ledger")
-        if entry.state == ledger.JOINING:
-            _audit_join(entry, places)
+        if entry.state is JOINING:
+            _audit_fan_in(entry, places)
         elif entry not in places:
             raise Violation(f"{entry.operation} is in the ledger, and neither queued nor in hand")
     if waiting != len(core.ledger):
@@ -62,7 +61,7 @@ def audit_end(world: "World") -> None:
     for name, pool in core.pools.items():
         queue = pool.queue
         left |= {
-            f"{name} queue": list(queue) or queue.items or queue.bytes or queue._lines,
+            f"{name} queue": list(queue) or queue.weight or queue.bytes or queue._fifos,
             f"{name} held": queue._held,
             f"{name} workers": pool.workers or pool.idle,
         }
@@ -80,31 +79,32 @@ def _place(places: dict[Entry, str], entry: Entry, place: str) -> None:
 
 def _audit_queue(pool: Pool, places: dict[Entry, str]) -> None:
     queue = pool.queue
-    items = size = 0
+    weight = size = 0
     held: Counter[object] = Counter()
-    for operation, lines in queue._lines.items():
-        for submitter, line in lines.items():
-            for entry in line:
+    for operation, fifos in queue._fifos.items():
+        for submitter, fifo in fifos.items():
+            for entry in fifo:
                 if entry.operation != operation or entry.submitter != submitter or entry.pool != pool.name:
-                    raise Violation(f"{entry.operation} waits in the wrong line")
-                items += entry.count
+                    raise Violation(f"{entry.operation} waits in the wrong place")
+                weight += entry.weight
                 size += entry.size
-                held[submitter] += entry.count
-            if not line:
-                raise Violation("an empty line")
-        if not lines:
-            raise Violation("an operation without lines")
-    if (items, size, held) != (queue.items, queue.bytes, queue._held):
-        raise Violation(f"pool {pool.name} counts {queue.items}, {queue.bytes}, {queue._held}: {items}, {size}, {held}")
+                held[submitter] += entry.weight
+            if not fifo:
+                raise Violation("a submitter who waits with nothing")
+        if not fifos:
+            raise Violation("an operation that nobody waits for")
+    if (weight, size, held) != (queue.weight, queue.bytes, queue._held):
+        counted = queue.weight, queue.bytes, queue._held
+        raise Violation(f"pool {pool.name} counts {counted}, where {(weight, size, held)} wait")
     for entry in queue:
         _place(places, entry, f"queued for {pool.name}")
-        if entry.state != ledger.QUEUED:
+        if entry.state is not QUEUED:
             raise Violation(f"{entry.operation} waits, in state {entry.state}")
 
 
-def _audit_join(entry: Entry, places: dict[Entry, str]) -> None:
-    if entry in places or entry.join is None or not entry.join.parts:
+def _audit_fan_in(entry: Entry, places: dict[Entry, str]) -> None:
+    if entry in places or entry.fan_in is None or not entry.fan_in.parts:
         raise Violation(f"{entry.operation} waits for its parts, and is {places.get(entry)}, or there are none")
-    for part in entry.join.parts:
-        if part not in places or part.parent is not entry or part.state == ledger.DONE:
+    for part in entry.fan_in.parts:
+        if part not in places or part.parent is not entry or part.state is ANSWERED:
             raise Violation(f"a part of {entry.operation} is nowhere, and its answer waits for it")

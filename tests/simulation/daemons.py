@@ -10,9 +10,9 @@ from typing import TYPE_CHECKING, Any, Final
 
 from broker.actions import Condemn, InDoubt, Instruct, LostRequest, Send
 from broker.core import Core
+from broker.scheduling import POOLS
 from broker.settings import BrokerSettings
 from protocol import wire
-from protocol.operations import POOLS
 from protocol.worker_wire import STOP, pack_done, unpack_dispatch
 from store import RecordOperation, Result, Status, StoreError
 from tests.simulation.replay import Exchange, Finished, Job

@@ -10,9 +10,9 @@ from typing import Any
 import msgpack
 
 from broker.core import Core
+from broker.scheduling import POOL_OF_FOLLOW_UP, POOL_OF_REQUEST, POOLS
 from broker.settings import BrokerSettings
 from protocol import codes
-from protocol.operations import FOLLOW_UPS, OPERATIONS, POOLS
 from tests.simulation.reckoning import ITEMS, JOIN, REPLY, Reckoning
 from tests.simulation.tasks import HELD, JOINING, NO, OK, QUEUED, UNKNOWN, Hand, Task, Violation, parse_header
 
@@ -41,7 +41,7 @@ class Model(Reckoning):
         if POOLS[pool].feeds and len(self.owing) >= self._owed_limit:
             raise Violation("a new parent is handed out while more is owed than may be")
         core_pool = self.core.pools[pool]
-        if core_pool.open_since is not None and not (alone and self._may_probe(pool, core_pool)):
+        if core_pool.breaker.is_open and not (alone and self._may_probe(pool, core_pool)):
             raise Violation(f"pool {pool} is open, and is given more than one probe")
         for (task, only), deadline in zip(hand.tasks, deadlines, strict=True):
             self._check_handed(task, only, pool, alone, hand.operation)
@@ -132,7 +132,7 @@ class Model(Reckoning):
         """After the core has handed out what it could: nobody waits for nothing."""
         for name, pool in self.core.pools.items():
             held_back = pool.kind.feeds and len(self.owing) >= self._owed_limit
-            if pool.idle and pool.queue and pool.open_since is None and not held_back:
+            if pool.idle and pool.queue and not pool.breaker.is_open and not held_back:
                 raise Violation(f"pool {name} has work and an idle worker")
 
     # ---- rules
@@ -151,7 +151,7 @@ class Model(Reckoning):
             raise Violation(f"worker {identity!r} {'has lost its credit' if credit else 'has credit that it may not'}")
 
     def _check_handed(self, task: Task, only: int | None, pool: str, alone: bool, operation: str) -> None:
-        if task.pool != pool or task.operation != operation or (OPERATIONS | FOLLOW_UPS)[operation] != pool:
+        if task.pool != pool or task.operation != operation or (POOL_OF_REQUEST | POOL_OF_FOLLOW_UP)[operation] != pool:
             raise Violation(f"{task} is handed out as {operation} in pool {pool}")
         if task.root.answer is not None:
             raise Violation(f"{task} is handed out after its answer, {task.root.answer}")
@@ -161,8 +161,9 @@ class Model(Reckoning):
             raise Violation(f"{task} is handed out again, and not alone")
 
     def _may_probe(self, pool: str, core_pool: Any) -> bool:
-        return self.now >= core_pool.probe_at and not any(
-            hand.started >= core_pool.open_since for other, hand in self.hands.items() if self.pools[other] == pool
+        breaker = core_pool.breaker
+        return self.now >= breaker.probe_at and not any(
+            hand.started >= breaker.tripped_at for other, hand in self.hands.items() if self.pools[other] == pool
         )
 
     def _spontaneous(self, task: Task, parsed: Any) -> tuple[Any, ...]:

@@ -5,11 +5,12 @@ from collections.abc import Callable
 from itertools import count
 from typing import Any, Final
 
+from broker.circuit_breaker import CircuitBreaker
 from broker.core import Core
-from broker.fan_in import FollowUpJoin, Join, ReadJoin
-from broker.ledger import DISPATCHED, NEVER, QUEUED, Entry
+from broker.entry import DISPATCHED, NEVER, QUEUED, Entry, FanIn
+from broker.evictions import Evictions
+from broker.fan_in import FollowUpFanIn, ReadFanIn
 from broker.pool import Pool, Worker
-from broker.refusals import Refusals
 from protocol import wire
 from protocol.codes import NO
 from protocol.wire import Error
@@ -22,53 +23,56 @@ class SkipsACompletion(Core):
         super().__init__(*args)
         self._completions = count(1)
 
-    def _settle(self, entry: Entry, header: Any, body: Any) -> None:
-        if entry.state != DISPATCHED or next(self._completions) % 40:
-            super()._settle(entry, header, body)
+    def _answer(self, entry: Entry, header: Any, body: Any) -> None:
+        if entry.state is not DISPATCHED or next(self._completions) % 40:
+            super()._answer(entry, header, body)
 
 
 class CompletesTwice(Core):
     """A request that expired in a worker's hands is answered again when the worker answers."""
 
     def _give_up(self, entry: Entry, *args: Any) -> None:
-        dispatched = entry.state == DISPATCHED
+        dispatched = entry.state is DISPATCHED
         super()._give_up(entry, *args)
         if dispatched:
             entry.state = DISPATCHED
 
 
-class ForgetsAJoin(Core):
+class ForgetsItsParts(Core):
     """An answer goes out before the child records that it depends on are done."""
 
-    def _await(self, entry: Entry, join: Join, parts: Any) -> None:
-        if isinstance(join, FollowUpJoin):
-            self._settle(entry, *join.answer())
+    def _await(self, entry: Entry, fan_in: FanIn) -> None:
+        if isinstance(fan_in, FollowUpFanIn):
+            self._answer(entry, *fan_in.reply())
         else:
-            super()._await(entry, join, parts)
+            super()._await(entry, fan_in)
 
 
 class KeepsAskingASilentStore(Core):
     """A store that gives no answer in time is given the next batch."""
 
-    def _open_breaker(self, pool: Pool, now: int) -> None:
+    def _trip(self, pool: Pool, now: int) -> None:
         pass
 
 
 class TakesAMissingPartForSuccess(Core):
     """A child record's error is taken for success."""
 
-    def _await(self, entry: Entry, join: Join, parts: Any) -> None:
-        if isinstance(join, FollowUpJoin):
-            settle = join.settle
-            join.settle = lambda part, error, body: settle(part, None, body)  # type: ignore[method-assign]
-        super()._await(entry, join, parts)
+    def _await(self, entry: Entry, fan_in: FanIn) -> None:
+        if isinstance(fan_in, FollowUpFanIn):
+            resolve = fan_in.resolve
+            fan_in.resolve = lambda part, error, body: resolve(part, None, body)  # type: ignore[method-assign]
+        super()._await(entry, fan_in)
 
 
 class SaysNoAfterDispatch(Core):
     """A request that expires in execution is answered as if nobody had touched it."""
 
-    def _fail(self, entry: Entry, error: Error) -> None:
-        super()._fail(entry, error._replace(executed=NO) if entry.state == DISPATCHED else error)
+    def _fail(self, entry: Entry, code: str, message: str, retry_after: int = 0) -> None:
+        if entry.state is DISPATCHED:
+            self._answer(entry, wire.error_header(Error(code, NO, message), entry.item_count), wire.EMPTY_BODY)
+        else:
+            super()._fail(entry, code, message, retry_after)
 
 
 class LeaksAnEntry(Core):
@@ -101,8 +105,7 @@ class RepeatsReadsTogether(Core):
     """Reads that lost their worker are dispatched again as they were, poisonous ones among them."""
 
     def _read_again(self, entry: Entry) -> None:
-        entry.retried = True
-        entry.state = QUEUED
+        entry.to(QUEUED)
         self.pools[entry.pool].queue.add(entry)
 
 
@@ -147,18 +150,18 @@ class AcceptsAnotherEpoch(Core):
             self.epoch = own
 
 
-class _ShiftingJoin(ReadJoin):
-    def answer(self) -> Any:
+class _ShiftingFanIn(ReadFanIn):
+    def reply(self) -> Any:
         held = [result for index, result in enumerate(self._results) if index not in self.errors]
         self._results = held + [b"\xc0"] * (len(self._results) - len(held))
-        return super().answer()
+        return super().reply()
 
 
 class ShiftsResults(Core):
     """A read that failed is left out, and every later result lands on the wrong item."""
 
-    def _await(self, entry: Entry, join: Join, parts: Any) -> None:
-        super()._await(entry, _ShiftingJoin(entry.count) if isinstance(join, ReadJoin) else join, parts)
+    def _await(self, entry: Entry, fan_in: FanIn) -> None:
+        super()._await(entry, _ShiftingFanIn(list(fan_in.parts)) if isinstance(fan_in, ReadFanIn) else fan_in)
 
 
 class _BoundlessPool(Pool):
@@ -175,8 +178,8 @@ class HasNoBounds(Core):
             pool.__class__ = _BoundlessPool
 
 
-class _StampedingPool(Pool):
-    def _may_probe(self, now: int) -> bool:
+class _StampedingBreaker(CircuitBreaker):
+    def allow(self, *args: Any) -> bool:
         return True
 
 
@@ -186,10 +189,10 @@ class Stampedes(Core):
     def __init__(self, *args: Any) -> None:
         super().__init__(*args)
         for pool in self.pools.values():
-            pool.__class__ = _StampedingPool
+            pool.breaker.__class__ = _StampedingBreaker
 
 
-class _RefusalsOfAll(Refusals):
+class _EvictionsOfAll(Evictions):
     def begin(self, pool: Pool, code: str, message: str, retry_after: int = 0) -> None:
         super().begin(pool, code, message, retry_after)
         for entry in list(pool.queue):
@@ -197,12 +200,12 @@ class _RefusalsOfAll(Refusals):
                 self._give_up(entry, code, message, retry_after)
 
 
-class RefusesOwedWork(Core):
-    """Owed work is given up with everything else when its pool does not answer."""
+class EvictsOwedWork(Core):
+    """Owed work is evicted with everything else when its pool does not answer."""
 
     def __init__(self, *args: Any) -> None:
         super().__init__(*args)
-        self._refusals.__class__ = _RefusalsOfAll
+        self._evictions.__class__ = _EvictionsOfAll
 
 
 class SweepsTheFirstSlice(Core):
@@ -225,7 +228,7 @@ MUTANTS: Final[dict[str, Callable[..., Core]]] = {
     for mutant in (
         SkipsACompletion,
         CompletesTwice,
-        ForgetsAJoin,
+        ForgetsItsParts,
         TakesAMissingPartForSuccess,
         KeepsAskingASilentStore,
         SaysNoAfterDispatch,
@@ -239,7 +242,7 @@ MUTANTS: Final[dict[str, Callable[..., Core]]] = {
         ShiftsResults,
         HasNoBounds,
         Stampedes,
-        RefusesOwedWork,
+        EvictsOwedWork,
         SweepsLate,
         SweepsTheFirstSlice,
     )

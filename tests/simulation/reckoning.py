@@ -11,9 +11,9 @@ from typing import Any
 
 import msgpack
 
+from broker.scheduling import MAY_OWE, POOLS
 from broker.settings import MICROSECONDS, BrokerSettings
 from protocol import codes
-from protocol.operations import MAY_OWE, POOLS
 from tests.simulation.tasks import DONE, JOINING, NO, OK, QUEUED, UNKNOWN, Hand, Message, Task, parse_header
 
 REPLY = "as the worker replied"

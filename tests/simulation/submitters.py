@@ -2,8 +2,8 @@
 
 from typing import TYPE_CHECKING, Final
 
+from broker.scheduling import POOL_OF_REQUEST
 from protocol import codes, wire
-from protocol.operations import OPERATIONS
 from protocol.wire import RequestHeader
 from tests.simulation.nonsense import malformed
 from tests.simulation.tasks import NO, Task, Violation, parse_header
@@ -73,7 +73,7 @@ class Submitter:
         world, rng = self.world, self.world.rng
         task = world.make(
             operation,
-            OPERATIONS[operation],
+            POOL_OF_REQUEST[operation],
             deadline=world.now + timeout_ms * MS,
             weight=items,
             items=items,
@@ -124,11 +124,11 @@ class Submitter:
             must = codes.UNAVAILABLE
         elif pool.queue:
             queue = pool.queue
-            free = world.settings.queue_items - queue.items
+            free = world.settings.queue_items - queue.weight
             no_room = queue.held_by(task.submitter) + task.weight > free
             if no_room or queue.bytes + len(task.body) > world.settings.queue_bytes:
                 must = codes.OVERLOADED
-        return must, frozenset({codes.UNAVAILABLE}) if pool.open_since is not None else frozenset()
+        return must, frozenset({codes.UNAVAILABLE}) if pool.breaker.is_open else frozenset()
 
     def _refused(self, submitter: object, request_id: bytes) -> str:
         """Takes out the one answer to a request that was not admitted, and returns its code."""

@@ -8,7 +8,7 @@ from typing import Any
 import pytest
 
 from broker.core import Core
-from broker.ledger import Entry
+from broker.entry import Entry
 from tests.simulation.mutants import MUTANTS
 from tests.simulation.run import run_seed
 from tests.simulation.world import World

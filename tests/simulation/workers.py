@@ -7,8 +7,8 @@ service time (the ground truth), and replies once. What else it may do is its fa
 from functools import lru_cache
 from typing import TYPE_CHECKING, Final
 
+from broker.scheduling import CHILDREN_POOL, POOLS
 from protocol import codes, wire
-from protocol.operations import CHILDREN_POOL, POOLS
 from protocol.wire import Error, ReplyHeader
 from protocol.worker_wire import STOP, FollowUp, pack_done, unpack_dispatch
 from tests.simulation.nonsense import garble

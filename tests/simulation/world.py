@@ -140,7 +140,7 @@ class World:
             return
         self.steps += 1
         core, model = self.core, self.model
-        while core._refusals.go_on(_SLICE):  # the daemon's next sweep would; so the model need not know of slices
+        while core._evictions.go_on(_SLICE):  # the daemon's next sweep would; so the model need not know of slices
             pass
         # Like the edge, the core hands out work once per turn: what comes at the same time is one turn.
         turn_over = not (self._heap and self._heap[0][0] == self.now)

@@ -133,7 +133,7 @@ class Broker:
         return (
             len(self.core.ledger) == 0
             and self.core.owed == 0
-            and not any(list(pool.queue) or pool.queue.items or pool.queue.bytes for pool in self.core.pools.values())
+            and not any(list(pool.queue) or pool.queue.weight or pool.queue.bytes for pool in self.core.pools.values())
         )
 
 

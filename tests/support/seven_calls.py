@@ -11,10 +11,10 @@ from pathlib import Path
 from typing import Any, NamedTuple
 
 from bench.waiters import ASK, HEIGHT, OUTPUTS
+from broker.scheduling import POOL_OF_REQUEST, POOLS, READ_POOL, WRITE_POOL
 from protocol.client.blocking import Client
 from protocol.client.errors import UtxodError
 from protocol.client.items import CreateItem
-from protocol.operations import OPERATIONS, POOLS, READ_POOL, WRITE_POOL
 from store import Read
 from store.layout import record_key
 from tests.support.daemon import Daemon, running_daemon, until
@@ -75,7 +75,7 @@ class Service:
 
     def hand_out(self, operation: str, txid: bytes, timeout: float = 30.0) -> Future[Answer]:
         """Asks, and returns once a worker has it in its hands."""
-        pool = OPERATIONS[operation]
+        pool = POOL_OF_REQUEST[operation]
         before = self.daemon.status()["pools"][pool]["in_flight"]
         future = self.ask(operation, txid, timeout)
         self.daemon.wait_until(lambda status: status["pools"][pool]["in_flight"] > before)
@@ -83,7 +83,7 @@ class Service:
 
     def line_up(self, operation: str, txid: bytes, timeout: float = 30.0) -> Future[Answer]:
         """Asks, and returns once it waits in its pool's queue."""
-        pool = OPERATIONS[operation]
+        pool = POOL_OF_REQUEST[operation]
         before = self.daemon.status()["pools"][pool]["queued"]
         future = self.ask(operation, txid, timeout)
         self.daemon.wait_until(lambda status: status["pools"][pool]["queued"] > before)
@@ -100,7 +100,7 @@ class Service:
 
     def kill_worker(self, operation: str) -> float:
         """SIGKILL to the operation's one worker; when."""
-        (worker,) = self.daemon.workers(OPERATIONS[operation])
+        (worker,) = self.daemon.workers(POOL_OF_REQUEST[operation])
         killed = time.monotonic()
         os.kill(worker, signal.SIGKILL)
         return killed
@@ -130,11 +130,11 @@ def serving(directory: Path, settings: Mapping[str, Any], store_kind: str) -> It
 
 
 def is_read(operation: str) -> bool:
-    return OPERATIONS[operation] == READ_POOL
+    return POOL_OF_REQUEST[operation] == READ_POOL
 
 
 def of_another_pool(operation: str) -> str:
-    return "get" if OPERATIONS[operation] == WRITE_POOL else "create"
+    return "get" if POOL_OF_REQUEST[operation] == WRITE_POOL else "create"
 
 
 def _txid(number: int) -> bytes:

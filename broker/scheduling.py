@@ -1,0 +1,47 @@
+"""Which pool executes an operation, and what may follow from what.
+
+Work that follows from work goes to a pool of a higher rank only, so that no cycle of waiting can be built.
+"""
+
+from typing import Final, NamedTuple
+
+READ_POOL: Final = "read"
+WRITE_POOL: Final = "write"
+CHILDREN_POOL: Final = "children"
+
+
+class PoolKind(NamedTuple):
+    """feeds: its work may have follow-ups. repeatable: its work changes nothing, and may be dispatched again."""
+
+    rank: int
+    feeds: bool
+    repeatable: bool
+
+
+POOLS: Final = {
+    READ_POOL: PoolKind(rank=0, feeds=False, repeatable=True),
+    WRITE_POOL: PoolKind(rank=0, feeds=True, repeatable=False),
+    CHILDREN_POOL: PoolKind(rank=1, feeds=False, repeatable=False),
+}
+
+# Of what a submitter may send.
+POOL_OF_REQUEST: Final = {
+    "get": READ_POOL,
+    "outpoint": READ_POOL,
+    "create": WRITE_POOL,
+    "spend": WRITE_POOL,
+    "abandon": WRITE_POOL,
+    "set_locked": WRITE_POOL,
+    "increment": CHILDREN_POOL,
+    "set_dah": CHILDREN_POOL,
+}
+
+# Of what a worker may send.
+POOL_OF_FOLLOW_UP: Final = {
+    "note_child": CHILDREN_POOL,
+    "set_dah_children": CHILDREN_POOL,
+    "lock_children": CHILDREN_POOL,
+}
+
+# What of a submitter's may have owed follow-ups, or leave something half done: where its worker is lost, that is noted.
+MAY_OWE: Final = frozenset({"create", "spend", "abandon", "set_locked"})
