@@ -49,6 +49,7 @@ ONE_TRANSACTION: Final = 1
 MAX_REQUEST_HEADER_BYTES: Final = 128
 MAX_OPERATION_BYTES: Final = 32
 MAX_WELCOME_BYTES: Final = 4096
+ARRAY_HEADER_BYTES: Final = 5  # of a body, at most
 
 _PREFIX = struct.Struct("<2sBB16s")
 

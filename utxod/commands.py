@@ -15,7 +15,7 @@ from typing import TYPE_CHECKING, Any, NoReturn
 import click
 
 from protocol import codes
-from protocol.client.default_endpoint import default_endpoint
+from protocol.default_endpoint import default_endpoint
 
 from . import __version__
 from .endpoint_checks import WANTED, check, may_connect, prepare
@@ -24,7 +24,7 @@ from .options import FiniteRange
 
 if TYPE_CHECKING:
     import supervisor
-    from protocol.client.blocking import Client
+    from protocol import Client
 
     from .replay import Plan, Summary
 
@@ -349,8 +349,7 @@ def _ask(
     """The daemon's answer; an error is for a person to read, or for a program."""
     import zmq
 
-    from protocol.client.blocking import Client
-    from protocol.client.errors import UtxodError
+    from protocol import Client, UtxodError
 
     nobody = f"no daemon answers at {endpoint}: start one (utxod serve), or name another with --connect"
     try:
@@ -381,7 +380,7 @@ def _replay(
     planned: "Plan", connect: str | None, store: str | None, workers: int, window: int
 ) -> "tuple[Summary, int]":
     """And the number of the signal that asked to end it early, 0 where none did."""
-    from protocol.client.asynchronous import AsyncClient
+    from protocol import AsyncClient
 
     from .needs import DEFAULTS
     from .own_daemon import EMBEDDED, own_daemon

@@ -9,12 +9,12 @@ import weakref
 from collections.abc import Iterable, Mapping, Sequence
 from typing import Any, NoReturn, TypeVar
 
+from ..default_endpoint import default_endpoint
 from ..wire import ONE_TRANSACTION
 from . import items
 from .asyncio_driver import IOLoop
 from .blocking import DEFAULT_GRACE, DEFAULT_TIMEOUT, NOT_COPIED
 from .calls import STATUS, Call
-from .default_endpoint import default_endpoint
 from .items import (
     CreateItem,
     Increment,

@@ -14,7 +14,7 @@ from typing import Final
 from .. import codes
 from ..wire import Error
 from .calls import Call
-from .connection import Line
+from .channel import Line
 from .errors import ClientClosed
 from .headroom import check_spare
 from .thread_driver import CLOSE_WAIT, CLOSED, FORKED, UNCLOSED

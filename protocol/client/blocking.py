@@ -10,10 +10,10 @@ import weakref
 from collections.abc import Iterable, Mapping, Sequence
 from typing import Any, Final, NoReturn, TypeVar
 
+from ..default_endpoint import default_endpoint
 from ..wire import ONE_TRANSACTION
 from . import items
 from .calls import STATUS, Call
-from .default_endpoint import default_endpoint
 from .items import (
     CreateItem,
     Increment,

@@ -6,10 +6,9 @@ from typing import Any, Final
 import msgpack
 
 from .. import codes
-from ..wire import ONE_TRANSACTION, Error, Limits
+from ..wire import ARRAY_HEADER_BYTES, ONE_TRANSACTION, Error, Limits
 
 STATUS: Final = ""  # the operation of a call that asks for the daemon's report
-ARRAY_HEADER_BYTES: Final = 5  # at most
 
 _NO_ERRORS: Final[Mapping[int, Error]] = {}
 

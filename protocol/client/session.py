@@ -31,8 +31,8 @@ from typing import Final
 import msgpack
 
 from .. import codes, wire
-from ..wire import Error
-from .calls import ARRAY_HEADER_BYTES, STATUS, Call, fits, split
+from ..wire import ARRAY_HEADER_BYTES, Error
+from .calls import STATUS, Call, fits, split
 from .handshake import Greeting
 
 TICK_US: Final = 10_000  # deadlines on the wire are multiples of it;

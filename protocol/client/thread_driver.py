@@ -19,7 +19,7 @@ from typing import Final
 from .. import codes
 from ..wire import Error
 from .calls import Call
-from .connection import Line
+from .channel import Line
 from .errors import ClientClosed
 from .headroom import check_spare
 

@@ -231,8 +231,8 @@ def test_what_was_asked_before_the_daemon_was_there_is_asked_when_it_is(start, e
 
 
 def test_a_peer_that_vanishes_without_a_word_is_noticed(daemon_process, endpoint, monkeypatch):
-    monkeypatch.setattr("protocol.client.socket.HEARTBEAT_MS", 50)
-    monkeypatch.setattr("protocol.client.socket.HEARTBEAT_TIMEOUT_MS", 150)
+    monkeypatch.setattr("protocol.client.connection.HEARTBEAT_MS", 50)
+    monkeypatch.setattr("protocol.client.connection.HEARTBEAT_TIMEOUT_MS", 150)
     with Client(endpoint) as client:
         client.get(TXID)
         stop(daemon_process)
@@ -290,8 +290,8 @@ def test_a_stale_answer_makes_the_client_greet_again(start, endpoint):
 
 
 def test_what_waits_for_the_daemons_welcome_goes_out_with_it_and_not_with_the_next_sweep(start, endpoint, monkeypatch):
-    for module in ("session", "line"):
-        monkeypatch.setattr(f"protocol.{module}.SWEEP", 3600.0)
+    for module in ("session", "channel"):
+        monkeypatch.setattr(f"protocol.client.{module}.SWEEP", 3600.0)
     with Client(endpoint) as client:
         pending = Pending(lambda: client.get(TXID, timeout=60))
         start()

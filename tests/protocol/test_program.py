@@ -379,7 +379,7 @@ def test_a_client_that_fails_inside_settles_every_call(start, endpoint, monkeypa
 
 
 def test_many_answers_at_once_leave_the_program_its_turn(start, endpoint, monkeypatch):
-    monkeypatch.setattr("protocol.client.socket.RECEIVE_SECONDS", 0)  # one by one
+    monkeypatch.setattr("protocol.client.connection.RECEIVE_SECONDS", 0)  # one by one
     waiting = []
 
     def together(request):

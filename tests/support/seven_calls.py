@@ -11,9 +11,7 @@ from pathlib import Path
 from typing import Any, NamedTuple
 
 from bench.waiters import ASK, HEIGHT, OUTPUTS
-from protocol.client.blocking import Client
-from protocol.client.errors import UtxodError
-from protocol.client.items import CreateItem
+from protocol import Client, CreateItem, UtxodError
 from protocol.operations import OPERATIONS, POOLS, READ_POOL, WRITE_POOL
 from store import Read
 from store.layout import record_key
