@@ -26,14 +26,14 @@ from .client.items import (
     CreateItem,
     Increment,
     Incremented,
-    MinedBlock,
     Outcome,
     Outpoint,
     SetDah,
     SetLocked,
     Spend,
-    utxo_hash,
 )
+from .hashing import utxo_hash
+from .mined_block import MinedBlock
 from .operations import SPEND_IGNORE_CONFLICTING, SPEND_IGNORE_LOCKED
 
 __all__ = [

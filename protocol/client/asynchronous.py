@@ -10,6 +10,7 @@ from collections.abc import Iterable, Mapping, Sequence
 from typing import Any, NoReturn, TypeVar
 
 from ..default_endpoint import default_endpoint
+from ..mined_block import MinedBlock
 from ..wire import ONE_TRANSACTION
 from . import items
 from .asyncio_driver import IOLoop
@@ -19,7 +20,6 @@ from .items import (
     CreateItem,
     Increment,
     Incremented,
-    MinedBlock,
     Operation,
     Outcome,
     Outpoint,

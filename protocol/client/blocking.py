@@ -11,6 +11,7 @@ from collections.abc import Iterable, Mapping, Sequence
 from typing import Any, Final, NoReturn, TypeVar
 
 from ..default_endpoint import default_endpoint
+from ..mined_block import MinedBlock
 from ..wire import ONE_TRANSACTION
 from . import items
 from .calls import STATUS, Call
@@ -18,7 +19,6 @@ from .items import (
     CreateItem,
     Increment,
     Incremented,
-    MinedBlock,
     Operation,
     Outcome,
     Outpoint,

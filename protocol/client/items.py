@@ -5,29 +5,20 @@ MessagePack, and a plain tuple of the same fields will do in its place. Fields a
 that, and answers a bad item alone with BAD_REQUEST. txids and hashes are 32 bytes in wire order everywhere.
 """
 
-import hashlib
 import math
-import struct
 from collections.abc import Callable, Mapping, Sequence
 from typing import Any, Final, Generic, NamedTuple, TypeVar
 
 import msgpack
 
 from .. import codes
+from ..mined_block import MinedBlock
 from ..operations import CREATE_COINBASE, CREATE_CONFLICTING, CREATE_LOCKED
 from ..wire import Error
 from .calls import STATUS, Call
 from .errors import UtxodError, error_class
 
 T = TypeVar("T")
-
-
-class MinedBlock(NamedTuple):
-    """A block that contains the transaction. subtree_index: where in the block."""
-
-    block_id: int
-    block_height: int
-    subtree_index: int
 
 
 class CreateItem(NamedTuple):
@@ -265,21 +256,3 @@ def checked_timeout(seconds: float) -> float:
     if not 0 < seconds < math.inf:
         raise ValueError(f"timeout: {seconds!r} is not a number of seconds above 0")
     return seconds
-
-
-def utxo_hash(txid: bytes, vout: int, locking_script: bytes, satoshis: int) -> bytes:
-    """SHA-256(txid || varint(vout) || locking script || varint(satoshis)): what a spend shows to name its output.
-
-    txid: 32 bytes in wire order. The integers are Bitcoin's variable length ones (CompactSize). 32 bytes.
-    """
-    return hashlib.sha256(txid + _varint(vout) + locking_script + _varint(satoshis)).digest()
-
-
-def _varint(value: int) -> bytes:
-    if value < 0xFD:
-        return struct.pack("<B", value)
-    if value <= 0xFFFF:
-        return struct.pack("<BH", 0xFD, value)
-    if value <= 0xFFFF_FFFF:
-        return struct.pack("<BI", 0xFE, value)
-    return struct.pack("<BQ", 0xFF, value)
