@@ -1,8 +1,8 @@
-"""A client's line to its daemon: its session, and one link after the other to send over.
+"""A client's channel to its daemon: a session, and one connection after the other to send it over.
 
-What a client does with ZeroMQ is here and in link.py. None of it waits, or ends the program it is in: what would is
-looked for before (spare.py), is done beside (addresses.py), or is `free`, which the edge calls where waiting harms
-nobody.
+What a client does with ZeroMQ is here and in connection.py. None of it waits, or ends the program it is in: what would
+is looked for before (headroom.py), is done beside (addresses.py), or is `free`, which the driver calls where waiting
+harms nobody.
 """
 
 import _thread
@@ -13,7 +13,7 @@ from typing import Final, Protocol
 import zmq
 
 from .addresses import Addresses
-from .connection import Link
+from .connection import Connection
 from .session import RECONNECT_MAX, SWEEP, Session
 
 PAUSE: Final = 0.02  # seconds between two rounds of connecting in vain; doubled each time, up to
@@ -33,9 +33,9 @@ class _Context(zmq.Context[zmq.Socket[bytes]]):
             _thread.start_new_thread(self.term, ())
 
 
-class Edge(Protocol):
-    """What a line asks of its edge. watch: `turn` is due when the descriptor is readable. wake: `turn` is due; called
-    in another thread."""
+class Watcher(Protocol):
+    """What a channel asks of its driver. watch: `turn` is due when the descriptor is readable. wake: `turn` is due;
+    called in another thread."""
 
     def watch(self, descriptor: int) -> None: ...
 
@@ -44,14 +44,14 @@ class Edge(Protocol):
     def wake(self) -> None: ...
 
 
-class Line:
-    """Raises zmq.ZMQError where the endpoint is none."""
+class Channel:
+    """Raises zmq.ZMQError where the endpoint is invalid."""
 
-    def __init__(self, endpoint: str, grace: float, edge: Edge) -> None:
+    def __init__(self, endpoint: str, grace: float, watcher: Watcher) -> None:
         self.session = Session(grace)
-        self._edge = edge
-        self._addresses = Addresses(endpoint, edge.wake)
-        self._link: Link | None = None
+        self._watcher = watcher
+        self._addresses = Addresses(endpoint, watcher.wake)
+        self._connection: Connection | None = None
         self._connect_at = self._sweep_at = 0.0
         self._pause = PAUSE
         self._context = _Context()
@@ -67,25 +67,25 @@ class Line:
     def turn(self) -> None:
         """Connects, sends, receives, and settles what is due. Never blocks."""
         now = time.monotonic()
-        if self._link is None and now >= self._connect_at:
+        if self._connection is None and now >= self._connect_at:
             self._reconnect(now)
-        if self._link is not None and not self._link.pump(self.session):
-            self._lost(self._link, now)
+        if self._connection is not None and not self._connection.pump(self.session):
+            self._lost(self._connection, now)
         if now >= self._sweep_at:
             self._sweep_at = now + SWEEP
             self.session.expire(now)
 
-    def rest(self) -> float | None:
-        """Seconds until `turn` is due though the edge is told of nothing; None: not before it is."""
+    def seconds_until_due(self) -> float | None:
+        """Seconds until `turn` is due though nothing that is watched says so; None: not before it is."""
         now = time.monotonic()
-        if self._link is None:
+        if self._connection is None:
             return SWEEP if self._addresses.looking else max(0.0, min(self._connect_at - now, SWEEP))
-        return self._link.rest(self.session, now)
+        return self._connection.seconds_until_due(self.session, now)
 
     def close(self) -> None:
         """Never blocks."""
-        if self._link is not None:
-            self._disconnect(self._link)
+        if self._connection is not None:
+            self._disconnect(self._connection)
 
     def free(self) -> None:
         """Gives back what ZeroMQ holds, once it is closed. Waits for ZeroMQ's threads."""
@@ -95,9 +95,9 @@ class Line:
         address = self._addresses.next()
         self.session.obstacle = self._addresses.problem
         if address is not None:
-            self._link = Link(self._context, address, retried=not self._addresses.named)
-            for descriptor in self._link.descriptors:
-                self._edge.watch(descriptor)
+            self._connection = Connection(self._context, address, retried=not self._addresses.named)
+            for descriptor in self._connection.descriptors:
+                self._watcher.watch(descriptor)
 
     def _reconnect(self, now: float) -> None:
         try:
@@ -107,9 +107,9 @@ class Line:
             self.session.obstacle = str(error)
             self._connect_at = now + RECONNECT_MAX
 
-    def _lost(self, link: Link, now: float) -> None:
-        self._disconnect(link)
-        if link.used:
+    def _lost(self, connection: Connection, now: float) -> None:
+        self._disconnect(connection)
+        if connection.used:
             self._pause = PAUSE
             self._addresses.again()
             self._connect_at = self.session.connection_lost(now)
@@ -117,8 +117,8 @@ class Line:
             self._connect_at = now + self._pause
             self._pause = min(PAUSE_MAX, 2 * self._pause)
 
-    def _disconnect(self, link: Link) -> None:
-        for descriptor in link.descriptors:
-            self._edge.unwatch(descriptor)
-        link.close()
-        self._link = None
+    def _disconnect(self, connection: Connection) -> None:
+        for descriptor in connection.descriptors:
+            self._watcher.unwatch(descriptor)
+        connection.close()
+        self._connection = None

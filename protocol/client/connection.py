@@ -15,16 +15,16 @@ from .session import Session
 RECONNECT_MS: Final = 20  # while nobody listens; doubled each time, up to
 RECONNECT_MAX_MS: Final = 500
 CONNECT_TIMEOUT_MS: Final = 5_000
-HANDSHAKE_MS: Final = 10_000
+ZMTP_HANDSHAKE_MS: Final = 10_000
 HEARTBEAT_MS: Final = 5_000
 HEARTBEAT_TIMEOUT_MS: Final = 10_000
-RECEIVE_SECONDS: Final = 0.02  # the longest that is received for before the edge, and its program, get their turn
+RECEIVE_SECONDS: Final = 0.02  # the longest that is received for before the driver, and its program, get their turn
 
 
-class Link:
-    """retried: where nobody is at the endpoint, ZeroMQ tries again and again; otherwise such a link counts as lost.
+class Connection:
+    """retried: where nobody is at the endpoint, ZeroMQ tries again and again; otherwise the connection counts as lost.
 
-    Raises zmq.ZMQError where the endpoint is none.
+    Raises zmq.ZMQError where the endpoint is invalid.
     """
 
     def __init__(self, context: "zmq.Context[zmq.Socket[bytes]]", endpoint: str, *, retried: bool) -> None:
@@ -40,7 +40,7 @@ class Link:
             socket.setsockopt(zmq.RECONNECT_IVL, RECONNECT_MS)
             socket.setsockopt(zmq.RECONNECT_IVL_MAX, RECONNECT_MAX_MS)
             socket.setsockopt(zmq.CONNECT_TIMEOUT, CONNECT_TIMEOUT_MS)
-            socket.setsockopt(zmq.HANDSHAKE_IVL, HANDSHAKE_MS)
+            socket.setsockopt(zmq.HANDSHAKE_IVL, ZMTP_HANDSHAKE_MS)
             socket.setsockopt(zmq.HEARTBEAT_IVL, HEARTBEAT_MS)
             socket.setsockopt(zmq.HEARTBEAT_TIMEOUT, HEARTBEAT_TIMEOUT_MS)
             failed = 0 if retried else zmq.EVENT_CONNECT_RETRIED
@@ -60,7 +60,7 @@ class Link:
         """Sends what the session has, and hands it what has come; never blocks. False where the connection is lost.
 
         It leaves no event unseen, as the socket's descriptor tells of each only once; unless `more` is set, so that the
-        edge gets to do something else before it comes back.
+        driver gets to do something else before it comes back.
         """
         socket = self.socket
         self._send(session)
@@ -70,10 +70,10 @@ class Link:
         while now <= until:
             events = _events(socket)
             if events & zmq.POLLIN:
-                ready = session.greeting.ready
+                ready = session.handshake.ready
                 session.received(socket.recv_multipart(zmq.DONTWAIT), now)
-                if session.greeting.ready is not ready:
-                    self._send(session)  # what has waited for the welcome, or a greeting
+                if session.handshake.ready is not ready:
+                    self._send(session)  # what has waited for the welcome, or HELLO
                 now = time.monotonic()
             elif self.blocked and events & zmq.POLLOUT:
                 self._send(session)
@@ -88,9 +88,9 @@ class Link:
         """They become readable when `pump` is to be called, also where a blocked socket takes more again."""
         return [int(socket.getsockopt(zmq.FD)) for socket in (self.socket, self.monitor) if socket is not None]
 
-    def rest(self, session: Session, now: float) -> float | None:
+    def seconds_until_due(self, session: Session, now: float) -> float | None:
         """Seconds after which `pump` is due though no descriptor says so; None: not before one does."""
-        return 0.0 if self.more else session.rest(now, can_send=not self.blocked)
+        return 0.0 if self.more else session.seconds_until_due(now, can_send=not self.blocked)
 
     def _send(self, session: Session) -> None:
         self.blocked = False
@@ -98,7 +98,7 @@ class Link:
             try:
                 self.socket.send_multipart(frames, zmq.DONTWAIT)
             except zmq.Again:
-                session.kept(frames)
+                session.give_back(frames)
                 self.blocked = True
                 return
             self.used = True
