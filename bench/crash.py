@@ -7,8 +7,7 @@ import time
 from collections.abc import Callable
 from typing import Any, Final
 
-from protocol.client.asynchronous import AsyncClient
-from protocol.client.items import CreateItem, Outcome
+from protocol import AsyncClient, CreateItem, Outcome
 from protocol.codes import UNKNOWN, WORKER_CRASHED
 
 from .faults import Faults, faulty_daemon

@@ -14,8 +14,7 @@ from dataclasses import asdict, dataclass, field
 from pathlib import Path
 from typing import Any, Final
 
-from protocol.client.asynchronous import AsyncClient
-from protocol.client.errors import UtxodError
+from protocol import AsyncClient, UtxodError
 from protocol.codes import NO_ANSWER, OK, UNAVAILABLE
 from utxod.own_daemon import OwnDaemon
 

@@ -16,8 +16,7 @@ from itertools import accumulate
 from multiprocessing import get_context
 from typing import Any, Final, NamedTuple
 
-from protocol.client.asynchronous import AsyncClient
-from protocol.client.items import CreateItem, Outcome
+from protocol import AsyncClient, CreateItem, Outcome
 from protocol.codes import NO, NO_ANSWER, OK, OVERLOADED, TX_NOT_FOUND
 from utxod.own_daemon import OwnDaemon
 

@@ -15,7 +15,7 @@ from typing import Any, Final
 from rich.table import Table
 from rich.text import Text
 
-from protocol.client.items import Outcome
+from protocol import Outcome
 from protocol.codes import NO_ANSWER
 from utxod.rendering import render, report_tables
 

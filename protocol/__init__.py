@@ -22,18 +22,10 @@ from .client.errors import (
     Unavailable,
     UtxodError,
 )
-from .client.items import (
-    CreateItem,
-    Increment,
-    Incremented,
-    MinedBlock,
-    Outcome,
-    Outpoint,
-    SetDah,
-    SetLocked,
-    Spend,
-    utxo_hash,
-)
+from .client.items import CreateItem, Increment, SetDah, SetLocked, Spend
+from .client.results import Incremented, Outcome, Outpoint
+from .hashing import utxo_hash
+from .mined_block import MinedBlock
 from .operations import SPEND_IGNORE_CONFLICTING, SPEND_IGNORE_LOCKED
 
 __all__ = [

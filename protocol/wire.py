@@ -49,13 +49,14 @@ ONE_TRANSACTION: Final = 1
 MAX_REQUEST_HEADER_BYTES: Final = 128
 MAX_OPERATION_BYTES: Final = 32
 MAX_WELCOME_BYTES: Final = 4096
+ARRAY_HEADER_BYTES: Final = 5  # of a body, at most
 
 _PREFIX = struct.Struct("<2sBB16s")
 
 
 @dataclass(frozen=True, slots=True)
 class Limits:
-    """What a daemon accepts in one request. It tells its submitters in the greeting.
+    """What a daemon accepts in one request. It tells its submitters in the handshake.
 
     max_items: items in one request. max_body_bytes: size of the body frame, in bytes. max_timeout_us: how far ahead
     of the daemon's clock a deadline may lie, in microseconds.
@@ -84,7 +85,7 @@ class Prefix(NamedTuple):
 
 
 class RequestHeader(NamedTuple):
-    """epoch: the daemon's, from the greeting. deadline: microseconds on the daemon's clock. count: items in the body.
+    """epoch: the daemon's, from the handshake. deadline: microseconds on the daemon's clock. count: items in the body.
     flags: ONE_TRANSACTION, or 0."""
 
     epoch: int
@@ -126,7 +127,7 @@ def unpack_prefix(frame: bytes) -> Prefix | None:
 
 @dataclass(frozen=True, slots=True)
 class Welcome:
-    """The daemon's answer to a greeting. epoch: random, one per start. clock: microseconds on the daemon's monotonic
+    """The daemon's answer to HELLO. epoch: random, one per start. clock: microseconds on the daemon's monotonic
     clock, read when it answered. version: the daemon's own, for people."""
 
     epoch: int

@@ -7,10 +7,12 @@ wire order throughout.
 import struct
 from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
-from hashlib import sha256
 from typing import Any, Final, NamedTuple
 
-from .transaction import EXTENDED_MARKER, Output, Transaction, varint
+from protocol.hashing import utxo_hash, varint
+from protocol.mined_block import MinedBlock
+
+from .transaction import EXTENDED_MARKER, Output, Transaction
 
 LAYOUT_VERSION: Final = 2
 DEFAULT_UTXO_BATCH_SIZE: Final = 128
@@ -76,11 +78,6 @@ def locate(txid: bytes, vout: int, utxo_batch_size: int) -> tuple[bytes, int]:
     return record_key(txid, index), offset
 
 
-def utxo_hash(txid: bytes, vout: int, output: Output) -> bytes:
-    script, satoshis = output.locking_script, output.satoshis
-    return sha256(b"".join((txid, varint(vout), script, varint(satoshis)))).digest()
-
-
 def is_utxo(locking_script: bytes, height: int, genesis_height: int) -> bool:
     """Whether an output is a UTXO, whatever it is worth: not where it only carries data. height: of the block that the
     transaction is created at. genesis_height: of the chain; until then a script that is too long to be run can't be
@@ -125,14 +122,6 @@ class Partial:
     is_coinbase: bool = False
 
 
-class MinedBlock(NamedTuple):
-    """A block that a transaction is in: the store's id of it, its height, and the index of the subtree in it."""
-
-    block_id: int
-    height: int
-    subtree_index: int
-
-
 @dataclass(frozen=True, slots=True)
 class Circumstances:
     """What a creation needs to know besides the transaction.
@@ -166,7 +155,7 @@ def create_records(source: Transaction | Partial, circumstances: Circumstances) 
     """All records that keep a transaction. Raises ValueError where a partial one has no output, or a vout out of range;
     where an amount, or a sum of amounts, is more than there is; where a coinbase is not of the block it is mined in."""
     check_amounts(source)
-    if source.is_coinbase and any(block.height != circumstances.block_height for block in circumstances.mined):
+    if source.is_coinbase and any(block.block_height != circumstances.block_height for block in circumstances.mined):
         raise ValueError(f"mined: a coinbase at block height {circumstances.block_height} is in no other block")
     outputs = _output_slots(source)
     batch_size = circumstances.utxo_batch_size
@@ -238,7 +227,7 @@ def _utxos(
     if source.is_coinbase and height == 0:  # that of the first block can't be spent
         return [None] * len(outputs)
     return [
-        utxo_hash(source.txid, vout, output)
+        utxo_hash(source.txid, vout, output.locking_script, output.satoshis)
         if output is not None and is_utxo(output.locking_script, height, genesis_height)
         else None
         for vout, output in enumerate(outputs)
@@ -252,7 +241,7 @@ def _delete_at_birth(circumstances: Circumstances, *, is_spendable: bool) -> int
     if circumstances.conflicting:
         return circumstances.block_height + circumstances.retention
     if circumstances.mined and not is_spendable:
-        return max(block.height for block in circumstances.mined) + circumstances.retention
+        return max(block.block_height for block in circumstances.mined) + circumstances.retention
     return None
 
 

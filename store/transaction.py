@@ -9,6 +9,8 @@ from collections.abc import Iterator
 from hashlib import sha256
 from typing import Final, NamedTuple
 
+from protocol.hashing import varint
+
 EXTENDED_MARKER: Final = bytes.fromhex("0000000000ef")
 COINBASE_OUTPOINT: Final = bytes(32) + b"\xff\xff\xff\xff"
 BLOCK_HEADER_BYTES: Final = 80
@@ -76,16 +78,6 @@ class Transaction(NamedTuple):
             return None
         spent = sum(spend.satoshis or 0 for spend in self.inputs)
         return spent - sum(output.satoshis for output in self.outputs)
-
-
-def varint(value: int) -> bytes:
-    if value < 0xFD:
-        return value.to_bytes(1, "little")
-    if value <= 0xFFFF:
-        return b"\xfd" + _U16.pack(value)
-    if value <= 0xFFFFFFFF:
-        return b"\xfe" + _U32.pack(value)
-    return b"\xff" + _U64.pack(value)
 
 
 def read_varint(raw: bytes, position: int, what: str) -> tuple[int, int]:

@@ -13,7 +13,7 @@ from typing import TYPE_CHECKING, Any
 
 import click
 
-from protocol.client.default_endpoint import default_endpoint
+from protocol.default_endpoint import default_endpoint
 
 from . import __version__
 from .endpoint_checks import check, prepare
@@ -335,7 +335,7 @@ def _replay(
     planned: "Plan", connect: str | None, store: str | None, workers: int, window: int
 ) -> "tuple[Summary, int]":
     """And the number of the signal that asked to end it early, 0 where none did."""
-    from protocol.client.asynchronous import AsyncClient
+    from protocol import AsyncClient
 
     from .needs import DEFAULTS
     from .own_daemon import EMBEDDED, own_daemon

@@ -27,8 +27,7 @@ def ask(endpoint: str, timeout: float, as_json: bool, question: Callable[["Clien
     to do."""
     import zmq
 
-    from protocol.client.blocking import Client
-    from protocol.client.errors import UtxodError
+    from protocol import Client, UtxodError
 
     nobody = f"no daemon answers at {endpoint}: start one (utxod serve), or name another with --connect"
     try:

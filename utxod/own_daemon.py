@@ -20,8 +20,7 @@ from dataclasses import dataclass
 from pathlib import Path
 from typing import Final
 
-from protocol.client.blocking import Client
-from protocol.client.errors import UtxodError
+from protocol import Client, UtxodError
 
 from .import_guard import ROOT
 from .termination import handled

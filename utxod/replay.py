@@ -14,8 +14,7 @@ from hashlib import sha256
 from pathlib import Path
 from typing import Any, Final
 
-from protocol import codes
-from protocol.client.asynchronous import AsyncClient
+from protocol import AsyncClient, codes
 from store.transaction import Transaction
 
 from .block_files import BlockFileError, BlockPlace, Found, scan

@@ -26,7 +26,7 @@ _NAMED = re.compile(r"tcp://((?:[^;]*;)?)([\w.-]+):([0-9]{1,5})", re.ASCII)
 
 class Addresses:
     """found: called when there is something to connect to, in another thread. Raises zmq.ZMQError where the endpoint
-    can be none."""
+    is invalid."""
 
     def __init__(self, endpoint: str, found: Callable[[], None]) -> None:
         self.problem = ""  # why there is none

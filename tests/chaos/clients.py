@@ -16,8 +16,7 @@ from concurrent.futures import ThreadPoolExecutor
 from pathlib import Path
 from typing import Any, Final
 
-from protocol.client.asynchronous import AsyncClient
-from protocol.client.blocking import Client
+from protocol import AsyncClient, Client
 from tests.chaos.generator import Asking, Caller, ClientSettings, Together
 from tests.chaos.history import Answer, HistoryFile
 from tests.chaos.model import Lots

@@ -11,8 +11,7 @@ from typing import Any, Final, NamedTuple
 
 import msgpack
 
-from protocol.client.blocking import Client
-from protocol.client.items import Increment, Spend
+from protocol import Client, Increment, Spend
 from protocol.operations import SPEND_IGNORE_LOCKED
 from store import Read, Status, Store
 from store.layout import record_key

@@ -20,8 +20,7 @@ from urllib.parse import quote
 
 import psutil
 
-from protocol.client.blocking import Client
-from protocol.client.errors import UtxodError
+from protocol import Client, UtxodError
 from store.faulty import Fault
 from tests.chaos.log_pipe import LogPipe
 from tests.chaos.model import UTXO_BATCH_SIZE

@@ -10,7 +10,7 @@ from functools import lru_cache
 from random import Random
 from typing import Final, NamedTuple
 
-from protocol.client.items import CreateItem, Spend, utxo_hash
+from protocol import CreateItem, Spend, utxo_hash
 from store.layout import COINBASE_MATURITY, Circumstances, Creation, Partial, create_records
 from store.transaction import Output, parse_transaction
 from utxod.generate import Generator

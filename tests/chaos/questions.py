@@ -3,8 +3,7 @@
 from collections.abc import Mapping, Sequence
 from typing import Any, NamedTuple
 
-from protocol.client.errors import UtxodError
-from protocol.client.items import Outcome
+from protocol import Outcome, UtxodError
 from tests.chaos.history import YES, Answer, Item
 from tests.chaos.model import Lots
 

@@ -9,7 +9,7 @@ from collections.abc import Iterable, Sequence
 from pathlib import Path
 from typing import Any, Final
 
-from protocol.client.blocking import Client
+from protocol import Client
 from protocol.codes import CREATING
 from protocol.operations import SPEND_IGNORE_LOCKED
 from tests.chaos.claims import OPEN, claims_of, named, spending_data

@@ -22,8 +22,8 @@ import click
 
 from bench.direct import refuse_used
 from bench.report import Figure, Report
-from protocol.client.blocking import DEFAULT_GRACE, Client
-from protocol.client.items import SetDah, SetLocked
+from protocol import Client, SetDah, SetLocked
+from protocol.client.timeouts import DEFAULT_GRACE
 from store import open_store
 from tests.chaos.checker import Checker, Findings
 from tests.chaos.counters import DAEMON_KILLED, IN_DOUBT, Counters

@@ -19,8 +19,8 @@ from pathlib import Path
 from typing import Any, Final
 
 from bench.report import ANSWERED, Figure, Report
-from protocol.client.blocking import DEFAULT_GRACE, Client
-from protocol.client.items import CreateItem, Outcome
+from protocol import Client, CreateItem, Outcome
+from protocol.client.timeouts import DEFAULT_GRACE
 from protocol.codes import NO_ANSWER
 from tests.chaos.daemon import ChaosDaemon
 from tests.chaos.run import IN_TIME, TOLERANCE_SECONDS

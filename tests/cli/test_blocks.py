@@ -8,7 +8,7 @@ import sys
 
 import pytest
 
-from store.transaction import varint
+from protocol.hashing import varint
 from tests.support.block_making import REGTEST, block, coinbase, spending, write
 from utxod.block_files import BlockFileError, scan
 from utxod.blocks import BadBlockError, read_block

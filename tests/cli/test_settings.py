@@ -14,9 +14,7 @@ from annotated_types import Ge, Interval
 import supervisor
 from broker.core import Core
 from broker.transport.sockets import Transport
-from protocol import wire
-from protocol.client.blocking import Client
-from protocol.client.errors import UtxodError
+from protocol import Client, UtxodError, wire
 from utxod.own_daemon import own_daemon
 from utxod.settings import OTHER_VARIABLES, SettingsError, describe, load_settings
 

@@ -8,9 +8,7 @@ from collections.abc import Callable
 
 import pytest
 
-from protocol import wire
-from protocol.client.errors import NoAnswer, TxNotFound
-from protocol.client.items import CreateItem
+from protocol import CreateItem, NoAnswer, TxNotFound, wire
 from store import Read, Status
 from store.layout import record_key
 from tests.support.daemon import Daemon, Raw, Start, until

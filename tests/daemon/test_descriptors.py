@@ -10,7 +10,7 @@ from collections.abc import Iterator
 import pytest
 import zmq
 
-from protocol.client.blocking import Client
+from protocol import Client
 from tests.support.daemon import Daemon, Raw, Start, until
 
 LIMIT = 128

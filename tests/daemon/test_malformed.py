@@ -10,8 +10,7 @@ import zmq
 from hypothesis import HealthCheck, Phase, given, settings
 from hypothesis import strategies as st
 
-from protocol import codes, wire
-from protocol.client.blocking import Client
+from protocol import Client, codes, wire
 from protocol.operations import OPERATIONS
 from tests.support.daemon import Daemon, Raw, running_daemon
 

@@ -11,7 +11,7 @@ import msgpack
 import pytest
 
 import utxod
-from protocol.client.blocking import Client
+from protocol import Client
 from tests.support.aerospike_server import EMBEDDED_ONLY
 from tests.support.daemon import Daemon, Raw, Start
 

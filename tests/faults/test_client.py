@@ -10,7 +10,7 @@ from typing import Any, NamedTuple
 
 import pytest
 
-from protocol.client.blocking import DEFAULT_GRACE
+from protocol.client.timeouts import DEFAULT_GRACE
 from tests.support.daemon import until
 from tests.support.seven_calls import NOTHING_ENDS_IT, SEVEN, SLACK, Answer, Service, serving
 

@@ -9,7 +9,8 @@ again, the counter, the delete-at-height and the locks are right.
 from collections.abc import Iterator
 from typing import Any, Final
 
-from store.layout import Circumstances, MinedBlock, Partial, create_records
+from protocol import MinedBlock
+from store.layout import Circumstances, Partial, create_records
 from store.transaction import Output
 from tests.interleavings.actors import Ask, Caller, Told
 from tests.interleavings.coins import HIGH, asks

@@ -142,10 +142,10 @@ def test_dropping_a_client_waits_for_nothing(start, endpoint, monkeypatch):
     start()
     client = Client(endpoint)
     client.get(TXID)
-    thread, goes_on, stands = client._io._thread, threading.Event(), threading.Event()
-    monkeypatch.setattr(client._io._line, "turn", lambda: (stands.set(), goes_on.wait()))
+    thread, goes_on, stands = client._driver._thread, threading.Event(), threading.Event()
+    monkeypatch.setattr(client._driver._channel, "turn", lambda: (stands.set(), goes_on.wait()))
     monkeypatch.setattr("protocol.client.thread_driver.CLOSE_WAIT", 3600)
-    client._io.wake()
+    client._driver.wake()
     stands.wait()
     warned = pytest.warns(ResourceWarning, match="dropped")
     with warned:
@@ -198,7 +198,7 @@ def test_a_client_is_closed_from_another_event_loop_too(start, endpoint):
 
     client = asyncio.run(run())
     asyncio.run(client.close())  # its own is closed
-    while not client._io._line._context.closed:
+    while not client._driver._channel._context.closed:
         threading.Event().wait(0.005)
 
 
@@ -241,9 +241,9 @@ class InterruptedWaker:
 
 
 def interrupt_next_wake(client: Client) -> None:
-    while not client._io._asleep:
+    while not client._driver._asleep:
         threading.Event().wait(0.001)
-    client._io._waker = InterruptedWaker(client._io._waker)
+    client._driver._waker = InterruptedWaker(client._driver._waker)
 
 
 def test_an_interrupt_while_the_thread_is_woken_makes_no_client_deaf(start, endpoint):
@@ -264,7 +264,7 @@ def test_a_closing_that_was_interrupted_can_be_closed_again(start, endpoint):
     with pytest.raises(KeyboardInterrupt):
         client.close()
     client.close()
-    assert not client._io._thread.is_alive()
+    assert not client._driver._thread.is_alive()
 
 
 INTERRUPTED_OPENING = """
@@ -289,7 +289,7 @@ def freed():
 Client(ENDPOINT).close()
 before = used()
 """
-IN_THE_LINE = """
+IN_THE_CHANNEL = """
 zmq.Socket.get_monitor_socket = interrupted
 for opens in (lambda: Client(ENDPOINT), lambda: asyncio.run(opened())):
     try:
@@ -322,7 +322,7 @@ print("interrupted")
 """
 
 
-@pytest.mark.parametrize("where", [IN_THE_LINE, IN_THE_STARTING], ids=["line", "starting"])
+@pytest.mark.parametrize("where", [IN_THE_CHANNEL, IN_THE_STARTING], ids=["channel", "starting"])
 def test_an_opening_that_is_interrupted_raises_at_once_and_leaves_nothing(endpoint, where):
     assert ended(program(INTERRUPTED_OPENING + where, endpoint)).split() == ["interrupted"] * 2
 
@@ -379,7 +379,7 @@ def test_a_client_that_fails_inside_settles_every_call(start, endpoint, monkeypa
 
 
 def test_many_answers_at_once_leave_the_program_its_turn(start, endpoint, monkeypatch):
-    monkeypatch.setattr("protocol.client.socket.RECEIVE_SECONDS", 0)  # one by one
+    monkeypatch.setattr("protocol.client.connection.RECEIVE_SECONDS", 0)  # one by one
     waiting = []
 
     def together(request):

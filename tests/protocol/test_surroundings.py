@@ -208,7 +208,7 @@ def test_a_name_server_that_says_nothing_holds_up_neither_calls_nor_closing(sile
         with pytest.raises(NoAnswer, match=r"daemon\.example is being looked up") as caught:
             client.get(TXID, timeout=0.1)
         assert caught.value.executed == "no"
-        thread = client._io._thread
+        thread = client._driver._thread
     assert silent.is_set()
     assert not thread.is_alive()  # within the time that closing may take
 
@@ -221,7 +221,7 @@ def test_a_name_server_that_says_nothing_holds_up_no_event_loop(silent):
         pending = asyncio.create_task(client.get(TXID, timeout=60))
         await asyncio.sleep(0)
         await client.close()
-        assert client._io._freed.is_set()
+        assert client._driver._freed.is_set()
         with pytest.raises(NoAnswer, match="closed") as caught:
             await pending
         assert caught.value.executed == "no"

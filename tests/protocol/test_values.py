@@ -23,7 +23,7 @@ from protocol import (
     codes,
     wire,
 )
-from protocol.client.items import to_exception
+from protocol.client.errors import to_exception
 from protocol.client.session import Counters
 from protocol.wire import Error
 

@@ -13,7 +13,7 @@ from pathlib import Path
 from random import Random
 from typing import Final
 
-from protocol.client.asynchronous import AsyncClient
+from protocol import AsyncClient
 from store import Store, open_store
 from tests.chaos.history import HistoryFile
 from tests.rivals.generator import Player

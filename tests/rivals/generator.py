@@ -10,8 +10,7 @@ from dataclasses import dataclass, field
 from random import Random
 from typing import Any, Final
 
-from protocol import codes
-from protocol.client.asynchronous import AsyncClient
+from protocol import AsyncClient, codes
 from protocol.operations import SPEND_IGNORE_LOCKED
 from store import RuleCall, Status, Store
 from store.layout import locate

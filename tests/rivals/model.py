@@ -11,7 +11,7 @@ from hashlib import sha256
 from random import Random
 from typing import Final, NamedTuple
 
-from protocol.client.items import CreateItem, MinedBlock, Spend, utxo_hash
+from protocol import CreateItem, MinedBlock, Spend, utxo_hash
 from store.layout import COINBASE_MATURITY
 from store.transaction import Transaction
 from tests.chaos.claims import Place

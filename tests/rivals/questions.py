@@ -12,10 +12,7 @@ from collections.abc import Sequence
 from random import Random
 from typing import Any, Final
 
-from protocol import codes
-from protocol.client.asynchronous import AsyncClient
-from protocol.client.errors import UtxodError
-from protocol.client.items import Outcome, SetLocked, Spend
+from protocol import AsyncClient, Outcome, SetLocked, Spend, UtxodError, codes
 from tests.chaos.claims import Place
 from tests.chaos.history import YES, Answer, HistoryFile, Item
 from tests.rivals.model import Game

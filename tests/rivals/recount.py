@@ -5,8 +5,7 @@ from collections.abc import Sequence
 from functools import partial
 from typing import Final
 
-from protocol.client.blocking import Client
-from protocol.client.items import Spend
+from protocol import Client, Spend
 from protocol.operations import SPEND_IGNORE_LOCKED
 from store import Store
 from tests.chaos.recount import ask_again, is_counted

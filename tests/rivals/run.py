@@ -29,8 +29,7 @@ import psutil
 
 from bench.direct import refuse_used
 from bench.report import Figure, Report
-from protocol.client.blocking import Client
-from protocol.client.errors import UtxodError
+from protocol import Client, UtxodError
 from store import Store, open_store
 from tests.chaos.checker import Findings, Violation
 from tests.chaos.history import read_games

@@ -11,10 +11,10 @@ from itertools import count
 from random import Random
 from typing import Any, Final
 
-from protocol import codes, wire
+from protocol import MinedBlock, codes, wire
 from protocol.wire import Error
 from store import RecordOperation, Result, RuleCall
-from store.layout import Circumstances, MinedBlock, Partial, child_key, create_records
+from store.layout import Circumstances, Partial, child_key, create_records
 from store.transaction import Output
 from tests.simulation.callers import HIGH, MIXES, Asked, Caller, Coin, Spender, coins_of, lost
 from tests.simulation.daemons import Daemon

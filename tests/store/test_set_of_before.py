@@ -4,6 +4,7 @@ from pathlib import Path
 
 import pytest
 
+from protocol.hashing import utxo_hash
 from store import Mode, Read, RuleCall, Status, Store, StoreError, Write, open_store
 from store.layout import (
     DEFAULT_GENESIS_HEIGHT,
@@ -12,7 +13,6 @@ from store.layout import (
     child_key,
     pack_spending_data,
     raw_transaction,
-    utxo_hash,
 )
 from store.lmdb.settings import write_settings
 from store.set_settings import SetSettings
@@ -80,7 +80,15 @@ def test_the_first_who_writes_raises_its_layout(tmp_path: Path) -> None:
     store = open_store(build(tmp_path / "set"))
     parent = read(store, PARENT)
     output = parse_transaction(raw_transaction(parent) or b"").outputs[1]
-    spend = (1, utxo_hash(PARENT, 1, output), pack_spending_data(KEY, 0), False, False, 500, 288)
+    spend = (
+        1,
+        utxo_hash(PARENT, 1, output.locking_script, output.satoshis),
+        pack_spending_data(KEY, 0),
+        False,
+        False,
+        500,
+        288,
+    )
     assert run(store, RuleCall(PARENT, "spend", spend))[0].value["status"] == "OK"
     create(store, a=1)
     assert spender(store, PARENT, 1) == pack_spending_data(KEY, 0)

@@ -9,8 +9,9 @@ from hypothesis import HealthCheck, settings
 from hypothesis import strategies as st
 from hypothesis.stateful import RuleBasedStateMachine, invariant, rule, run_state_machine_as_test
 
+from protocol import MinedBlock
 from store import Mode, Read, RecordOperation, Remove, Result, RuleCall, Write, open_store
-from store.layout import FROZEN, Circumstances, MinedBlock, Partial, child_key, create_records
+from store.layout import FROZEN, Circumstances, Partial, child_key, create_records
 from store.transaction import Output
 from tests.support.aerospike_server import SERVER, SET, empty, server_url
 

@@ -2,7 +2,8 @@
 
 import struct
 
-from store.transaction import COINBASE_OUTPOINT, Output, parse_transaction, varint
+from protocol.hashing import varint
+from store.transaction import COINBASE_OUTPOINT, Output, parse_transaction
 from utxod.merkle import double_sha256, merkle_root
 
 EASY, HARDER = 0x207FFFFF, 0x1F7FFFFF  # two tries, and 256 times as many

@@ -16,9 +16,7 @@ from typing import Any
 
 import zmq
 
-from protocol import wire
-from protocol.client.blocking import Client
-from protocol.client.errors import UtxodError
+from protocol import Client, UtxodError, wire
 from store import Store, open_store
 from tests.support.aerospike_server import own_set
 

@@ -12,9 +12,7 @@ from typing import Any, NamedTuple
 
 from bench.waiters import ASK, HEIGHT, OUTPUTS
 from broker.scheduling import POOL_OF_REQUEST, POOLS, READ_POOL, WRITE_POOL
-from protocol.client.blocking import Client
-from protocol.client.errors import UtxodError
-from protocol.client.items import CreateItem
+from protocol import Client, CreateItem, UtxodError
 from store import Read
 from store.layout import record_key
 from tests.support.daemon import Daemon, running_daemon, until

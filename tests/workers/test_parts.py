@@ -8,10 +8,11 @@ from typing import Any
 
 import pytest
 
+from protocol.hashing import utxo_hash
 from protocol.operations import CREATE_LOCKED
 from store import Mode, RecordOperation, Remove, Result, RuleCall, Store, Write
 from store.faulty import FaultyStore
-from store.layout import FROZEN, Partial, child_key, utxo_hash
+from store.layout import FROZEN, Partial, child_key
 from store.transaction import Output
 from tests.support.aerospike_server import EMBEDDED_ONLY
 from tests.support.dispatching import HEIGHT, Run, Wrapped, bins_of, create, dispatch, matured
@@ -87,7 +88,8 @@ def test_one_flipped_byte_in_a_blob_is_an_error_and_never_another_amount(
 
 def test_a_data_output_is_held_against_its_transaction(run: Run, store: Store, tmp_path: Path) -> None:
     """It has no utxo hash of its own."""
-    from store.transaction import parse_transaction, varint
+    from protocol.hashing import varint
+    from store.transaction import parse_transaction
 
     outputs = [Output(1, b"\x51"), Output(0, b"\x00\x6adata"), Output(1, b"\x51")]
     packed = b"".join(output.serialise() for output in outputs)
@@ -204,9 +206,9 @@ def test_get_of_a_damaged_record_is_a_fault(run: Run, store: Store, generate: Ge
 def test_a_reassigned_output_is_given_as_it_is_now(run: Run, store: Store, generate: Generator, vout: int) -> None:
     coinbase = matured(run, generate, [1, 2, 3, 4])
     record, offset = (coinbase.txid, vout) if vout < 2 else (child_key(coinbase.txid, 1), vout - 2)
-    old = utxo_hash(coinbase.txid, vout, coinbase.outputs[vout])
+    old = utxo_hash(coinbase.txid, vout, *coinbase.outputs[vout][::-1])
     moved = Output(coinbase.outputs[vout].satoshis, b"\x52")
-    new = utxo_hash(coinbase.txid, vout, moved)
+    new = utxo_hash(coinbase.txid, vout, *moved[::-1])
     calls = [
         RuleCall(record, "freeze", (offset, old)),
         RuleCall(record, "reassign", (offset, old, new, *moved, HEIGHT, 10)),

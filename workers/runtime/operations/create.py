@@ -21,10 +21,11 @@ from typing import Any, Final
 
 from protocol import codes
 from protocol.codes import UNKNOWN
+from protocol.mined_block import MinedBlock
 from protocol.operations import CREATE_COINBASE, CREATE_CONFLICTING, CREATE_LOCKED
 from protocol.wire import Error
 from store import Mode, Read, Result, RuleCall, Status, Write
-from store.layout import MAX_SATOSHIS, Circumstances, MinedBlock, Partial, create_records, move_out
+from store.layout import MAX_SATOSHIS, Circumstances, Partial, create_records, move_out
 from store.transaction import Output, Transaction, parse_transaction
 from workers.runtime.checks import BadItem, check_fields, check_flags, check_height, check_txid, check_uint
 from workers.runtime.context import Work, failure, read_answer

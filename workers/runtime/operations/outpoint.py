@@ -12,9 +12,10 @@ from typing import Any, Final, NamedTuple
 
 from protocol import codes
 from protocol.codes import NO
+from protocol.hashing import utxo_hash
 from protocol.wire import Error
 from store import Read, Result, Status
-from store.layout import UTXO_BYTES, locate, raw_transaction, utxo_hash
+from store.layout import UTXO_BYTES, locate, raw_transaction
 from store.transaction import Output, Transaction, parse_transaction, read_output
 from workers.runtime.checks import BadItem, check_fields, check_txid, check_uint
 from workers.runtime.context import Work, failure, malformed
@@ -137,7 +138,8 @@ def _output(work: Work, one: _Wanted, master: dict[str, Any], home: dict[str, An
         return wholes.get(one.txid, master).outputs[one.vout]
     moved = (home.get("reassigned") or {}).get(one.offset)
     output = Output(*moved) if moved else _stored(work, one, master)
-    if utxo is not None and (output is None or utxo_hash(one.txid, one.vout, output) != utxo[:UTXO_BYTES]):
+    hashed = output and utxo_hash(one.txid, one.vout, output.locking_script, output.satoshis)
+    if utxo is not None and hashed != utxo[:UTXO_BYTES]:
         raise _Damaged("what the store has is another than its utxo hash says")
     return output
 

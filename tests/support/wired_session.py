@@ -1,17 +1,17 @@
-"""A session without sockets: what stands for its edge."""
+"""A session without sockets: what stands for its driver and its channel."""
 
 import msgpack
 
 from protocol import wire
-from protocol.client.calls import Call
+from protocol.client.call import Call
 from protocol.client.session import Session
 from protocol.wire import Error, Limits
 
 GRACE = 0.25
 
 
-class Wire:
-    """Stands for an edge: takes what a session sends, and hands it answers. now: the client's clock."""
+class WiredSession:
+    """Takes what a session sends, as a channel would, and hands it answers. now: the client's clock."""
 
     def __init__(self, *, ahead: int = 0, epoch: int = 1, limits: Limits | None = None, now: float = 100.0) -> None:
         self.session = Session(GRACE)
@@ -42,7 +42,7 @@ class Wire:
         self.session.received(frames, self.now)
         return self.session.take_settled()
 
-    def greet(self) -> list[Call]:
+    def shake_hands(self) -> list[Call]:
         ((hello,),) = self.send()
         welcome = wire.Welcome(self.epoch, int(self.now * 1_000_000) + self.ahead, self.limits)
         return self.receive(wire.pack_prefix(wire.WELCOME, hello[4:]), wire.pack_welcome(welcome))
