@@ -39,7 +39,7 @@ class WorkerSettings:
 
 
 class WorkerProcess:
-    """started: seconds, monotonic. leaving: was told to end, or is being ended, for `condemned_because`.
+    """started: seconds, monotonic. leaving: was told to end, or is being terminated, for `terminated_because`.
 
     Raises OSError where the process can't be started, or not be watched; then there is none.
     """
@@ -49,7 +49,7 @@ class WorkerProcess:
         self.pool = settings.pool
         self.started = now
         self.leaving = False
-        self.condemned_because = ""
+        self.terminated_because = ""
         path = [str(_HOUSE), *filter(None, [os.environ.get("PYTHONPATH")])]
         self._popen = subprocess.Popen(  # noqa: S603 (our own interpreter, our own module)
             [sys.executable, "-P", "-m", "workers", json.dumps(asdict(settings))],
@@ -86,7 +86,7 @@ class WorkerProcess:
     def kill(self) -> None:
         self._signal(signal.SIGKILL)
 
-    def reap(self, within: float | None = None) -> int:
+    def wait(self, within: float | None = None) -> int:
         """Its exit status, negative for a signal. within: seconds to wait for its end, not needed once the descriptor
         can be read. Raises subprocess.TimeoutExpired."""
         status = self._popen.wait(within)
