@@ -33,8 +33,9 @@ from broker.transport.descriptors import make_room, reserve
 from broker.transport.private_address import PrivateAddress
 from broker.transport.sockets import Transport
 from protocol.operations import WRITE_POOL
+from workers.launch import WorkerSettings
 from workers.management.manager import WorkerManager
-from workers.management.process import WorkerProcess, WorkerSettings
+from workers.management.process import WorkerProcess
 from workers.management.signals import Signals, is_from_kernel, signal_name
 
 log = logging.getLogger("utxod")

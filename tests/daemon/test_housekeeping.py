@@ -16,8 +16,9 @@ from tests.support.aerospike_server import EMBEDDED_ONLY
 from tests.support.callers import HEIGHT, OUTPUT, Callers, txid
 from tests.support.daemon import Daemon, Start, until
 from tests.support.interpreter import Interpreter
+from workers.launch import WorkerSettings
 from workers.management.manager import WorkerManager
-from workers.management.process import WorkerProcess, WorkerSettings
+from workers.management.process import WorkerProcess
 
 Fault = Callable[[Daemon, Interpreter], contextlib.AbstractContextManager[None]]
 IMPATIENT = {"broker.workerless_seconds": 0.2}

@@ -13,10 +13,10 @@ from collections.abc import Callable, Mapping
 from dataclasses import replace
 from typing import Final
 
-from protocol.worker_wire import BOOT_ERROR_STATUS
+from workers.launch import BOOT_ERROR_STATUS, WorkerSettings
 
 from .crash_loop import CrashLoop
-from .process import WorkerProcess, WorkerSettings
+from .process import WorkerProcess
 from .signals import signal_name
 
 log = logging.getLogger("utxod.workers")
