@@ -16,8 +16,9 @@ from protocol.worker_wire import Assignment, FollowUp
 from store import RecordOperation, Result, StoreError
 from store.layout import DEFAULT_GENESIS_HEIGHT
 from workers.runtime.batch import Batch
+from workers.runtime.creation import under_lock
 from workers.runtime.executor import Executor
-from workers.runtime.operations import OPERATIONS, create, create_locked
+from workers.runtime.operations import OPERATIONS, create
 
 RETENTION: Final = 288
 _FAR: Final = 1e9  # seconds: no dispatch runs out of time here
@@ -92,7 +93,7 @@ def _chance(job: Job) -> Iterator[None]:
         yield
         return
     with (
-        patch.object(create_locked, "secrets", SimpleNamespace(token_bytes=lambda _: job.token)),
+        patch.object(under_lock, "secrets", SimpleNamespace(token_bytes=lambda _: job.token)),
         patch.object(create, "time", SimpleNamespace(time_ns=lambda: 0)),
     ):
         yield

@@ -41,7 +41,7 @@ def serve(executor: Executor, *, identity: bytes, backend: str, pool: str) -> No
 
 
 def _execute(executor: Executor, frames: list[Any]) -> list[bytes]:
-    number, operation, parts = unpack_dispatch(frames[0].bytes)
-    batch = Batch(parts, [frame.buffer for frame in frames[1:]], time.monotonic_ns() // 1000)
+    dispatch_id, operation, assignments = unpack_dispatch(frames[0].bytes)
+    batch = Batch(assignments, [frame.buffer for frame in frames[1:]], time.monotonic_ns() // 1000)
     executor.run(operation, batch)
-    return [DONE, pack_done(number, batch.follow_ups, batch.timed_out), *batch.replies()]
+    return [DONE, pack_done(dispatch_id, batch.follow_ups, batch.timed_out), *batch.replies()]
