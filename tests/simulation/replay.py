@@ -32,7 +32,7 @@ class Job(NamedTuple):
     daemon's clock, in microseconds."""
 
     operation: str
-    parts: tuple[Assignment, ...]
+    assignments: tuple[Assignment, ...]
     bodies: tuple[bytes, ...]
     token: bytes = b""
     now: int = 0
@@ -58,7 +58,7 @@ class _Asks(BaseException):
         self.records = list(records)
 
 
-class Workshop:
+class Replayer:
     """is_atomic: whether the store's batches are one whole."""
 
     def __init__(self, *, utxo_batch_size: int = 1, is_atomic: bool = False) -> None:
@@ -67,7 +67,7 @@ class Workshop:
 
     def advance(self, job: Job, history: Sequence[Exchange]) -> list[RecordOperation] | Finished:
         """The records that the dispatch asks for next, or its end."""
-        batch = Batch(job.parts, job.bodies, job.now)
+        batch = Batch(job.assignments, job.bodies, job.now)
         store = _Recorded(history, self._utxo_batch_size, self.is_atomic)
         executor = Executor(OPERATIONS, store, budget=_FAR, retention=RETENTION)
         with _chance(job):
@@ -78,10 +78,10 @@ class Workshop:
         return Finished(tuple(batch.replies()), tuple(batch.follow_ups), batch.timed_out)
 
 
-def run_through(workshop: Workshop, job: Job, take: Callable[[list[RecordOperation]], list[Result]]) -> Finished:
+def run_through(replayer: Replayer, job: Job, take: Callable[[list[RecordOperation]], list[Result]]) -> Finished:
     """The whole dispatch at once. take: does a batch on what there is."""
     history: list[Exchange] = []
-    while isinstance(asked := workshop.advance(job, history), list):
+    while isinstance(asked := replayer.advance(job, history), list):
         history.append((asked, take(asked)))
     return asked
 

@@ -219,12 +219,12 @@ def test_increment_of_a_master_that_another_program_wrote_is_believed_within_bou
     assert codes == ["INVALID_PARAMETER", "INVALID_PARAMETER", "OK"]
 
 
-@pytest.mark.parametrize("part", ["note_child", "set_dah_children", "lock_children", "increment"])
+@pytest.mark.parametrize("operation", ["note_child", "set_dah_children", "lock_children", "increment"])
 def test_a_child_that_is_missing_is_a_fault_and_not_the_absence_of_the_transaction(
-    run: Run, store: Store, generate: Generator, part: str
+    run: Run, store: Store, generate: Generator, operation: str
 ) -> None:
     coinbase = matured(run, generate, [1, 2, 3, 4, 5])
-    if part == "note_child":
+    if operation == "note_child":
         forget(store, coinbase.txid)
     store.batch_operate([Remove(child_key(coinbase.txid, 2))], 5.0)
     item = {
@@ -232,8 +232,8 @@ def test_a_child_that_is_missing_is_a_fault_and_not_the_absence_of_the_transacti
         "set_dah_children": [coinbase.txid, 2],
         "lock_children": [coinbase.txid, 2, True, 1],
         "increment": [coinbase.txid, 1, HEIGHT],
-    }[part]
-    (outcome,) = run(part, [item]).outcomes
+    }[operation]
+    (outcome,) = run(operation, [item]).outcomes
     assert outcome.code == "STORE_ERROR"
     assert outcome.error is not None
     assert "child record 2 is missing" in outcome.error.message
@@ -284,8 +284,8 @@ def test_children_are_locked_downstream_and_the_answer_waits_for_them(
     coinbase = matured(run, generate, [1, 2, 3, 4, 5])
     dispatched = run("set_locked", [[bytes(32), True]], [[coinbase.txid, True]])
     assert dispatched.codes == ["TX_NOT_FOUND", "OK"]
-    (part,) = dispatched.follow_ups
-    assert (part.request, part.item, part.operation, part.items) == (1, 0, "lock_children", 2)
+    (awaited,) = dispatched.follow_ups
+    assert (awaited.request, awaited.item, awaited.operation, awaited.items) == (1, 0, "lock_children", 2)
     assert execute_follow_ups(run, dispatched) == [True]
     assert locks(store, coinbase) == [True] * 3
     spend = [*generate.spend((coinbase, 4))]

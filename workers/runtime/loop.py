@@ -21,8 +21,8 @@ _LINGER_MS: Final = 1_000
 
 def serve(executor: Executor, *, identity: bytes, backend: str, pool: str) -> None:
     """Works until it is told to stop."""
-    context = zmq.Context()
-    socket: zmq.Socket[bytes] = context.socket(zmq.DEALER)
+    zmq_context = zmq.Context()
+    socket: zmq.Socket[bytes] = zmq_context.socket(zmq.DEALER)
     socket.routing_id = identity
     socket.linger = _LINGER_MS
     socket.sndhwm = socket.rcvhwm = 0
@@ -37,7 +37,7 @@ def serve(executor: Executor, *, identity: bytes, backend: str, pool: str) -> No
         elif tag == STOP:
             break
     socket.close()
-    context.term()
+    zmq_context.term()
 
 
 def _execute(executor: Executor, frames: list[Any]) -> list[bytes]:

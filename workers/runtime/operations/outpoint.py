@@ -3,8 +3,8 @@
 Item [txid, vout]; result [satoshis, locking script]. One store read per distinct record of the batch.
 
 What is given is checked (P15): against the utxo hash in the record that the output lives in; an output that is no UTXO
-against its transaction's id, where that is known as a whole. A part that is missing, a blob or a child record, is a
-fault, never "there is no such output".
+against its transaction's id, where that is known as a whole. A blob or a child record that is missing is a fault,
+never "there is no such output".
 """
 
 from collections.abc import Mapping, Sequence

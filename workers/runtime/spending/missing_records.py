@@ -16,7 +16,7 @@ _ASK_MASTER: Final = frozenset({codes.TX_NOT_FOUND, codes.CREATING})
 
 def explain_missing_records(context: DispatchContext, spends: dict[int, ParsedSpend], errors: dict[int, Error]) -> None:
     """Where a child record was not found, its master says why: there is no such transaction, or no such output, or it
-    is being created; or a part of it is missing, which is a fault. A child that is marked as being created may be what
+    is being created; or the child is missing, which is a fault. A child that is marked as being created may be what
     a creation of more outputs has left."""
     unexplained = [
         spend
