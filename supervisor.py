@@ -33,8 +33,9 @@ from broker.settings import MICROSECONDS, BrokerSettings, Patience
 from broker.transport.descriptors import make_room, reserve
 from broker.transport.private_address import PrivateAddress
 from broker.transport.sockets import Transport
+from workers.launch import WorkerSettings
 from workers.management.manager import WorkerManager
-from workers.management.process import WorkerProcess, WorkerSettings
+from workers.management.process import WorkerProcess
 from workers.management.signals import Signals, is_from_kernel, signal_name
 
 log = logging.getLogger("utxod")
@@ -275,7 +276,7 @@ class Supervisor:
             self._core.condemn(identity, reason)
             self._transport.flush()
         else:
-            self._manager.condemn(identity, reason, time.monotonic())
+            self._manager.terminate(identity, reason, time.monotonic())
 
     def _worker_exited(self, process: WorkerProcess, reason: str) -> None:
         self._core.retire(process.identity)  # what it were handed now would be lost
@@ -285,7 +286,7 @@ class Supervisor:
         """Ends a worker that the core has condemned. One that is no process of this daemon's (it runs elsewhere, or
         greeted with its last breath) has no end that would be noticed: it is lost now."""
         if identity in self._manager.processes:
-            self._manager.condemn(identity, reason, time.monotonic())
+            self._manager.terminate(identity, reason, time.monotonic())
         elif all(process.identity != identity for process, _, _ in self._dying):
             log.error("worker %s %s; it is no process of this daemon's, and gets no more work", identity.hex(), reason)
             self._core.on_lost(identity, reason, clock())

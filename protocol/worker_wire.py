@@ -24,9 +24,6 @@ DISPATCH: Final = b"D"
 DONE: Final = b"A"
 STOP: Final = b"S"
 
-# The exit status of a worker that could not start (a store that cannot be opened, say): restarting is no remedy.
-BOOT_ERROR_STATUS: Final = 3
-
 
 class Assignment(NamedTuple):
     """One request of a dispatch. deadline: microseconds on the daemon's clock, 0 for owed work, which has none.

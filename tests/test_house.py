@@ -26,9 +26,3 @@ def test_protocol_imports_nothing_of_ours_by_its_name() -> None:
     files = sorted((ROOT / "protocol").rglob("*.py"))
     assert files
     assert {name for path in files for name in imported(path)} & OURS == set()
-
-
-def test_the_daemons_side_of_the_workers_does_not_load_the_store() -> None:
-    files = [*(ROOT / "workers" / "management").glob("*.py"), ROOT / "workers" / "__init__.py"]
-    assert files
-    assert {name for path in files for name in imported(path)} & {"store"} == set()

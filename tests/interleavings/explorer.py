@@ -15,7 +15,7 @@ from typing import Any, Final, NamedTuple
 from store import RecordOperation, Result, RuleCall, Status, StoreError, Write
 from tests.interleavings.actors import Actors, Ask, Caller, Move, Numbers, Op, Told, follow_up_job
 from tests.simulation.records import Bins, Steps
-from tests.simulation.replay import Workshop, run_through
+from tests.simulation.replay import Replayer, run_through
 
 MOST_STATES: Final = 2_000_000
 
@@ -86,11 +86,11 @@ Event = tuple[Any, ...]
 
 
 class Explorer:
-    def __init__(self, model: Model, steps: Steps, workshop: Workshop) -> None:
+    def __init__(self, model: Model, steps: Steps, replayer: Replayer) -> None:
         self._model = model
         self._steps = steps
-        self._workshop = workshop
-        self._actors = Actors(workshop, model.callers)
+        self._replayer = replayer
+        self._actors = Actors(replayer, model.callers)
         self._keys = list(model.records)
         self._held: Numbers[Bins | None] = Numbers()
         self._memories: Numbers[Any] = Numbers()
@@ -268,7 +268,7 @@ class Explorer:
 
         jobs = [ask.job(b"again")]
         for job in jobs:
-            finished = run_through(self._workshop, job, take)
+            finished = run_through(self._replayer, job, take)
             jobs += [follow_up_job(one, b"again") for one in finished.follow_ups]
 
     # ---- in words

@@ -20,7 +20,7 @@ from tests.simulation.callers import HIGH, MIXES, Asked, Caller, Coin, Spender, 
 from tests.simulation.daemons import Daemon
 from tests.simulation.promises import Promises, check_counters, check_locks, check_marks
 from tests.simulation.records import Bins, Steps
-from tests.simulation.replay import Workshop
+from tests.simulation.replay import Replayer
 from tests.simulation.storm import Storm
 from tests.simulation.tasks import Violation
 
@@ -51,7 +51,7 @@ class Cluster:
         self.promises = Promises()
         self.storm = Storm(self.rng)
         self.utxo_batch_size = self.rng.choice((1, 1, 2))
-        self.workshop = Workshop(utxo_batch_size=self.utxo_batch_size)
+        self.replayer = Replayer(utxo_batch_size=self.utxo_batch_size)
         self._steps = steps
         self._trace = trace
         self._heap: list[tuple[int, int, Callable[..., None], tuple[Any, ...]]] = []

@@ -129,16 +129,16 @@ class Daemon:
     def _begin(self, worker: Worker, frames: list[Any]) -> None:
         if not worker.alive:
             return
-        number, operation, parts = unpack_dispatch(frames[1])
+        number, operation, assignments = unpack_dispatch(frames[1])
         token = (b"%s.%d" % (worker.identity, number)).rjust(16, b".")
-        running = Running(number, Job(operation, tuple(parts), tuple(frames[2:]), token, self.cluster.now))
+        running = Running(number, Job(operation, tuple(assignments), tuple(frames[2:]), token, self.cluster.now))
         worker.running = running
         self.cluster.note("begins", worker.identity, operation, number)
         self._go_on(worker, running)
 
     def _go_on(self, worker: Worker, running: Running) -> None:
         storm = self.cluster.storm
-        asked = self.cluster.workshop.advance(running.job, running.history)
+        asked = self.cluster.replayer.advance(running.job, running.history)
         if isinstance(asked, Finished):
             self._reply(worker, running, asked)
         elif storm.strikes("hang"):

@@ -40,11 +40,11 @@ class RaisesBefore(Batch):
 
     raised = False
 
-    def open(self) -> list[int]:
+    def uncompleted(self) -> list[int]:
         if not self.raised:
             self.raised = True
             raise RuntimeError("injected: before the store call")
-        return super().open()
+        return super().uncompleted()
 
 
 class RaisesHalfWay(Batch):
@@ -138,10 +138,10 @@ def _content(store: Store, items: Sequence[Any], operation: str) -> list[Any]:
 
 
 def test_a_second_completion_is_ignored_and_counted(store: Store) -> None:
-    def completes_twice(work: Any) -> None:
-        work.batch.complete(0, "first")
-        work.batch.complete(0, "second")
-        work.batch.fail(0, Error("INTERNAL", "no"))
+    def completes_twice(context: Any) -> None:
+        context.batch.complete(0, "first")
+        context.batch.complete(0, "second")
+        context.batch.fail(0, Error("INTERNAL", "no"))
 
     dispatched = dispatch(store, "twice", [1], operations={"twice": completes_twice})
     assert dispatched.results == ["first"]
@@ -149,8 +149,8 @@ def test_a_second_completion_is_ignored_and_counted(store: Store) -> None:
 
 
 def test_an_item_that_an_operation_forgets_is_failed(store: Store) -> None:
-    def forgets(work: Any) -> None:
-        work.batch.complete(0, "done")
+    def forgets(context: Any) -> None:
+        context.batch.complete(0, "done")
 
     dispatched = dispatch(store, "forgets", [1, 2], operations={"forgets": forgets})
     assert [(one.code, one.executed) for one in dispatched.outcomes] == [("OK", None), ("INTERNAL", "no")]

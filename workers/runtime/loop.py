@@ -21,8 +21,8 @@ _LINGER_MS: Final = 1_000
 
 def serve(executor: Executor, *, identity: bytes, backend: str, pool: str) -> None:
     """Works until it is told to stop."""
-    context = zmq.Context()
-    socket: zmq.Socket[bytes] = context.socket(zmq.DEALER)
+    zmq_context = zmq.Context()
+    socket: zmq.Socket[bytes] = zmq_context.socket(zmq.DEALER)
     socket.routing_id = identity
     socket.linger = _LINGER_MS
     socket.sndhwm = socket.rcvhwm = 0
@@ -37,11 +37,11 @@ def serve(executor: Executor, *, identity: bytes, backend: str, pool: str) -> No
         elif tag == STOP:
             break
     socket.close()
-    context.term()
+    zmq_context.term()
 
 
 def _execute(executor: Executor, frames: list[Any]) -> list[bytes]:
-    number, operation, parts = unpack_dispatch(frames[0].bytes)
-    batch = Batch(parts, [frame.buffer for frame in frames[1:]], time.monotonic_ns() // 1000)
+    dispatch_id, operation, assignments = unpack_dispatch(frames[0].bytes)
+    batch = Batch(assignments, [frame.buffer for frame in frames[1:]], time.monotonic_ns() // 1000)
     executor.run(operation, batch)
-    return [DONE, pack_done(number, batch.follow_ups, batch.timed_out), *batch.replies()]
+    return [DONE, pack_done(dispatch_id, batch.follow_ups, batch.timed_out), *batch.replies()]

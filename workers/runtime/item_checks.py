@@ -11,7 +11,8 @@ from protocol.wire import Error
 
 TXID_BYTES: Final = 32
 MAX_UINT32: Final = 0xFFFFFFFF
-MAX_INT64: Final = (1 << 63) - 1
+MAX_CHILDREN: Final = 1 << 25
+MAX_SEQ: Final = (1 << 53) - 1  # what a double, which is Lua's number, holds exactly
 
 
 class BadItem(Exception):

@@ -1,5 +1,5 @@
-"""Standard error that nobody ever waits for: neither a pipe that is not read, nor a terminal that is held, nor a full
-disk stops who writes a line.
+"""Standard error that nobody ever waits for, in the daemon and in its workers: neither a pipe that is not read, nor a
+terminal that is held, nor a full disk stops who writes a line.
 
 A thread passes the lines on, in their order; it alone waits. What does not fit while it does, or can't be written at
 all, is dropped and counted, and the log says how many lines that were once it is read again.
@@ -24,8 +24,8 @@ _LONGEST: Final = 1 << 15  # of one, in bytes
 _END_SECONDS: Final = 1.0
 
 
-class Outlet(io.RawIOBase):
-    """descriptor: where it goes. capacity: writes that may wait."""
+class NonBlockingWriter(io.RawIOBase):
+    """A stream whose `write` returns at once. descriptor: where it goes. capacity: writes that may wait."""
 
     def __init__(self, descriptor: int, capacity: int = _CAPACITY) -> None:
         self._descriptor = descriptor
@@ -34,7 +34,7 @@ class Outlet(io.RawIOBase):
         self._queue: SimpleQueue[bytes | threading.Event] = SimpleQueue()
         self._dropped = 0
         self._told = 0  # of those
-        threading.Thread(target=self._run, name="outlet", daemon=True).start()
+        threading.Thread(target=self._run, name="stderr", daemon=True).start()
 
     def writable(self) -> bool:
         return True
@@ -86,17 +86,17 @@ class Outlet(io.RawIOBase):
 
 
 def replace_stderr() -> None:
-    """What Python writes to standard error, logging, warnings and tracebacks, goes through an outlet from now on; not
-    where no thread can be had for it."""
+    """What Python writes to standard error, logging, warnings and tracebacks, waits for nobody from now on; it stays as
+    it was where no thread can be had for that."""
     try:
-        outlet = Outlet(_STDERR)
+        writer = NonBlockingWriter(_STDERR)
     except RuntimeError:
         return
-    sys.stderr = io.TextIOWrapper(outlet, encoding="utf-8", errors="backslashreplace", write_through=True)
-    atexit.register(outlet.finish)
+    sys.stderr = io.TextIOWrapper(writer, encoding="utf-8", errors="backslashreplace", write_through=True)
+    atexit.register(writer.finish)
 
 
-def open_unwaited() -> int:
+def open_nonblocking_stderr() -> int:
     """A descriptor of standard error's file for who writes to it directly: what does not fit is lost, and nobody waits.
     It is standard error itself where there is no way to open that again (a socket)."""
     try:

@@ -1,4 +1,5 @@
-"""Absence of a part is a fault, never "there is no such coin"; and what is given is what was created (P15)."""
+"""A record or a blob that is missing is a fault, never "there is no such coin"; and what is given is what was created
+(P15)."""
 
 import shutil
 from collections.abc import Iterator, Sequence
