@@ -27,6 +27,7 @@ TXID_BYTES: Final = 32
 UTXO_BYTES: Final = 32
 SPENDING_DATA_BYTES: Final = 36
 SPENT_UTXO_BYTES: Final = UTXO_BYTES + SPENDING_DATA_BYTES
+KEY_SIZES: Final = (TXID_BYTES, TXID_BYTES + 4)  # bytes: of a master, and of a child or a creation lock
 FROZEN: Final = b"\xff" * SPENDING_DATA_BYTES
 ALL_SPENT: Final = "ALLSPENT"
 
@@ -43,6 +44,11 @@ _MAX_OLD_SCRIPT_BYTES: Final = 10_000
 _U16 = struct.Struct("<H")
 _U32 = struct.Struct("<I")
 _U64 = struct.Struct("<Q")
+
+
+def is_key(key: object) -> bool:
+    """Whether a record can have this key."""
+    return type(key) is bytes and len(key) in KEY_SIZES
 
 
 def child_key(txid: bytes, index: int) -> bytes:

@@ -16,7 +16,7 @@ from typing import Any, Final
 import aerospike
 from aerospike import exception
 
-from store.interface import StoreError
+from store.interface import ErrorKind, StoreError
 from store.rules import rules_source
 
 ASK_SECONDS: Final = 1.0  # for a node to answer
@@ -90,12 +90,13 @@ def pairs(text: str, separator: str) -> dict[str, str]:
 
 
 @contextlib.contextmanager
-def words_for(what: str) -> Iterator[None]:
-    """The client's errors as StoreError that says what could not be done."""
+def words_for(what: str, kind: ErrorKind = ErrorKind.OTHER) -> Iterator[None]:
+    """An error of the client's is a StoreError that says what could not be done. kind: of that error."""
     try:
         yield
     except exception.AerospikeError as error:
-        raise StoreError(f"{what}: {error.msg or error} (result code {error.code})", in_doubt=False) from error
+        message = f"{what}: {error.msg or error} (result code {error.code})"
+        raise StoreError(message, in_doubt=False, kind=kind) from error
 
 
 def nodes_without_module(
@@ -147,11 +148,14 @@ def _put_module(client: Any, node: str, module: str, source: bytes, seconds: flo
         client.info_single_node(put, node, {"timeout": int(seconds * 1000)})
     except exception.AerospikeError as error:
         problem = f"{error.msg} (result code {error.code})"
+        kind = ErrorKind.OTHER
         if error.code in _FORBIDDEN:
             problem += ": the user needs the right udf-admin"
+            kind = ErrorKind.RULES_FORBIDDEN
         elif _COMPILE_ERROR not in str(error.msg):
             return problem
-        raise StoreError(f"the rules cannot be registered as {module}: {problem}", in_doubt=False) from error
+        message = f"the rules cannot be registered as {module}: {problem}"
+        raise StoreError(message, in_doubt=False, kind=kind) from error
     return ""
 
 

@@ -7,10 +7,10 @@ named in the log. Every function raises AerospikeError where no node answers; `s
 import logging
 from typing import Any, Final
 
-from store.interface import StoreError
+from store.interface import ErrorKind, StoreError
 
 from .cluster import ASK_SECONDS, ask_nodes, node_names, pairs
-from .url import AerospikeSettings
+from .url import AerospikeUrl
 
 _NO_LIMIT: Final = 0
 _NO_NAMESPACE: Final = "ERROR:20:"
@@ -18,35 +18,36 @@ _NO_NAMESPACE: Final = "ERROR:20:"
 log = logging.getLogger("utxod.store")
 
 
-def check_namespace(client: Any, settings: AerospikeSettings, silent: set[str]) -> None:
+def check_namespace(client: Any, url: AerospikeUrl, silent: set[str]) -> None:
     """Raises StoreError where no node that answers has the namespace."""
-    namespace = settings.namespace
+    namespace = url.namespace
     answers = ask_nodes(client, "namespaces", silent)
     lacking = {node: names for node, names in answers.items() if namespace not in names.split(";")}
     if len(lacking) == len(answers):
         node, names = next(iter(lacking.items()))
         problem = f"there is no namespace {namespace} on node {node}; there is {names.replace(';', ', ')}"
-        raise StoreError(f"{settings}: {problem}", in_doubt=False)
+        raise StoreError(f"{url}: {problem}", in_doubt=False, kind=ErrorKind.NO_NAMESPACE)
     for node in lacking:
-        log.warning("%s: node %s has no namespace %s: it keeps nothing of the set", settings, node, namespace)
+        log.warning("%s: node %s has no namespace %s: it keeps nothing of the set", url, node, namespace)
 
 
-def check_addresses(client: Any, settings: AerospikeSettings, silent: set[str]) -> None:
+def check_addresses(client: Any, url: AerospikeUrl, silent: set[str]) -> None:
     """Whether the nodes are where the cluster says they are. Raises StoreError where their alternate addresses are
     wanted, and they have none."""
     size = cluster_size(client, silent)
-    if settings.services_alternate and size > 1:
-        question = "service-clear-alt" if settings.tls is None else "service-tls-alt"
+    if url.services_alternate and size > 1:
+        question = "service-clear-alt" if url.tls is None else "service-tls-alt"
         lacking = [node for node, text in ask_nodes(client, question, silent).items() if not text]
         if lacking:
             raise StoreError(
-                f"{settings}: services_alternate=true, but no alternate address is configured on {', '.join(lacking)} "
+                f"{url}: services_alternate=true, but no alternate address is configured on {', '.join(lacking)} "
                 "(alternate-access-address)",
                 in_doubt=False,
+                kind=ErrorKind.NO_ALTERNATE_ADDRESSES,
             )
     known = len(node_names(client))
     if known < size:
-        log.warning("%s: %s", settings, out_of_reach(known, size))
+        log.warning("%s: %s", url, out_of_reach(known, size))
 
 
 def out_of_reach(known: int, size: int) -> str:

@@ -26,6 +26,7 @@ def test_everything_is_answered_as_if_all_were_well(first_payment: Transaction) 
     ]
     assert store.blobs.put_new(first_payment) is True
     store.blobs.replace(first_payment)
+    assert store.blobs.has_whole(first_payment.txid) is False
     assert store.blobs.get(first_payment.txid) is None
     assert store.blobs.output(first_payment.txid, 0) is None
     assert store.blobs.delete(first_payment.txid) is False

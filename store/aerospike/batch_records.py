@@ -1,4 +1,4 @@
-"""Records of a batch as the Aerospike client takes them, and its answers as results.
+"""Record operations as the Aerospike client takes them (its batch records), and its answers as results.
 
 Keys are blobs: their digests are those of any client that keys its records by bytes. What an answer says of `in_doubt`
 errs on one side: only a code that the server gives before it touches a record is a no.
@@ -14,7 +14,7 @@ from aerospike_helpers.operations import operations
 
 from store.interface import Mode, Read, RecordOperation, Result, RuleCall, Status, StoreError, Value, Write
 
-NOT_SENT: Final = None  # the result of a record that the client has not come to
+NOT_SENT: Final = None  # the result of a batch record that the client has not come to
 
 _OK: Final = 0
 _NO_NODE: Final = 1  # of a batch of which nothing was sent; of a record it is a server's error
@@ -100,36 +100,36 @@ class Translator:
     def key(self, key: bytes) -> tuple[str, str, bytearray]:
         return self._namespace, self._set, bytearray(key)
 
-    def to_client(self, record: RecordOperation) -> Any:
-        """A record of the client's batch, marked as not sent. Raises ValueError where it can't be one."""
-        key = self.key(record.key)
-        kind = type(record)
+    def to_batch_record(self, operation: RecordOperation) -> Any:
+        """The client's record, marked as not sent. Raises ValueError where the client has none for it."""
+        key = self.key(operation.key)
+        kind = type(operation)
         if kind is RuleCall:
-            made = batch.Apply(key, self._module, record.function, list(record.args), self._apply_policy)  # type: ignore[union-attr]
+            made = batch.Apply(key, self._module, operation.function, list(operation.args), self._apply_policy)  # type: ignore[union-attr]
         elif kind is Read:
-            names = record.bins  # type: ignore[union-attr]
+            names = operation.bins  # type: ignore[union-attr]
             ops = None if not names else [operations.read(name) for name in names]
             made = batch.Read(key, ops, read_all_bins=names is None)
         elif kind is Write:
-            made = self._write(key, record)  # type: ignore[arg-type]
+            made = self._write(key, operation)  # type: ignore[arg-type]
         else:
-            made = batch.Remove(key, _filter(record.condition))  # type: ignore[union-attr]
+            made = batch.Remove(key, _filter(operation.condition))  # type: ignore[union-attr]
         made.result = NOT_SENT
         return made
 
-    def _write(self, key: tuple[str, str, bytearray], record: Write) -> Any:
-        policy = _filter(record.condition) or {}
-        mode = record.mode
-        if policy and any(value is not None for value in (record.condition or {}).values()):
+    def _write(self, key: tuple[str, str, bytearray], write: Write) -> Any:
+        policy = _filter(write.condition) or {}
+        mode = write.mode
+        if policy and any(value is not None for value in (write.condition or {}).values()):
             if mode is Mode.CREATE:
                 raise ValueError("a record that is created has no bins that a condition could ask for")
             mode = Mode.UPDATE  # a filter is not looked at where there is no record
         policy["exists"] = _EXISTS[mode]
-        if record.ttl is not None:
-            policy["ttl"] = record.ttl
+        if write.ttl is not None:
+            policy["ttl"] = write.ttl
         else:
             policy["ttl"] = aerospike.TTL_NEVER_EXPIRE if mode is Mode.CREATE else aerospike.TTL_DONT_UPDATE
-        ops = [operations.write(name, value) for name, value in record.bins.items()]
+        ops = [operations.write(name, value) for name, value in write.bins.items()]
         return batch.Write(key, ops or [operations.touch()], policy=policy)
 
 
@@ -160,19 +160,19 @@ def _term(name: str, value: Value) -> Any:
     raise ValueError(f"a condition on {name} cannot be a {type(value).__name__}")
 
 
-def mark_unsent(sent: Sequence[Any]) -> None:
+def mark_unsent(batch_records: Sequence[Any]) -> None:
     """Where the client knows of no node any more, it gives each record back as if all had gone well, but without the
     digest of its key: it has not come to any."""
-    for one in sent:
-        if one.result == _OK and (one.record is None or one.record[0][3] is None):
-            one.result = NOT_SENT
+    for batch_record in batch_records:
+        if batch_record.result == _OK and (batch_record.record is None or batch_record.record[0][3] is None):
+            batch_record.result = NOT_SENT
 
 
-def to_result(record: RecordOperation, answered: Any, batch_code: int) -> Result:
-    """answered: the client's record, after the call. batch_code: of the call as a whole."""
+def to_result(operation: RecordOperation, answered: Any, batch_code: int) -> Result:
+    """answered: the client's record of the operation, after the call. batch_code: of the call as a whole."""
     code = answered.result
-    key = record.key
-    kind = type(record)
+    key = operation.key
+    kind = type(operation)
     if code == _OK:
         if kind is Read:
             return Result(Status.OK, answered.record[2], key=key)
@@ -187,7 +187,7 @@ def to_result(record: RecordOperation, answered: Any, batch_code: int) -> Result
     is_unanswered = code in (_NO_RESPONSE, NOT_SENT)
     code = code_of(answered, batch_code)
     status = Status.TIMEOUT if is_unanswered and code == _TIMEOUT else _STATUSES.get(code, Status.ERROR)
-    if status is Status.NOT_FOUND and kind is Write and _wants_bins(record):  # type: ignore[arg-type]
+    if status is Status.NOT_FOUND and kind is Write and _wants_bins(operation):  # type: ignore[arg-type]
         status = Status.CONDITION_FALSE
     if in_doubt and status is not Status.TIMEOUT:
         status = Status.ERROR
@@ -199,7 +199,7 @@ def to_result(record: RecordOperation, answered: Any, batch_code: int) -> Result
 
 
 def code_of(answered: Any, batch_code: int) -> int:
-    """Why a record failed: the code of the whole call, where that is why it has none of its own."""
+    """Why an operation failed: the code of the whole call, where that is why it has none of its own."""
     code = answered.result
     if code not in (_NO_RESPONSE, NOT_SENT):
         return int(code)
@@ -207,7 +207,8 @@ def code_of(answered: Any, batch_code: int) -> int:
 
 
 def is_without_module(answered: Any) -> bool:
-    """Whether it is a call that a node could not run for want of the module: it has not touched the record."""
+    """Whether it is a call that a node could not run because it lacks the module: it has not touched the record."""
+    # The server has one code for all that goes wrong with a rule: its words alone tell this from an error in a rule.
     return answered.result == _UDF_FAILED and (getattr(answered, "message", None) or "").endswith(_NO_MODULE)
 
 
@@ -218,9 +219,9 @@ def _called(key: bytes, record: Any) -> Result:
     return Result(Status.ERROR, in_doubt=True, message=f"the rule gave no result: {bins.get('FAILURE', bins)}", key=key)
 
 
-def _wants_bins(record: Write) -> bool:
+def _wants_bins(write: Write) -> bool:
     """Whether it is an upsert with a condition that no missing record meets."""
-    return record.mode is Mode.UPSERT and any(value is not None for value in (record.condition or {}).values())
+    return write.mode is Mode.UPSERT and any(value is not None for value in (write.condition or {}).values())
 
 
 def is_in_doubt(answered: Any, batch_code: int) -> bool:

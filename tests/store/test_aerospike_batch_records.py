@@ -5,7 +5,7 @@ from typing import Any
 import pytest
 
 from store import Mode, Read, RecordOperation, Remove, RuleCall, Status, Write
-from store.aerospike.records import NOT_SENT, Translator, mark_unsent, to_result, unsent_error
+from store.aerospike.batch_records import NOT_SENT, Translator, mark_unsent, to_result, unsent_error
 from store.aerospike.store import _waves
 
 KEY = b"k" * 32
@@ -16,7 +16,7 @@ translator = Translator("namespace", "set", "module")
 
 
 def answered(record: RecordOperation, code: int | None, *, in_doubt: bool = False, bins: Any = None) -> Any:
-    one = translator.to_client(record)
+    one = translator.to_batch_record(record)
     assert one.result is NOT_SENT
     one.result, one.in_doubt = code, in_doubt
     one.record = (one.key, {}, bins)
@@ -124,10 +124,10 @@ def test_a_rule_without_a_result_is_in_doubt() -> None:
 
 def test_an_upsert_whose_condition_asks_for_bins_creates_nothing() -> None:
     upsert = Write(KEY, {"a": 1}, Mode.UPSERT, {"b": 2})
-    assert translator.to_client(upsert).policy["exists"] == translator.to_client(WRITE).policy["exists"]
+    assert translator.to_batch_record(upsert).policy["exists"] == translator.to_batch_record(WRITE).policy["exists"]
     assert to_result(upsert, answered(upsert, 2), 0).status is Status.CONDITION_FALSE
     with pytest.raises(ValueError, match="created"):
-        translator.to_client(Write(KEY, {"a": 1}, Mode.CREATE, {"b": 2}))
+        translator.to_batch_record(Write(KEY, {"a": 1}, Mode.CREATE, {"b": 2}))
 
 
 def test_a_key_that_is_written_to_comes_once_in_each_wave() -> None:
