@@ -14,71 +14,26 @@ from aerospike_helpers.operations import operations
 
 from store.interface import Mode, Read, RecordOperation, Result, RuleCall, Status, StoreError, Value, Write
 
+from .result_codes import (
+    BATCH_FAILED,
+    NO_NODE,
+    NO_RESPONSE,
+    OK,
+    REFUSALS,
+    STATUSES,
+    TIMEOUT,
+    UDF_FAILED,
+    describe,
+)
+
 NOT_SENT: Final = None  # the result of a batch record that the client has not come to
 
-_OK: Final = 0
-_NO_NODE: Final = 1  # of a batch of which nothing was sent; of a record it is a server's error
 _NO_NODE_TEXT: Final = "Aerospike: no node of the cluster is there (result code 1)"
-_TIMEOUT: Final = 9
-_NO_RESPONSE: Final = -15
-_BATCH_FAILED: Final = -16  # of a batch: some record of it failed
-_UDF_FAILED: Final = 100
 _NO_MODULE: Final = "UDF: Execution Error 1"  # so it ends, where the node could not load the module
 _NO_MODULE_TEXT: Final = (
     "Aerospike: the node does not have the rules, which are being registered again (result code 100)"
 )
-BATCH_TOO_LARGE: Final = 151
-
-_STATUSES: Final = {
-    _OK: Status.OK,
-    2: Status.NOT_FOUND,
-    5: Status.EXISTS,
-    13: Status.TOO_BIG,
-    27: Status.CONDITION_FALSE,
-    # No room left, too many ask for one record, the device lags behind, the batch queues are full.
-    8: Status.OVERLOADED,
-    14: Status.OVERLOADED,
-    18: Status.OVERLOADED,
-    152: Status.OVERLOADED,
-    # Sent in smaller parts from now on.
-    BATCH_TOO_LARGE: Status.OVERLOADED,
-    # The namespace, or the set, takes no writes as it is now.
-    22: Status.UNAVAILABLE,
-    # No node has the partition, no node to ask, the client's own breaker, every connection is taken, no node of it.
-    11: Status.UNAVAILABLE,
-    -14: Status.UNAVAILABLE,
-    -7: Status.UNAVAILABLE,
-    -8: Status.UNAVAILABLE,
-    -10: Status.UNAVAILABLE,
-}
 _EXPECTED: Final = frozenset({Status.NOT_FOUND, Status.EXISTS, Status.CONDITION_FALSE})
-_NAMES: Final = {
-    -16: "batch failed",
-    -15: "no response",
-    -14: "max error rate reached: the client lets the node rest",
-    -12: "max retries exceeded",
-    -10: "connection failed",
-    -8: "no such node",
-    -7: "no more connections",
-    1: "server error",
-    4: "invalid request",
-    8: "out of space: the namespace stops writes",
-    9: "timeout",
-    11: "partition unavailable",
-    14: "hot key: too many ask for this record",
-    18: "device overload: writes lag behind the device",
-    20: "no such namespace",
-    22: "forbidden for now: the nodes' clocks differ too much, a set has stopped writes, rules are switched off, or a "
-    "time to live needs nsup-period > 0",
-    81: "role violation: the user lacks the right",
-    100: "the rule raised an error",
-    BATCH_TOO_LARGE: "batch too large: a node's batch-max-requests is lower than it was",
-    152: "batch queues full",
-}
-# What the server answers before it has changed anything.
-_REFUSALS: Final = frozenset(
-    {2, 3, 4, 5, 8, 10, 11, 12, 13, 14, 16, 18, 20, 21, 22, 26, 27, 80, 81, 82, 83, 100, BATCH_TOO_LARGE, 152}
-)
 
 _EXISTS: Final = {
     Mode.CREATE: aerospike.POLICY_EXISTS_CREATE,
@@ -164,7 +119,7 @@ def mark_unsent(batch_records: Sequence[Any]) -> None:
     """Where the client knows of no node any more, it gives each record back as if all had gone well, but without the
     digest of its key: it has not come to any."""
     for batch_record in batch_records:
-        if batch_record.result == _OK and (batch_record.record is None or batch_record.record[0][3] is None):
+        if batch_record.result == OK and (batch_record.record is None or batch_record.record[0][3] is None):
             batch_record.result = NOT_SENT
 
 
@@ -173,20 +128,20 @@ def to_result(operation: RecordOperation, answered: Any, batch_code: int) -> Res
     code = answered.result
     key = operation.key
     kind = type(operation)
-    if code == _OK:
+    if code == OK:
         if kind is Read:
             return Result(Status.OK, answered.record[2], key=key)
         if kind is RuleCall:
             return _called(key, answered.record)
         return Result(Status.OK, key=key)
-    if code is NOT_SENT and batch_code == _NO_NODE:
+    if code is NOT_SENT and batch_code == NO_NODE:
         return Result(Status.UNAVAILABLE, message=_NO_NODE_TEXT, key=key)
     if is_without_module(answered):
         return Result(Status.UNAVAILABLE, message=_NO_MODULE_TEXT, key=key)
     in_doubt = kind is not Read and is_in_doubt(answered, batch_code)
-    is_unanswered = code in (_NO_RESPONSE, NOT_SENT)
+    is_unanswered = code in (NO_RESPONSE, NOT_SENT)
     code = code_of(answered, batch_code)
-    status = Status.TIMEOUT if is_unanswered and code == _TIMEOUT else _STATUSES.get(code, Status.ERROR)
+    status = Status.TIMEOUT if is_unanswered and code == TIMEOUT else STATUSES.get(code, Status.ERROR)
     if status is Status.NOT_FOUND and kind is Write and _wants_bins(operation):  # type: ignore[arg-type]
         status = Status.CONDITION_FALSE
     if in_doubt and status is not Status.TIMEOUT:
@@ -201,15 +156,15 @@ def to_result(operation: RecordOperation, answered: Any, batch_code: int) -> Res
 def code_of(answered: Any, batch_code: int) -> int:
     """Why an operation failed: the code of the whole call, where that is why it has none of its own."""
     code = answered.result
-    if code not in (_NO_RESPONSE, NOT_SENT):
+    if code not in (NO_RESPONSE, NOT_SENT):
         return int(code)
-    return _NO_RESPONSE if batch_code in (_OK, _BATCH_FAILED) else batch_code
+    return NO_RESPONSE if batch_code in (OK, BATCH_FAILED) else batch_code
 
 
 def is_without_module(answered: Any) -> bool:
     """Whether it is a call that a node could not run because it lacks the module: it has not touched the record."""
     # The server has one code for all that goes wrong with a rule: its words alone tell this from an error in a rule.
-    return answered.result == _UDF_FAILED and (getattr(answered, "message", None) or "").endswith(_NO_MODULE)
+    return answered.result == UDF_FAILED and (getattr(answered, "message", None) or "").endswith(_NO_MODULE)
 
 
 def _called(key: bytes, record: Any) -> Result:
@@ -229,10 +184,10 @@ def is_in_doubt(answered: Any, batch_code: int) -> bool:
     code = answered.result
     if code is NOT_SENT:
         return False
-    if code == _NO_RESPONSE:
+    if code == NO_RESPONSE:
         # The client answers for its doubt where it knows why there was no response.
-        return bool(answered.in_doubt) or batch_code in (_OK, _BATCH_FAILED)
-    return bool(answered.in_doubt) or code not in _REFUSALS
+        return bool(answered.in_doubt) or batch_code in (OK, BATCH_FAILED)
+    return bool(answered.in_doubt) or code not in REFUSALS
 
 
 def call_policy(budget: float, retries: int) -> dict[str, Any]:
@@ -251,15 +206,11 @@ def call_policy(budget: float, retries: int) -> dict[str, Any]:
     }
 
 
-def describe(code: int) -> str:
-    return f"Aerospike: {_NAMES.get(code, 'failed')} (result code {code})"
-
-
 def unsent_error(code: int) -> StoreError:
     """Of a call of which nothing was sent."""
-    if code == _NO_NODE:
+    if code == NO_NODE:
         return StoreError(_NO_NODE_TEXT, in_doubt=False, status=Status.UNAVAILABLE)
-    status = _STATUSES.get(code, Status.ERROR)
+    status = STATUSES.get(code, Status.ERROR)
     if status not in (Status.OVERLOADED, Status.UNAVAILABLE):
         status = Status.ERROR
     return StoreError(describe(code), in_doubt=False, status=status)

@@ -19,6 +19,8 @@ from aerospike import exception
 from store.interface import ErrorKind, StoreError
 from store.rules import rules_source
 
+from .result_codes import CLIENT_ERROR, FORBIDDEN, TIMEOUT
+
 ASK_SECONDS: Final = 1.0  # for a node to answer
 MEND_SECONDS: Final = 0.25  # the same in the middle of a dispatch, whose time is short
 INDEXED_BINS: Final = ("deleteAtHeight", "unminedSince")
@@ -28,10 +30,7 @@ _PUT_SECONDS: Final = 2.0
 _LOOK_SECONDS: Final = 1.0
 _PUT_TIMEOUT: Final = 3.0  # seconds
 _MEND_TIMEOUT: Final = 0.5
-_TIMEOUT: Final = 9
-_CLIENT_ERROR: Final = -1
 _COMPILE_ERROR: Final = "compile_error"
-_FORBIDDEN: Final = frozenset({80, 81, 82})  # nobody, nobody who may, or from nowhere that he may
 _MAX_INDEX_NAME: Final = 63
 
 log = logging.getLogger("utxod.store")
@@ -63,8 +62,8 @@ def ask_nodes(
         try:
             found[name] = client.info_single_node(question, name, policy).partition("\t")[2].strip()
         except exception.AerospikeError as error:
-            code = _CLIENT_ERROR if error.code is None else error.code
-            if code == _TIMEOUT or code < 0:  # the client's own codes: no node was there to give one
+            code = CLIENT_ERROR if error.code is None else error.code
+            if code == TIMEOUT or code < 0:  # the client's own codes: no node was there to give one
                 silent.add(name)
                 problem = error
             else:
@@ -149,7 +148,7 @@ def _put_module(client: Any, node: str, module: str, source: bytes, seconds: flo
     except exception.AerospikeError as error:
         problem = f"{error.msg} (result code {error.code})"
         kind = ErrorKind.OTHER
-        if error.code in _FORBIDDEN:
+        if error.code in FORBIDDEN:
             problem += ": the user needs the right udf-admin"
             kind = ErrorKind.RULES_FORBIDDEN
         elif _COMPILE_ERROR not in str(error.msg):

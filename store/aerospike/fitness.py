@@ -10,10 +10,11 @@ from typing import Any, Final
 from store.interface import ErrorKind, StoreError
 
 from .cluster import ASK_SECONDS, ask_nodes, node_names, pairs
+from .result_codes import NO_NAMESPACE
 from .url import AerospikeUrl
 
 _NO_LIMIT: Final = 0
-_NO_NAMESPACE: Final = "ERROR:20:"
+_NO_NAMESPACE: Final = f"ERROR:{NO_NAMESPACE}:"
 
 log = logging.getLogger("utxod.store")
 

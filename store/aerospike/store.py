@@ -35,12 +35,10 @@ from store.rules import rules_source
 from store.set_settings import find_settings
 
 from .batch_records import (
-    BATCH_TOO_LARGE,
     NOT_SENT,
     Translator,
     call_policy,
     code_of,
-    describe,
     is_without_module,
     mark_unsent,
     to_result,
@@ -49,15 +47,12 @@ from .batch_records import (
 from .cluster import MEND_SECONDS, ModuleWatch, make_indexes, register_module, words_for
 from .failure_log import FailureLog
 from .fitness import batch_limit, check_addresses, check_namespace, holds_records
+from .result_codes import BATCH_FAILED, BATCH_TOO_LARGE, CLIENT_ERROR, OK, TIMEOUT, describe
 from .settings import SettingsRecord, settings_set
 from .url import AerospikeUrl
 
 OPEN_BUDGET: Final = 10.0  # seconds
 
-_OK: Final = 0
-_BATCH_FAILED: Final = -16  # some record of it
-_TIMEOUT: Final = 9
-_CLIENT_ERROR: Final = -1
 _VALUE_ERRORS: Final = frozenset({-2, -1, 4, 21})  # what the client says of a value that it can't send
 _LOGIN_MS: Final = 2000  # for a node that hangs; the client's own is 5000
 _AUTH: Final = {
@@ -152,23 +147,23 @@ class AerospikeStore:
     ) -> list[Result] | None:
         budget = until - time.monotonic()
         if budget <= 0:
-            raise unsent_error(_TIMEOUT)
+            raise unsent_error(TIMEOUT)
         keys = [self._translator.key(read.key) for read in reads]
         try:
             found = self._client.batch_read(keys, bins, call_policy(budget, self._url.read_retries))
         except exception.AerospikeError as error:
             if error.code in _VALUE_ERRORS:
                 return None
-            raise self._unsent(reads, _CLIENT_ERROR if error.code is None else error.code) from error
+            raise self._unsent(reads, CLIENT_ERROR if error.code is None else error.code) from error
         if found.result in _VALUE_ERRORS:
             return None
         if len(found.batch_records) != len(reads):
-            if found.result in (_OK, _BATCH_FAILED):
+            if found.result in (OK, BATCH_FAILED):
                 return None
             raise self._unsent(reads, found.result)
         results = [
             Result(Status.OK, batch_record.record[2], False, "", read.key)
-            if batch_record.result == _OK
+            if batch_record.result == OK
             else to_result(read, batch_record, found.result)
             for read, batch_record in zip(reads, found.batch_records, strict=True)
         ]
@@ -219,16 +214,16 @@ class AerospikeStore:
         was sent."""
         budget = until - time.monotonic()
         if budget <= 0:
-            return _TIMEOUT
+            return TIMEOUT
         request = batch.BatchRecords(batch_records)
         try:
             self._client.batch_write(request, call_policy(budget, self._url.read_retries if is_read else 0))
         except exception.AerospikeError as error:
             if any(batch_record.result is not NOT_SENT for batch_record in batch_records):
-                return 0  # it was executed, but a result can't be decoded
+                return OK  # it was executed, but a result can't be decoded
             if error.code in _VALUE_ERRORS:
                 raise _Unsendable(error.msg) from error
-            return _CLIENT_ERROR if error.code is None else error.code
+            return CLIENT_ERROR if error.code is None else error.code
         except (TypeError, ValueError, OverflowError, SystemError) as error:
             raise _Unsendable(str(error)) from error
         mark_unsent(batch_records)
