@@ -30,7 +30,7 @@ _MAGIC: Final = b"UXB\x01"
 _ABSENT: Final = 0xFFFF_FFFF_FFFF_FFFF
 _SCRIPT_LENGTH_END: Final = 17  # satoshis 8, varint of at most 9
 _LOCKTIME_BYTES: Final = 4
-_REPLACE_BUDGET: Final = 0.2  # seconds to wait for who else replaces a blob
+_REPLACE_BUDGET: Final = 0.2  # seconds to wait for another process that replaces a blob
 _REPLACE_PAUSE: Final = 0.005
 
 
@@ -180,7 +180,7 @@ def _no_directory() -> OSError:
 
 @contextmanager
 def _naming(txid: bytes) -> Iterator[None]:
-    """What goes wrong within is an OSError that names the blob; damage is a ValueError there."""
+    """An OSError raised within, or a ValueError (damage), becomes an OSError that names the blob."""
     try:
         yield
     except FileNotFoundError:

@@ -1,4 +1,4 @@
-"""The null store: keeps nothing, and answers as if all were well. For measuring the path around a store."""
+"""The null store: keeps nothing, and answers as if all were well. For measuring everything but the store."""
 
 from collections.abc import Sequence
 from typing import Any, Final

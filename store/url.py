@@ -1,7 +1,7 @@
 """What the URLs of all stores have in common: their parts, and their options.
 
-An option is taken out of a dict from name to text, so that what is left at the end is known to nobody. What is wrong is
-a ValueError that names the option and says what it may be.
+Options are a dict from name to text. Each is taken out of it by the code that knows it, so what is left at the end is
+unknown, and refused. What is wrong is a ValueError that names the option and says what it may be.
 """
 
 from collections.abc import Callable
@@ -49,7 +49,7 @@ def take_wanted_settings(options: dict[str, str]) -> WantedSettings:
 
 
 def refuse_rest(options: dict[str, str]) -> None:
-    """Raises ValueError where an option is left that nobody has taken."""
+    """Raises ValueError where an option is left: it is unknown."""
     if options:
         raise ValueError(f"store URL: unknown option {', '.join(options)}")
 

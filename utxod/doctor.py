@@ -101,8 +101,8 @@ def _without_options(url: str) -> str:
 
 def _examine_cluster(url: str, utxo_batch_size: int) -> Iterator[Finding]:
     # Its client is loaded for such a store alone.
-    from store.aerospike import cluster, fitness  # noqa: PLC0415
-    from store.aerospike.store import connect  # noqa: PLC0415
+    from store.aerospike import cluster, fitness, indexes, rules_module  # noqa: PLC0415
+    from store.aerospike.connection import connect  # noqa: PLC0415
     from store.aerospike.url import parse_aerospike_url  # noqa: PLC0415
 
     parts = split_url(url)
@@ -114,9 +114,9 @@ def _examine_cluster(url: str, utxo_batch_size: int) -> Iterator[Finding]:
         yield examine_batches(fitness.batch_limit(client))
         for node, found in sorted(cluster.namespace_settings(client, cluster_url.namespace).items()):
             yield from examine_namespace(f"namespace {cluster_url.namespace} on {node}", found, utxo_batch_size)
-        yield _examine_module(cluster.registered_source(client, cluster.rules_module()), rules_source())
-        there = cluster.indexes(client, cluster_url.namespace, cluster_url.set)
-        for name in cluster.INDEXED_BINS:
+        yield _examine_module(rules_module.registered_source(client, rules_module.own_name()), rules_source())
+        there = indexes.find_indexes(client, cluster_url.namespace, cluster_url.set)
+        for name in indexes.INDEXED_BINS:
             remedy = "" if name in there else "grant the user sindex-admin and start a daemon, or create it"
             yield Finding(f"index on {name}", there.get(name, {}).get("indexname", "none"), remedy)
         if cluster_url.blobs is None:

@@ -1,7 +1,7 @@
 """Record operations as the Aerospike client takes them (its batch records), and its answers as results.
 
-Keys are blobs: their digests are those of any client that keys its records by bytes. What an answer says of `in_doubt`
-errs on one side: only a code that the server gives before it touches a record is a no.
+Keys are blobs: their digests are those of any client whose keys are bytes. Where it is not certain that an operation
+was not applied, its result is in doubt: only a code that the server gives before it touches a record makes it certain.
 """
 
 from collections.abc import Mapping, Sequence
@@ -185,7 +185,7 @@ def is_in_doubt(answered: Any, batch_code: int) -> bool:
     if code is NOT_SENT:
         return False
     if code == NO_RESPONSE:
-        # The client answers for its doubt where it knows why there was no response.
+        # Where the client knows why there was no response, it knows whether there is a doubt.
         return bool(answered.in_doubt) or batch_code in (OK, BATCH_FAILED)
     return bool(answered.in_doubt) or code not in REFUSALS
 
@@ -198,7 +198,7 @@ def call_policy(budget: float, retries: int) -> dict[str, Any]:
         # The first attempt must leave time for the others.
         "socket_timeout": max(1, total // (retries + 1)),
         "max_retries": retries,
-        # One node after the other would each have the whole time for itself.
+        # If the nodes were asked one after the other, each would have the whole time for itself.
         "concurrent": True,
         "respond_all_keys": True,
         # A node that was away has old records, or none, until they are migrated: it must not answer for all of them.

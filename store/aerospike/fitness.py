@@ -1,7 +1,8 @@
-"""Is a cluster fit for a set? What is asked of its nodes when a store is opened, and what of it is a reason to refuse.
+"""Whether a cluster can serve a set: what its nodes are asked when a store is opened, and which answers are a reason to
+refuse it.
 
-A node that does not answer, or lacks something, keeps no store from being opened that could work with the others: it is
-named in the log. Every function raises AerospikeError where no node answers; `silent` is as of ask_nodes.
+A node that does not answer, or lacks something, is named in the log: the store is opened all the same, and works with
+the others. Every function raises AerospikeError where no node answers; `silent` is as for ask_nodes.
 """
 
 import logging
@@ -33,8 +34,8 @@ def check_namespace(client: Any, url: AerospikeUrl, silent: set[str]) -> None:
 
 
 def check_addresses(client: Any, url: AerospikeUrl, silent: set[str]) -> None:
-    """Whether the nodes are where the cluster says they are. Raises StoreError where their alternate addresses are
-    wanted, and they have none."""
+    """Says in the log which nodes cannot be reached at their addresses. Raises StoreError where the URL asks for
+    alternate addresses, and the nodes have none."""
     size = cluster_size(client, silent)
     if url.services_alternate and size > 1:
         question = "service-clear-alt" if url.tls is None else "service-tls-alt"
@@ -81,7 +82,8 @@ def holds_records(client: Any, namespace: str, set_name: str) -> bool:
 
 
 def batch_limit(client: Any, silent: set[str] | None = None, seconds: float = ASK_SECONDS) -> int | None:
-    """The most records that every node takes in one batch; None where none has a limit. seconds: as of ask_nodes."""
+    """The most operations that every node takes in one batch; None where none has a limit. seconds: as for
+    ask_nodes."""
     answers = ask_nodes(client, "get-config:context=service", silent, seconds)
     limits = [pairs(text, ";").get("batch-max-requests", "") for text in answers.values()]
     return min((int(limit) for limit in limits if limit.isdecimal() and int(limit) != _NO_LIMIT), default=None)

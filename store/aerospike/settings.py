@@ -1,8 +1,8 @@
 """What is fixed for the life of a set, kept in the cluster: one record, in a set of its own beside the UTXO set, so
 that the UTXO set has UTXOs only.
 
-It is read first and written only where there is none, so a namespace that refuses writes keeps nobody from reading.
-What it may hold, and when it may be made, is decided by set_settings.py.
+It is read first and written only where there is none, so a set can be opened for reading while its namespace refuses
+writes. What it may hold, and when it may be made, is decided by set_settings.py.
 """
 
 import time
@@ -26,7 +26,7 @@ _FOR_NOW: Final = frozenset({Status.TIMEOUT, Status.UNAVAILABLE, Status.OVERLOAD
 
 
 def settings_set(set_name: str) -> str:
-    """The set that the settings of a set stand in."""
+    """The set that has the settings of a set."""
     return f"{set_name}-settings"[:63]
 
 
@@ -55,7 +55,8 @@ class SettingsRecord:
             time.sleep(_POLL)
 
     def make(self, settings: SetSettings) -> None:
-        """Who made them is not asked, since they are read afterwards: nor is it an error where it is in doubt."""
+        """Another process may have been first, or the write be in doubt: neither matters, since they are read after
+        it."""
         bins = {
             "layout": settings.layout,
             "utxoBatchSize": settings.utxo_batch_size,

@@ -12,7 +12,6 @@ from collections.abc import Iterator, Sequence
 from pathlib import Path
 from typing import Any, Final, TypeVar
 
-import aerospike
 from aerospike import exception
 from aerospike_helpers.batch import records as batch
 
@@ -20,7 +19,6 @@ from store.blobs import FileBlobStore, NoBlobStore
 from store.interface import (
     INVALID_KEY,
     BlobStore,
-    ErrorKind,
     Read,
     RecordOperation,
     Result,
@@ -44,22 +42,19 @@ from .batch_records import (
     to_result,
     unsent_error,
 )
-from .cluster import MEND_SECONDS, ModuleWatch, make_indexes, register_module, words_for
+from .cluster import MEND_SECONDS, client_errors_named
+from .connection import connect
 from .failure_log import FailureLog
 from .fitness import batch_limit, check_addresses, check_namespace, holds_records
+from .indexes import make_indexes
 from .result_codes import BATCH_FAILED, BATCH_TOO_LARGE, CLIENT_ERROR, OK, TIMEOUT, describe
+from .rules_module import ModuleWatch, register_module
 from .settings import SettingsRecord, settings_set
 from .url import AerospikeUrl
 
 OPEN_BUDGET: Final = 10.0  # seconds
 
 _VALUE_ERRORS: Final = frozenset({-2, -1, 4, 21})  # what the client says of a value that it can't send
-_LOGIN_MS: Final = 2000  # for a node that hangs; the client's own is 5000
-_AUTH: Final = {
-    "internal": aerospike.AUTH_INTERNAL,
-    "external": aerospike.AUTH_EXTERNAL,
-    "pki": aerospike.AUTH_PKI,
-}
 
 
 T = TypeVar("T")
@@ -75,7 +70,7 @@ _NOT_ALIKE: Final[Any] = object()
 
 
 class AerospikeStore:
-    """Raises StoreError where the cluster cannot be reached or is not fit for a set; its message says what to do.
+    """Raises StoreError where the cluster cannot be reached, or cannot serve the set; its message says what to do.
 
     The client has threads of its own: a store is opened in the process that uses it, after any fork."""
 
@@ -95,7 +90,7 @@ class AerospikeStore:
     def _open(self, until: float) -> None:
         url, source = self._url, rules_source()
         silent: set[str] = set()
-        with words_for(f"{url}: cannot be asked about itself"):
+        with client_errors_named(f"{url}: cannot be asked about itself"):
             check_namespace(self._client, url, silent)
             check_addresses(self._client, url, silent)
             self._limit = batch_limit(self._client, silent)
@@ -284,36 +279,6 @@ class AerospikeStore:
         batch_record = translator.to_batch_record(operation)
         code = self._send([batch_record], type(operation) is Read, time.monotonic() + budget)
         return to_result(operation, batch_record, code)
-
-
-def connect(url: AerospikeUrl) -> Any:
-    """A client of the cluster, connected to the nodes that can be reached. Raises StoreError where none can."""
-    config: dict[str, Any] = {
-        "hosts": list(url.hosts),
-        # Where it would keep copies of modules, which it is never made to do; else that is the working directory. (Not
-        # tempfile.gettempdir(): that tries to write there, and who is killed meanwhile leaves a file.)
-        "lua": {"user_path": "/tmp"},  # noqa: S108
-        "send_bool_as": aerospike.AS_BOOL,
-        "use_services_alternate": url.services_alternate,
-        "policies": {"auth_mode": _AUTH[url.auth], "login_timeout_ms": _LOGIN_MS},
-        # The client would refuse one node that is there for another that is not.
-        "fail_if_not_connected": False,
-    }
-    if url.user is not None:
-        config |= {"user": url.user, "password": url.password or ""}
-    if url.tls is not None:
-        config["tls"] = dict(url.tls)
-    what, kind = f"{url}: cannot be reached", ErrorKind.UNREACHABLE
-    if url.services_alternate:
-        what += " (services_alternate=true: are alternate addresses configured, and right?)"
-        kind = ErrorKind.NO_ALTERNATE_ADDRESSES
-    with words_for(what, kind):
-        client: Any = aerospike.client(config)
-        if client.is_connected():
-            return client
-        client.close()
-        # Once more, so that it says why.
-        return aerospike.client(config | {"fail_if_not_connected": True})
 
 
 def _open_blobs(directory: Path) -> FileBlobStore:

@@ -36,8 +36,8 @@ _AUTH: Final = ("internal", "external", "pki")
 
 @dataclass(frozen=True, slots=True)
 class AerospikeUrl:
-    """hosts: (host, port) of some nodes, from which the others are learnt, with TLS (host, port, name). tls: the
-    client's own settings for it, None without. wanted: of what is fixed for the life of the set."""
+    """hosts: (host, port) of some nodes, which know the others; with TLS (host, port, name). tls: the client's own
+    settings for it, None without. wanted: of what is fixed for the life of the set."""
 
     hosts: tuple[tuple[str, int] | tuple[str, int, str], ...]
     namespace: str

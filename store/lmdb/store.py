@@ -1,9 +1,9 @@
-"""The embedded store: LMDB in a directory, shared by all processes of a host.
+"""The embedded store: a set in LMDB files, shared by all processes of a host.
 
-A batch is one write transaction, or one read transaction where it only reads; what `batch_operate` has returned is on
+A batch is one write transaction, or one read transaction where it only reads. What `batch_operate` has returned is on
 the disk, unless the store was opened with sync off. Where it raises, nothing of the batch was written, unless the error
-says that it is in doubt, as one of the disk while committing can be. A record that is damaged fails alone, and is never
-taken for absent.
+is in doubt, as an error of the disk during the commit can be. A record that is damaged fails only the operations on it,
+and is never taken for absent.
 """
 
 import os
@@ -49,13 +49,14 @@ MAX_RECORD_BYTES: Final = 1 << 20  # as an Aerospike record
 
 
 class EmbeddedStore:
-    """directory: made where it is missing. wanted: what the set's settings should be. map_bytes: how large the set can
-    grow; where another process has made it larger, that holds. Raises StoreError where it can't be opened, or where the
-    set's settings are others.
+    """directory: made where it is missing. sync: whether what is answered is on the disk. wanted: what the set's
+    settings should be. map_bytes: how large the set can grow; where another process has made it larger, that holds.
+    max_record_bytes: of a record, at most. Raises StoreError where it can't be opened, or where the set has other
+    settings.
 
     A set of an older layout is read as it is; the first batch that writes raises its layout.
 
-    One environment per process: it is not to be used after a fork, nor by two threads at once."""
+    There is one environment per process: do not use it after a fork, nor from two threads at once."""
 
     is_atomic: Final = True
 
@@ -87,7 +88,7 @@ class EmbeddedStore:
             except (OSError, lmdb.Error) as error:
                 message = f"{directory}: cannot be opened: {error}"
                 raise StoreError(message, in_doubt=False, status=_status_of(error)) from error
-            with self._in_words(), errors_named(directory):
+            with self._lmdb_errors_translated(), errors_named(directory):
                 self._settings = find_settings(SettingsRecord(self._environment, self._lock), wanted)
             opened.pop_all()
 
@@ -106,9 +107,9 @@ class EmbeddedStore:
             message = "the embedded store was opened before a fork: it serves the process that opened it, and no other"
             raise StoreError(message, in_doubt=False)
         if is_read_only(operations):
-            with self._in_words(), self._environment.begin() as transaction:
+            with self._lmdb_errors_translated(), self._environment.begin() as transaction:
                 return self._execute(transaction, operations, until)
-        with self._in_words(), self._lock.held(budget):
+        with self._lmdb_errors_translated(), self._lock.held(budget):
             try:
                 return self._write_batch(operations, until)
             except lmdb.MapFullError:
@@ -145,8 +146,8 @@ class EmbeddedStore:
         return results
 
     @contextmanager
-    def _in_words(self) -> Iterator[None]:
-        """An error of LMDB's within is a StoreError: nothing was written."""
+    def _lmdb_errors_translated(self) -> Iterator[None]:
+        """An lmdb.Error raised within becomes a StoreError: nothing was written."""
         try:
             yield
         except lmdb.Error as error:
@@ -167,7 +168,7 @@ class EmbeddedStore:
         return f"{free} bytes are free on the disk of {self._directory}"
 
     def _execute_groups(self, transaction: Any, operations: Sequence[RecordOperation], until: float) -> list[Result]:
-        """What a group has changed is put back where not all of it could be done."""
+        """What the operations of a group have changed is put back where not all of them were applied."""
         results: list[Result] = []
         for number, members in groupby(operations, group_of):
             group = list(members)
@@ -277,12 +278,12 @@ def _status_of(error: Exception) -> Status:
 
 
 def _is_applied(result: Result) -> bool:
-    """Of what changes a record."""
+    """Of an operation that changes a record."""
     return result.status is Status.OK and (result.value is None or result.value["status"] == "OK")
 
 
 def _put_back(transaction: Any, before: Mapping[bytes, bytes | None]) -> None:
-    """before: what stood under each key; None: nothing."""
+    """before: what was kept under each key; None: nothing."""
     for key, raw in before.items():
         if raw is None:
             transaction.delete(key)

@@ -7,7 +7,7 @@ import pytest
 
 from store import StoreError, open_store
 from store.aerospike.batch_records import call_policy
-from store.aerospike.cluster import INDEXED_BINS
+from store.aerospike.indexes import INDEXED_BINS
 from tests.support.scripted_aerospike import ScriptedCluster
 
 URL = "aerospike://one/coins"
