@@ -11,6 +11,7 @@ Knows nothing of queues, workers or items of a request: a call gets record opera
     transaction    transactions and blocks as bytes
     rules/         the rules in Lua
     blobs          large transactions, as files
+    fork_guard     a store works in the process that opened it
     lmdb/          the embedded store
     aerospike/     the store in an Aerospike cluster
     null           keeps nothing

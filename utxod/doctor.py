@@ -1,5 +1,5 @@
-"""Is all well between the settings and the store? Each finding says what was looked at, and where something is wrong,
-what to do about it."""
+"""Whether all is well between the settings and the store. Each finding says what was looked at, and where something is
+wrong, what to do about it."""
 
 import os
 import secrets
@@ -38,8 +38,8 @@ class Finding(NamedTuple):
 
 
 def examine(url: str, state: Path) -> Iterator[Finding]:
-    """The findings, one after the other, as far as one can look. Raises nothing for what is wrong, and makes nothing
-    that is not there. url: of the store. state: the directory of the list of what is in doubt."""
+    """The findings, one after the other, until something is so wrong that nothing behind it can be looked at. Makes
+    nothing that is not there. url: of the store. state: the directory of the in-doubt log."""
     yield from _examine_store(url)
     yield _examine_state(state)
 
@@ -195,8 +195,8 @@ def examine_namespace(what: str, found: Mapping[str, str], utxo_batch_size: int)
 
 
 def _examine_copies(what: str, found: Mapping[str, str], copies: int) -> Iterator[Finding]:
-    """A node that was away has old copies: who asks it alone is told of coins that were spent, and of none where there
-    are some."""
+    """A node that was away has old copies. A reader who asks it alone is told that spent coins are unspent, and that
+    existing ones do not exist."""
     yield Finding(f"{what}: copies of each record", str(copies))
     blind = found.get("disable-write-dup-res") == "true"
     yield Finding(

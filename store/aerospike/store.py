@@ -6,7 +6,6 @@ live coins prunable. No more operations are sent at once than every node takes.
 """
 
 import contextlib
-import os
 import time
 from collections.abc import Iterator, Sequence
 from pathlib import Path
@@ -16,6 +15,7 @@ from aerospike import exception
 from aerospike_helpers.batch import records as batch
 
 from store.blobs import FileBlobStore, NoBlobStore
+from store.fork_guard import ForkGuard
 from store.interface import (
     INVALID_KEY,
     BlobStore,
@@ -77,7 +77,7 @@ class AerospikeStore:
     is_atomic: Final = False
 
     def __init__(self, url: AerospikeUrl) -> None:
-        self._pid = os.getpid()
+        self._fork_guard = ForkGuard()
         self._url = url
         self._client = connect(url)
         self._failures = FailureLog()
@@ -107,8 +107,7 @@ class AerospikeStore:
 
     def batch_operate(self, operations: Sequence[RecordOperation], budget: float) -> list[Result]:
         """As Store says. budget: seconds, the total timeout of the client's calls."""
-        if os.getpid() != self._pid:
-            raise StoreError("the store was opened before a fork: open it anew in this process", in_doubt=False)
+        self._fork_guard.check()
         until = time.monotonic() + budget
         if (bins := _bins_of_all(operations)) is not _NOT_ALIKE:
             found = self._read(operations, bins, until)
@@ -123,7 +122,7 @@ class AerospikeStore:
         return results  # type: ignore[return-value]  # every operation is in one wave
 
     def close(self) -> None:
-        if os.getpid() == self._pid:
+        if self._fork_guard.is_same_process:
             self._client.close()
 
     def _read(self, reads: Sequence[RecordOperation], bins: Sequence[str] | None, until: float) -> list[Result] | None:

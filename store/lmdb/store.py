@@ -6,7 +6,6 @@ is in doubt, as an error of the disk during the commit can be. A record that is 
 and is never taken for absent.
 """
 
-import os
 import shutil
 import time
 from collections.abc import Callable, Iterator, Mapping, Sequence
@@ -19,6 +18,7 @@ import lmdb
 import msgpack
 
 from store.blobs import FileBlobStore
+from store.fork_guard import ForkGuard
 from store.interface import (
     INVALID_KEY,
     Mode,
@@ -69,7 +69,7 @@ class EmbeddedStore:
         map_bytes: int = DEFAULT_MAP_BYTES,
         max_record_bytes: int = MAX_RECORD_BYTES,
     ) -> None:
-        self._pid = os.getpid()
+        self._fork_guard = ForkGuard()
         self._directory = directory
         self._max_record_bytes = max_record_bytes
         self._rules = Rules()
@@ -103,9 +103,7 @@ class EmbeddedStore:
     def batch_operate(self, operations: Sequence[RecordOperation], budget: float) -> list[Result]:
         """As Store says. budget: seconds; a batch that takes longer, waiting or working, changes nothing."""
         until = time.monotonic() + budget
-        if os.getpid() != self._pid:
-            message = "the embedded store was opened before a fork: it serves the process that opened it, and no other"
-            raise StoreError(message, in_doubt=False)
+        self._fork_guard.check()
         if is_read_only(operations):
             with self._lmdb_errors_translated(), self._environment.begin() as transaction:
                 return self._execute(transaction, operations, until)
@@ -122,7 +120,7 @@ class EmbeddedStore:
         return self._environment.clear_stale_readers()
 
     def close(self) -> None:
-        if os.getpid() == self._pid:
+        if self._fork_guard.is_same_process:
             self._environment.close()
         self._lock.close()
 

@@ -68,7 +68,7 @@ def refusing_writes(set_name: str) -> Iterator[None]:
             client.info_all(f"{change}0")
 
 
-def test_a_set_of_before_is_opened_where_nothing_can_be_written_and_raised_by_its_first_write() -> None:
+def test_a_set_of_layout_1_is_opened_where_nothing_can_be_written_and_raised_by_its_first_write() -> None:
     with server_client() as client:
         client.put(settings_key(), {"layout": 1, "utxoBatchSize": 4})
         with refusing_writes(settings_set(SET)):
