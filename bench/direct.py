@@ -10,10 +10,10 @@ from aerospike import exception
 from aerospike_helpers.batch import records as batch
 
 from store import StoreError
-from store.aerospike.cluster import register_module
-from store.aerospike.store import connect
+from store.aerospike.connection import connect
+from store.aerospike.rules_module import register_module
 from store.aerospike.url import parse_aerospike_url
-from store.opening import split_url
+from store.url import split_url
 from utxod.own_daemon import DaemonError
 
 _REGISTER_SECONDS: Final = 10.0

@@ -22,13 +22,14 @@ MAX_UTXO_BATCH_SIZE: Final = 4096
 DEFAULT_GENESIS_HEIGHT: Final = 620_538  # of the BSV main chain
 GENESIS_NEVER: Final = 1 << 32  # above every height
 COINBASE_MATURITY: Final = 100  # blocks
-MAX_SATOSHIS: Final = 21 * 10**14  # all there will ever be
+MAX_SATOSHIS: Final = 21 * 10**14  # that will ever exist
 EXTERNAL_ABOVE_BYTES: Final = 32 * 1024
 MAX_PARTIAL_VOUT: Final = (1 << 20) - 1  # the highest one decides how much is allocated
 TXID_BYTES: Final = 32
 UTXO_BYTES: Final = 32
 SPENDING_DATA_BYTES: Final = 36
 SPENT_UTXO_BYTES: Final = UTXO_BYTES + SPENDING_DATA_BYTES
+KEY_SIZES: Final = (TXID_BYTES, TXID_BYTES + 4)  # bytes: of a master, and of a child or a creation lock
 FROZEN: Final = b"\xff" * SPENDING_DATA_BYTES
 ALL_SPENT: Final = "ALLSPENT"
 
@@ -45,6 +46,11 @@ _MAX_OLD_SCRIPT_BYTES: Final = 10_000
 _U16 = struct.Struct("<H")
 _U32 = struct.Struct("<I")
 _U64 = struct.Struct("<Q")
+
+
+def is_key(key: object) -> bool:
+    """Whether a record can have this key."""
+    return type(key) is bytes and len(key) in KEY_SIZES
 
 
 def child_key(txid: bytes, index: int) -> bytes:
@@ -79,9 +85,9 @@ def locate(txid: bytes, vout: int, utxo_batch_size: int) -> tuple[bytes, int]:
 
 
 def is_utxo(locking_script: bytes, height: int, genesis_height: int) -> bool:
-    """Whether an output is a UTXO, whatever it is worth: not where it only carries data. height: of the block that the
-    transaction is created at. genesis_height: of the chain; until then a script that is too long to be run can't be
-    spent either."""
+    """Whether an output is a UTXO, whatever its amount: not where it only carries data. height: of the block that the
+    transaction is created at. genesis_height: of the chain; below it an output whose script is too long to be run can't
+    be spent either."""
     if height >= genesis_height:
         return not locking_script.startswith(b"\x00\x6a")
     return not locking_script.startswith((b"\x6a", b"\x00\x6a")) and len(locking_script) <= _MAX_OLD_SCRIPT_BYTES
@@ -107,10 +113,8 @@ def unpack_spending_data(data: bytes) -> SpendingData:
 
 def parse_spending_data(text: str) -> SpendingData:
     """From a rule's result: hexadecimal, the txid in display order. Raises ValueError."""
-    data = bytes.fromhex(text)
-    if len(data) != SPENDING_DATA_BYTES:
-        raise ValueError(f"spending data: {len(data)} bytes, not {SPENDING_DATA_BYTES}")
-    return SpendingData(data[31::-1], _U32.unpack_from(data, 32)[0])
+    txid, vin = unpack_spending_data(bytes.fromhex(text))
+    return SpendingData(txid[::-1], vin)
 
 
 @dataclass(frozen=True, slots=True)

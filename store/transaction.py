@@ -1,7 +1,7 @@
 """Transactions and blocks as bytes: a parser for the standard and the extended format (BRC-30), and the way back.
 
-Malformed input raises ValueError that names what is wrong. A count is believed only as far as the bytes that are there
-could bear it, so a hostile one allocates nothing.
+Malformed input raises ValueError that names what is wrong. A count is refused where the bytes that follow are too few
+for it, so a hostile one allocates nothing.
 """
 
 import struct

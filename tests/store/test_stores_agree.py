@@ -88,16 +88,13 @@ class Stores(RuleBasedStateMachine):
         for txid in TXIDS:
             self.create(txid, conflicting=False, mined=False, height=95)
 
-    def both(self, *records: RecordOperation) -> list[Result]:
-        ours = self.embedded.batch_operate(records, BUDGET)
-        theirs = self.served.batch_operate(records, BUDGET)
-        for record, one, other in zip(records, ours, theirs, strict=True):
-            assert (one.status, one.in_doubt, one.key) == (other.status, other.in_doubt, other.key), (
-                record,
-                one,
-                other,
-            )
-            assert canonical(one.value) == canonical(other.value), (record, one, other)
+    def both(self, *operations: RecordOperation) -> list[Result]:
+        ours = self.embedded.batch_operate(operations, BUDGET)
+        theirs = self.served.batch_operate(operations, BUDGET)
+        for operation, our, their in zip(operations, ours, theirs, strict=True):
+            said = (operation, our, their)
+            assert (our.status, our.in_doubt, our.key) == (their.status, their.in_doubt, their.key), said
+            assert canonical(our.value) == canonical(their.value), said
         return theirs
 
     def call(self, key: bytes, function: str, *args: Any) -> None:

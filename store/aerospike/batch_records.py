@@ -1,7 +1,7 @@
-"""Records of a batch as the Aerospike client takes them, and its answers as results.
+"""Record operations as the Aerospike client takes them (its batch records), and its answers as results.
 
-Keys are blobs: their digests are those of any client that keys its records by bytes. What an answer says of `in_doubt`
-errs on one side: only a code that the server gives before it touches a record is a no.
+Keys are blobs: their digests are those of any client whose keys are bytes. Where it is not certain that an operation
+was not applied, its result is in doubt: only a code that the server gives before it touches a record makes it certain.
 """
 
 from collections.abc import Mapping, Sequence
@@ -14,71 +14,26 @@ from aerospike_helpers.operations import operations
 
 from store.interface import Mode, Read, RecordOperation, Result, RuleCall, Status, StoreError, Value, Write
 
-NOT_SENT: Final = None  # the result of a record that the client has not come to
+from .result_codes import (
+    BATCH_FAILED,
+    NO_NODE,
+    NO_RESPONSE,
+    OK,
+    REFUSALS,
+    STATUSES,
+    TIMEOUT,
+    UDF_FAILED,
+    describe,
+)
 
-_OK: Final = 0
-_NO_NODE: Final = 1  # of a batch of which nothing was sent; of a record it is a server's error
+NOT_SENT: Final = None  # the result of a batch record that the client has not come to
+
 _NO_NODE_TEXT: Final = "Aerospike: no node of the cluster is there (result code 1)"
-_TIMEOUT: Final = 9
-_NO_RESPONSE: Final = -15
-_BATCH_FAILED: Final = -16  # of a batch: some record of it failed
-_UDF_FAILED: Final = 100
 _NO_MODULE: Final = "UDF: Execution Error 1"  # so it ends, where the node could not load the module
 _NO_MODULE_TEXT: Final = (
     "Aerospike: the node does not have the rules, which are being registered again (result code 100)"
 )
-BATCH_TOO_LARGE: Final = 151
-
-_STATUSES: Final = {
-    _OK: Status.OK,
-    2: Status.NOT_FOUND,
-    5: Status.EXISTS,
-    13: Status.TOO_BIG,
-    27: Status.CONDITION_FALSE,
-    # No room left, too many ask for one record, the device lags behind, the batch queues are full.
-    8: Status.OVERLOADED,
-    14: Status.OVERLOADED,
-    18: Status.OVERLOADED,
-    152: Status.OVERLOADED,
-    # Sent in smaller parts from now on.
-    BATCH_TOO_LARGE: Status.OVERLOADED,
-    # The namespace, or the set, takes no writes as it is now.
-    22: Status.UNAVAILABLE,
-    # No node has the partition, no node to ask, the client's own breaker, every connection is taken, no node of it.
-    11: Status.UNAVAILABLE,
-    -14: Status.UNAVAILABLE,
-    -7: Status.UNAVAILABLE,
-    -8: Status.UNAVAILABLE,
-    -10: Status.UNAVAILABLE,
-}
 _EXPECTED: Final = frozenset({Status.NOT_FOUND, Status.EXISTS, Status.CONDITION_FALSE})
-_NAMES: Final = {
-    -16: "batch failed",
-    -15: "no response",
-    -14: "max error rate reached: the client lets the node rest",
-    -12: "max retries exceeded",
-    -10: "connection failed",
-    -8: "no such node",
-    -7: "no more connections",
-    1: "server error",
-    4: "invalid request",
-    8: "out of space: the namespace stops writes",
-    9: "timeout",
-    11: "partition unavailable",
-    14: "hot key: too many ask for this record",
-    18: "device overload: writes lag behind the device",
-    20: "no such namespace",
-    22: "forbidden for now: the nodes' clocks differ too much, a set has stopped writes, rules are switched off, or a "
-    "time to live needs nsup-period > 0",
-    81: "role violation: the user lacks the right",
-    100: "the rule raised an error",
-    BATCH_TOO_LARGE: "batch too large: a node's batch-max-requests is lower than it was",
-    152: "batch queues full",
-}
-# What the server answers before it has changed anything.
-_REFUSALS: Final = frozenset(
-    {2, 3, 4, 5, 8, 10, 11, 12, 13, 14, 16, 18, 20, 21, 22, 26, 27, 80, 81, 82, 83, 100, BATCH_TOO_LARGE, 152}
-)
 
 _EXISTS: Final = {
     Mode.CREATE: aerospike.POLICY_EXISTS_CREATE,
@@ -100,36 +55,36 @@ class Translator:
     def key(self, key: bytes) -> tuple[str, str, bytearray]:
         return self._namespace, self._set, bytearray(key)
 
-    def to_client(self, record: RecordOperation) -> Any:
-        """A record of the client's batch, marked as not sent. Raises ValueError where it can't be one."""
-        key = self.key(record.key)
-        kind = type(record)
+    def to_batch_record(self, operation: RecordOperation) -> Any:
+        """The client's record, marked as not sent. Raises ValueError where the client has none for it."""
+        key = self.key(operation.key)
+        kind = type(operation)
         if kind is RuleCall:
-            made = batch.Apply(key, self._module, record.function, list(record.args), self._apply_policy)  # type: ignore[union-attr]
+            made = batch.Apply(key, self._module, operation.function, list(operation.args), self._apply_policy)  # type: ignore[union-attr]
         elif kind is Read:
-            names = record.bins  # type: ignore[union-attr]
+            names = operation.bins  # type: ignore[union-attr]
             ops = None if not names else [operations.read(name) for name in names]
             made = batch.Read(key, ops, read_all_bins=names is None)
         elif kind is Write:
-            made = self._write(key, record)  # type: ignore[arg-type]
+            made = self._write(key, operation)  # type: ignore[arg-type]
         else:
-            made = batch.Remove(key, _filter(record.condition))  # type: ignore[union-attr]
+            made = batch.Remove(key, _filter(operation.condition))  # type: ignore[union-attr]
         made.result = NOT_SENT
         return made
 
-    def _write(self, key: tuple[str, str, bytearray], record: Write) -> Any:
-        policy = _filter(record.condition) or {}
-        mode = record.mode
-        if policy and any(value is not None for value in (record.condition or {}).values()):
+    def _write(self, key: tuple[str, str, bytearray], write: Write) -> Any:
+        policy = _filter(write.condition) or {}
+        mode = write.mode
+        if policy and any(value is not None for value in (write.condition or {}).values()):
             if mode is Mode.CREATE:
                 raise ValueError("a record that is created has no bins that a condition could ask for")
             mode = Mode.UPDATE  # a filter is not looked at where there is no record
         policy["exists"] = _EXISTS[mode]
-        if record.ttl is not None:
-            policy["ttl"] = record.ttl
+        if write.ttl is not None:
+            policy["ttl"] = write.ttl
         else:
             policy["ttl"] = aerospike.TTL_NEVER_EXPIRE if mode is Mode.CREATE else aerospike.TTL_DONT_UPDATE
-        ops = [operations.write(name, value) for name, value in record.bins.items()]
+        ops = [operations.write(name, value) for name, value in write.bins.items()]
         return batch.Write(key, ops or [operations.touch()], policy=policy)
 
 
@@ -160,34 +115,34 @@ def _term(name: str, value: Value) -> Any:
     raise ValueError(f"a condition on {name} cannot be a {type(value).__name__}")
 
 
-def mark_unsent(sent: Sequence[Any]) -> None:
+def mark_unsent(batch_records: Sequence[Any]) -> None:
     """Where the client knows of no node any more, it gives each record back as if all had gone well, but without the
     digest of its key: it has not come to any."""
-    for one in sent:
-        if one.result == _OK and (one.record is None or one.record[0][3] is None):
-            one.result = NOT_SENT
+    for batch_record in batch_records:
+        if batch_record.result == OK and (batch_record.record is None or batch_record.record[0][3] is None):
+            batch_record.result = NOT_SENT
 
 
-def to_result(record: RecordOperation, answered: Any, batch_code: int) -> Result:
-    """answered: the client's record, after the call. batch_code: of the call as a whole."""
+def to_result(operation: RecordOperation, answered: Any, batch_code: int) -> Result:
+    """answered: the client's record of the operation, after the call. batch_code: of the call as a whole."""
     code = answered.result
-    key = record.key
-    kind = type(record)
-    if code == _OK:
+    key = operation.key
+    kind = type(operation)
+    if code == OK:
         if kind is Read:
             return Result(Status.OK, answered.record[2], key=key)
         if kind is RuleCall:
             return _called(key, answered.record)
         return Result(Status.OK, key=key)
-    if code is NOT_SENT and batch_code == _NO_NODE:
+    if code is NOT_SENT and batch_code == NO_NODE:
         return Result(Status.UNAVAILABLE, message=_NO_NODE_TEXT, key=key)
     if is_without_module(answered):
         return Result(Status.UNAVAILABLE, message=_NO_MODULE_TEXT, key=key)
     in_doubt = kind is not Read and is_in_doubt(answered, batch_code)
-    is_unanswered = code in (_NO_RESPONSE, NOT_SENT)
+    is_unanswered = code in (NO_RESPONSE, NOT_SENT)
     code = code_of(answered, batch_code)
-    status = Status.TIMEOUT if is_unanswered and code == _TIMEOUT else _STATUSES.get(code, Status.ERROR)
-    if status is Status.NOT_FOUND and kind is Write and _wants_bins(record):  # type: ignore[arg-type]
+    status = Status.TIMEOUT if is_unanswered and code == TIMEOUT else STATUSES.get(code, Status.ERROR)
+    if status is Status.NOT_FOUND and kind is Write and _wants_bins(operation):  # type: ignore[arg-type]
         status = Status.CONDITION_FALSE
     if in_doubt and status is not Status.TIMEOUT:
         status = Status.ERROR
@@ -199,16 +154,17 @@ def to_result(record: RecordOperation, answered: Any, batch_code: int) -> Result
 
 
 def code_of(answered: Any, batch_code: int) -> int:
-    """Why a record failed: the code of the whole call, where that is why it has none of its own."""
+    """Why an operation failed: the code of the whole call, where that is why it has none of its own."""
     code = answered.result
-    if code not in (_NO_RESPONSE, NOT_SENT):
+    if code not in (NO_RESPONSE, NOT_SENT):
         return int(code)
-    return _NO_RESPONSE if batch_code in (_OK, _BATCH_FAILED) else batch_code
+    return NO_RESPONSE if batch_code in (OK, BATCH_FAILED) else batch_code
 
 
 def is_without_module(answered: Any) -> bool:
-    """Whether it is a call that a node could not run for want of the module: it has not touched the record."""
-    return answered.result == _UDF_FAILED and (getattr(answered, "message", None) or "").endswith(_NO_MODULE)
+    """Whether it is a call that a node could not run because it lacks the module: it has not touched the record."""
+    # The server has one code for all that goes wrong with a rule: its words alone tell this from an error in a rule.
+    return answered.result == UDF_FAILED and (getattr(answered, "message", None) or "").endswith(_NO_MODULE)
 
 
 def _called(key: bytes, record: Any) -> Result:
@@ -218,9 +174,9 @@ def _called(key: bytes, record: Any) -> Result:
     return Result(Status.ERROR, in_doubt=True, message=f"the rule gave no result: {bins.get('FAILURE', bins)}", key=key)
 
 
-def _wants_bins(record: Write) -> bool:
+def _wants_bins(write: Write) -> bool:
     """Whether it is an upsert with a condition that no missing record meets."""
-    return record.mode is Mode.UPSERT and any(value is not None for value in (record.condition or {}).values())
+    return write.mode is Mode.UPSERT and any(value is not None for value in (write.condition or {}).values())
 
 
 def is_in_doubt(answered: Any, batch_code: int) -> bool:
@@ -228,10 +184,10 @@ def is_in_doubt(answered: Any, batch_code: int) -> bool:
     code = answered.result
     if code is NOT_SENT:
         return False
-    if code == _NO_RESPONSE:
-        # The client answers for its doubt where it knows why there was no response.
-        return bool(answered.in_doubt) or batch_code in (_OK, _BATCH_FAILED)
-    return bool(answered.in_doubt) or code not in _REFUSALS
+    if code == NO_RESPONSE:
+        # Where the client knows why there was no response, it knows whether there is a doubt.
+        return bool(answered.in_doubt) or batch_code in (OK, BATCH_FAILED)
+    return bool(answered.in_doubt) or code not in REFUSALS
 
 
 def call_policy(budget: float, retries: int) -> dict[str, Any]:
@@ -242,7 +198,7 @@ def call_policy(budget: float, retries: int) -> dict[str, Any]:
         # The first attempt must leave time for the others.
         "socket_timeout": max(1, total // (retries + 1)),
         "max_retries": retries,
-        # One node after the other would each have the whole time for itself.
+        # If the nodes were asked one after the other, each would have the whole time for itself.
         "concurrent": True,
         "respond_all_keys": True,
         # A node that was away has old records, or none, until they are migrated: it must not answer for all of them.
@@ -250,15 +206,11 @@ def call_policy(budget: float, retries: int) -> dict[str, Any]:
     }
 
 
-def describe(code: int) -> str:
-    return f"Aerospike: {_NAMES.get(code, 'failed')} (result code {code})"
-
-
 def unsent_error(code: int) -> StoreError:
     """Of a call of which nothing was sent."""
-    if code == _NO_NODE:
+    if code == NO_NODE:
         return StoreError(_NO_NODE_TEXT, in_doubt=False, status=Status.UNAVAILABLE)
-    status = _STATUSES.get(code, Status.ERROR)
+    status = STATUSES.get(code, Status.ERROR)
     if status not in (Status.OVERLOADED, Status.UNAVAILABLE):
         status = Status.ERROR
     return StoreError(describe(code), in_doubt=False, status=status)

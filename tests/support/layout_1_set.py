@@ -1,4 +1,4 @@
-"""A set that a program of layout 1 wrote, one of d1aa91c, kept as its keys, values and blobs in set_of_before.json.
+"""A set that a program of layout 1 wrote, one of d1aa91c, kept as its keys, values and blobs in layout_1_set.json.
 
 utxo_batch_size is 2, retention was 288. Four transactions, each of which spends from the one before:
 

@@ -1,4 +1,4 @@
-"""A set of layout 1 is read as it is, and raised to this layout by the first who writes."""
+"""A set of layout 1 is read as it is, and raised to this layout by the first batch that writes."""
 
 from pathlib import Path
 
@@ -17,7 +17,7 @@ from store.layout import (
 from store.lmdb.settings import write_settings
 from store.set_settings import SetSettings
 from store.transaction import parse_transaction
-from tests.support.set_of_before import FINISHED, HELD, PARENT, SPREAD, UTXO_BATCH_SIZE, build, kept_settings
+from tests.support.layout_1_set import FINISHED, HELD, PARENT, SPREAD, UTXO_BATCH_SIZE, build, kept_settings
 from tests.support.storing import KEY, create, read, run
 
 RAISED = {
@@ -25,7 +25,7 @@ RAISED = {
     "utxo_batch_size": UTXO_BATCH_SIZE,
     "genesis_height": DEFAULT_GENESIS_HEIGHT,
 }
-OF_BEFORE = {"layout": 1, "utxo_batch_size": UTXO_BATCH_SIZE}
+LAYOUT_1 = {"layout": 1, "utxo_batch_size": UTXO_BATCH_SIZE}
 
 
 def spender(store: Store, key: bytes, offset: int) -> bytes:
@@ -69,14 +69,14 @@ def test_its_blob_is_read(tmp_path: Path) -> None:
     store.close()
 
 
-def test_who_only_reads_leaves_its_layout(tmp_path: Path) -> None:
+def test_a_store_that_only_reads_leaves_its_layout(tmp_path: Path) -> None:
     store = open_store(build(tmp_path / "set"))
     read(store, PARENT)
     store.close()
-    assert kept_settings(tmp_path / "set") == OF_BEFORE
+    assert kept_settings(tmp_path / "set") == LAYOUT_1
 
 
-def test_the_first_who_writes_raises_its_layout(tmp_path: Path) -> None:
+def test_the_first_batch_that_writes_raises_its_layout(tmp_path: Path) -> None:
     store = open_store(build(tmp_path / "set"))
     parent = read(store, PARENT)
     output = parse_transaction(raw_transaction(parent) or b"").outputs[1]
@@ -104,10 +104,10 @@ def test_a_batch_that_is_not_written_does_not_raise_its_layout(tmp_path: Path) -
     with pytest.raises(StoreError, match="the time is up"):
         store.batch_operate([Write(KEY, {"a": 1}, Mode.CREATE)] * 20_000, 0.005)
     store.close()
-    assert kept_settings(tmp_path / "set") == OF_BEFORE
+    assert kept_settings(tmp_path / "set") == LAYOUT_1
 
 
-def test_nobody_who_opened_it_before_writes_once_its_layout_is_beyond_him(tmp_path: Path) -> None:
+def test_a_store_opened_before_does_not_write_once_the_layout_is_newer_than_its_own(tmp_path: Path) -> None:
     store = open_store(build(tmp_path / "set"))
     with store._environment.begin(write=True) as transaction:  # type: ignore[attr-defined]
         write_settings(transaction, SetSettings(UTXO_BATCH_SIZE, layout=LAYOUT_VERSION + 1))

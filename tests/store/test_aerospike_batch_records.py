@@ -5,7 +5,7 @@ from typing import Any
 import pytest
 
 from store import Mode, Read, RecordOperation, Remove, RuleCall, Status, Write
-from store.aerospike.records import NOT_SENT, Translator, mark_unsent, to_result, unsent_error
+from store.aerospike.batch_records import NOT_SENT, Translator, mark_unsent, to_result, unsent_error
 from store.aerospike.store import _waves
 
 KEY = b"k" * 32
@@ -15,12 +15,13 @@ TIMEOUT, NO_RESPONSE, BATCH_FAILED = 9, -15, -16
 translator = Translator("namespace", "set", "module")
 
 
-def answered(record: RecordOperation, code: int | None, *, in_doubt: bool = False, bins: Any = None) -> Any:
-    one = translator.to_client(record)
-    assert one.result is NOT_SENT
-    one.result, one.in_doubt = code, in_doubt
-    one.record = (one.key, {}, bins)
-    return one
+def answered(operation: RecordOperation, code: int | None, *, in_doubt: bool = False, bins: Any = None) -> Any:
+    """The batch record of the operation as the client gives it back."""
+    batch_record = translator.to_batch_record(operation)
+    assert batch_record.result is NOT_SENT
+    batch_record.result, batch_record.in_doubt = code, in_doubt
+    batch_record.record = (batch_record.key, {}, bins)
+    return batch_record
 
 
 @pytest.mark.parametrize(
@@ -46,7 +47,7 @@ def test_a_refusal_of_the_server_is_no_doubt(code: int, status: Status) -> None:
     assert (result.status, result.in_doubt, result.key) == (status, False, KEY)
 
 
-@pytest.mark.parametrize("record", [WRITE, CALL, Remove(KEY)], ids=["write", "call", "remove"])
+@pytest.mark.parametrize("operation", [WRITE, CALL, Remove(KEY)], ids=["write", "call", "remove"])
 @pytest.mark.parametrize(
     ("code", "told", "batch", "expected"),
     [
@@ -62,8 +63,8 @@ def test_a_refusal_of_the_server_is_no_doubt(code: int, status: Status) -> None:
         (NOT_SENT, False, TIMEOUT, False),
     ],
 )
-def test_doubt(record: RecordOperation, code: int | None, told: bool, batch: int, expected: bool) -> None:
-    result = to_result(record, answered(record, code, in_doubt=told), batch)
+def test_doubt(operation: RecordOperation, code: int | None, told: bool, batch: int, expected: bool) -> None:
+    result = to_result(operation, answered(operation, code, in_doubt=told), batch)
     assert result.status is not Status.OK
     assert result.in_doubt is expected
     if expected:
@@ -81,14 +82,14 @@ def test_a_connection_that_failed_before_anything_was_sent_is_unavailable() -> N
     assert to_result(Read(KEY), answered(Read(KEY), NO_RESPONSE), TIMEOUT).status is Status.TIMEOUT
 
 
-@pytest.mark.parametrize("record", [Read(KEY), WRITE, CALL, Remove(KEY)], ids=["read", "write", "call", "remove"])
-def test_a_client_without_a_node_left_has_done_nothing_though_it_says_all_is_well(record: RecordOperation) -> None:
-    well, untouched = answered(record, 0, bins={}), answered(record, 0, bins={})
+@pytest.mark.parametrize("operation", [Read(KEY), WRITE, CALL, Remove(KEY)], ids=["read", "write", "call", "remove"])
+def test_a_client_without_a_node_left_has_done_nothing_though_it_says_all_is_well(operation: RecordOperation) -> None:
+    well, untouched = answered(operation, 0, bins={}), answered(operation, 0, bins={})
     well.record = ((*well.key, bytearray(20)), {"ttl": 0, "gen": 1}, {})
     untouched.record = ((*untouched.key, None), {"ttl": 0, "gen": 0}, {})
     mark_unsent([well, untouched])
     assert (well.result, untouched.result) == (0, NOT_SENT)
-    assert not to_result(record, untouched, 1).in_doubt
+    assert not to_result(operation, untouched, 1).in_doubt
     error = unsent_error(1)
     assert (error.status, error.in_doubt) == (Status.UNAVAILABLE, False)
     assert "no node" in str(error)
@@ -101,9 +102,9 @@ def test_a_call_that_found_no_rules_may_be_repeated_and_one_whose_rule_failed_ma
         ("10.0.0.1:3000 function not found", Status.ERROR),
         (None, Status.ERROR),
     ):
-        one = answered(CALL, 100)
-        one.message = said
-        result = to_result(CALL, one, BATCH_FAILED)
+        call = answered(CALL, 100)
+        call.message = said
+        result = to_result(CALL, call, BATCH_FAILED)
         assert (result.status, result.in_doubt) == (status, False)
 
 
@@ -124,10 +125,10 @@ def test_a_rule_without_a_result_is_in_doubt() -> None:
 
 def test_an_upsert_whose_condition_asks_for_bins_creates_nothing() -> None:
     upsert = Write(KEY, {"a": 1}, Mode.UPSERT, {"b": 2})
-    assert translator.to_client(upsert).policy["exists"] == translator.to_client(WRITE).policy["exists"]
+    assert translator.to_batch_record(upsert).policy["exists"] == translator.to_batch_record(WRITE).policy["exists"]
     assert to_result(upsert, answered(upsert, 2), 0).status is Status.CONDITION_FALSE
     with pytest.raises(ValueError, match="created"):
-        translator.to_client(Write(KEY, {"a": 1}, Mode.CREATE, {"b": 2}))
+        translator.to_batch_record(Write(KEY, {"a": 1}, Mode.CREATE, {"b": 2}))
 
 
 def test_a_key_that_is_written_to_comes_once_in_each_wave() -> None:
