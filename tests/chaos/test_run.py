@@ -7,15 +7,15 @@ import json
 
 from click.testing import CliRunner
 
-from bench.__main__ import bench
+from tests.chaos.__main__ import COMMAND
 from tests.chaos.nemesis import EMBEDDED_RATES, RATES, SERVER_RATES, plan
 
 SEED, MINUTES = 32, 0.4
 
 
 def test_no_promise_breaks_whatever_else_does():
-    command = ["chaos", "--minutes", str(MINUTES), "--seed", str(SEED), "--json"]
-    result = CliRunner().invoke(bench, command, catch_exceptions=False)
+    arguments = ["--minutes", str(MINUTES), "--seed", str(SEED), "--json"]
+    result = CliRunner().invoke(COMMAND, arguments, catch_exceptions=False)
     found = json.loads(result.stdout.splitlines()[-1])
     print(result.output)
     assert result.exit_code == 0

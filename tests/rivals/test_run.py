@@ -9,10 +9,10 @@ from typing import Any
 import pytest
 from click.testing import CliRunner
 
-from bench.__main__ import bench
 from store import Mode, RuleCall, Store, Write, open_store
 from store.layout import Circumstances, create_records, locate, pack_spending_data, record_key
 from tests.chaos.history import YES, Answer, HistoryFile, Invocation, read_games
+from tests.rivals.__main__ import COMMAND
 from tests.rivals.checker import LOCKS, TORN, TWICE, UNDONE, UNNAMED, UNRESOLVED, WRONG, RivalsChecker
 from tests.rivals.model import FINE, IMMATURE, LATE, LOCKED, UTXO_BATCH_SIZE, Game, Games
 from tests.support.aerospike_server import EMBEDDED_ONLY, own_set
@@ -250,7 +250,7 @@ def test_the_games_of_a_history_come_as_they_end(tmp_path: Path) -> None:
 
 
 def run_briefly(*arguments: str) -> dict[str, Any]:
-    result = CliRunner().invoke(bench, ["rivals", "--json", *arguments], catch_exceptions=False)
+    result = CliRunner().invoke(COMMAND, ["--json", *arguments], catch_exceptions=False)
     print(result.output)
     found: dict[str, Any] = json.loads(result.stdout.splitlines()[-1])
     assert result.exit_code == 0

@@ -57,16 +57,16 @@ _AFTERWARDS_SECONDS: Final = 20.0
 _OUTPUTS: Final = {0: (1000, b"\x51")}
 
 
-def surroundings(rounds: int, seconds: float, only: Sequence[str] = ()) -> Report:
+def standstill(rounds: int, seconds: float, only: Sequence[str] = ()) -> Report:
     """rounds: how often each is tried. seconds: how long it is imposed. only: names of those to try; all if empty."""
-    report = Report("surroundings")
+    report = Report("standstill")
     standstills: dict[str, list[float]] = {name: [] for name in only or NAMES}
     waits = {_ROWS[name]: 0.0 for name in standstills}
     report.details["the longest that a caller waited, in seconds"] = waits
     for number in range(rounds):
         for name in standstills:
-            standstill, wait = _try(report, name, seconds, number)
-            standstills[name] += standstill
+            longest, wait = _try(report, name, seconds, number)
+            standstills[name] += longest
             waits[_ROWS[name]] = round(max(wait, waits[_ROWS[name]]), 3)
     for name, found in standstills.items():
         if found:
@@ -78,9 +78,9 @@ def surroundings(rounds: int, seconds: float, only: Sequence[str] = ()) -> Repor
 
 def _try(report: Report, name: str, seconds: float, number: int) -> tuple[list[float], float]:
     """The longest standstill, none where the daemon did not live to tell; and the longest that a caller waited."""
-    directory = Path(tempfile.mkdtemp(prefix="utxod-surroundings-"))
+    directory = Path(tempfile.mkdtemp(prefix="utxod-standstill-"))
     daemon = ChaosDaemon(directory, store=None, atomic=True)
-    standstill: list[float] = []
+    longest: list[float] = []
     waits = [0.0]
     try:
         daemon.start()
@@ -88,7 +88,7 @@ def _try(report: Report, name: str, seconds: float, number: int) -> tuple[list[f
             time.sleep(_CALM_SECONDS)
             _impose(daemon, name, seconds, number)
             _expect_service(daemon)
-            standstill = [daemon.wait_for(lambda _: True, _AFTERWARDS_SECONDS)["longest_standstill_seconds"]]
+            longest = [daemon.wait_for(lambda _: True, _AFTERWARDS_SECONDS)["longest_standstill_seconds"]]
         daemon.drain()
     except DaemonError as error:
         daemon.complaints.append(str(error))
@@ -101,7 +101,7 @@ def _try(report: Report, name: str, seconds: float, number: int) -> tuple[list[f
         print(f"everything of this try is in {directory}", file=sys.stderr)
     else:
         shutil.rmtree(directory, ignore_errors=True)
-    return standstill, max(waits)
+    return longest, max(waits)
 
 
 def _impose(daemon: ChaosDaemon, name: str, seconds: float, number: int) -> None:
