@@ -70,7 +70,7 @@ class Faults:
         new.rename(self.file)
 
 
-class ChaosDaemon:
+class Daemon:
     """directory: where everything of it is. store: URL of an empty set in Aerospike; None for an embedded one in the
     directory. atomic: whether its store's batches are one whole. complaints: what it did that it must not do, in
     words. tcp_endpoint: where it listens beside `endpoint`, another one after each start. temporary: its directory for
@@ -85,7 +85,7 @@ class ChaosDaemon:
         elif "blobs=" not in store:
             store += f"{'&' if '?' in store else '?'}blobs={quote(str(directory / 'blobs'))}"
         self.store_url = f"{store}&utxo_batch_size={UTXO_BATCH_SIZE}"
-        self.doubts = directory / "state" / "in-doubt.jsonl"
+        self.in_doubt_log = directory / "state" / "in-doubt.jsonl"
         self.log = directory / "daemon.log"
         self.temporary = directory / "tmp"
         self.tcp_endpoint = ""

@@ -22,7 +22,7 @@ from bench.report import ANSWERED, Figure, Report
 from protocol.client.blocking import DEFAULT_GRACE, Client
 from protocol.client.items import CreateItem, Outcome
 from protocol.codes import NO_ANSWER
-from tests.chaos.daemon import ChaosDaemon
+from tests.chaos.daemon import Daemon
 from tests.chaos.run import IN_TIME, TOLERANCE_SECONDS
 from tests.chaos.surroundings import Imposed, Surroundings
 from utxod.own_daemon import DaemonError, last_lines
@@ -79,7 +79,7 @@ def standstill(rounds: int, seconds: float, only: Sequence[str] = ()) -> Report:
 def _try(report: Report, name: str, seconds: float, number: int) -> tuple[list[float], float]:
     """The longest standstill, none where the daemon did not live to tell; and the longest that a caller waited."""
     directory = Path(tempfile.mkdtemp(prefix="utxod-standstill-"))
-    daemon = ChaosDaemon(directory, store=None, atomic=True)
+    daemon = Daemon(directory, store=None, atomic=True)
     longest: list[float] = []
     waits = [0.0]
     try:
@@ -104,7 +104,7 @@ def _try(report: Report, name: str, seconds: float, number: int) -> tuple[list[f
     return longest, max(waits)
 
 
-def _impose(daemon: ChaosDaemon, name: str, seconds: float, number: int) -> None:
+def _impose(daemon: Daemon, name: str, seconds: float, number: int) -> None:
     around = Surroundings(daemon, random.Random(number))
     imposed: Imposed | None = None if name == _CALM else getattr(around, name)()
     time.sleep(_STRANGERS_SECONDS if name == "strangers" else seconds)
@@ -112,7 +112,7 @@ def _impose(daemon: ChaosDaemon, name: str, seconds: float, number: int) -> None
         imposed.lift()
 
 
-def _expect_service(daemon: ChaosDaemon) -> None:
+def _expect_service(daemon: Daemon) -> None:
     """Raises DaemonError where a new client can't soon write and read in each pool again."""
     until = time.monotonic() + _AFTERWARDS_SECONDS
     outcomes: list[Outcome[Any]] = []
