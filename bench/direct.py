@@ -1,20 +1,16 @@
 """The Aerospike client held directly, without a store or a daemon around it: what ours is measured beside."""
 
-import contextlib
 from collections.abc import Sequence
 from typing import Any, Final
 from urllib.parse import parse_qsl
 
 import aerospike
-from aerospike import exception
 from aerospike_helpers.batch import records as batch
 
-from store import StoreError
 from store.aerospike.cluster import register_module
 from store.aerospike.store import connect
 from store.aerospike.url import parse_aerospike_url
 from store.opening import split_url
-from utxod.own_daemon import DaemonError
 
 _REGISTER_SECONDS: Final = 10.0
 _ONE_COPY: Final = {"total_timeout": 30_000, "socket_timeout": 30_000, "max_retries": 0}
@@ -73,15 +69,3 @@ class Direct:
 
     def _key(self, key: bytes) -> tuple[str, str, bytearray]:
         return (*self._set, bytearray(key))
-
-
-def refuse_used(url: str) -> None:
-    """Raises DaemonError where the set has records: a run's own would be held against them."""
-    where = url.partition("?")[0]
-    try:
-        with contextlib.closing(Direct(url)) as direct:
-            is_empty = direct.is_empty()
-    except (StoreError, exception.AerospikeError) as error:
-        raise DaemonError(f"{where}: cannot be looked at: {error}") from error
-    if not is_empty:
-        raise DaemonError(f"{where}: the set is not empty; name one of the run's own by set=...")

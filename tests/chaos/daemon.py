@@ -47,7 +47,7 @@ _ANY_PORT: Final = "tcp://127.0.0.1:0"
 _SMALLEST_MAP: Final = 4096  # LMDB then takes what is there, and no more
 
 
-class Faults:
+class NamedFaults:
     """The faults that the workers' stores read from a file, by name. What hits every batch comes last."""
 
     def __init__(self, file: Path) -> None:
@@ -90,7 +90,7 @@ class Daemon:
         self.temporary = directory / "tmp"
         self.tcp_endpoint = ""
         self.atomic = atomic
-        self.faults = Faults(directory / "faults.json")
+        self.faults = NamedFaults(directory / "faults.json")
         self.complaints: list[str] = []
         self.starts = 0
         self._interpreter = directory / "python"

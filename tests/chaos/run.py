@@ -20,7 +20,6 @@ from typing import Any, Final
 
 import click
 
-from bench.direct import refuse_used
 from bench.report import Figure, Report
 from protocol.client.blocking import DEFAULT_GRACE, Client
 from protocol.client.items import SetDah, SetLocked
@@ -34,6 +33,7 @@ from tests.chaos.nemesis import EMBEDDED_RATES, RATES, SERVER_RATES, Nemesis, pl
 from tests.chaos.processes import Clients
 from tests.chaos.resolver import Resolver
 from tests.chaos.servers import Nodes
+from tests.support.fresh_set import refuse_used
 from utxod.own_daemon import DaemonError
 
 SLOTS: Final = 4

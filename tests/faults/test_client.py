@@ -61,7 +61,7 @@ def killed(tmp_path_factory: pytest.TempPathFactory, store_kind: str) -> Seven:
     """Pending when the daemon is killed."""
     with serving(tmp_path_factory.mktemp("killed"), NOTHING_ENDS_IT, store_kind) as service:
         txids, before = prepare(service)
-        with service.hanging():
+        with service.daemon.faults.hang():
             asked = ask_all(service, txids, 60)
             service.daemon.wait_until(lambda status: status["pending"] == len(SEVEN))
             began = time.monotonic()

@@ -77,7 +77,7 @@ def staffed(tmp_path_factory: pytest.TempPathFactory, store_kind: str) -> Iterat
         serving(directory, NOTHING_ENDS_IT | {"listen_workers": address}, store_kind) as service,
         contextlib.ExitStack() as stack,
     ):
-        with service.hanging():
+        with service.daemon.faults.hang():
             kept = [service.hand_out(one, service.fresh(one)) for one in ("get", "create", "set_dah")]
             workers = {pool: OwnWorker(address, pool) for pool in POOLS}
             for worker in workers.values():

@@ -27,7 +27,7 @@ def drain(service: Service, *, store_recovers: bool) -> dict[str, Drained]:
     daemon = service.daemon
     txids = {operation: service.fresh(operation) for operation in SEVEN}
     before = {operation: service.record(txid) for operation, txid in txids.items()}
-    with service.hanging():
+    with service.daemon.faults.hang():
         held = {operation: service.hand_out(operation, service.fresh(operation)) for operation in SEVEN}
         queued = {operation: service.line_up(operation, txid) for operation, txid in txids.items()}
         daemon.signal(signal.SIGTERM)

@@ -27,7 +27,6 @@ from urllib.parse import quote
 
 import psutil
 
-from bench.direct import refuse_used
 from bench.report import Figure, Report
 from protocol.client.blocking import Client
 from protocol.client.errors import UtxodError
@@ -39,6 +38,7 @@ from tests.rivals.checker import COUNTER, LOCKS, TORN, TWICE, UNDONE, UNNAMED, U
 from tests.rivals.clients import ClientSettings
 from tests.rivals.model import UTXO_BATCH_SIZE, Scenarios
 from tests.rivals.recount import recount
+from tests.support.fresh_set import refuse_used
 from utxod.own_daemon import DaemonError, OwnDaemon, last_lines, own_daemon
 
 DAEMONS: Final = 2

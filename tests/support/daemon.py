@@ -1,7 +1,6 @@
 """A real daemon for a test: its processes, its log as events, its faults, and what must be left of it: nothing."""
 
 import contextlib
-import json
 import os
 import re
 import select
@@ -16,6 +15,7 @@ from typing import Any
 
 import zmq
 
+from bench.faults import Faults
 from protocol import wire
 from protocol.client.blocking import Client
 from protocol.client.errors import UtxodError
@@ -45,21 +45,6 @@ def until(condition: Callable[[], Any], within: float = 10.0) -> Any:
         assert time.monotonic() < deadline, f"not within {within} s"
         pause.wait(_LOOK_SECONDS)
     return value
-
-
-class Faults:
-    """The faults that a daemon's store injects, in the file that every worker of it reads."""
-
-    def __init__(self, file: Path) -> None:
-        self.file = file
-
-    def set(self, **fault: Any) -> None:
-        new = self.file.with_suffix(".new")
-        new.write_text(json.dumps([fault]))
-        new.rename(self.file)
-
-    def clear(self) -> None:
-        self.file.unlink(missing_ok=True)
 
 
 class Log:
@@ -113,7 +98,7 @@ class Daemon:
         self.directory = directory
         self.socket = directory / "u.sock"
         self.endpoint = f"ipc://{self.socket}"
-        self.faults = Faults(directory / "faults.json")
+        self.faults = Faults(directory)
         self.store_url = store_url
         self.temporary = directory / "tmp"
         self.temporary.mkdir(exist_ok=True)

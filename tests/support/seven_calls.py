@@ -89,15 +89,6 @@ class Service:
         self.daemon.wait_until(lambda status: status["pools"][pool]["queued"] > before)
         return future
 
-    @contextlib.contextmanager
-    def hanging(self) -> Iterator[None]:
-        """The store answers nobody."""
-        self.daemon.faults.set(kind="hang")
-        try:
-            yield
-        finally:
-            self.daemon.faults.clear()
-
     def kill_worker(self, operation: str) -> float:
         """SIGKILL to the operation's one worker; when."""
         (worker,) = self.daemon.workers(OPERATIONS[operation])
