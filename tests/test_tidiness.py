@@ -44,15 +44,15 @@ def absolute_names(path: Path) -> set[str]:
     }
 
 
-def started_by_name(path: Path) -> set[str]:
-    """Text in a module that may be the name of another one, to be started as `python -m NAME`."""
+def texts(path: Path) -> set[str]:
+    """All text in a module: some may be the name of another one, to be started as `python -m NAME`."""
     nodes = ast.walk(ast.parse(path.read_text()))
     return {node.value for node in nodes if isinstance(node, ast.Constant) and isinstance(node.value, str)}
 
 
 def unused(files: list[Path]) -> list[str]:
     """The modules that none of these files imports or starts."""
-    used = {path: absolute_names(path) | started_by_name(path) for path in files}
+    used = {path: absolute_names(path) | texts(path) for path in files}
     return [
         name_of(path)
         for path in files
