@@ -54,7 +54,7 @@ class Direct:
 
     def get_many(self, keys: Sequence[bytes], bins: Sequence[str], *, one_copy: bool = False) -> list[dict[str, Any]]:
         found = self.client.batch_read([self._key(key) for key in keys], list(bins), _policy(one_copy))
-        return [one.record[2] for one in found.batch_records]
+        return [read.record[2] for read in found.batch_records]
 
     def apply(self, module: str, call: Apply) -> dict[str, Any]:
         """call: key, function, and the arguments after the record."""
@@ -65,7 +65,7 @@ class Direct:
     def apply_many(self, module: str, calls: Sequence[Apply]) -> list[dict[str, Any]]:
         sent = [batch.Apply(self._key(key), module, function, list(args)) for key, function, args in calls]
         self.client.batch_write(batch.BatchRecords(sent), _POLICY)
-        return [one.record[2]["SUCCESS"] for one in sent]
+        return [applied.record[2]["SUCCESS"] for applied in sent]
 
     def _key(self, key: bytes) -> tuple[str, str, bytearray]:
         return (*self._set, bytearray(key))

@@ -250,13 +250,13 @@ def _unanswered(invocations: list[Invocation], clients: Clients) -> list[Invocat
 @contextlib.contextmanager
 def _progress(clients: Clients, nemesis: Nemesis) -> Iterator[Callable[[], None]]:
     """A line on a terminal, renewed once a second."""
-    shown = 0.0
+    rendered = 0.0
 
-    def show() -> None:
-        nonlocal shown
+    def render() -> None:
+        nonlocal rendered
         now = time.monotonic()
-        if now - shown >= 1.0:
-            shown = now
+        if now - rendered >= 1.0:
+            rendered = now
             last = nemesis.diary[-1][1] if nemesis.diary else ""
             kills, left = nemesis.done["kill"], clients.until - now
             print(
@@ -267,6 +267,6 @@ def _progress(clients: Clients, nemesis: Nemesis) -> Iterator[Callable[[], None]
         yield lambda: None
         return
     try:
-        yield show
+        yield render
     finally:
         print("\r\x1b[K", end="", file=sys.stderr)

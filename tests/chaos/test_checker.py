@@ -259,8 +259,8 @@ def test_a_counter_that_is_wrong(scene: Scene) -> None:
     assert scene.found() == []
 
 
-def counters(scene: Scene, doubts: Path, killed_daemon: tuple[float, ...] = ()) -> Counters:
-    found = Counters(PARENTS, scene.invocations, killed_daemon, doubts)
+def counters(scene: Scene, in_doubt_log: Path, killed_daemon: tuple[float, ...] = ()) -> Counters:
+    found = Counters(PARENTS, scene.invocations, killed_daemon, in_doubt_log)
     found.judge(found.find(scene.store))
     return found
 
@@ -278,9 +278,9 @@ def test_a_counter_that_is_known_to_be_in_doubt(scene: Scene, tmp_path: Path, di
     spend_child(scene)
     request = b"\x91\x91\xc4\x20" + LARGE.txid
     what = {"txid": LARGE.txid[::-1].hex()} if directly else {"operation": "spend", "request": request.hex()}
-    doubts = tmp_path / "in-doubt.jsonl"
-    doubts.write_text(json.dumps(what) + "\n")
-    found = counters(scene, doubts)
+    in_doubt_log = tmp_path / "in-doubt.jsonl"
+    in_doubt_log.write_text(json.dumps(what) + "\n")
+    found = counters(scene, in_doubt_log)
     assert not found.problems
     assert found.counts == {IN_DOUBT: 1}
 

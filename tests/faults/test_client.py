@@ -12,7 +12,7 @@ import pytest
 
 from protocol.client.blocking import DEFAULT_GRACE
 from tests.support.daemon import until
-from tests.support.seven_calls import NOTHING_ENDS_IT, SEVEN, SLACK, Answer, Service, serving
+from tests.support.seven_operations import NOTHING_ENDS_IT, SEVEN, SLACK, Answer, Service, serving
 
 TIMEOUT = 0.4
 BOUND = TIMEOUT + DEFAULT_GRACE + SLACK

@@ -5,7 +5,7 @@ from collections.abc import Iterator
 
 import pytest
 
-from tests.support.seven_calls import NOTHING_ENDS_IT, SEVEN, SLACK, Service, serving
+from tests.support.seven_operations import NOTHING_ENDS_IT, SEVEN, SLACK, Service, serving
 
 TIMEOUT = 0.25
 

@@ -14,7 +14,7 @@ import zmq
 from protocol import wire
 from protocol.operations import OPERATIONS, POOLS
 from protocol.worker_wire import DISPATCH, DONE, pack_done, pack_ready, unpack_dispatch
-from tests.support.seven_calls import NOTHING_ENDS_IT, SEVEN, SLACK, Service, serving
+from tests.support.seven_operations import NOTHING_ENDS_IT, SEVEN, SLACK, Service, serving
 
 RESULTS = {
     "get": {"totalUtxos": 2},

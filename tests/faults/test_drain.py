@@ -5,7 +5,7 @@ from typing import Any, NamedTuple
 
 import pytest
 
-from tests.support.seven_calls import NOTHING_ENDS_IT, SEVEN, Answer, Service, serving
+from tests.support.seven_operations import NOTHING_ENDS_IT, SEVEN, Answer, Service, serving
 
 # A worker for each of the seven.
 WORKERS = {"workers.read": 2, "workers.write": 3, "workers.children": 2}

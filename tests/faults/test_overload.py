@@ -7,7 +7,7 @@ from concurrent.futures import Future
 import pytest
 
 from protocol.operations import OPERATIONS
-from tests.support.seven_calls import NOTHING_ENDS_IT, SEVEN, SLACK, Answer, Service, serving
+from tests.support.seven_operations import NOTHING_ENDS_IT, SEVEN, SLACK, Answer, Service, serving
 
 ROOM = 4
 

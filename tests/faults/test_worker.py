@@ -7,7 +7,7 @@ import psutil
 import pytest
 
 from protocol.operations import OPERATIONS
-from tests.support.seven_calls import NOTHING_ENDS_IT, SEVEN, SLACK, Service, is_read, of_another_pool, serving
+from tests.support.seven_operations import NOTHING_ENDS_IT, SEVEN, SLACK, Service, is_read, of_another_pool, serving
 
 BUDGET, GRACE, PROBE = 0.3, 0.1, 0.1
 LIMIT = BUDGET + GRACE

@@ -42,12 +42,12 @@ _ROWS: Final = {
     "log_unread": "nobody reads the log",
     "many_frames": "messages of 400,000 frames",
     "nonsense": "a flood of nonsense",
-    "strangers": "peers that never greet",
+    "strangers": "peers that make no handshake",
     "sweep": "temporary files and socket swept away",
     "second_daemon": "a second daemon at the address",
 }
 NAMES: Final = tuple(_ROWS)
-# Time enough to see that who does not greet is closed.
+# Time enough to see that who makes no handshake is closed.
 _STRANGERS_SECONDS: Final = 13.0
 _CALLERS: Final = 4
 _TIMEOUT: Final = 3.0

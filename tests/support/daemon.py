@@ -123,7 +123,7 @@ class Daemon:
         )
         self.log = Log(self.process)
 
-    def wait_until_it_greets(self) -> None:
+    def wait_until_it_serves(self) -> None:
         with self.client(timeout=0.5) as client:
             deadline = time.monotonic() + START_SECONDS
             while time.monotonic() < deadline:
@@ -131,7 +131,7 @@ class Daemon:
                 with contextlib.suppress(UtxodError):
                     client.status()
                     return
-        raise AssertionError(f"no greeting:\n{self.log.text}")
+        raise AssertionError(f"it does not serve:\n{self.log.text}")
 
     def client(self, timeout: float = 10.0) -> Client:
         return Client(self.endpoint, timeout=timeout)
@@ -227,7 +227,7 @@ def running_daemon(
     with own_set(store_kind, directory, directory.name) as url:
         daemon = Daemon(directory, settings, (), url + store_options)
         try:
-            daemon.wait_until_it_greets()
+            daemon.wait_until_it_serves()
             yield daemon
             if daemon.process.poll() is None:
                 daemon.end()
@@ -261,7 +261,7 @@ class Raw:
         self.socket.connect(endpoint)
         self._ids = 0
 
-    def greet(self) -> wire.Welcome:
+    def handshake(self) -> wire.Welcome:
         self.socket.send_multipart([wire.pack_prefix(wire.HELLO, self._id())])
         return wire.unpack_welcome(self.receive()[1])
 

@@ -105,7 +105,7 @@ class Service:
     def serves(self, operation: str) -> bool:
         """Whether it does, as soon as no breaker is open."""
         txid = self.fresh(operation)
-        answer = until(lambda: one if (one := self.ask(operation, txid).result()).code != "UNAVAILABLE" else None)
+        answer = until(lambda: told if (told := self.ask(operation, txid).result()).code != "UNAVAILABLE" else None)
         return bool(answer.code == "OK")
 
 
