@@ -80,7 +80,9 @@ class _Measurement:
                 self._compare(name, name, outputs, costs, None)
 
     def _compare(self, ours: str, theirs: str, outputs: int, costs: dict[str, list[float]], goal: float | None) -> None:
-        parts = [one / other for one, other in zip(costs[ours], costs[f"the other's {theirs}"], strict=True)]
+        parts = [
+            ours_us / theirs_us for ours_us, theirs_us in zip(costs[ours], costs[f"the other's {theirs}"], strict=True)
+        ]
         name = f"{ours}, {outputs} outputs"
         self._report.figures.append(Figure(name, parts, f"of the other's {theirs}", goal, higher_is_better=False))
 

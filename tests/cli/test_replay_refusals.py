@@ -12,7 +12,7 @@ import pytest
 from click.testing import CliRunner
 
 from protocol import AsyncClient, Client, Spend, utxo_hash
-from tests.support.block_making import HARDER, block, chain, coinbase, framed, hash_of, spending, transaction, write
+from tests.support.blocks import HARDER, block, chain, coinbase, framed, hash_of, spending, transaction, write
 from utxod import feeder
 from utxod.commands import cli
 from utxod.needs import Needs

@@ -134,7 +134,7 @@ def test_the_ranges_are_of_all_numbers_that_there_are():
 @pytest.mark.parametrize("end", ["ge", "le"])
 @pytest.mark.parametrize("number", NUMBERS, ids=lambda number: number.key)
 def test_the_ends_of_each_range_serve(number, end, tmp_path):
-    """Greeted, asked for a report, and swept: the numbers on the wire, of the sockets and of the ledger."""
+    """After a handshake: asked for a report, and swept: the numbers on the wire, of the sockets and of the ledger."""
     settings = load_settings(supervisor.Settings, flags={number.key: (at(end, number), "--set")})
     core = Core(settings.broker, 1, supervisor.clock())
     transport = Transport(

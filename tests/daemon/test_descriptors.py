@@ -81,7 +81,7 @@ def test_newcomers_are_let_in_when_others_have_left(daemon: Daemon) -> None:
         waiting = Raw(daemon.endpoint)
         for one in first:
             one.close(linger=0)
-        assert waiting.greet().epoch == daemon.status()["epoch"]
+        assert waiting.handshake().epoch == daemon.status()["epoch"]
         waiting.close()
 
 

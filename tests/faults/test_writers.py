@@ -13,7 +13,7 @@ from bench.waiters import HEIGHT, OUTPUTS
 from protocol import Client, CreateItem, Outcome
 from tests.support.aerospike_server import EMBEDDED_ONLY
 from tests.support.daemon import End, until
-from tests.support.seven_calls import NOTHING_ENDS_IT, SLACK, Service, serving
+from tests.support.seven_operations import NOTHING_ENDS_IT, SLACK, Service, serving
 
 WRITERS = 4
 CALLERS = 8

@@ -9,23 +9,23 @@ from pathlib import Path
 import pytest
 from click.testing import CliRunner
 
-from bench.__main__ import bench
-from tests.chaos import standstill as measurement
 from tests.chaos.crowd import STRANGERS
 from tests.chaos.log_pipe import LogPipe
 from tests.chaos.surroundings import Surroundings
+from tests.standstill.__main__ import COMMAND
+from tests.standstill.run import NAMES, SERVED, STOOD_STILL, standstill
 from utxod.own_daemon import DaemonError
 
 
 def test_each_try_tells_the_longest_standstill_and_that_all_was_answered():
-    arguments = ["surroundings", "--rounds", "1", "--seconds", "0.5", "--json"]
+    arguments = ["--rounds", "1", "--seconds", "0.5", "--json"]
     for name in ("calm", "many_frames", "sweep", "second_daemon"):
         arguments += ["--only", name]
-    result = CliRunner().invoke(bench, arguments, catch_exceptions=False)
+    result = CliRunner().invoke(COMMAND, arguments, catch_exceptions=False)
     found = json.loads(result.stdout.splitlines()[-1])
     print(result.output)
     # How long it is depends on what else runs here.
-    assert all(held for promise, held in found["promises"].items() if promise != measurement.STOOD_STILL)
+    assert all(held for promise, held in found["promises"].items() if promise != STOOD_STILL)
     assert [figure["goal"] for figure in found["figures"]] == [None, 1.0, 1.0, 1.0]
     assert all(figure["value"] > 0 for figure in found["figures"])
 
@@ -36,13 +36,13 @@ def test_a_daemon_that_does_not_live_to_tell_breaks_a_promise(monkeypatch: pytes
         raise DaemonError("killed")
 
     monkeypatch.setattr(Surroundings, "sweep", kill)
-    report = measurement.surroundings(rounds=1, seconds=0.1, only=["sweep"])
+    report = standstill(rounds=1, seconds=0.1, only=["sweep"])
     assert report.figures == []
-    assert not report.promises[measurement.SERVED]
+    assert not report.promises[SERVED]
 
 
 def test_each_surrounding_that_is_measured_can_be_imposed():
-    assert set(measurement.NAMES) - {"calm"} <= vars(Surroundings).keys()
+    assert set(NAMES) - {"calm"} <= vars(Surroundings).keys()
 
 
 def test_a_log_that_nobody_reads_is_full_and_read_to_its_end_afterwards(tmp_path: Path):

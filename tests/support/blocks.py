@@ -30,13 +30,13 @@ def spending(parent, vout=0, outputs=((1, b"\x51"),), script=b"\x51"):
 
 
 def block(transactions, previous=bytes(32), *, bits=EASY, version=1, root=None):
-    root = root or merkle_root([one.txid for one in transactions])
+    root = root or merkle_root([made.txid for made in transactions])
     header = struct.pack("<i32s32sII", version, previous, root, 1_300_000_000, bits)
     target = (bits & 0xFFFFFF) << 8 * ((bits >> 24) - 3)
     nonce = 0
     while int.from_bytes(double_sha256(header + struct.pack("<I", nonce)), "little") > target:
         nonce += 1
-    return header + struct.pack("<I", nonce) + varint(len(transactions)) + b"".join(one.raw for one in transactions)
+    return header + struct.pack("<I", nonce) + varint(len(transactions)) + b"".join(made.raw for made in transactions)
 
 
 def hash_of(raw):

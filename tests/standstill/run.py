@@ -22,7 +22,7 @@ from bench.report import ANSWERED, Figure, Report
 from protocol import Client, CreateItem, Outcome
 from protocol.client.timeouts import DEFAULT_GRACE
 from protocol.codes import NO_ANSWER
-from tests.chaos.daemon import ChaosDaemon
+from tests.chaos.daemon import Daemon
 from tests.chaos.run import IN_TIME, TOLERANCE_SECONDS
 from tests.chaos.surroundings import Imposed, Surroundings
 from utxod.own_daemon import DaemonError, last_lines
@@ -42,12 +42,12 @@ _ROWS: Final = {
     "log_unread": "nobody reads the log",
     "many_frames": "messages of 400,000 frames",
     "nonsense": "a flood of nonsense",
-    "strangers": "peers that never greet",
+    "strangers": "peers that make no handshake",
     "sweep": "temporary files and socket swept away",
     "second_daemon": "a second daemon at the address",
 }
 NAMES: Final = tuple(_ROWS)
-# Time enough to see that who does not greet is closed.
+# Time enough to see that who makes no handshake is closed.
 _STRANGERS_SECONDS: Final = 13.0
 _CALLERS: Final = 4
 _TIMEOUT: Final = 3.0
@@ -57,16 +57,16 @@ _AFTERWARDS_SECONDS: Final = 20.0
 _OUTPUTS: Final = {0: (1000, b"\x51")}
 
 
-def surroundings(rounds: int, seconds: float, only: Sequence[str] = ()) -> Report:
+def standstill(rounds: int, seconds: float, only: Sequence[str] = ()) -> Report:
     """rounds: how often each is tried. seconds: how long it is imposed. only: names of those to try; all if empty."""
-    report = Report("surroundings")
+    report = Report("standstill")
     standstills: dict[str, list[float]] = {name: [] for name in only or NAMES}
     waits = {_ROWS[name]: 0.0 for name in standstills}
     report.details["the longest that a caller waited, in seconds"] = waits
     for number in range(rounds):
         for name in standstills:
-            standstill, wait = _try(report, name, seconds, number)
-            standstills[name] += standstill
+            longest, wait = _try(report, name, seconds, number)
+            standstills[name] += longest
             waits[_ROWS[name]] = round(max(wait, waits[_ROWS[name]]), 3)
     for name, found in standstills.items():
         if found:
@@ -78,9 +78,9 @@ def surroundings(rounds: int, seconds: float, only: Sequence[str] = ()) -> Repor
 
 def _try(report: Report, name: str, seconds: float, number: int) -> tuple[list[float], float]:
     """The longest standstill, none where the daemon did not live to tell; and the longest that a caller waited."""
-    directory = Path(tempfile.mkdtemp(prefix="utxod-surroundings-"))
-    daemon = ChaosDaemon(directory, store=None, atomic=True)
-    standstill: list[float] = []
+    directory = Path(tempfile.mkdtemp(prefix="utxod-standstill-"))
+    daemon = Daemon(directory, store=None, atomic=True)
+    longest: list[float] = []
     waits = [0.0]
     try:
         daemon.start()
@@ -88,7 +88,7 @@ def _try(report: Report, name: str, seconds: float, number: int) -> tuple[list[f
             time.sleep(_CALM_SECONDS)
             _impose(daemon, name, seconds, number)
             _expect_service(daemon)
-            standstill = [daemon.wait_for(lambda _: True, _AFTERWARDS_SECONDS)["longest_standstill_seconds"]]
+            longest = [daemon.wait_for(lambda _: True, _AFTERWARDS_SECONDS)["longest_standstill_seconds"]]
         daemon.drain()
     except DaemonError as error:
         daemon.complaints.append(str(error))
@@ -101,10 +101,10 @@ def _try(report: Report, name: str, seconds: float, number: int) -> tuple[list[f
         print(f"everything of this try is in {directory}", file=sys.stderr)
     else:
         shutil.rmtree(directory, ignore_errors=True)
-    return standstill, max(waits)
+    return longest, max(waits)
 
 
-def _impose(daemon: ChaosDaemon, name: str, seconds: float, number: int) -> None:
+def _impose(daemon: Daemon, name: str, seconds: float, number: int) -> None:
     around = Surroundings(daemon, random.Random(number))
     imposed: Imposed | None = None if name == _CALM else getattr(around, name)()
     time.sleep(_STRANGERS_SECONDS if name == "strangers" else seconds)
@@ -112,7 +112,7 @@ def _impose(daemon: ChaosDaemon, name: str, seconds: float, number: int) -> None
         imposed.lift()
 
 
-def _expect_service(daemon: ChaosDaemon) -> None:
+def _expect_service(daemon: Daemon) -> None:
     """Raises DaemonError where a new client can't soon write and read in each pool again."""
     until = time.monotonic() + _AFTERWARDS_SECONDS
     outcomes: list[Outcome[Any]] = []

@@ -87,15 +87,6 @@ class Service:
         self.daemon.wait_until(lambda status: status["pools"][pool]["queued"] > before)
         return future
 
-    @contextlib.contextmanager
-    def hanging(self) -> Iterator[None]:
-        """The store answers nobody."""
-        self.daemon.faults.set(kind="hang")
-        try:
-            yield
-        finally:
-            self.daemon.faults.clear()
-
     def kill_worker(self, operation: str) -> float:
         """SIGKILL to the operation's one worker; when."""
         (worker,) = self.daemon.workers(POOL_OF_REQUEST[operation])
@@ -112,7 +103,7 @@ class Service:
     def serves(self, operation: str) -> bool:
         """Whether it does, as soon as no breaker is open."""
         txid = self.fresh(operation)
-        answer = until(lambda: one if (one := self.ask(operation, txid).result()).code != "UNAVAILABLE" else None)
+        answer = until(lambda: told if (told := self.ask(operation, txid).result()).code != "UNAVAILABLE" else None)
         return bool(answer.code == "OK")
 
 
