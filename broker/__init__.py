@@ -1,12 +1,19 @@
 """The ledger of pending items and the pools. Knows nothing of UTXOs: a body is opaque, a key is bytes.
 
-core    every rule of the broker, without I/O and without a clock: events in, actions out
-ledger  what is owed an answer, and by when
-queue   what waits for a worker, fair between submitters
-follow  work that follows from work, as entries
-pool    workers of one kind: credit, admission, breaker
-join    answers that wait for parts
-edge    the sockets: moves frames between ZeroMQ and the core
-claim   one daemon an address
-doubts  the list of what is in doubt
+core             every rule of the broker, without I/O and without a clock: events in, actions out
+actions          what the core wants done
+admission        whether a request is let in
+entry            one piece of work that is owed an answer, and its states
+ledger           all entries, and by when each is to be answered
+queue            what waits for a worker, fair between submitters
+pool             workers of one kind: credit, room, rate
+circuit_breaker  keeps dispatches away from a store that does not answer
+scheduling       which pool executes an operation, and what may follow from what
+follow_ups       work that follows from work, as entries
+fan_in           replies to parts become the one reply
+reply_headers    what is read in a worker's reply, and changed
+evictions        answers those that wait at a pool that can't serve them
+settings         what can be set
+transport        the sockets: receives and sends frames
+in_doubt_log     the list of what is in doubt
 """

@@ -145,7 +145,8 @@ class Core:
             parts, owed = follow_up_entries(worker.pool, dispatch, follow_ups)
             headers = [bytes(frame) for frame in frames[1::2]]
             for header, entry in zip(headers, dispatch.entries, strict=True):
-                self._count_failures(failures_by_code(header, entry.item_count))
+                for code, items in failures_by_code(header, entry.item_count).items():
+                    self.counters[f"answered {code}"] += items
         except (ValueError, TypeError, IndexError) as error:
             self._malformed(worker, dispatch, str(error))
             return
@@ -154,7 +155,7 @@ class Core:
             worker.pool.breaker.record_success(dispatch.started, now)
         for index, (entry, header, body) in enumerate(zip(dispatch.entries, headers, frames[2::2], strict=True)):
             if dispatch.operation in MAY_OWE and leaves_open(header):
-                self._note(entry, "what was executed of it is not known")
+                self._report_lost(entry, "what was executed of it is not known")
             if entry.state is ANSWERED:
                 self.counters["late"] += entry.weight
             elif index in parts:
@@ -166,10 +167,6 @@ class Core:
         if timed_out and worker.pool.breaker.is_current(dispatch.started):
             self._trip(worker.pool, now)
         self._release(worker)
-
-    def _count_failures(self, failures: Counter[str]) -> None:
-        for code, items in failures.items():
-            self.counters[f"answered {code}"] += items
 
     def on_lost(self, identity: bytes, reason: str, now: int) -> None:
         """A worker is gone, and all that it had sent has been passed in. What it held is answered at once."""
@@ -189,7 +186,7 @@ class Core:
                 self._read_again(entry)
             else:
                 self._fail(entry, codes.WORKER_CRASHED, f"its worker {reason}")
-        self._note_lost(worker.dispatch, reason)
+        self._report_all_lost(worker.dispatch, reason)
         self._release(worker)
 
     def condemn(self, identity: bytes, reason: str) -> None:
@@ -218,17 +215,17 @@ class Core:
         for entry in dispatch.entries:
             if entry.state is not ANSWERED:
                 self._fail(entry, codes.INTERNAL, f"its worker's answer can't be read: {reason}")
-        self._note_lost(dispatch, f"answered nonsense: {reason}")
+        self._report_all_lost(dispatch, f"answered nonsense: {reason}")
         self.condemn(worker.identity, f"answers nonsense: {reason}")
         self._release(worker)
 
-    def _note_lost(self, dispatch: Dispatch, reason: str) -> None:
+    def _report_all_lost(self, dispatch: Dispatch, reason: str) -> None:
         """Follow-up work that the dispatch may have led to is lost, also that of requests that expired meanwhile."""
         if dispatch.operation in MAY_OWE:
             for entry in dispatch.entries:
-                self._note(entry, f"its worker {reason}")
+                self._report_lost(entry, f"its worker {reason}")
 
-    def _note(self, entry: Entry, reason: str) -> None:
+    def _report_lost(self, entry: Entry, reason: str) -> None:
         self.counters["lost_requests"] += 1
         self.actions.append(LostRequest(entry.operation, entry.body, reason))
 

@@ -127,7 +127,7 @@ class Caller:
             if error is not None:
                 named |= set(self._named(asked.items[index], error))
         if named:
-            spender = next(one for one in self.cluster.spenders if one.txid == asked.items[0][3])
+            spender = next(known for known in self.cluster.spenders if known.txid == asked.items[0][3])
             self.doubtful.add(spender)
             self.ever_doubtful.add(spender)
         if asked.operation == "spend":
@@ -141,9 +141,8 @@ class Caller:
     def holder(self, coin: Coin) -> bytes | None:
         """Who spends it, by what its record says now."""
         record, offset = locate(coin.txid, coin.vout, self.cluster.utxo_batch_size)
-        return next(
-            (one.spender for one in held_in(record, self.cluster.records[record]) if one.offset == offset), None
-        )
+        held = held_in(record, self.cluster.records[record])
+        return next((promise.spender for promise in held if promise.offset == offset), None)
 
     def _named(self, item: list[Any], error: Error) -> Iterable[Promise]:
         listed = [*error.details.get("held", ()), *error.details.get("outpoints", ())]

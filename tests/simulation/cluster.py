@@ -167,8 +167,8 @@ class Cluster:
             self._ask("increment", [[txid, 1, HIGH]])
         else:
             for coin in coins_of(self.records, txid, self.utxo_batch_size):
-                promise = caller.holder(coin)
-                spender = next((one for one in self.spenders if coin in one.coins and one.txid == promise), None)
+                holder = caller.holder(coin)
+                spender = next((known for known in self.spenders if coin in known.coins and known.txid == holder), None)
                 any_spender = Spender(b"\xaa" * 32, (coin,))
                 self._ask("spend" if spender else "abandon", (spender or any_spender).items(HIGH, [coin]))
         self._ask("set_locked", [[txid, bool(self.records[txid]["locked"])]])

@@ -177,7 +177,7 @@ class Daemon:
         if following:
             self._schedule(worker, running, following[0])
         elif None not in running.results:
-            running.history.append((asked, [one for one in running.results if one is not None]))
+            running.history.append((asked, [result for result in running.results if result is not None]))
             self._go_on(worker, running)
 
     def _scatter(self, operation: str, records: list[RecordOperation]) -> None:

@@ -13,8 +13,8 @@ from broker.core import Core
 from broker.scheduling import POOL_OF_FOLLOW_UP, POOL_OF_REQUEST, POOLS
 from broker.settings import BrokerSettings
 from protocol import codes
-from tests.simulation.reckoning import ITEMS, JOIN, REPLY, Reckoning
-from tests.simulation.tasks import HELD, JOINING, NO, OK, QUEUED, UNKNOWN, Hand, Task, Violation, parse_header
+from tests.simulation.reckoning import FAN_IN, ITEMS, REPLY, Reckoning
+from tests.simulation.tasks import DISPATCHED, JOINING, NO, OK, QUEUED, UNKNOWN, Hand, Task, Violation, parse_header
 
 
 class Model(Reckoning):
@@ -51,7 +51,7 @@ class Model(Reckoning):
             task.flights.append(hand.number)
             if only is None:
                 task.handed += 1
-                task.state = HELD
+                task.state = DISPATCHED
         self.hands[identity] = hand
         self.touched = identity
 
@@ -67,11 +67,11 @@ class Model(Reckoning):
         if kind == REPLY:
             if detail != [header, frames[2]]:
                 raise Violation(f"{task} is not answered as its worker replied: {parsed}")
-        elif kind in (JOIN, ITEMS):
+        elif kind in (FAN_IN, ITEMS):
             errors = {index: error[1] for index, error in parsed[3].items()}
             if parsed[0] != OK or errors != task.errors:
                 raise Violation(f"{task} is answered {parsed}, its parts came to {task.errors}")
-            if kind == JOIN:
+            if kind == FAN_IN:
                 self._check_results(task, errors, frames[2])
         elif (kind, *detail) != parsed[:2]:
             raise Violation(f"{task} is answered {parsed}, due is {kind} {detail}")
@@ -157,7 +157,7 @@ class Model(Reckoning):
             raise Violation(f"{task} is handed out after its answer, {task.root.answer}")
         if (task, only) not in self.queued[pool]:
             raise Violation(f"{task} is handed out, and does not wait (item {only}, handed {task.handed})")
-        if (only is not None or task.retry) and not alone:
+        if (only is not None or task.retried) and not alone:
             raise Violation(f"{task} is handed out again, and not alone")
 
     def _may_probe(self, pool: str, core_pool: Any) -> bool:
@@ -175,7 +175,7 @@ class Model(Reckoning):
         expect = self.due.pop(task)
         if state == JOINING and parsed[0] == OK:
             task.errors |= {index if isinstance(index, int) else index.item: UNKNOWN for index in waiting}
-            return (JOIN,)
+            return (FAN_IN,)
         return expect
 
     def _check_results(self, task: Task, errors: dict[int, str], body: Any) -> None:

@@ -40,7 +40,9 @@ class Promises:
         """Somebody waits for these."""
         waiting = set(promises)
         self._waiting[request] = waiting
-        self._had[request] = {one for one in waiting if one in set(held_in(one.record, records[one.record]))}
+        self._had[request] = {
+            promise for promise in waiting if promise in set(held_in(promise.record, records[promise.record]))
+        }
 
     def stepped(self, operation: str, key: bytes, before: Bins | None, after: Bins | None) -> None:
         """Raises Violation where a step takes back what stands, and nobody asked for that."""

@@ -14,10 +14,10 @@ import msgpack
 from broker.scheduling import MAY_OWE, POOLS
 from broker.settings import MICROSECONDS, BrokerSettings
 from protocol import codes
-from tests.simulation.tasks import DONE, JOINING, NO, OK, QUEUED, UNKNOWN, Hand, Message, Task, parse_header
+from tests.simulation.tasks import ANSWERED, JOINING, NO, OK, QUEUED, UNKNOWN, Hand, Message, Task, parse_header
 
 REPLY = "as the worker replied"
-JOIN = "joined"
+FAN_IN = "by its parts"
 ITEMS = "item by item"
 
 
@@ -91,7 +91,7 @@ class Reckoning:
             return
         hand = self.hands.get(identity)
         for task, only in hand.tasks if hand else ():
-            if POOLS[task.pool].repeatable and not task.retry and task.deadline > self.now and task.state != DONE:
+            if POOLS[task.pool].repeatable and not task.retried and task.deadline > self.now and task.state != ANSWERED:
                 self._once_more(task)
             else:
                 self._failed(task, only, codes.WORKER_CRASHED)
@@ -143,10 +143,10 @@ class Reckoning:
     # ---- what it comes to
 
     def _due(self, task: Task, *expect: Any) -> None:
-        if task.state == DONE:
+        if task.state == ANSWERED:
             return
         self.queued[task.pool].pop((task, None), None)
-        task.state = DONE
+        task.state = ANSWERED
         for part in task.waiting:
             if isinstance(part, Task):
                 self._drop(part)
@@ -157,7 +157,7 @@ class Reckoning:
 
     def _drop(self, part: Task) -> None:
         self.queued[part.pool].pop((part, None), None)
-        part.state = DONE
+        part.state = ANSWERED
 
     def _owe(self, task: Task) -> None:
         if self.ended:
@@ -167,7 +167,7 @@ class Reckoning:
         self.queued[task.pool][task, None] = None
 
     def _replied(self, task: Task, only: int | None, header: bytes, body: bytes, parts: Sequence[Task]) -> None:
-        if task.state == DONE:
+        if task.state == ANSWERED:
             return
         if only is not None or task.parent or task.owed:
             self._part_done(task, only, _part_error(header, body, only))
@@ -178,7 +178,7 @@ class Reckoning:
             task.state = JOINING
             for part in parts:
                 self.queued[part.pool][part, None] = None
-        elif task.retry:
+        elif task.retried:
             self._replied_again(task, header, body)
         else:
             self._due(task, REPLY, header, body)
@@ -194,7 +194,7 @@ class Reckoning:
             self._due(task, REPLY, header, body)
 
     def _failed(self, task: Task, only: int | None, code: str) -> None:
-        if task.state == DONE:
+        if task.state == ANSWERED:
             return
         if only is not None or task.parent or task.owed:
             self._part_done(task, only, UNKNOWN)
@@ -203,22 +203,22 @@ class Reckoning:
 
     def _part_done(self, task: Task, only: int | None, error: str | None) -> None:
         if task.owed:
-            task.state = DONE
+            task.state = ANSWERED
             del self.owing[task]
             if error is not None:
                 self.doubts[task.key or b"", task.operation] += 1
             return
         whole, part, index = (task, only, only) if only is not None else (task.parent, task, task.item)
         if only is None:
-            task.state = DONE
+            task.state = ANSWERED
             error = error and UNKNOWN
-        if whole is None or whole.state == DONE or part not in whole.waiting:
+        if whole is None or whole.state == ANSWERED or part not in whole.waiting:
             return
         whole.waiting.discard(part)
         if error is not None:
             whole.errors[index or 0] = error
         if not whole.waiting:
-            self._due(whole, JOIN)
+            self._due(whole, FAN_IN)
 
     def _lost_with(self, hand: Hand) -> None:
         """What it may have led to is not known."""
@@ -226,7 +226,7 @@ class Reckoning:
             self.losses.update(task.body for task, _ in hand.tasks)
 
     def _once_more(self, task: Task) -> None:
-        task.retry = True
+        task.retried = True
         if task.items == 1:
             task.state = QUEUED
             self.queued[task.pool][task, None] = None

@@ -47,7 +47,7 @@ class Steps:
         it could be done. held: what the records hold now."""
         results: list[Result] = []
         after = dict(held)
-        for group, run in groupby(records, lambda one: one.group if isinstance(one, Write | RuleCall) else None):
+        for group, run in groupby(records, _group_of):
             before, own = dict(after), []
             for record in run:
                 result, after[record.key] = self.take(record, after[record.key])
@@ -63,6 +63,10 @@ class Steps:
         except (LuaError, TypeError, ValueError, OverflowError) as error:
             return Result(Status.ERROR, message=f"{call.function}: {error}"), bins
         return Result(Status.OK, value), _changed(bins, saved) if saved else bins
+
+
+def _group_of(record: RecordOperation) -> int | None:
+    return record.group if isinstance(record, Write | RuleCall) else None
 
 
 def _is_applied(result: Result) -> bool:

@@ -8,11 +8,11 @@ import msgpack
 
 from protocol import codes
 
-# Where a task is, by the model's reckoning.
+# Where a task is, by the model's own reckoning, in the words of broker/entry.py.
 QUEUED: Final = 0
-HELD: Final = 1
+DISPATCHED: Final = 1
 JOINING: Final = 2
-DONE: Final = 3
+ANSWERED: Final = 3
 
 NO: Final = codes.NO
 UNKNOWN: Final = codes.UNKNOWN
@@ -54,7 +54,7 @@ class Task:
         "poison",
         "pool",
         "request_id",
-        "retry",
+        "retried",
         "state",
         "submitter",
         "waiting",
@@ -95,7 +95,7 @@ class Task:
         self.executed = 0
         self.never = 0
         self.handed = 0
-        self.retry = False
+        self.retried = False
         self.again: set[int] | None = None
         self.waiting: set[Any] = set()
         self.errors: dict[int, str] = {}

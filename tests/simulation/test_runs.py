@@ -8,7 +8,7 @@ from typing import Any
 import pytest
 
 from broker.core import Core
-from broker.entry import Entry
+from broker.entry import TRANSITIONS, Entry, State
 from tests.simulation.mutants import MUTANTS
 from tests.simulation.run import run_seed
 from tests.simulation.world import World
@@ -57,6 +57,21 @@ def test_the_runs_meet_everything_that_can_go_wrong() -> None:
     tasks = [task for world in worlds for task in world.tasks.values()]
     assert any(task.parent and task.executed for task in tasks)
     assert any(task.owed and task.executed for task in tasks)
+
+
+def test_the_runs_walk_every_transition_of_an_entry(monkeypatch: pytest.MonkeyPatch) -> None:
+    """So that none stands in the table that the broker does not need, and none is left untried."""
+    walked: set[tuple[State, State]] = set()
+    change = Entry.to
+
+    def to(entry: Entry, state: State) -> None:
+        walked.add((entry.state, state))
+        change(entry, state)
+
+    monkeypatch.setattr(Entry, "to", to)
+    for seed in range(20):
+        run_seed(seed)
+    assert walked == {(before, after) for before, afters in TRANSITIONS.items() for after in afters}
 
 
 def test_a_run_leaves_no_entry_and_makes_no_garbage_that_only_the_collector_could_free() -> None:
