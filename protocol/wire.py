@@ -118,7 +118,7 @@ def pack_prefix(message_type: int, request_id: bytes) -> bytes:
 
 
 def unpack_prefix(frame: bytes) -> Prefix | None:
-    """The prefix, or None where the frame is none: then there is no request id, and nothing that could be answered."""
+    """The prefix, or None where the frame is not one: it then has no request id, and cannot be answered."""
     if len(frame) != PREFIX_BYTES:
         return None
     magic, version, message_type, request_id = _PREFIX.unpack(frame)
@@ -244,7 +244,7 @@ def pack_body(values: Sequence[Any]) -> bytes:
 
 
 def unpack_body(frame: bytes | memoryview, count: int | None) -> list[Any]:
-    """An array of `count` values (None: of any number). Raises ProtocolError (BAD_REQUEST) where the frame is none.
+    """An array of `count` values (None: of any number). Raises ProtocolError (BAD_REQUEST) where it is not such.
 
     MessagePack lengths are bounded by the frame's own size, which was checked before; nesting is bounded by the
     decoder.

@@ -79,7 +79,7 @@ class Channel:
         """Seconds until `turn` is due though nothing that is watched says so; None: not before it is."""
         now = time.monotonic()
         if self._connection is None:
-            return SWEEP if self._addresses.looking else max(0.0, min(self._connect_at - now, SWEEP))
+            return SWEEP if self._addresses.looking_up else max(0.0, min(self._connect_at - now, SWEEP))
         return self._connection.seconds_until_due(self.session, now)
 
     def close(self) -> None:
@@ -111,9 +111,9 @@ class Channel:
         self._disconnect(connection)
         if connection.used:
             self._pause = PAUSE
-            self._addresses.again()
+            self._addresses.forget()
             self._connect_at = self.session.connection_lost(now)
-        elif not self._addresses.more:
+        elif not self._addresses.has_more:
             self._connect_at = now + self._pause
             self._pause = min(PAUSE_MAX, 2 * self._pause)
 

@@ -218,11 +218,11 @@ class Session:
         self._last_outgoing = request = self._outbox.popleft()
         self.counters.requests += 1
         self.counters.items += request.count
-        time = int((request.deadline + self._grace) / SWEEP) + 1
-        if time not in self._buckets:
-            self._buckets[time] = {}
-            heapq.heappush(self._bucket_times, time)
-        request.bucket = self._buckets[time]
+        bucket_time = int((request.deadline + self._grace) / SWEEP) + 1
+        if bucket_time not in self._buckets:
+            self._buckets[bucket_time] = {}
+            heapq.heappush(self._bucket_times, bucket_time)
+        request.bucket = self._buckets[bucket_time]
         request.bucket[request.id] = self._pending[request.id] = request
         frames, request.frames = request.frames, []
         return frames
@@ -364,7 +364,7 @@ class Session:
 
 
 def _refusal(message_type: int, frames: Sequence[bytes]) -> Error:
-    """The error of an answer that can be nothing else. Raises ProtocolError where it is none."""
+    """The error of an answer that can be nothing else. Raises ProtocolError where it is not one."""
     error = wire.unpack_reply_header(frames[1]).error if message_type == wire.REPLY and len(frames) > 1 else None
     if error is None:
         raise wire.ProtocolError(codes.INTERNAL, "neither the answer that was asked for nor an error")

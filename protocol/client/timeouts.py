@@ -8,7 +8,7 @@ DEFAULT_GRACE: Final = 0.25  # seconds beyond the timeout in which an answer is 
 
 
 def checked_timeout(seconds: float) -> float:
-    """Raises ValueError where it is no bound: not above 0, or not finite."""
+    """Raises ValueError where it bounds nothing: it is not above 0, or not finite."""
     if not 0 < seconds < math.inf:
         raise ValueError(f"timeout: {seconds!r} is not a number of seconds above 0")
     return seconds

@@ -12,7 +12,7 @@ import pytest
 
 from protocol import AsyncClient, Client, ClientClosed, NoAnswer
 from protocol.wire import Limits
-from tests.support.programs import ended, program
+from tests.support.programs import output_of, start_program
 from tests.support.scripted_daemon import RESULTS, answer_nothing
 
 TXID = b"\x11" * 32
@@ -36,7 +36,7 @@ with warnings.catch_warnings(record=True) as warned:
         asyncio.run(dropped())
         dropped_too()
     gc.collect()
-assert sum("dropped without being closed" in str(one.message) for one in warned) == 60, len(warned)
+assert sum("dropped without being closed" in str(warning.message) for warning in warned) == 60, len(warned)
 kept = AsyncClient  # and some are still there when the program ends, or forks
 async def kept_open():
     global kept
@@ -130,12 +130,12 @@ def test_a_dropped_client_whose_loop_never_runs_again_freezes_nothing(start, end
     if there:
         start()
     text = f"{NEVER_AGAIN}{dropped}freed()\nprint('alive')\n"
-    assert ended(program(text, endpoint)) == "alive"
+    assert output_of(start_program(text, endpoint)) == "alive"
 
 
 def test_clients_that_are_dropped_are_closed_with_a_warning_and_freeze_nothing(start, endpoint):
     start()
-    assert ended(program(DROPPED, endpoint)) == str(RESULTS["get"])
+    assert output_of(start_program(DROPPED, endpoint)) == str(RESULTS["get"])
 
 
 def test_dropping_a_client_waits_for_nothing(start, endpoint, monkeypatch):
@@ -324,7 +324,7 @@ print("interrupted")
 
 @pytest.mark.parametrize("where", [IN_THE_CHANNEL, IN_THE_STARTING], ids=["channel", "starting"])
 def test_an_opening_that_is_interrupted_raises_at_once_and_leaves_nothing(endpoint, where):
-    assert ended(program(INTERRUPTED_OPENING + where, endpoint)).split() == ["interrupted"] * 2
+    assert output_of(start_program(INTERRUPTED_OPENING + where, endpoint)).split() == ["interrupted"] * 2
 
 
 AT_THE_END = """
@@ -348,7 +348,7 @@ last = Last()
 
 def test_a_call_while_the_program_ends_is_refused_at_once(start, endpoint):
     start()
-    assert ended(program(AT_THE_END, endpoint)).startswith("no NO_ANSWER: the program ends")
+    assert output_of(start_program(AT_THE_END, endpoint)).startswith("no NO_ANSWER: the program ends")
 
 
 @pytest.mark.filterwarnings("ignore::pytest.PytestUnhandledThreadExceptionWarning")
