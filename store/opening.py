@@ -17,7 +17,7 @@ from .aerospike.url import AerospikeUrl, parse_aerospike_url
 from .faulty import FaultyStore, FileFaults
 from .interface import Store
 from .lmdb.store import EmbeddedStore
-from .lmdb.url import parse_lmdb_url
+from .lmdb.url import parse_embedded_url
 from .null import NullStore
 from .url import parse_flag, refuse_rest, split_url, take_option
 
@@ -46,10 +46,12 @@ def parse_url(url: str, *, create: bool = True) -> Callable[[], Store]:
 
 def _parse(scheme: str, parts: SplitResult, options: dict[str, str], create: bool) -> Callable[[], Store]:
     if scheme == "lmdb":
-        lmdb = parse_lmdb_url(parts, options)
+        embedded = parse_embedded_url(parts, options)
         refuse_rest(options)
-        wanted = lmdb.wanted._replace(create=create)
-        return partial(EmbeddedStore, lmdb.directory, sync=lmdb.sync, wanted=wanted, map_bytes=lmdb.map_bytes)
+        wanted = embedded.wanted._replace(create=create)
+        return partial(
+            EmbeddedStore, embedded.directory, sync=embedded.sync, wanted=wanted, map_bytes=embedded.map_bytes
+        )
     if scheme == "aerospike":
         aerospike = parse_aerospike_url(parts, options)
         refuse_rest(options)

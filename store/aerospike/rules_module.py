@@ -90,7 +90,7 @@ def _put_module(client: Any, node: str, module: str, source: bytes, seconds: flo
         if error.code in FORBIDDEN:
             problem += ": the user needs the right udf-admin"
             kind = ErrorKind.RULES_FORBIDDEN
-        elif _COMPILE_ERROR not in str(error.msg):  # the server has no code of its own for it
+        elif _COMPILE_ERROR not in str(error.msg):  # one code for all that is wrong with a put
             return problem
         message = f"the rules cannot be registered as {module}: {problem}"
         raise StoreError(message, in_doubt=False, kind=kind) from error

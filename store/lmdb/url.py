@@ -24,7 +24,7 @@ DEFAULT_MAP_BYTES: Final = 256 << 30  # sparse: only what is written takes room
 _MAP_BYTES: Final = 1 << 12, 1 << 46
 
 
-class LmdbUrl(NamedTuple):
+class EmbeddedUrl(NamedTuple):
     """directory: of the set. sync: whether what is answered is on the disk. map_bytes: how large the set can grow.
     wanted: of what is fixed for the life of the set."""
 
@@ -34,11 +34,11 @@ class LmdbUrl(NamedTuple):
     wanted: WantedSettings
 
 
-def parse_lmdb_url(parts: SplitResult, options: dict[str, str]) -> LmdbUrl:
+def parse_embedded_url(parts: SplitResult, options: dict[str, str]) -> EmbeddedUrl:
     """Takes what it knows out of `options`. Raises ValueError that names what is wrong."""
     if parts.netloc or not parts.path.startswith("/") or parts.path == "/":
         raise ValueError("store URL: lmdb needs an absolute directory, as in lmdb:///var/lib/utxod")
-    return LmdbUrl(
+    return EmbeddedUrl(
         Path(unquote(parts.path)),
         sync=take_option(options, "sync", parse_flag, True),
         map_bytes=take_option(options, "map_size", lambda text: parse_number(text, *_MAP_BYTES), DEFAULT_MAP_BYTES),
