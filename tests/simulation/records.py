@@ -47,7 +47,9 @@ class Steps:
         it could be done. held: what the records hold now."""
         results: list[Result] = []
         after = dict(held)
-        for group, run in groupby(records, lambda one: one.group if isinstance(one, Write | RuleCall) else None):
+        for group, run in groupby(
+            records, lambda record: record.group if isinstance(record, Write | RuleCall) else None
+        ):
             before, own = dict(after), []
             for record in run:
                 result, after[record.key] = self.take(record, after[record.key])
