@@ -161,8 +161,8 @@ class Actors:
         outcomes = [self._outcomes.known[answer] for answer in place.answers]
         script = self._callers[place.actor]()
         asks = [next(script, None)]
-        for one in outcomes:
-            asks.append(_send(script, one))
+        for answer in outcomes:
+            asks.append(_send(script, answer))
         return [Told(ask, told) for ask, told in zip(asks, [*outcomes, None], strict=True) if ask is not None]
 
     def token(self, node: int) -> bytes:
@@ -189,7 +189,7 @@ class Actors:
             if isinstance(asked, list):
                 steps = 1 if self._replayer.is_atomic else len(asked)
                 return Move(self._node(place._replace(partial=(-1,) * steps)), tuple(jobs), told)
-            jobs += [self._follower(one) for one in asked.follow_ups if one.request is None]
+            jobs += [self._follower(follow_up) for follow_up in asked.follow_ups if follow_up.request is None]
             finished = self._finished.of(asked)
             place = Place(place.actor, place.answers, (*place.stage, finished))
             if len(place.stage) > len(_parts(self._finished.known[place.stage[0]])):
@@ -234,7 +234,7 @@ class Actors:
         if job is not None:
             records = self._asked[place[:4]]
             assert isinstance(records, list)
-            steps = [tuple(records)] if self._replayer.is_atomic else [(one,) for one in records]
+            steps = [tuple(records)] if self._replayer.is_atomic else [(record,) for record in records]
             ops = tuple(self.ops.of(Op(job.operation, step), (job.operation, repr(step))) for step in steps)
         begun = bool(place.stage or place.history or any(result >= 0 for result in place.partial))
         taken: set[bytes] = set()
@@ -313,7 +313,7 @@ def _send(script: Generator[Ask, Outcomes, None], outcomes: Outcomes) -> Ask | N
 
 def _parts(finished: Finished) -> list[FollowUp]:
     """The work that the answer waits for."""
-    return [one for one in finished.follow_ups if one.request is not None]
+    return [follow_up for follow_up in finished.follow_ups if follow_up.request is not None]
 
 
 def follow_up_job(part: FollowUp, token: bytes) -> Job:

@@ -21,7 +21,7 @@ _release, _try, _call = one_transaction._release, spend._try, spend._call
 
 
 def _releases_what_it_applied(context: DispatchContext, spends: Any, outcomes: Any) -> Any:
-    return _release(context, [one for one in spends if one.item_index in outcomes.applied], outcomes)
+    return _release(context, [applied for applied in spends if applied.item_index in outcomes.applied], outcomes)
 
 
 def _releases_twice(context: DispatchContext, spends: Any, outcomes: Any) -> Any:
@@ -36,9 +36,9 @@ def _tells_nothing_where_all_is_put_back(context: DispatchContext, spends: Any, 
 def _tries_and_believes(context: DispatchContext, spends: Any, errors: Any) -> Any:
     """What is in doubt counts as applied."""
     outcomes = _try(context, spends, errors)
-    for one in spends:
-        if one.item_index in errors and errors[one.item_index].executed == UNKNOWN:
-            outcomes.lives[one.item_index] = 0
+    for tried in spends:
+        if tried.item_index in errors and errors[tried.item_index].executed == UNKNOWN:
+            outcomes.lives[tried.item_index] = 0
     return outcomes
 
 

@@ -37,9 +37,9 @@ def spends_of(generate: Generator, coinbase: Transaction, *vouts: int) -> list[l
     return [[*generate.spend((coinbase, vout), height=HEIGHT)] for vout in vouts]
 
 
-def told(one: FollowUp) -> Any:
-    assert (one.request, one.operation) == (None, "note_child")
-    (item,) = wire.unpack_body(one.body, 1)
+def told(follow_up: FollowUp) -> Any:
+    assert (follow_up.request, follow_up.operation) == (None, "note_child")
+    (item,) = wire.unpack_body(follow_up.body, 1)
     return item
 
 

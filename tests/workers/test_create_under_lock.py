@@ -392,4 +392,4 @@ def test_a_transaction_whose_rest_cannot_be_looked_at_is_a_fault_and_not_the_las
     other = generate.coinbase([1])
     assert create(store, whole(parent), whole(payment, CREATE_CONFLICTING)).codes == ["OK", "OK"]
     outcomes = create(Refusing(store), whole(payment, CREATE_CONFLICTING), whole(other)).outcomes
-    assert [(one.code, one.executed) for one in outcomes] == [("UNAVAILABLE", "no"), ("OK", None)]
+    assert [(outcome.code, outcome.executed) for outcome in outcomes] == [("UNAVAILABLE", "no"), ("OK", None)]

@@ -43,7 +43,7 @@ def test_without_its_blobs_a_set_gives_faults_and_with_them_the_right_answers_ag
     asked = [[large.txid, 2], [small.txid, 0]]
     with away(blobs_of(tmp_path)):
         outcomes = run("outpoint", asked).outcomes + run("get", [[large.txid, ["tx"]], [small.txid, ["tx"]]]).outcomes
-        assert [(one.code, one.executed) for one in outcomes] == [("STORE_ERROR", "no"), ("OK", None)] * 2
+        assert [(outcome.code, outcome.executed) for outcome in outcomes] == [("STORE_ERROR", "no"), ("OK", None)] * 2
         assert run("get", [[large.txid, ["totalUtxos"]]]).results == [{"totalUtxos": 3}]
     assert run("outpoint", asked).results == [[*large.outputs[2]], [*small.outputs[0]]]
     assert run("get", [[large.txid, ["tx"]]]).results == [{"tx": large.raw}]
@@ -159,7 +159,7 @@ def test_the_delete_at_height_of_a_missing_child_record_is_a_fault(run: Run, sto
     coinbase = matured(run, generate, [1, 2, 3, 4, 5])
     store.batch_operate([Remove(child_key(coinbase.txid, 1))], 5.0)
     outcomes = run("set_dah", [[coinbase.txid, child, 77] for child in (0, 1, 2, 3)]).outcomes
-    assert [one.code for one in outcomes] == ["OK", "STORE_ERROR", "OK", "TX_NOT_FOUND"]
+    assert [outcome.code for outcome in outcomes] == ["OK", "STORE_ERROR", "OK", "TX_NOT_FOUND"]
     assert outcomes[1].executed == "no"
 
 
