@@ -102,9 +102,9 @@ class Pool:
 
     def take(self, batch_limit: int, now: int) -> list[Entry]:
         """What is handed to an idle worker next; while the breaker is open, one entry as a probe."""
-        if not self.breaker.allow(now, self._starts()):
-            return []
-        return self.queue.take(1 if self.breaker.is_open else batch_limit)
+        if not self.breaker.is_open:
+            return self.queue.take(batch_limit)
+        return self.queue.take(1) if self.breaker.allow(now, self._starts()) else []
 
     def refuses(self, now: int) -> bool:
         """Whether the open breaker refuses a request: all but one that can go at once as the probe."""
