@@ -1,6 +1,6 @@
 """Runs a scenario of a rivals run: all its spenders at once, against each other and against themselves.
 
-A scenario has steps, and nothing of one is left when the next begins. A spender gives back only what none of its own
+A scenario has phases, and nothing of one is left when the next begins. A spender gives back only what none of its own
 attempts is asking for at that moment: so every answer has one meaning, however the attempts were interleaved.
 """
 
@@ -65,13 +65,13 @@ class ScenarioRun:
 
     async def run(self) -> None:
         await self._prepare()
-        await self._opening()
+        await self._all_at_once()
         for _ in range(self._random.choice((0, 1, 1, 2))):
             await asyncio.gather(*(self._go_on(state) for state in [*self._spenders, *self._strangers]))
-        await self._last_words()
+        await self._one_after_the_other()
         self._invoker.scenario_is_over(self._scenario)
 
-    # ---- the steps of a scenario
+    # ---- the phases of a scenario
 
     async def _prepare(self) -> None:
         scenario = self._scenario
@@ -80,22 +80,23 @@ class ScenarioRun:
         for number in self._in_trouble(FROZEN):
             self._reassign(number)
 
-    async def _opening(self) -> None:
+    async def _all_at_once(self) -> None:
+        """Everybody's first attempts, with what is done to the parents meanwhile."""
         chance = self._random.random
         # All through one connection, and so in one dispatch mostly; or each as it comes.
         client = self._invoker.any_client() if chance() < 0.4 else None
-        moves: list[Coroutine[Any, Any, None]] = []
+        steps: list[Coroutine[Any, Any, None]] = []
         for state in self._spenders:
             times = self._random.choice((1, 2, 2, 3)) if state is self._spenders[0] else 1
-            moves += [self._attempt(state, self._early_or_not(), client) for _ in range(times)]
+            steps += [self._attempt(state, self._early_or_not(), client) for _ in range(times)]
             if chance() < 0.25:
-                moves.append(self._plain(state, self._some(state.spender.inputs), self._early_or_not()))
+                steps.append(self._plain(state, self._some(state.spender.inputs), self._early_or_not()))
         if chance() < 0.3:
-            moves.append(self._strange(self._some(self._scenario.spenders[0].inputs), self._early_or_not()))
-        moves += [self._create_late(number) for number in self._in_trouble(LATE) for _ in range(1 + (chance() < 0.3))]
-        moves += [self._toggle(number) for number in self._in_trouble(LOCKED) for _ in range(1 + (chance() < 0.5))]
-        self._random.shuffle(moves)
-        await asyncio.gather(*moves)
+            steps.append(self._strange(self._some(self._scenario.spenders[0].inputs), self._early_or_not()))
+        steps += [self._create_late(number) for number in self._in_trouble(LATE) for _ in range(1 + (chance() < 0.3))]
+        steps += [self._toggle(number) for number in self._in_trouble(LOCKED) for _ in range(1 + (chance() < 0.5))]
+        self._random.shuffle(steps)
+        await asyncio.gather(*steps)
 
     async def _go_on(self, state: _SpenderState) -> None:
         """Gives back what it may hold and begins anew; or asks again; or leaves it."""
@@ -110,7 +111,7 @@ class ScenarioRun:
         heights = [self._early_or_not() + (self._random.random() < 0.7) for _ in range(times)]
         await asyncio.gather(*(self._attempt(state, height, None) for height in heights))
 
-    async def _last_words(self) -> None:
+    async def _one_after_the_other(self) -> None:
         """One after the other, so that what a refusal names as held is held, and nothing else."""
         await asyncio.sleep(max(state.landing for state in self._spenders))
         for number in self._in_trouble(LOCKED):

@@ -243,7 +243,7 @@ def test_a_parent_that_comes_late_is_not_found_before(tmp_path: Path) -> None:
     scene.store.close()
 
 
-def test_the_games_of_a_history_come_as_they_end(tmp_path: Path) -> None:
+def test_the_scenarios_of_a_history_come_as_they_end(tmp_path: Path) -> None:
     history = HistoryFile(tmp_path / "callers.jsonl")
     history.asked(0, "create", [(7, 0)], 1.0, 2.0)
     history.asked(1, "create", [(8, 0)], 1.0, 2.0)
