@@ -6,11 +6,11 @@ from itertools import count
 from typing import Any, Final
 
 from broker.core import Core
+from broker.events import RequestReceived
 from broker.fan_in import FollowUpJoin, Join, ReadJoin
 from broker.ledger import DISPATCHED, NEVER, QUEUED, Entry
 from broker.pool import Pool, Worker
 from broker.refusals import Refusals
-from protocol import wire
 from protocol.codes import NO
 from protocol.wire import Error
 
@@ -137,12 +137,10 @@ class ForgetsCredit(Core):
 class AcceptsAnotherEpoch(Core):
     """What lay in a buffer is executed by the next incarnation."""
 
-    def _on_request(self, submitter: Any, request_id: bytes, frames: Any, now: int) -> None:
-        own = self.epoch
-        if len(frames) == 3:
-            self.epoch = wire.unpack_request_header(frames[1]).epoch
+    def _on_request(self, event: RequestReceived, now: int) -> None:
+        own, self.epoch = self.epoch, event.header.epoch
         try:
-            super()._on_request(submitter, request_id, frames, now)
+            super()._on_request(event, now)
         finally:
             self.epoch = own
 
