@@ -2,7 +2,7 @@
 
 One that dies is replaced: at once, or with growing delay where one after the other dies young, or can't be started at
 all (no processes or descriptors left, the interpreter away in an upgrade), so that a worker that can't start costs no
-more than a try every ten seconds. One that is to be terminated dumps its stacks and is killed.
+more than a try every ten seconds. One that is terminated dumps its stacks and is killed.
 """
 
 import logging
@@ -21,6 +21,8 @@ from .signals import signal_name
 
 log = logging.getLogger("utxod.workers")
 
+# How long a worker may take from its start to its first credit.
+_START_SECONDS: Final = 30.0
 # Between the order to a wedged worker to dump its stacks, and its end.
 _DUMP_SECONDS: Final = 0.2
 # How long a killed worker may take to be gone: longer where it hangs in the kernel.
@@ -29,8 +31,7 @@ _GONE_SECONDS: Final = 2.0
 
 class WorkerManager:
     """template: the settings of every worker, but for identity and pool. counts: workers per pool to begin with.
-    watch, unwatch: call back when a descriptor can be read. on_exit: told of each end, with the reason in words.
-    Times are seconds, monotonic.
+    watch, unwatch: whether `exited` is to be told when a descriptor can be read. Times are seconds, monotonic.
     """
 
     def __init__(
@@ -38,14 +39,12 @@ class WorkerManager:
         template: WorkerSettings,
         counts: Mapping[str, int],
         *,
-        watch: Callable[[int, Callable[[], None]], None],
+        watch: Callable[[int], None],
         unwatch: Callable[[int], None],
-        on_exit: Callable[[WorkerProcess, str], None],
     ) -> None:
         self._template = template
         self._watch = watch
         self._unwatch = unwatch
-        self._on_exit = on_exit
         self.counts = dict(counts)
         self.processes: dict[bytes, WorkerProcess] = {}
         self._store_refused = False
@@ -90,9 +89,15 @@ class WorkerManager:
         identity = secrets.token_bytes(8)
         process = WorkerProcess(replace(self._template, identity=identity.hex(), pool=pool), now)
         self.processes[identity] = process
-        self._watch(process.descriptor, lambda: self._exited(process))
+        self._watch(process.descriptor)
         log.info("started %s worker %d", pool, process.pid)
         return process
+
+    def scale(self, pool: str, by: int, most: int) -> list[WorkerProcess]:
+        """The pool is to have `by` more workers, or less: from one to `most`. Returns those that are too many."""
+        self.counts[pool] = min(most, max(1, self.counts[pool] + by))
+        log.info("%s workers: %d", pool, self.counts[pool])
+        return self.members(pool)[self.counts[pool] :]
 
     def terminate(self, identity: bytes, reason: str, now: float) -> None:
         """Ends a worker that is wedged, stopped or answers nonsense. Its stacks go to the log, if it can write."""
@@ -104,14 +109,18 @@ class WorkerManager:
             process.dump()
             self._to_kill[process] = now + _DUMP_SECONDS
 
-    def newly_stopped(self) -> list[bytes]:
-        """The workers found stopped now and at the look before."""
+    def find_failing(self, now: float, is_ready: Callable[[bytes], bool]) -> list[tuple[bytes, str]]:
+        """The workers that are to be terminated, each with the reason: found stopped now and at the look before, or not
+        become ready in their time. is_ready: whether the worker of that identity can be given work."""
         stopped = {
             process for process in self.processes.values() if not process.terminated_because and process.is_stopped()
         }
-        found = [process.identity for process in stopped & self._found_stopped]
+        failing = [(process.identity, "is stopped") for process in stopped & self._found_stopped]
         self._found_stopped = stopped
-        return found
+        for identity, process in self.processes.items():
+            if now - process.started > _START_SECONDS and not process.leaving and not is_ready(identity):
+                failing.append((identity, f"has not become ready in {_START_SECONDS:g} s"))
+        return failing
 
     def kill(self) -> None:
         for process in self.processes.values():
@@ -128,8 +137,10 @@ class WorkerManager:
                 log.error("%s worker %d was killed, and hangs in the kernel", process.pool, process.pid)
         self.processes.clear()
 
-    def _exited(self, process: WorkerProcess) -> None:
-        self._unwatch(process.descriptor)
+    def exited(self, descriptor: int) -> tuple[WorkerProcess, str]:
+        """The worker whose descriptor can be read has ended: which it was, and why in words."""
+        process = next(process for process in self.processes.values() if process.descriptor == descriptor)
+        self._unwatch(descriptor)
         status = process.wait()
         del self.processes[process.identity]
         self._to_kill.pop(process, None)
@@ -140,7 +151,7 @@ class WorkerManager:
         if not process.leaving:
             self._store_refused = self._store_refused or status == BOOT_ERROR_STATUS
             self._crash_loops[process.pool].exited(process.started, time.monotonic())
-        self._on_exit(process, reason)
+        return process, reason
 
 
 def _in_words(status: int) -> str:
