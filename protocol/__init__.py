@@ -1,6 +1,6 @@
-"""The words on the wire, and the client that speaks them.
+"""The protocol between a submitter and the daemon, and in client/ the client that speaks it. Users import from here.
 
-Imports nothing of ours, and only relatively: it is also published alone, as `utxod-client` (import utxod_client).
+It imports nothing else of ours, and only relatively: it is also published alone, as `utxod-client` (utxod_client).
 """
 
 from .client.asynchronous import AsyncClient
