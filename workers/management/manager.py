@@ -1,8 +1,8 @@
 """The worker processes of one daemon: how many of each pool there are to be, and those that there are.
 
-One that dies is replaced: at once, or with growing delay where one after the other dies young, or can't be started at
-all (no processes or descriptors left, the interpreter away in an upgrade), so that a worker that can't start costs no
-more than a try every ten seconds. One that is terminated dumps its stacks and is killed.
+One that dies is replaced: at once, or in a crash loop with growing delay, also where none can be started at all (no
+processes or descriptors left, the interpreter away in an upgrade): a worker that can't start costs no more than a try
+every ten seconds. One that is terminated dumps its stacks and is killed.
 """
 
 import logging
