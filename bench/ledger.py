@@ -13,13 +13,15 @@ from typing import Final
 
 import psutil
 
+from broker.collector import COLLECT_BELOW
 from broker.core import Core
+from broker.decoding import from_submitter, from_worker
+from broker.events import WorkerReady
 from broker.scheduling import READ_POOL
 from broker.settings import BrokerSettings
 from protocol import wire
 from protocol.wire import RequestHeader
-from protocol.worker_wire import pack_done
-from supervisor import COLLECT_BELOW
+from protocol.worker_wire import DONE, pack_done
 
 from .report import Figure, Report
 
@@ -113,12 +115,12 @@ def _message(number: int, each: int) -> tuple[bytes, ...]:
 def _admit(core: Core, messages: list[tuple[bytes, ...]]) -> None:
     submitters = [(0, b"submitter %d" % number) for number in range(_SUBMITTERS)]
     for number, message in enumerate(messages):
-        core.on_message(submitters[number % _SUBMITTERS], message, _NOW)
+        core.handle(from_submitter(submitters[number % _SUBMITTERS], message), _NOW)
 
 
 def _answer(core: Core, items: int) -> tuple[float, float, int]:
     """Has a worker answer that many items at least: seconds to hand out, seconds to answer, items."""
-    core.on_ready(b"worker", READ_POOL, 0)
+    core.handle(WorkerReady(b"worker", READ_POOL, 0), _NOW)
     handing = answering = 0.0
     answered = 0
     while answered < items:
@@ -128,8 +130,8 @@ def _answer(core: Core, items: int) -> tuple[float, float, int]:
         if dispatch is None:
             break
         reply = [wire.ok_header(dispatch.entries[0].item_count), wire.EMPTY_BODY]
-        frames = [pack_done(dispatch.number, []), *reply * len(dispatch.entries)]
-        answering += _time(lambda frames=frames: core.on_done(b"worker", frames, _NOW))  # type: ignore[misc]
+        frames = [DONE, pack_done(dispatch.number, []), *reply * len(dispatch.entries)]
+        answering += _time(lambda frames=frames: core.handle(from_worker(b"worker", frames), _NOW))  # type: ignore[misc]
         answered += dispatch.weight
     return handing, answering, answered
 

@@ -1,7 +1,6 @@
-"""What the core wants done: the edge sends, the supervisor acts."""
+"""What the core wants done; its driver, the supervisor, does it. A submitter is whatever the driver has called it."""
 
-from collections.abc import Hashable
-from typing import NamedTuple
+from typing import Any, NamedTuple
 
 from .entry import Body
 
@@ -9,7 +8,7 @@ from .entry import Body
 class Send(NamedTuple):
     """Frames for a submitter. items: how many they answer."""
 
-    submitter: Hashable
+    submitter: Any
     frames: list[Body]
     items: int
 
@@ -21,7 +20,7 @@ class Instruct(NamedTuple):
     frames: list[Body]
 
 
-class Condemn(NamedTuple):
+class Terminate(NamedTuple):
     """The worker is stopped, wedged or answers nonsense: it must be ended. Its items are answered when it is lost."""
 
     worker: bytes
@@ -48,8 +47,8 @@ class LostRequest(NamedTuple):
 class ReportWanted(NamedTuple):
     """A submitter asks how the daemon is."""
 
-    submitter: Hashable
+    submitter: Any
     request_id: bytes
 
 
-Action = Send | Instruct | Condemn | InDoubt | LostRequest | ReportWanted
+Action = Send | Instruct | Terminate | InDoubt | LostRequest | ReportWanted

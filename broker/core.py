@@ -9,23 +9,37 @@ Work that follows from work goes to a pool of a higher rank. A *part* is joined 
 dropped when that answer has gone out without it. *Owed* work has nobody waiting: it is never refused and never expires,
 and where its outcome is not known its key is reported as in doubt.
 
-The caller passes events, with the time in microseconds on the daemon's monotonic clock, and carries out `actions`.
-Requests are queued as they come; `dispatch` hands them out, once per turn of the caller's loop, so that a batch grows
-with the load and no timer is needed.
+Its driver passes in events (events.py), with the time in microseconds on the daemon's monotonic clock, and carries out
+the `actions` (actions.py). Requests are queued as they come; `dispatch` hands them out, once per turn of the driver's
+loop, so that a batch grows with the load and no timer is needed.
 """
 
 from collections import Counter
-from collections.abc import Hashable, Sequence
-from typing import Any
+from collections.abc import Hashable
+from collections.abc import Set as AbstractSet
+from typing import Any, assert_never
 
 from protocol import codes, wire
 from protocol.codes import DEADLINE_EXCEEDED, NO, UNKNOWN
-from protocol.wire import Error, ProtocolError
-from protocol.worker_wire import DISPATCH, STOP, Assignment, pack_dispatch, unpack_done
+from protocol.wire import Error
+from protocol.worker_wire import DISPATCH, STOP, Assignment, pack_dispatch
 
-from .actions import Action, Condemn, InDoubt, Instruct, LostRequest, ReportWanted, Send
+from .actions import Action, InDoubt, Instruct, LostRequest, ReportWanted, Send, Terminate
 from .admission import WORKER_BACK_MS, no_place, unacceptable
 from .entry import ANSWERED, DISPATCHED, JOINING, QUEUED, Body, Entry, FanIn
+from .events import (
+    Event,
+    HelloReceived,
+    MalformedReceived,
+    ReplyUndelivered,
+    RequestReceived,
+    StatusReceived,
+    UnreadableReceived,
+    WorkerDone,
+    WorkerLost,
+    WorkerMalformed,
+    WorkerReady,
+)
 from .evictions import Evictions
 from .fan_in import FollowUpFanIn, ReadFanIn
 from .follow_ups import follow_up_entries, single_reads
@@ -37,8 +51,8 @@ from .settings import MICROSECONDS, BrokerSettings
 
 
 class Core:
-    """actions: what the events so far ask for; the caller takes them out and carries them out in order. version: the
-    daemon's own, told in the greeting."""
+    """actions: what the events so far ask for; the driver takes them and carries them out in order. version: the
+    daemon's own, told in the handshake. draining: whether new requests are refused."""
 
     # Entries that one sweep answers for a deadline, or for want of a worker, before the loop goes on: some 0.1 s.
     _slice = 10_000
@@ -59,32 +73,63 @@ class Core:
         self._dispatches, self._ended = 0, False
         self._evictions = Evictions(self._give_up)
 
-    # ---- from submitters
+    # ---- what its driver asks
 
-    def on_message(self, submitter: Hashable, frames: Sequence[Body], now: int) -> None:
-        """A submitter's message, without its identity. What can't be admitted is answered at once."""
-        prefix = wire.unpack_prefix(frames[0]) if frames else None
-        if prefix is None:
-            self.counters["unreadable"] += 1
-            return
-        try:
-            if prefix.version != wire.VERSION:
-                raise ProtocolError(codes.UNSUPPORTED, f"version: {prefix.version} is not {wire.VERSION}")
-            if prefix.type == wire.REQUEST:
-                self._on_request(submitter, prefix.request_id, frames, now)
-            elif prefix.type == wire.HELLO:
-                self._welcome(submitter, prefix.request_id, now)
-            elif prefix.type == wire.STATUS:
-                self.actions.append(ReportWanted(submitter, prefix.request_id))
-            else:
-                raise ProtocolError(codes.UNSUPPORTED, f"message type: {prefix.type} is none of a submitter's")
-        except ProtocolError as error:
-            self._refuse(submitter, prefix.request_id, Error(error.code, NO, str(error)))
+    @property
+    def pending(self) -> int:
+        """Requests and pieces of owed work that are not done with."""
+        return len(self.ledger)
 
-    def _on_request(self, submitter: Hashable, request_id: bytes, frames: Sequence[Body], now: int) -> None:
-        if len(frames) != 3:
-            raise ProtocolError(codes.BAD_REQUEST, f"frames: {len(frames)}, where a request has 3")
-        header, body = wire.unpack_request_header(frames[1]), frames[2]
+    @property
+    def ready_workers(self) -> AbstractSet[bytes]:
+        """Those that have given a credit, and are not lost."""
+        return self.workers.keys()
+
+    def is_ready(self, identity: bytes) -> bool:
+        return identity in self.workers
+
+    def is_busy(self, identity: bytes) -> bool:
+        """Whether the worker holds a dispatch."""
+        worker = self.workers.get(identity)
+        return worker is not None and worker.dispatch is not None
+
+    def take_actions(self) -> list[Action]:
+        """Each is given once."""
+        actions, self.actions = self.actions, []
+        return actions
+
+    # ---- events
+
+    def handle(self, event: Event, now: int) -> None:
+        match event:
+            case RequestReceived():
+                self._on_request(event, now)
+            case WorkerDone():
+                self._on_done(event, now)
+            case WorkerReady():
+                self._on_ready(event)
+            case WorkerLost():
+                self._on_lost(event, now)
+            case WorkerMalformed():
+                self._on_malformed(event)
+            case HelloReceived():
+                self._welcome(event.submitter, event.request_id, now)
+            case StatusReceived():
+                self.actions.append(ReportWanted(event.submitter, event.request_id))
+            case MalformedReceived():
+                self._refuse(event.submitter, event.request_id, Error(event.code, NO, event.message))
+            case UnreadableReceived():
+                self.counters["unreadable"] += 1
+            case ReplyUndelivered():
+                self.counters["undeliverable"] += max(1, event.items)
+            case _:
+                assert_never(event)
+
+    # ---- of submitters
+
+    def _on_request(self, event: RequestReceived, now: int) -> None:
+        """What can't be admitted is answered at once."""
+        submitter, request_id, header, body = event
         error = unacceptable(header, len(body), self._limits, self.epoch, now)
         if error is None and self.draining:
             error = Error(codes.SHUTTING_DOWN, NO, "the daemon is shutting down")
@@ -118,42 +163,37 @@ class Core:
         self.counters[f"refused {error.code}"] += items
         self._reply(submitter, request_id, wire.error_header(error, count), wire.EMPTY_BODY, items)
 
-    # ---- from workers
+    # ---- of workers
 
-    def on_ready(self, identity: bytes, pool_name: str, pid: int) -> None:
-        """A worker gives its first credit. Raises KeyError where there is no such pool."""
-        pool = self.pools[pool_name]
-        if identity not in self.workers:
-            worker = self.workers[identity] = Worker(identity, pid, pool)
+    def _on_ready(self, event: WorkerReady) -> None:
+        if event.worker not in self.workers:
+            pool = self.pools[event.pool]
+            worker = self.workers[event.worker] = Worker(event.worker, event.pid, pool)
             pool.add_worker(worker)
             self._release(worker)
 
-    def on_done(self, identity: bytes, frames: Sequence[Body], now: int) -> None:
-        """A worker's answer to its dispatch: head, then header and body of each request's reply."""
-        worker = self.workers.get(identity)
+    def _on_done(self, event: WorkerDone, now: int) -> None:
+        worker = self.workers.get(event.worker)
         dispatch = worker.dispatch if worker else None
-        if worker is None or dispatch is None:
+        if worker is None or dispatch is None or event.number != dispatch.number:
             self.counters["late"] += 1
             return
+        replies, timed_out = event.replies, event.timed_out
         try:
-            number, follow_ups, timed_out = unpack_done(frames[0])
-            if number != dispatch.number:
-                self.counters["late"] += 1
-                return
-            if len(frames) != 1 + 2 * len(dispatch.entries):
-                raise ValueError(f"{len(frames)} frames for {len(dispatch.entries)} requests")
-            parts, owed = follow_up_entries(worker.pool, dispatch, follow_ups)
-            headers = [bytes(frame) for frame in frames[1::2]]
+            if len(replies) != 2 * len(dispatch.entries):
+                raise ValueError(f"{len(replies)} frames of replies to {len(dispatch.entries)} requests")
+            parts, owed = follow_up_entries(worker.pool, dispatch, event.follow_ups)
+            headers = [bytes(frame) for frame in replies[::2]]
             for header, entry in zip(headers, dispatch.entries, strict=True):
                 for code, items in failures_by_code(header, entry.item_count).items():
                     self.counters[f"answered {code}"] += items
         except (ValueError, TypeError, IndexError) as error:
-            self._malformed(worker, dispatch, str(error))
+            self._fail_malformed(worker, dispatch, str(error))
             return
         if not timed_out:
             worker.pool.observe(dispatch, now)
             worker.pool.breaker.record_success(dispatch.started, now)
-        for index, (entry, header, body) in enumerate(zip(dispatch.entries, headers, frames[2::2], strict=True)):
+        for index, (entry, header, body) in enumerate(zip(dispatch.entries, headers, replies[1::2], strict=True)):
             if dispatch.operation in MAY_OWE and leaves_open(header):
                 self._report_lost(entry, "what was executed of it is not known")
             if entry.state is ANSWERED:
@@ -168,8 +208,17 @@ class Core:
             self._trip(worker.pool, now)
         self._release(worker)
 
-    def on_lost(self, identity: bytes, reason: str, now: int) -> None:
-        """A worker is gone, and all that it had sent has been passed in. What it held is answered at once."""
+    def _on_malformed(self, event: WorkerMalformed) -> None:
+        """Whatever it was meant to be: who holds a dispatch and talks nonsense will not answer it."""
+        worker = self.workers.get(event.worker)
+        if worker is None or worker.dispatch is None:
+            self.counters["malformed"] += 1
+            return
+        self._fail_malformed(worker, worker.dispatch, event.reason)
+
+    def _on_lost(self, event: WorkerLost, now: int) -> None:
+        """What it held is answered at once."""
+        identity, reason = event
         worker = self.workers.pop(identity, None)
         if worker is None:
             return
@@ -189,15 +238,15 @@ class Core:
         self._report_all_lost(worker.dispatch, reason)
         self._release(worker)
 
-    def condemn(self, identity: bytes, reason: str) -> None:
+    def terminate(self, identity: bytes, reason: str) -> None:
         """The worker is to be ended: it is stopped, wedged, or answers nonsense."""
         worker = self.workers.get(identity)
-        if worker is None or worker.condemned:
+        if worker is None or worker.terminating:
             return
-        worker.condemned = True
+        worker.terminating = True
         worker.pool.idle.pop(worker, None)
         self.counters["condemned"] += 1
-        self.actions.append(Condemn(identity, reason))
+        self.actions.append(Terminate(identity, reason))
 
     def retire(self, identity: bytes) -> None:
         """The worker gets no more work, and is told to end when what it holds is done."""
@@ -209,14 +258,14 @@ class Core:
             worker.pool.idle.pop(worker, None)
             self._release(worker)
 
-    def _malformed(self, worker: Worker, dispatch: Dispatch, reason: str) -> None:
+    def _fail_malformed(self, worker: Worker, dispatch: Dispatch, reason: str) -> None:
         """A worker whose answer can't be read: its items are answered, and it is replaced."""
         self.counters["malformed"] += 1
         for entry in dispatch.entries:
             if entry.state is not ANSWERED:
                 self._fail(entry, codes.INTERNAL, f"its worker's answer can't be read: {reason}")
         self._report_all_lost(dispatch, f"answered nonsense: {reason}")
-        self.condemn(worker.identity, f"answers nonsense: {reason}")
+        self.terminate(worker.identity, f"answers nonsense: {reason}")
         self._release(worker)
 
     def _report_all_lost(self, dispatch: Dispatch, reason: str) -> None:
@@ -232,7 +281,7 @@ class Core:
     def _release(self, worker: Worker) -> None:
         """What the worker held, if anything, is done with; it may have more."""
         worker.dispatch = None
-        if worker.condemned or worker.identity not in self.workers:
+        if worker.terminating or worker.identity not in self.workers:
             return
         if worker.retiring:
             self.actions.append(Instruct(worker.identity, [STOP]))
@@ -366,9 +415,9 @@ class Core:
             return True
         for worker in self.workers.values():
             dispatch = worker.dispatch
-            if dispatch is not None and not worker.condemned and now - dispatch.started > self._execution_limit:
+            if dispatch is not None and not worker.terminating and now - dispatch.started > self._execution_limit:
                 self._trip(worker.pool, now)
-                self.condemn(worker.identity, f"has been busy with {dispatch.operation} for too long")
+                self.terminate(worker.identity, f"has been busy with {dispatch.operation} for too long")
         for pool in self.pools.values():
             if pool.queue and pool.is_deserted(now) and not self._evictions.is_under_way(pool):
                 self._evictions.begin(pool, codes.UNAVAILABLE, f"pool {pool.name} has no worker", WORKER_BACK_MS)
@@ -379,6 +428,10 @@ class Core:
         pool.breaker.trip(now)
         self._evictions.begin(pool, codes.UNAVAILABLE, f"pool {pool.name}: its store does not answer")
         self._evictions.go_on(self._slice)
+
+    def drain(self) -> None:
+        """From now on requests are refused; what is pending is finished."""
+        self.draining = True
 
     def end(self) -> None:
         """The time to drain is over: what is left is answered; what is owed, now or by a late answer, is in doubt."""
@@ -391,7 +444,7 @@ class Core:
         return {
             "epoch": self.epoch,
             "draining": self.draining,
-            "pending": len(self.ledger),
+            "pending": self.pending,
             "owed": self.owed,
             "pools": {name: pool.report() for name, pool in self.pools.items()},
             "counters": dict(self.counters),

@@ -35,9 +35,9 @@ class Dispatch:
 
 
 class Worker:
-    """One worker, by the identity of its connection. retiring: gets no more work. condemned: is about to be ended."""
+    """One worker, by the identity of its connection. retiring: gets no more work. terminating: is about to be ended."""
 
-    __slots__ = ("condemned", "dispatch", "identity", "pid", "pool", "retiring")
+    __slots__ = ("dispatch", "identity", "pid", "pool", "retiring", "terminating")
 
     def __init__(self, identity: bytes, pid: int, pool: "Pool") -> None:
         self.identity = identity
@@ -45,7 +45,7 @@ class Worker:
         self.pool = pool
         self.dispatch: Dispatch | None = None
         self.retiring = False
-        self.condemned = False
+        self.terminating = False
 
 
 class Pool:

@@ -1,11 +1,13 @@
-"""Frames between the broker and a worker. Both are ours and of one version; a malformed frame is a fault all the same.
+"""Frames between the broker and a worker. Both are ours and of one version; a malformed frame is a fault all the same:
+`unpack_from_worker` and `unpack_from_broker` raise WorkerWireError, and nothing else, whatever the frames are.
 
     READY     worker -> broker   b"R", map {pool, pid}: one credit
-    DISPATCH  broker -> worker   b"D", array [dispatch id, operation, [[deadline, items, flags, only] per request]],
+    DISPATCH  broker -> worker   b"D", array [number, operation, [[deadline, items, flags, only] per request]],
                                  a body per request
-    DONE      worker -> broker   b"A", array [dispatch id, follow-ups, timed out], a reply header and a reply body per
+    DONE      worker -> broker   b"A", array [number, follow-ups, timed out], a reply header and a reply body per
                                  request: it returns the credit
     STOP      broker -> worker   b"S": end when the dispatch in hand is done
+    PROBE     broker -> worker   b"": asks nothing; that it could be sent says that the worker's connection stands
 
 A follow-up is work that follows from the dispatch, for a pool of a higher rank:
 [request index or nil, item index, operation, key, items, body]. Where it names a request, that request's answer waits
@@ -23,9 +25,14 @@ READY: Final = b"R"
 DISPATCH: Final = b"D"
 DONE: Final = b"A"
 STOP: Final = b"S"
+PROBE: Final = b""
 
 # The exit status of a worker that could not start (a store that cannot be opened, say): restarting is no remedy.
 BOOT_ERROR_STATUS: Final = 3
+
+
+class WorkerWireError(ValueError):
+    """A message that is not what this module says; the text names the message and what is wrong with it."""
 
 
 class Assignment(NamedTuple):
@@ -51,41 +58,111 @@ class FollowUp(NamedTuple):
     body: bytes
 
 
+class Ready(NamedTuple):
+    pool: str
+    pid: int
+
+
+class Done(NamedTuple):
+    """replies: header and body of each request's reply, one after the other, unread."""
+
+    number: int
+    follow_ups: list[FollowUp]
+    timed_out: bool
+    replies: Sequence[Any]
+
+
+class Dispatch(NamedTuple):
+    """bodies: one per assignment, unread."""
+
+    number: int
+    operation: str
+    assignments: list[Assignment]
+    bodies: Sequence[Any]
+
+
+class Stop(NamedTuple):
+    pass
+
+
+class Probe(NamedTuple):
+    pass
+
+
 def pack_ready(pool: str, pid: int) -> list[bytes]:
     return [READY, msgpack.packb({"pool": pool, "pid": pid})]
 
 
-def unpack_ready(frames: Sequence[bytes]) -> tuple[str, int]:
-    """(pool, process id). Raises ValueError."""
-    fields = msgpack.unpackb(frames[1])
-    return str(fields["pool"]), int(fields["pid"])
-
-
-def pack_dispatch(dispatch_id: int, operation: str, parts: Sequence[Assignment]) -> bytes:
-    packed: bytes = msgpack.packb((dispatch_id, operation, parts))
+def pack_done(number: int, follow_ups: Sequence[FollowUp], timed_out: bool = False) -> bytes:
+    """The second frame of DONE."""
+    packed: bytes = msgpack.packb((number, follow_ups, timed_out))
     return packed
 
 
-def unpack_dispatch(frame: bytes) -> tuple[int, str, list[Assignment]]:
-    dispatch_id, operation, parts = msgpack.unpackb(frame)
-    return dispatch_id, operation, [Assignment(*part) for part in parts]
-
-
-def pack_done(dispatch_id: int, follow_ups: Sequence[FollowUp], timed_out: bool = False) -> bytes:
-    packed: bytes = msgpack.packb((dispatch_id, follow_ups, timed_out))
+def pack_dispatch(number: int, operation: str, assignments: Sequence[Assignment]) -> bytes:
+    """The second frame of DISPATCH."""
+    packed: bytes = msgpack.packb((number, operation, assignments))
     return packed
 
 
-def unpack_done(frame: bytes) -> tuple[int, list[FollowUp], bool]:
-    """(dispatch id, follow-ups, timed out). Raises ValueError where the frame is not what `pack_done` makes."""
+def unpack_from_worker(frames: Sequence[Any]) -> Ready | Done:
+    """A worker's message. frames: tag and second frame are bytes, or what MessagePack reads like them; the others are
+    passed on as they are. Raises WorkerWireError."""
+    tag = _tag(frames)
     try:
-        fields: Any = msgpack.unpackb(frame)
-        dispatch_id, follow_ups, timed_out = fields
-        if type(dispatch_id) is not int or type(timed_out) is not bool:
-            raise ValueError("dispatch id is no integer, or timed out no boolean")
-        return dispatch_id, [_checked(FollowUp(*fields)) for fields in follow_ups], timed_out
+        if tag == DONE:
+            return _unpack_done(frames)
+        if tag == READY:
+            return _unpack_ready(frames)
     except Exception as error:
-        raise ValueError(f"worker's answer: {error}") from None
+        raise WorkerWireError(f"{'DONE' if tag == DONE else 'READY'}: {error}") from None
+    raise WorkerWireError(f"{tag[:8]!r} is no message of a worker")
+
+
+def unpack_from_broker(frames: Sequence[Any]) -> Dispatch | Stop | Probe:
+    """The broker's message; as `unpack_from_worker`. Raises WorkerWireError."""
+    tag = _tag(frames)
+    if tag == DISPATCH:
+        try:
+            return _unpack_dispatch(frames)
+        except Exception as error:
+            raise WorkerWireError(f"DISPATCH: {error}") from None
+    if tag == STOP:
+        return Stop()
+    if tag == PROBE:
+        return Probe()
+    raise WorkerWireError(f"{tag[:8]!r} is no message of the broker")
+
+
+def _tag(frames: Sequence[Any]) -> bytes:
+    if not frames:
+        raise WorkerWireError("a message without frames")
+    return bytes(frames[0])
+
+
+def _unpack_ready(frames: Sequence[Any]) -> Ready:
+    fields = msgpack.unpackb(frames[1])
+    pool, pid = fields["pool"], fields["pid"]
+    if type(pool) is not str or type(pid) is not int:
+        raise ValueError("pool is no string, or pid no integer")
+    return Ready(pool, pid)
+
+
+def _unpack_done(frames: Sequence[Any]) -> Done:
+    number, follow_ups, timed_out = msgpack.unpackb(frames[1])
+    if type(number) is not int or type(timed_out) is not bool:
+        raise ValueError("number is no integer, or timed out no boolean")
+    return Done(number, [_checked(FollowUp(*fields)) for fields in follow_ups], timed_out, frames[2:])
+
+
+def _unpack_dispatch(frames: Sequence[Any]) -> Dispatch:
+    number, operation, assignments = msgpack.unpackb(frames[1])
+    if type(number) is not int or type(operation) is not str:
+        raise ValueError("number is no integer, or operation no string")
+    bodies = frames[2:]
+    if len(bodies) != len(assignments):
+        raise ValueError(f"{len(bodies)} bodies for {len(assignments)} requests")
+    return Dispatch(number, operation, [Assignment(*fields) for fields in assignments], bodies)
 
 
 def _checked(follow_up: FollowUp) -> FollowUp:

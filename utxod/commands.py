@@ -23,7 +23,7 @@ from .exits import NO_DAEMON, NOT_FOUND, WRONG
 from .options import FiniteRange
 
 if TYPE_CHECKING:
-    import supervisor
+    from broker.daemon_settings import Settings
     from protocol.client.blocking import Client
 
     from .replay import Plan, Summary
@@ -318,9 +318,9 @@ def get(txid: bytes, connect: str, as_json: bool, timeout: float) -> None:
         show(record_table(record))
 
 
-def _settings(config: Path | None, flags: Mapping[str, tuple[Any, str]]) -> "supervisor.Settings":
+def _settings(config: Path | None, flags: Mapping[str, tuple[Any, str]]) -> "Settings":
     """From file, environment and flags. What is wrong, or strange, is for a person to read."""
-    import supervisor
+    from broker.daemon_settings import Settings
 
     from .settings import SettingsError, load_settings
 
@@ -328,7 +328,7 @@ def _settings(config: Path | None, flags: Mapping[str, tuple[Any, str]]) -> "sup
         click.echo(f"Warning: {line}", err=True)
 
     try:
-        return load_settings(supervisor.Settings, config, os.environ, flags, warn)
+        return load_settings(Settings, config, os.environ, flags, warn)
     except SettingsError as error:
         raise click.ClickException(str(error)) from None
 

@@ -142,9 +142,9 @@ class Door:
 
 
 class Doors:
-    """watch, unwatch: call back when a descriptor can be read."""
+    """watch, unwatch: whether a descriptor that can be read is told of to `answer`."""
 
-    def __init__(self, watch: Callable[[int, Callable[[], None]], None], unwatch: Callable[[int], None]) -> None:
+    def __init__(self, watch: Callable[[int], None], unwatch: Callable[[int], None]) -> None:
         self._watch = watch
         self._unwatch = unwatch
         self._doors: list[Door] = []
@@ -166,6 +166,14 @@ class Doors:
             self._doors.append(door)
             self._listen(door)
         return found[0].address
+
+    def answer(self, descriptor: int) -> bool:
+        """Lets in those who wait at the descriptor that can be read. Returns whether it is a door's at all."""
+        for door, watched in self._watched.items():
+            if watched == descriptor:
+                self._knocked(door)
+                return True
+        return False
 
     def tend(self) -> None:
         """From time to time: puts places right, and looks again where newcomers had to wait."""
@@ -192,7 +200,7 @@ class Doors:
         self._ignore(door)
         if descriptor >= 0:
             self._watched[door] = descriptor
-            self._watch(descriptor, lambda: self._knocked(door))
+            self._watch(descriptor)
 
     def _ignore(self, door: Door) -> None:
         descriptor = self._watched.pop(door, None)

@@ -1,31 +1,26 @@
-"""The sockets: moves frames between ZeroMQ and the core, and never waits for anybody.
+"""The transport: receives frames from ZeroMQ's sockets and sends some, and never waits for anybody in sending. What is
+in the frames it does not know.
 
-One ROUTER per frontend address for submitters, one ROUTER for workers. All are MANDATORY, so that an answer nobody can
-take raises instead of vanishing, and nothing is sent but without waiting: a submitter that does not read fills its own
-queue of `_ANSWERS_WAITING` answers, and what does not fit is counted as undeliverable. Bodies are passed on as the
-frames they came in, uncopied.
+One ROUTER per frontend address for submitters, one ROUTER for workers. All are MANDATORY, so that it is known of what
+nobody can take: a submitter that does not read fills its own queue of `_ANSWERS_WAITING` answers, and what does not fit
+could not be sent. Bodies are passed on as the frames they came in, uncopied.
 
 What is read of submitters in one turn is bounded in messages, frames and time. A message of more frames than any has is
 judged by its first ones, and the rest is dropped piece by piece. A connection that does not get through ZeroMQ's
 handshake is closed.
 """
 
-import logging
 import sys
-from collections.abc import Callable, Sequence
-from typing import Any, Final
+from collections.abc import Callable, Iterator, Sequence
+from typing import Final, NamedTuple
 
 import zmq
 
-from broker.actions import Action, Condemn, InDoubt, Instruct, LostRequest, ReportWanted, Send
-from broker.core import Core
 from broker.entry import Body
-from protocol import wire
-from protocol.worker_wire import DONE, READY, unpack_ready
+from protocol.worker_wire import PROBE
 
 from .doors import Doors
-
-log = logging.getLogger("utxod.transport")
+from .private_address import PrivateAddress
 
 # Messages read from one socket before the others, and the clock, get their turn; and how long that may take.
 _BURST: Final = 256
@@ -41,52 +36,75 @@ _HEARTBEAT_MS: Final = 2_000
 _HANDSHAKE_MS: Final = 5_000
 # How long answers given to ZeroMQ may still be delivered when the daemon ends.
 _LINGER_MS: Final = 1_000
-# Frames of a message that are read as bytes: identity, prefix or tag, header. The rest is passed on as it came.
-_READ_FRAMES: Final = 3
+# Frames of a message that are read as bytes: prefix and header, or tag and head. The rest is passed on as it came.
+_READ_FRAMES: Final = 2
 # Frames that are dropped between two looks at the clock.
 _DROP: Final = 64
-# What is read of a submitter's message: identity and one frame more than a request has.
-_MOST_FRAMES: Final = 5
+# What is read of a submitter's message: one frame more than a request has.
+_MOST_FRAMES: Final = 4
+
+
+# Index of the address that it has come to, and identity of its connection there. A plain tuple, at which Python's
+# collector need not look: each request that is pending holds one.
+Submitter = tuple[int, bytes]
+
+
+class FromSubmitter(NamedTuple):
+    """A message of a submitter. frames: without the identity."""
+
+    submitter: Submitter
+    frames: list[Body]
+
+
+class FromWorker(NamedTuple):
+    """A message of a worker, by the identity of its connection. frames: without the identity."""
+
+    worker: bytes
+    frames: list[Body]
+
+
+class Readable(NamedTuple):
+    """A watched descriptor can be read."""
+
+    descriptor: int
 
 
 class Transport:
-    """frontends: addresses for submitters. backend: the address for workers.
+    """frontends: addresses for submitters. backend: the address for workers; a private one where it is empty, as the
+    attribute tells. max_body_bytes: of a request.
 
-    reserve: descriptors that newcomers among the submitters must leave. addresses: the frontends', with the ports that
-    were chosen. on_condemn, on_in_doubt, on_report: what only the supervisor can do.
+    reserve: descriptors that newcomers among the submitters must leave. clock: microseconds. addresses: the frontends',
+    with the ports that were chosen. excess: messages so far that had more frames than any has.
+
+    Raises OSError, or ZMQError, with the address in its message, where one can't be bound.
     """
 
     def __init__(
         self,
-        core: Core,
         frontends: Sequence[str],
         backend: str,
         *,
         max_body_bytes: int,
         reserve: int,
         clock: Callable[[], int],
-        on_condemn: Callable[[bytes, str], None],
-        on_in_doubt: Callable[[InDoubt | LostRequest], None],
-        on_report: Callable[[], dict[str, Any]],
     ) -> None:
-        self._core = core
         self._clock = clock
-        self._on_condemn = on_condemn
-        self._on_in_doubt = on_in_doubt
-        self._on_report = on_report
+        self._private = None if backend else PrivateAddress()
+        self.backend = backend if self._private is None else self._private.address
         self._context = zmq.Context()
         self._poller = zmq.Poller()
-        self._files: dict[int, Callable[[], None]] = {}
+        self._watched: set[int] = set()
         self._doors = Doors(self.watch, self.unwatch)
         self._frontends: list[zmq.Socket[bytes]] = []
-        self._excess: set[int] = set()
+        self._in_excess: set[int] = set()  # the frontends at which the rest of a message is to be dropped
+        self.excess = 0
         self.addresses: list[str] = []
         try:
             for address in frontends:
                 socket, told = self._bind(address, max_body_bytes * _FRAME_FACTOR, reserve)
                 self._frontends.append(socket)
                 self.addresses.append(told)
-            self._backend, _ = self._bind(backend, -1, 0)
+            self._backend, _ = self._bind(self.backend, -1, 0)
         except BaseException:
             self.close()
             raise
@@ -110,66 +128,86 @@ class Transport:
         self._poller.register(socket, zmq.POLLIN)
         return socket, told
 
-    # ---- files beside the sockets: signals, ends of processes
+    # ---- descriptors beside the sockets: signals, ends of processes
 
-    def watch(self, descriptor: int, callback: Callable[[], None]) -> None:
-        """Calls back, from `turn`, when the descriptor can be read."""
-        self._files[descriptor] = callback
+    def watch(self, descriptor: int) -> None:
+        """Has `receive` tell when the descriptor can be read."""
+        self._watched.add(descriptor)
         self._poller.register(descriptor, zmq.POLLIN)
 
     def unwatch(self, descriptor: int) -> None:
-        del self._files[descriptor]
+        self._watched.remove(descriptor)
         self._poller.unregister(descriptor)
 
-    # ---- the loop's turn
+    # ---- receiving
 
-    def turn(self, timeout_ms: int) -> None:
-        """Waits for something to come in, at most `timeout_ms`; passes it to the core, and sends what follows."""
+    def receive(self, timeout_ms: int) -> Iterator[FromSubmitter | FromWorker | Readable]:
+        """Waits for something to come in, at most `timeout_ms`, and gives what there is, within the bounds of a turn.
+        What is done with one thing before the next is taken counts as the turn's time."""
         for source, _ in self._poller.poll(timeout_ms):
             if isinstance(source, int):
-                # An earlier callback of this turn may have ended the watch.
-                if source in self._files:
-                    self._files[source]()
+                # What was done since the poll may have ended the watch.
+                if source in self._watched and not self._doors.answer(source):
+                    yield Readable(source)
             elif source is self._backend:
-                self.read_workers()
+                yield from self.receive_from_workers()
             else:
-                self._read_submitters(self._frontends.index(source), source)
-        self.flush()
+                yield from self._receive_from_submitters(self._frontends.index(source), source)
 
-    def flush(self) -> None:
-        """Hands out what is queued, and carries out what the core wants done."""
-        core = self._core
-        core.dispatch(self._clock())
-        while core.actions:
-            actions, core.actions = core.actions, []
-            for action in actions:
-                self._carry_out(action)
-
-    def read_workers(self) -> None:
-        """Passes in what workers have sent, up to a burst."""
+    def receive_from_workers(self) -> Iterator[FromWorker]:
+        """What workers have sent, up to a burst."""
         for _ in range(_BURST):
             message = _receive(self._backend, sys.maxsize)
             if message is None:
                 return
-            identity, *frames = message
-            if frames[0] == DONE:
-                self._core.on_done(identity, frames[1:], self._clock())
-            elif frames[0] == READY:
-                try:
-                    pool, pid = unpack_ready(frames)
-                    self._core.on_ready(identity, pool, pid)
-                except (ValueError, KeyError, IndexError, TypeError):
-                    log.warning("a worker's greeting can't be read; it gets no work")
-            else:
-                log.warning("a worker sent %r, which is no message of the protocol", frames[0][:8])
+            yield FromWorker(*message)
+
+    def _receive_from_submitters(self, index: int, socket: "zmq.Socket[bytes]") -> Iterator[FromSubmitter]:
+        until = self._clock() + _TURN_US
+        for _ in range(_BURST):
+            if index in self._in_excess and not self._drop_excess(index, socket, until):
+                return
+            message = _receive(socket, _MOST_FRAMES)
+            if message is None:
+                return
+            identity, frames = message
+            if len(frames) == _MOST_FRAMES and socket.rcvmore:
+                self._in_excess.add(index)
+                self.excess += 1
+            yield FromSubmitter((index, identity), frames)
+            if self._clock() > until:
+                return
+
+    def _drop_excess(self, index: int, socket: "zmq.Socket[bytes]", until: int) -> bool:
+        """Whether all that is left of a message with too many frames is dropped."""
+        while self._clock() <= until:
+            for _ in range(_DROP):
+                if not socket.get(zmq.RCVMORE):
+                    self._in_excess.remove(index)
+                    return True
+                socket.recv()
+        return False
+
+    # ---- sending
+
+    def send(self, submitter: Submitter, frames: Sequence[Body]) -> bool:
+        """Whether the submitter could be sent the message: it is there, and reads what it is sent."""
+        index, identity = submitter
+        return _send(self._frontends[index], identity, frames)
+
+    def send_to_worker(self, identity: bytes, frames: Sequence[Body]) -> bool:
+        """Whether the worker could be sent the message: its connection stands."""
+        return _send(self._backend, identity, frames)
 
     def can_reach(self, identity: bytes) -> bool:
         """Whether a worker's connection still stands. When it does not, all that it had sent has been read."""
         try:
-            self._backend.send_multipart([identity, b""], zmq.DONTWAIT)
+            self._backend.send_multipart([identity, PROBE], zmq.DONTWAIT)
         except zmq.ZMQError as error:
             return error.errno != zmq.EHOSTUNREACH
         return True
+
+    # ---- from time to time, and the end
 
     def tend(self) -> None:
         """From time to time: what was taken away is put right, and newcomers that had to wait are looked at again."""
@@ -180,73 +218,26 @@ class Transport:
         self._doors.unhinge()
         self._context.destroy(linger=_LINGER_MS)
         self._doors.release()
-
-    def _read_submitters(self, index: int, socket: "zmq.Socket[bytes]") -> None:
-        now = self._clock()
-        until = now + _TURN_US
-        for _ in range(_BURST):
-            if index in self._excess and not self._drop_excess(index, socket, until):
-                return
-            message = _receive(socket, _MOST_FRAMES)
-            if message is None:
-                return
-            if len(message) == _MOST_FRAMES and socket.rcvmore:
-                self._excess.add(index)
-                self._core.counters["excess frames"] += 1
-            self._core.on_message((index, message[0]), message[1:], now)
-            if self._clock() > until:
-                return
-
-    def _drop_excess(self, index: int, socket: "zmq.Socket[bytes]", until: int) -> bool:
-        """Whether all that is left of a message with too many frames is dropped."""
-        while self._clock() <= until:
-            for _ in range(_DROP):
-                if not socket.get(zmq.RCVMORE):
-                    self._excess.remove(index)
-                    return True
-                socket.recv()
-        return False
-
-    # ---- actions
-
-    def _carry_out(self, action: Action) -> None:
-        if isinstance(action, Send):
-            self._send(action.submitter, action.frames, action.items)
-        elif isinstance(action, Instruct):
-            self._instruct(action)
-        elif isinstance(action, Condemn):
-            self._on_condemn(action.worker, action.reason)
-        elif isinstance(action, InDoubt | LostRequest):
-            self._on_in_doubt(action)
-        else:
-            self._report(action)
-
-    def _send(self, submitter: Any, frames: list[Body], items: int) -> None:
-        index, identity = submitter
-        try:
-            self._frontends[index].send_multipart([identity, *frames], zmq.DONTWAIT, copy=False)
-        except zmq.ZMQError:
-            self._core.counters["undeliverable"] += max(1, items)
-
-    def _instruct(self, action: Instruct) -> None:
-        try:
-            self._backend.send_multipart([action.worker, *action.frames], zmq.DONTWAIT, copy=False)
-        except zmq.ZMQError:
-            # Its connection is gone. One of ours is about to be seen as dead; the end of another's tells nobody else.
-            self._core.on_lost(action.worker, "can't be reached", self._clock())
-
-    def _report(self, action: ReportWanted) -> None:
-        report = wire.pack_report(self._on_report())
-        self._send(action.submitter, [wire.pack_prefix(wire.REPORT, action.request_id), report], 0)
+        if self._private is not None:
+            self._private.release()
 
 
-def _receive(socket: "zmq.Socket[bytes]", most_frames: int) -> list[Any] | None:
-    """The next message, up to so many frames, None where there is none: the first frames as bytes, the others as
-    frames, uncopied."""
+def _send(socket: "zmq.Socket[bytes]", identity: bytes, frames: Sequence[Body]) -> bool:
     try:
-        frames: list[Any] = [socket.recv(zmq.DONTWAIT)]
+        socket.send_multipart([identity, *frames], zmq.DONTWAIT, copy=False)
+    except zmq.ZMQError:
+        return False
+    return True
+
+
+def _receive(socket: "zmq.Socket[bytes]", most_frames: int) -> tuple[bytes, list[Body]] | None:
+    """The next message, None where there is none: its identity, and up to so many frames. The first ones are bytes, the
+    others as they came, uncopied."""
+    try:
+        identity = socket.recv(zmq.DONTWAIT)
     except zmq.Again:
         return None
+    frames: list[Body] = []
     while socket.rcvmore and len(frames) < most_frames:
         frames.append(socket.recv(copy=len(frames) < _READ_FRAMES))
-    return frames
+    return identity, frames

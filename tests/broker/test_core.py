@@ -5,6 +5,7 @@ from typing import Any
 
 import pytest
 
+from broker.decoding import from_submitter
 from protocol import codes, wire
 from protocol.wire import Error, RequestHeader
 from protocol.worker_wire import pack_done
@@ -52,8 +53,8 @@ def test_frames_that_are_no_request_are_answered_where_the_id_can_be_read(broker
 
 
 def test_a_frame_without_a_prefix_is_dropped_and_counted(broker: Broker) -> None:
-    broker.core.on_message("a", [b"nonsense"], broker.now)
-    broker.core.on_message("a", [], broker.now)
+    for frames in ([b"nonsense"], []):
+        broker.core.handle(from_submitter("a", frames), broker.now)
     assert broker.core.actions == []
     assert broker.core.counters["unreadable"] == 2
 
@@ -173,21 +174,20 @@ def test_a_malformed_answer_is_a_fault_of_its_worker(broker: Broker, frames: lis
     broker.ready(b"w1", "write")
     request = broker.submit("spend")
     head = pack_done(broker.handed[0].number, [])
-    broker.core.on_done(b"w1", [head if frame == "head" else frame for frame in frames], broker.now)
-    broker.turn()
+    broker.answer(b"w1", [head if frame == "head" else frame for frame in frames])
     assert broker.fate(request) == ("INTERNAL", "unknown")
-    assert broker.condemned == [b"w1"]
+    assert broker.terminated == [b"w1"]
     assert broker.nothing_is_left()
 
 
-def test_a_wedged_worker_is_condemned_at_the_execution_limit() -> None:
+def test_a_wedged_worker_is_terminated_at_the_execution_limit() -> None:
     broker = Broker(budget_seconds=2.0, grace_seconds=1.0)
     broker.ready(b"w1", "write")
     request = broker.submit("spend", timeout=60)
     broker.after(2.9)
-    assert broker.condemned == []
+    assert broker.terminated == []
     broker.after(0.2)
-    assert broker.condemned == [b"w1"]
+    assert broker.terminated == [b"w1"]
     broker.lose(b"w1")
     assert broker.fate(request) == ("WORKER_CRASHED", "unknown")
 
@@ -229,7 +229,7 @@ def test_a_store_that_gives_no_answer_in_time_opens_the_breaker_until_a_probe_is
     broker.done(broker.handed[-1], errors={0: error}, timed_out=True)
     assert broker.answers[held].errors[0].executed == "unknown"
     assert broker.fate(queued) == ("UNAVAILABLE", "no")
-    assert broker.condemned == []
+    assert broker.terminated == []
     broker.after(1.1)
     probe = broker.submit("spend", timeout=60)
     assert broker.fate(broker.submit("spend")) == ("UNAVAILABLE", "no")
@@ -334,7 +334,7 @@ def test_a_worker_that_retires_finishes_what_it_holds(broker: Broker) -> None:
 def test_draining_accepts_nothing_and_answers_everything(broker: Broker) -> None:
     broker.ready(b"w1", "write")
     in_hand, queued = broker.submit("spend"), broker.submit("spend")
-    broker.core.draining = True
+    broker.core.drain()
     assert broker.fate(broker.submit("spend")) == ("SHUTTING_DOWN", "no")
     broker.end()
     assert broker.fate(in_hand)[1] == "unknown"
@@ -351,7 +351,7 @@ def test_what_workers_answered_is_counted_by_code(broker: Broker) -> None:
     broker.done(broker.handed[-1])
     broker.submit("spend", ["e", "f"])
     refused = wire.error_header(Error("UNAVAILABLE", "no"))
-    broker.core.on_done(b"w1", [pack_done(broker.handed[-1].number, []), refused, wire.EMPTY_BODY], broker.now)
+    broker.answer(b"w1", [pack_done(broker.handed[-1].number, []), refused, wire.EMPTY_BODY])
     counted = {name: number for name, number in broker.core.counters.items() if name.startswith("answered ")}
     assert counted == {"answered SPENT": 1, "answered STORE_ERROR": 1, "answered UNAVAILABLE": 2}
 

@@ -111,4 +111,4 @@ def test_work_follows_to_a_pool_of_a_higher_rank_only(broker: Broker, follow_up:
     request = broker.submit("spend")
     broker.done(broker.handed[-1], [follow_up])
     assert broker.fate(request) == ("INTERNAL", "unknown")
-    assert broker.condemned == [b"w1"]
+    assert broker.terminated == [b"w1"]

@@ -7,7 +7,6 @@ from typing import Any
 import msgpack
 import pytest
 
-from broker.actions import LostRequest
 from protocol import wire
 from protocol.codes import NO, UNKNOWN
 from protocol.wire import Error
@@ -24,8 +23,7 @@ def malformed(broker: Broker, follow_up: Any) -> None:
     frames = [msgpack.packb((handed.number, [follow_up]))]
     for part, body in zip(handed.parts, handed.bodies, strict=True):
         frames += reply(part, body, {})
-    broker.core.on_done(handed.worker, frames, broker.now)
-    broker.turn()
+    broker.answer(handed.worker, frames)
 
 
 @pytest.mark.parametrize(
@@ -54,7 +52,7 @@ def test_a_follow_up_that_is_none_is_a_fault_of_its_worker_and_touches_nobody_el
     broker.ready(b"w", "write")
     malformed(broker, follow_up)
     assert [broker.fate(request) for request in requests] == [("INTERNAL", UNKNOWN)] * 2
-    assert broker.condemned == [b"w"]
+    assert broker.terminated == [b"w"]
     assert broker.nothing_is_left()
 
 
@@ -71,8 +69,7 @@ def test_a_header_that_waits_for_parts_is_read_before_anything_waits(broker: Bro
     broker.ready(b"w", "write")
     [handed] = broker.handed
     follow_up = FollowUp(0, 0, "lock_children", MASTER, 1, BODY)
-    broker.core.on_done(b"w", [pack_done(handed.number, [follow_up]), header, BODY], broker.now)
-    broker.turn()
+    broker.answer(b"w", [pack_done(handed.number, [follow_up]), header, BODY])
     assert broker.fate(request) == ("INTERNAL", UNKNOWN)
     assert broker.nothing_is_left()
 
@@ -85,8 +82,7 @@ def test_a_result_that_is_none_shifts_none_of_the_reads_beside_it(broker: Broker
     for bodies in (None, wire.pack_body([1, 2, 3]), None):
         handed = broker.handed[-1]
         header, body = reply(handed.parts[0], handed.bodies[0], {})
-        broker.core.on_done(b"r2", [pack_done(handed.number, []), header, bodies or body], broker.now)
-        broker.turn()
+        broker.answer(b"r2", [pack_done(handed.number, []), header, bodies or body])
     assert broker.results(request) == ["a", None, "c"]
     assert {index: error.code for index, error in broker.answers[request].errors.items()} == {1: "INTERNAL"}
 
@@ -111,8 +107,7 @@ def test_a_second_workers_no_does_not_speak_for_the_first(
     broker.ready(b"r2")
     for _ in items:
         handed = broker.handed[-1]
-        broker.core.on_done(b"r2", [pack_done(handed.number, []), *answer(Error(code, NO))(handed)], broker.now)
-        broker.turn()
+        broker.answer(b"r2", [pack_done(handed.number, []), *answer(Error(code, NO))(handed)])
     found = broker.answers[request]
     errors = [found.error] if found.error else list(found.errors.values())
     assert {(error.code, error.executed) for error in errors if error} == {(code, executed)}
@@ -123,8 +118,7 @@ def test_a_second_answer_that_can_not_be_read_is_a_fault(broker: Broker) -> None
     broker.ready(b"r1")
     broker.lose(b"r1")
     broker.ready(b"r2")
-    broker.core.on_done(b"r2", [pack_done(broker.handed[-1].number, []), b"garbage", BODY], broker.now)
-    broker.turn()
+    broker.answer(b"r2", [pack_done(broker.handed[-1].number, []), b"garbage", BODY])
     assert broker.fate(request) == ("INTERNAL", UNKNOWN)
 
 
@@ -165,8 +159,8 @@ def test_a_spend_that_was_refused_has_lost_nothing(broker: Broker) -> None:
 def test_a_spend_whose_header_can_not_be_read_may_have_owed(broker: Broker) -> None:
     broker.submit("spend")
     broker.ready(b"w", "write")
-    broker.core.on_done(b"w", [pack_done(broker.handed[0].number, []), b"garbage", BODY], broker.now)
-    assert [action.operation for action in broker.core.actions if isinstance(action, LostRequest)] == ["spend"]
+    broker.answer(b"w", [pack_done(broker.handed[0].number, []), b"garbage", BODY])
+    assert [lost.operation for lost in broker.lost] == ["spend"]
 
 
 def test_what_is_answered_leaves_no_room_taken_until_its_deadline(broker: Broker) -> None:

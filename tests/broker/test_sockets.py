@@ -1,4 +1,4 @@
-"""What the transport reads in one turn is bounded, whatever a submitter sends."""
+"""What the transport reads in one turn is bounded, whatever a submitter sends; and it says what it could not send."""
 
 import os
 from collections.abc import Iterator
@@ -7,11 +7,8 @@ from pathlib import Path
 import pytest
 import zmq
 
-from broker.actions import Send
-from broker.core import Core
-from broker.settings import BrokerSettings
-from broker.transport.sockets import Transport
-from protocol import wire
+from broker.transport.sockets import FromSubmitter, FromWorker, Readable, Transport
+from protocol.worker_wire import PROBE
 
 STEP_US = 1_000
 FRAMES = 20_000
@@ -34,22 +31,13 @@ def clock() -> Clock:
 
 
 @pytest.fixture
-def core() -> Core:
-    return Core(BrokerSettings(), 1, 0)
-
-
-@pytest.fixture
-def transport(tmp_path: Path, core: Core, clock: Clock) -> Iterator[Transport]:
+def transport(tmp_path: Path, clock: Clock) -> Iterator[Transport]:
     transport = Transport(
-        core,
         [f"ipc://{tmp_path / 'front'}"],
         f"ipc://{tmp_path / 'back'}",
         max_body_bytes=1 << 20,
         reserve=0,
         clock=clock,
-        on_condemn=lambda identity, reason: None,
-        on_in_doubt=lambda doubt: None,
-        on_report=dict,
     )
     try:
         yield transport
@@ -57,39 +45,98 @@ def transport(tmp_path: Path, core: Core, clock: Clock) -> Iterator[Transport]:
         transport.close()
 
 
-def test_a_turn_reads_no_longer_than_its_time(transport: Transport, clock: Clock) -> None:
-    """Neither many messages nor one of many frames, which is dropped piece by piece."""
-    hello = [wire.pack_prefix(wire.HELLO, bytes(wire.REQUEST_ID_BYTES))]
-    with zmq.Context() as context, context.socket(zmq.DEALER) as submitter:
-        submitter.linger = 0
-        submitter.connect(transport.addresses[0])
-        for message in (*[hello] * 100, [b"nonsense", *[b""] * FRAMES], hello):
-            submitter.send_multipart(message)
-        answers = 0
-        turns = []
-        while answers <= 100:
-            before = clock.now
-            transport.turn(1)
-            turns.append(clock.now - before)
-            while submitter.poll(0):
-                submitter.recv_multipart()
-                answers += 1
+@pytest.fixture
+def dealer() -> "Iterator[zmq.Socket[bytes]]":
+    with zmq.Context() as context, context.socket(zmq.DEALER) as dealer:
+        dealer.linger = 0
+        dealer.routing_id = b"dealer"
+        yield dealer
+
+
+def receive_one(transport: Transport) -> FromSubmitter | FromWorker | Readable:
+    while True:
+        for received in transport.receive(1):
+            return received
+
+
+def test_a_turn_reads_no_longer_than_its_time(transport: Transport, clock: Clock, dealer: "zmq.Socket[bytes]") -> None:
+    """Neither many messages nor one of many frames, of which no more is read than a request has, and one: the rest is
+    dropped piece by piece."""
+    dealer.connect(transport.addresses[0])
+    for message in (*[[b"message"]] * 100, [b"nonsense", *[b""] * FRAMES], [b"last"]):
+        dealer.send_multipart(message)
+    messages: list[int] = []
+    turns = []
+    while len(messages) <= 101:
+        before = clock.now
+        for received in transport.receive(1):
+            assert isinstance(received, FromSubmitter)
+            messages.append(len(received.frames))
+        turns.append(clock.now - before)
+    assert messages == [1] * 100 + [4, 1]
+    assert transport.excess == 1
     assert sum(turns) > FRAMES // 100 * STEP_US
     assert max(turns) < 20 * STEP_US
 
 
-def test_a_large_answer_of_our_own_starts_no_thread(transport: Transport, core: Core) -> None:
+def test_a_large_answer_of_our_own_starts_no_thread(transport: Transport, dealer: "zmq.Socket[bytes]") -> None:
     """As pyzmq does for bytes that it is not to copy: a daemon that can have no thread would end of it."""
-    with zmq.Context() as context, context.socket(zmq.DEALER) as submitter:
-        submitter.linger = 0
-        submitter.routing_id = b"submitter"
-        submitter.connect(transport.addresses[0])
-        submitter.send_multipart([wire.pack_prefix(wire.HELLO, bytes(wire.REQUEST_ID_BYTES))])
-        while not submitter.poll(0):
-            transport.turn(1)
-        submitter.recv_multipart()
-        before = len(os.listdir("/proc/self/task"))
-        core.actions.append(Send((0, b"submitter"), [bytes(1 << 20)], 1))
-        transport.flush()
-        assert len(submitter.recv_multipart()[0]) == 1 << 20
-        assert len(os.listdir("/proc/self/task")) == before
+    dealer.connect(transport.addresses[0])
+    dealer.send(b"hello")
+    received = receive_one(transport)
+    assert received == FromSubmitter((0, b"dealer"), [b"hello"])
+    before = len(os.listdir("/proc/self/task"))
+    assert transport.send((0, b"dealer"), [bytes(1 << 20)])
+    assert len(dealer.recv_multipart()[0]) == 1 << 20
+    assert len(os.listdir("/proc/self/task")) == before
+
+
+def test_what_a_submitter_that_is_not_there_was_to_be_sent_is_told_of(transport: Transport) -> None:
+    assert not transport.send((0, b"nobody"), [b"answer"])
+
+
+def test_a_worker_can_be_reached_while_its_connection_stands(transport: Transport, dealer: "zmq.Socket[bytes]") -> None:
+    """And when it can not, all that it had sent has been read."""
+    assert not transport.can_reach(b"dealer")
+    dealer.connect(transport.backend)
+    dealer.send_multipart([b"tag", b"head", b"header", b"body"])
+    received = receive_one(transport)
+    assert isinstance(received, FromWorker)
+    assert (received.worker, [bytes(frame) for frame in received.frames]) == (
+        b"dealer",
+        [b"tag", b"head", b"header", b"body"],
+    )
+    assert transport.can_reach(b"dealer")
+    assert dealer.recv_multipart() == [PROBE]
+    assert transport.send_to_worker(b"dealer", [b"work"])
+    assert dealer.recv_multipart() == [b"work"]
+    for _ in range(10):
+        dealer.send(b"last words")
+    dealer.linger = -1
+    dealer.close()
+    read = 0
+    while transport.can_reach(b"dealer"):
+        read += sum(isinstance(received, FromWorker) for received in transport.receive(1))
+    assert read == 10
+    assert not transport.send_to_worker(b"dealer", [b"work"])
+
+
+def test_a_descriptor_is_told_of_while_it_is_watched(transport: Transport) -> None:
+    reading, writing = os.pipe()
+    try:
+        transport.watch(reading)
+        os.write(writing, b"x")
+        assert receive_one(transport) == Readable(reading)
+        transport.unwatch(reading)
+        assert list(transport.receive(0)) == []
+    finally:
+        os.close(reading)
+        os.close(writing)
+
+
+def test_the_private_address_for_workers_goes_with_the_transport(clock: Clock) -> None:
+    transport = Transport([], "", max_body_bytes=1, reserve=0, clock=clock)
+    directory = Path(transport.backend.removeprefix("ipc://")).parent
+    assert directory.is_dir()
+    transport.close()
+    assert not directory.exists()

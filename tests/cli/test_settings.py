@@ -11,12 +11,15 @@ import pytest
 import zmq
 from annotated_types import Ge, Interval
 
-import supervisor
+from broker.actions import ReportWanted, Send
 from broker.core import Core
+from broker.daemon_settings import Settings
+from broker.decoding import from_submitter
 from broker.transport.sockets import Transport
 from protocol import wire
 from protocol.client.blocking import Client
 from protocol.client.errors import UtxodError
+from supervisor import clock
 from utxod.own_daemon import own_daemon
 from utxod.settings import OTHER_VARIABLES, SettingsError, describe, load_settings
 
@@ -106,7 +109,7 @@ def numbers(cls: type, prefix: str = "") -> Iterator[Number]:
             yield Number(prefix + name, kind, next((one for one in metadata if isinstance(one, Interval)), None))
 
 
-NUMBERS = list(numbers(supervisor.Settings))
+NUMBERS = list(numbers(Settings))
 
 
 def at(end: str, number: Number) -> float:
@@ -124,12 +127,12 @@ def test_every_number_is_finite_and_has_a_range_and_the_line_names_the_key(numbe
     for value in (below, most + step, -1, 1e23, 1e-9 - 1, "nan", "inf", "-inf", "1e400", math.nan, math.inf, -math.inf):
         for given in (value, str(value)):
             with pytest.raises(SettingsError, match=rf"^{number.key}: .*\(from --set\)$"):
-                load_settings(supervisor.Settings, flags={number.key: (given, "--set")})
+                load_settings(Settings, flags={number.key: (given, "--set")})
 
 
 def test_the_ranges_are_of_all_numbers_that_there_are():
     """Also of one whose type was forgotten."""
-    listed = {one.key: one.range for one in describe(supervisor.Settings()) if type(one.value) in (int, float)}
+    listed = {one.key: one.range for one in describe(Settings()) if type(one.value) in (int, float)}
     assert listed == {number.key: f"{at('ge', number)} to {at('le', number)}" for number in NUMBERS}
 
 
@@ -137,18 +140,14 @@ def test_the_ranges_are_of_all_numbers_that_there_are():
 @pytest.mark.parametrize("number", NUMBERS, ids=lambda number: number.key)
 def test_the_ends_of_each_range_serve(number, end, tmp_path):
     """Greeted, asked for a report, and swept: the numbers on the wire, of the sockets and of the ledger."""
-    settings = load_settings(supervisor.Settings, flags={number.key: (at(end, number), "--set")})
-    core = Core(settings.broker, 1, supervisor.clock())
+    settings = load_settings(Settings, flags={number.key: (at(end, number), "--set")})
+    core = Core(settings.broker, 1, clock())
     transport = Transport(
-        core,
         [f"ipc://{tmp_path}/u"],
         f"ipc://{tmp_path}/w",
         max_body_bytes=settings.broker.max_body_bytes,
         reserve=0,
-        clock=supervisor.clock,
-        on_condemn=lambda identity, reason: None,
-        on_in_doubt=lambda doubt: None,
-        on_report=core.report,
+        clock=clock,
     )
     context = zmq.Context()
     try:
@@ -156,12 +155,24 @@ def test_the_ends_of_each_range_serve(number, end, tmp_path):
         socket.linger = 0
         socket.connect(f"ipc://{tmp_path}/u")
 
+        def turn():
+            for received in transport.receive(max(1, round(settings.broker.sweep_seconds * 1000))):
+                core.handle(from_submitter(*received), clock())
+            core.dispatch(clock())
+            for action in core.take_actions():
+                match action:
+                    case Send():
+                        assert transport.send(action.submitter, action.frames)
+                    case ReportWanted():
+                        report = wire.pack_report(core.report())
+                        transport.send(action.submitter, [wire.pack_prefix(wire.REPORT, action.request_id), report])
+
         def ask(kind, answer):
             socket.send_multipart([wire.pack_prefix(kind, bytes(16))])
             until = time.monotonic() + 10
             while not socket.poll(0):
                 assert time.monotonic() < until
-                transport.turn(max(1, round(settings.broker.sweep_seconds * 1000)))
+                turn()
             frames = socket.recv_multipart()
             return frames if wire.unpack_prefix(frames[0]).type == answer else ask(kind, answer)
 
@@ -173,9 +184,9 @@ def test_the_ends_of_each_range_serve(number, end, tmp_path):
             [wire.pack_prefix(wire.REQUEST, bytes(16)), wire.pack_request_header(header), wire.pack_body([[bytes(32)]])]
         )
         wire.unpack_report(ask(wire.STATUS, wire.REPORT)[1])
-        core.sweep(supervisor.clock())
-        core.sweep(supervisor.clock() + 2 * welcome.limits.max_timeout_us)
-        assert len(core.ledger) == 0
+        core.sweep(clock())
+        core.sweep(clock() + 2 * welcome.limits.max_timeout_us)
+        assert core.pending == 0
     finally:
         context.destroy(linger=0)
         transport.close()
@@ -212,11 +223,11 @@ OF_A_SERVICE = {
 def test_variables_of_a_service_of_our_name_are_told_and_stop_nothing(service):
     environment = {name.replace("UTXOD", service, 1): value for name, value in OF_A_SERVICE.items()}
     warned = []
-    loaded = load_settings(supervisor.Settings, environment=environment, warn=warned.append)
-    assert loaded == load_settings(supervisor.Settings)
+    loaded = load_settings(Settings, environment=environment, warn=warned.append)
+    assert loaded == load_settings(Settings)
     (line,) = warned
     assert all(name in line for name in environment)
-    load_settings(supervisor.Settings, environment={"PATH": "/bin", "UTXOD_STORE": "null:"}, warn=pytest.fail)
+    load_settings(Settings, environment={"PATH": "/bin", "UTXOD_STORE": "null:"}, warn=pytest.fail)
 
 
 @pytest.mark.parametrize(
@@ -235,11 +246,11 @@ def test_variables_of_a_service_of_our_name_are_told_and_stop_nothing(service):
 )
 def test_a_variable_that_nearly_is_a_setting_is_an_error(wrong, meant):
     with pytest.raises(SettingsError, match=rf"^{wrong}: no such setting; did you mean {meant}\?"):
-        load_settings(supervisor.Settings, environment={wrong: "1"}, warn=pytest.fail)
+        load_settings(Settings, environment={wrong: "1"}, warn=pytest.fail)
 
 
 def test_no_variable_of_a_service_is_one_of_ours():
-    ours = {setting.variable for setting in describe(supervisor.Settings())} | OTHER_VARIABLES
+    ours = {setting.variable for setting in describe(Settings())} | OTHER_VARIABLES
     for name in ours:
         assert not ours & {of.replace("UTXOD", name, 1) for of in OF_A_SERVICE}
 

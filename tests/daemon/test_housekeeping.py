@@ -154,9 +154,7 @@ def test_a_worker_is_described_and_ended_where_proc_can_not_be_read(
 def test_a_worker_that_lives_ends_the_row_of_failures_before_it(
     monkeypatch: pytest.MonkeyPatch, tmp_path: Path, caplog: pytest.LogCaptureFixture
 ) -> None:
-    fleet = WorkerManager(
-        worker_settings(), {"read": 1}, watch=lambda *_: None, unwatch=lambda *_: None, on_exit=lambda *_: None
-    )
+    fleet = WorkerManager(worker_settings(), {"read": 1}, watch=lambda *_: None, unwatch=lambda *_: None)
     now = time.monotonic()
     with monkeypatch.context() as away:
         away.setattr(sys, "executable", str(tmp_path / "absent"))
@@ -177,9 +175,7 @@ def test_a_worker_that_lives_ends_the_row_of_failures_before_it(
 def test_workers_are_started_one_a_turn_of_the_loop_in_all_pools() -> None:
     """A start takes as long as the machine is busy."""
     counts = {"read": 3, "write": 2}
-    fleet = WorkerManager(
-        worker_settings(), counts, watch=lambda *_: None, unwatch=lambda *_: None, on_exit=lambda *_: None
-    )
+    fleet = WorkerManager(worker_settings(), counts, watch=lambda *_: None, unwatch=lambda *_: None)
     started = []
     while fleet.tend(time.monotonic()):
         started.append(len(fleet.processes))

@@ -7,6 +7,7 @@ from pathlib import Path
 import pytest
 
 import supervisor
+from broker.daemon_settings import Settings
 from tests.support.aerospike_server import EMBEDDED_ONLY
 from tests.support.callers import HEIGHT, OUTPUT, txid
 from tests.support.daemon import Daemon, Start
@@ -134,6 +135,6 @@ def test_without_a_home_the_setting_that_is_missing_is_named(monkeypatch: pytest
         monkeypatch.delenv(name, raising=False)
     monkeypatch.setattr("pwd.getpwuid", nobody)
     with pytest.raises(supervisor.StartError, match=r"^store: not set, .*--set store="):
-        supervisor.Supervisor(supervisor.Settings(listen=("ipc:///nowhere/u.sock",)), "")
+        supervisor.Supervisor(Settings(listen=("ipc:///nowhere/u.sock",)), "")
     with pytest.raises(supervisor.StartError, match=r"^state: not set, .*--set state="):
-        supervisor.Supervisor(supervisor.Settings("null:", ("ipc:///nowhere/u.sock",)), "")
+        supervisor.Supervisor(Settings("null:", ("ipc:///nowhere/u.sock",)), "")

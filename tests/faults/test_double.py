@@ -13,7 +13,7 @@ import zmq
 
 from broker.scheduling import POOL_OF_REQUEST, POOLS
 from protocol import wire
-from protocol.worker_wire import DISPATCH, DONE, pack_done, pack_ready, unpack_dispatch
+from protocol.worker_wire import DONE, Dispatch, pack_done, pack_ready, unpack_from_broker
 from tests.support.seven_calls import NOTHING_ENDS_IT, SEVEN, SLACK, Service, serving
 
 RESULTS = {
@@ -40,9 +40,10 @@ class OwnWorker:
     def take(self) -> int:
         """The number of the next dispatch, of one item."""
         assert self._socket.poll(10_000), "no work came"
-        tag, head, *bodies = self._socket.recv_multipart()
-        assert (tag, len(bodies)) == (DISPATCH, 1)
-        return unpack_dispatch(head)[0]
+        dispatch = unpack_from_broker(self._socket.recv_multipart())
+        assert isinstance(dispatch, Dispatch)
+        assert len(dispatch.bodies) == 1
+        return dispatch.number
 
     def answer(self, number: int, body: bytes) -> None:
         self._socket.send_multipart([DONE, pack_done(number, ()), wire.ok_header(1), body])

@@ -20,7 +20,7 @@ def audit(core: Core, model: Model) -> None:
     for pool in core.pools.values():
         _audit_queue(pool, places)
     for worker in core.workers.values():
-        credit = worker.dispatch is None and not worker.retiring and not worker.condemned
+        credit = worker.dispatch is None and not worker.retiring and not worker.terminating
         if (worker in worker.pool.idle) != credit or worker.pool.workers.get(worker.identity) is not worker:
             raise Violation(f"worker {worker.identity!r}: its credit, or its pool, is not what it should be")
         for entry in worker.dispatch.entries if worker.dispatch else ():

@@ -11,6 +11,7 @@ from itertools import count
 from random import Random
 from typing import Any, Final
 
+from broker.decoding import from_submitter
 from protocol import codes, wire
 from protocol.wire import Error
 from store import RecordOperation, Result, RuleCall
@@ -249,7 +250,7 @@ class Cluster:
     def deliver(self, asked: Asked, frames: list[bytes]) -> None:
         daemon = self.daemons[asked.daemon]
         if daemon.epoch == asked.epoch:
-            daemon.core.on_message(asked.daemon, frames, self.now)
+            daemon.core.handle(from_submitter(asked.daemon, frames), self.now)
 
     def answered(self, daemon: int, epoch: int, frames: list[Any]) -> None:
         """An answer has come."""

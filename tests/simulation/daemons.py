@@ -8,12 +8,14 @@ stand still until it is ended; and a daemon may be killed, and what it owed is l
 
 from typing import TYPE_CHECKING, Any, Final
 
-from broker.actions import Condemn, InDoubt, Instruct, LostRequest, Send
+from broker.actions import InDoubt, Instruct, LostRequest, Send, Terminate
 from broker.core import Core
+from broker.decoding import from_worker
+from broker.events import WorkerLost, WorkerReady
 from broker.scheduling import POOLS
 from broker.settings import BrokerSettings
 from protocol import wire
-from protocol.worker_wire import STOP, pack_done, unpack_dispatch
+from protocol.worker_wire import DONE, Dispatch, pack_done, unpack_from_broker
 from store import RecordOperation, Result, Status, StoreError
 from tests.simulation.replay import Exchange, Finished, Job
 
@@ -81,22 +83,22 @@ class Daemon:
         """The end of a turn of its loop: work is handed out, and what the core wants done is done."""
         self.core.dispatch(self.cluster.now)
         while self.core.actions:
-            actions, self.core.actions = self.core.actions, []
-            for action in actions:
+            for action in self.core.take_actions():
                 self._act(action)
 
     def is_idle(self) -> bool:
-        return not len(self.core.ledger) and all(worker.running is None for worker in self.workers.values())
+        return not self.core.pending and all(worker.running is None for worker in self.workers.values())
 
     def _act(self, action: Any) -> None:
         if isinstance(action, Send):
             self.cluster.after(self.cluster.latency(), self.cluster.answered, self.number, self.epoch, action.frames)
         elif isinstance(action, Instruct):
             worker = self.workers.get(action.worker)
-            if worker is not None and action.frames[0] != STOP:
+            message = unpack_from_broker(action.frames)
+            if worker is not None and isinstance(message, Dispatch):
                 begins = self.cluster.latency() + self.cluster.storm.step()
-                self.cluster.after(begins, self._begin, worker, action.frames)
-        elif isinstance(action, Condemn):
+                self.cluster.after(begins, self._begin, worker, message)
+        elif isinstance(action, Terminate):
             worker = self.workers.get(action.worker)
             if worker is not None:
                 self.cluster.after(MS, self._die, worker, action.reason)
@@ -111,7 +113,7 @@ class Daemon:
         self._started += 1
         worker = Worker(b"%d.%d" % (self.number, self._started), pool)
         self.workers[worker.identity] = worker
-        self.core.on_ready(worker.identity, pool, 1)
+        self.core.handle(WorkerReady(worker.identity, pool, 1), self.cluster.now)
 
     def _die(self, worker: Worker, why: str) -> None:
         if not worker.alive:
@@ -123,15 +125,15 @@ class Daemon:
 
     def _lost(self, worker: Worker, epoch: int, why: str) -> None:
         if epoch == self.epoch:
-            self.core.on_lost(worker.identity, why, self.cluster.now)
+            self.core.handle(WorkerLost(worker.identity, why), self.cluster.now)
             self._spawn(worker.pool)
 
-    def _begin(self, worker: Worker, frames: list[Any]) -> None:
+    def _begin(self, worker: Worker, dispatch: Dispatch) -> None:
         if not worker.alive:
             return
-        number, operation, parts = unpack_dispatch(frames[1])
+        number, operation, parts, bodies = dispatch
         token = (b"%s.%d" % (worker.identity, number)).rjust(16, b".")
-        running = Running(number, Job(operation, tuple(parts), tuple(frames[2:]), token, self.cluster.now))
+        running = Running(number, Job(operation, tuple(parts), tuple(bodies), token, self.cluster.now))
         worker.running = running
         self.cluster.note("begins", worker.identity, operation, number)
         self._go_on(worker, running)
@@ -202,4 +204,4 @@ class Daemon:
 
     def _deliver(self, worker: Worker, epoch: int, frames: list[bytes]) -> None:
         if epoch == self.epoch and worker.identity in self.workers:
-            self.core.on_done(worker.identity, frames, self.cluster.now)
+            self.core.handle(from_worker(worker.identity, [DONE, *frames]), self.cluster.now)

@@ -8,6 +8,7 @@ from typing import Any, Final
 from broker.circuit_breaker import CircuitBreaker
 from broker.core import Core
 from broker.entry import DISPATCHED, NEVER, QUEUED, Entry, FanIn
+from broker.events import RequestReceived
 from broker.evictions import Evictions
 from broker.fan_in import FollowUpFanIn, ReadFanIn
 from broker.pool import Pool, Worker
@@ -140,12 +141,10 @@ class ForgetsCredit(Core):
 class AcceptsAnotherEpoch(Core):
     """What lay in a buffer is executed by the next incarnation."""
 
-    def _on_request(self, submitter: Any, request_id: bytes, frames: Any, now: int) -> None:
-        own = self.epoch
-        if len(frames) == 3:
-            self.epoch = wire.unpack_request_header(frames[1]).epoch
+    def _on_request(self, event: RequestReceived, now: int) -> None:
+        own, self.epoch = self.epoch, event.header.epoch
         try:
-            super()._on_request(submitter, request_id, frames, now)
+            super()._on_request(event, now)
         finally:
             self.epoch = own
 

@@ -2,6 +2,7 @@
 
 from typing import TYPE_CHECKING, Final
 
+from broker.decoding import from_submitter
 from broker.scheduling import POOL_OF_REQUEST
 from protocol import codes, wire
 from protocol.wire import RequestHeader
@@ -96,7 +97,7 @@ class Submitter:
         world = self.world
         core = world.core
         must, may = self._verdict(task, epoch)
-        core.on_message(task.submitter, frames, world.now)
+        core.handle(from_submitter(task.submitter, frames), world.now)
         if not core.actions:
             world.note("admitted", task)
             if must:
@@ -132,7 +133,7 @@ class Submitter:
 
     def _refused(self, submitter: object, request_id: bytes) -> str:
         """Takes out the one answer to a request that was not admitted, and returns its code."""
-        actions, self.world.core.actions = self.world.core.actions, []
+        actions = self.world.core.take_actions()
         answer = actions[0]
         if len(actions) != 1 or answer.submitter != submitter or answer.frames[0][4:] != request_id:  # type: ignore[union-attr]
             raise Violation(f"a refusal that is not one answer: {actions}")
@@ -146,7 +147,7 @@ class Submitter:
         core = world.core
         frames, code = malformed(request_id, world.epoch, world.now, world.rng)
         world.note("malformed", code)
-        core.on_message(identity, frames, world.now)
+        core.handle(from_submitter(identity, frames), world.now)
         if code is None:
             if core.actions:
                 raise Violation(f"an answer to what can't be answered: {core.actions}")

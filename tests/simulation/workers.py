@@ -7,10 +7,12 @@ service time (the ground truth), and replies once. What else it may do is its fa
 from functools import lru_cache
 from typing import TYPE_CHECKING, Final
 
+from broker.decoding import from_worker
+from broker.events import WorkerLost, WorkerReady
 from broker.scheduling import CHILDREN_POOL, POOLS
 from protocol import codes, wire
 from protocol.wire import Error, ReplyHeader
-from protocol.worker_wire import STOP, FollowUp, pack_done, unpack_dispatch
+from protocol.worker_wire import DONE, Dispatch, FollowUp, pack_done, unpack_from_broker
 from tests.simulation.nonsense import garble
 from tests.simulation.tasks import NO, UNKNOWN, Hand, Message, Task
 
@@ -73,7 +75,7 @@ class SimFleet:
             return False
         self.world.note("ready", worker.identity, worker.pool)
         self.world.model.ready(worker.identity, worker.pool)
-        self.world.core.on_ready(worker.identity, worker.pool, 1)
+        self.world.core.handle(WorkerReady(worker.identity, worker.pool, 1), self.world.now)
         return True
 
     def die(self, worker: SimWorker, why: str) -> bool:
@@ -100,7 +102,7 @@ class SimFleet:
             return False
         self.world.note("lost", identity)
         self.world.model.lost(identity)
-        self.world.core.on_lost(identity, why, self.world.now)
+        self.world.core.handle(WorkerLost(identity, why), self.world.now)
         return True
 
     def retire(self, worker: SimWorker) -> bool:
@@ -146,21 +148,22 @@ class SimFleet:
     def instructed(self, identity: bytes, frames: list[bytes]) -> None:
         world = self.world
         worker = self.workers.get(identity)
-        if frames[0] == STOP:
+        message = unpack_from_broker(frames)
+        if not isinstance(message, Dispatch):
             world.note("stop", identity)
             world.model.told_to_stop(identity)
             if worker is not None:
                 world.after(world.latency(), self._stop, worker)
             return
-        number, operation, parts = unpack_dispatch(frames[1])
-        tasks = [world.tasks[body] for body in frames[2:]]
+        number, operation, parts, bodies = message
+        tasks = [world.tasks[body] for body in bodies]
         hand = Hand(number, operation, [(task, part.only) for task, part in zip(tasks, parts, strict=True)], world.now)
         world.note("dispatch", identity, number, hand.tasks)
         world.model.handed(identity, hand, [part.deadline for part in parts])
         if worker is not None:
             world.after(world.latency(), self._begin, worker, hand)
 
-    def condemned(self, identity: bytes, reason: str) -> None:
+    def terminated(self, identity: bytes, reason: str) -> None:
         self.world.note("condemned", identity, reason)
         self.world.model.told_to_condemn(identity)
         worker = self.workers.get(identity)
@@ -215,7 +218,7 @@ class SimFleet:
             return False
         self.world.note("is stopped", worker.identity)
         self.world.model.condemn(worker.identity)
-        self.world.core.condemn(worker.identity, "is stopped")
+        self.world.core.terminate(worker.identity, "is stopped")
         return True
 
     def _commit(self, worker: SimWorker, hand: Hand, fate: str) -> bool:
@@ -266,7 +269,7 @@ class SimFleet:
         world = self.world
         world.note("done", identity, message.number, "" if message.sound else "nonsense")
         world.model.done(identity, message)
-        world.core.on_done(identity, message.frames, world.now)
+        world.core.handle(from_worker(identity, [DONE, *message.frames]), world.now)
         return True
 
     # ---- execution

@@ -10,8 +10,9 @@ from itertools import count
 from random import Random
 from typing import Any, Final
 
-from broker.actions import Condemn, InDoubt, Instruct, LostRequest, Send
+from broker.actions import InDoubt, Instruct, LostRequest, Send, Terminate
 from broker.core import Core
+from broker.events import ReplyUndelivered
 from broker.settings import BrokerSettings
 from tests.simulation.audit import audit, audit_end
 from tests.simulation.model import Model
@@ -83,9 +84,9 @@ class World:
             if not self._is_settled():
                 raise Violation(f"not settled: {self.model.open}, {self.model.owing}, {self.model.hands}")
             self._check_recovered()
-        self.core.draining = True
+        self.core.drain()
         if ending != "abrupt":
-            self._until(self.now + rng.randint(100, 3_000) * MS, lambda: not self.core.ledger)
+            self._until(self.now + rng.randint(100, 3_000) * MS, lambda: not self.core.pending)
         self.closing = True
         self._step(self._end, ())
         self._clear()
@@ -142,7 +143,7 @@ class World:
         core, model = self.core, self.model
         while core._evictions.go_on(_SLICE):  # the daemon's next sweep would; so the model need not know of slices
             pass
-        # Like the edge, the core hands out work once per turn: what comes at the same time is one turn.
+        # As with the supervisor, the core hands out work once per turn: what comes at the same time is one turn.
         turn_over = not (self._heap and self._heap[0][0] == self.now)
         if turn_over:
             core.dispatch(self.now)
@@ -155,14 +156,13 @@ class World:
             audit(core, model)
 
     def _carry_out(self) -> None:
-        actions, self.core.actions = self.core.actions, []
-        for action in actions:
+        for action in self.core.take_actions():
             if isinstance(action, Send):
                 self._send(action)
             elif isinstance(action, Instruct):
                 self.fleet.instructed(action.worker, action.frames)
-            elif isinstance(action, Condemn):
-                self.fleet.condemned(action.worker, action.reason)
+            elif isinstance(action, Terminate):
+                self.fleet.terminated(action.worker, action.reason)
             elif isinstance(action, InDoubt):
                 self.note("in doubt", action.key, action.operation, action.reason)
                 self.model.in_doubt(action.key, action.operation)
@@ -175,7 +175,7 @@ class World:
         self.note("answer", action.submitter, action.frames[1])
         self.model.answered(action.submitter, action.frames)
         if not any(one.present and one.identity == action.submitter for one in self.submitters):
-            self.core.counters["undeliverable"] += max(1, action.items)
+            self.core.handle(ReplyUndelivered(action.items), self.now)
 
     # ---- what happens by itself
 

@@ -5,24 +5,25 @@ from typing import Any
 
 import msgpack
 
-from broker.actions import Condemn, InDoubt, Instruct, LostRequest, Send
+from broker.actions import InDoubt, Instruct, LostRequest, Send, Terminate
 from broker.core import Core
+from broker.decoding import from_submitter, from_worker
+from broker.events import WorkerLost, WorkerReady
 from broker.settings import BrokerSettings
 from protocol import wire
 from protocol.wire import Error, RequestHeader
-from protocol.worker_wire import DISPATCH, Assignment, FollowUp, pack_done, unpack_dispatch
+from protocol.worker_wire import DONE, Assignment, Dispatch, FollowUp, Stop, pack_done, unpack_from_broker
 
 EPOCH = 7
 SECOND = 1_000_000
 
 
 class Handed:
-    """A dispatch, as a worker gets it."""
+    """A dispatch in a worker's hands."""
 
-    def __init__(self, worker: bytes, frames: Sequence[Any]) -> None:
+    def __init__(self, worker: bytes, dispatch: Dispatch) -> None:
         self.worker = worker
-        self.number, self.operation, self.parts = unpack_dispatch(frames[1])
-        self.bodies = list(frames[2:])
+        self.number, self.operation, self.parts, self.bodies = dispatch
 
 
 class Broker:
@@ -35,7 +36,7 @@ class Broker:
         self.bodies: dict[int, Any] = {}
         self.handed: list[Handed] = []
         self.stopped: list[bytes] = []
-        self.condemned: list[bytes] = []
+        self.terminated: list[bytes] = []
         self.in_doubt: list[InDoubt] = []
         self.lost: list[LostRequest] = []
         self._ids = 0
@@ -57,12 +58,12 @@ class Broker:
     def send(self, frames: Sequence[bytes], *, submitter: str = "a", kind: int = wire.REQUEST) -> int:
         self._ids += 1
         prefix = wire.pack_prefix(kind, self._ids.to_bytes(16, "little"))
-        self.core.on_message(submitter, [prefix, *frames], self.now)
+        self.core.handle(from_submitter(submitter, [prefix, *frames]), self.now)
         self.turn()
         return self._ids
 
     def ready(self, worker: bytes, pool: str = "read") -> None:
-        self.core.on_ready(worker, pool, 1)
+        self.core.handle(WorkerReady(worker, pool, 1), self.now)
         self.turn()
 
     def done(
@@ -73,14 +74,18 @@ class Broker:
         timed_out: bool = False,
     ) -> None:
         """The worker answers: every item well, with its own body as its result; but for `errors` of each request."""
-        frames: list[Any] = [pack_done(handed.number, follow_ups, timed_out)]
+        frames = [pack_done(handed.number, follow_ups, timed_out)]
         for part, body in zip(handed.parts, handed.bodies, strict=True):
             frames += reply(part, body, errors or {})
-        self.core.on_done(handed.worker, frames, self.now)
+        self.answer(handed.worker, frames)
+
+    def answer(self, worker: bytes, frames: Sequence[Any]) -> None:
+        """The worker sends DONE, with these frames after the tag."""
+        self.core.handle(from_worker(worker, [DONE, *frames]), self.now)
         self.turn()
 
     def lose(self, worker: bytes) -> None:
-        self.core.on_lost(worker, "was ended by SIGKILL", self.now)
+        self.core.handle(WorkerLost(worker, "was ended by SIGKILL"), self.now)
         self.turn()
 
     def after(self, seconds: float) -> None:
@@ -94,21 +99,26 @@ class Broker:
 
     def turn(self) -> None:
         self.core.dispatch(self.now)
-        actions, self.core.actions = self.core.actions, []
-        for action in actions:
-            if isinstance(action, Send):
-                self._sent(action)
-            elif isinstance(action, Instruct):
-                if action.frames[0] == DISPATCH:
-                    self.handed.append(Handed(action.worker, action.frames))
-                else:
-                    self.stopped.append(action.worker)
-            elif isinstance(action, Condemn):
-                self.condemned.append(action.worker)
-            elif isinstance(action, InDoubt):
-                self.in_doubt.append(action)
-            elif isinstance(action, LostRequest):
-                self.lost.append(action)
+        for action in self.core.take_actions():
+            match action:
+                case Send():
+                    self._sent(action)
+                case Instruct():
+                    self._instructed(action)
+                case Terminate():
+                    self.terminated.append(action.worker)
+                case InDoubt():
+                    self.in_doubt.append(action)
+                case LostRequest():
+                    self.lost.append(action)
+
+    def _instructed(self, action: Instruct) -> None:
+        message = unpack_from_broker(action.frames)
+        if isinstance(message, Dispatch):
+            self.handed.append(Handed(action.worker, message))
+        else:
+            assert isinstance(message, Stop)
+            self.stopped.append(action.worker)
 
     def _sent(self, action: Send) -> None:
         prefix = wire.unpack_prefix(action.frames[0])
@@ -131,7 +141,7 @@ class Broker:
 
     def nothing_is_left(self) -> bool:
         return (
-            len(self.core.ledger) == 0
+            self.core.pending == 0
             and self.core.owed == 0
             and not any(list(pool.queue) or pool.queue.weight or pool.queue.bytes for pool in self.core.pools.values())
         )

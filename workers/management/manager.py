@@ -2,7 +2,7 @@
 
 One that dies is replaced: at once, or with growing delay where one after the other dies young, or can't be started at
 all (no processes or descriptors left, the interpreter away in an upgrade), so that a worker that can't start costs no
-more than a try every ten seconds. One that is condemned dumps its stacks and is killed.
+more than a try every ten seconds. One that is terminated dumps its stacks and is killed.
 """
 
 import logging
@@ -20,6 +20,8 @@ from .signals import signal_name
 
 log = logging.getLogger("utxod.workers")
 
+# How long a worker may take from its start to its first credit.
+_START_SECONDS: Final = 30.0
 # Where a worker dies younger than this, and its predecessor did, its successor waits; so where it can't be started.
 _INFANCY_SECONDS: Final = 5.0
 _FIRST_DELAY_SECONDS: Final = 0.1
@@ -36,8 +38,7 @@ _GONE_SECONDS: Final = 2.0
 
 class WorkerManager:
     """template: the settings of every worker, but for identity and pool. counts: workers per pool to begin with.
-    watch, unwatch: call back when a descriptor can be read. on_exit: told of each end, with the reason in words.
-    Times are seconds, monotonic.
+    watch, unwatch: whether `exited` is to be told when a descriptor can be read. Times are seconds, monotonic.
     """
 
     def __init__(
@@ -45,14 +46,12 @@ class WorkerManager:
         template: WorkerSettings,
         counts: Mapping[str, int],
         *,
-        watch: Callable[[int, Callable[[], None]], None],
+        watch: Callable[[int], None],
         unwatch: Callable[[int], None],
-        on_exit: Callable[[WorkerProcess, str], None],
     ) -> None:
         self._template = template
         self._watch = watch
         self._unwatch = unwatch
-        self._on_exit = on_exit
         self.counts = dict(counts)
         self.processes: dict[bytes, WorkerProcess] = {}
         self._store_refused = False
@@ -98,26 +97,38 @@ class WorkerManager:
         identity = secrets.token_bytes(8)
         process = WorkerProcess(replace(self._template, identity=identity.hex(), pool=pool), now)
         self.processes[identity] = process
-        self._watch(process.descriptor, lambda: self._exited(process))
+        self._watch(process.descriptor)
         log.info("started %s worker %d", pool, process.pid)
         return process
 
-    def condemn(self, identity: bytes, reason: str, now: float) -> None:
+    def scale(self, pool: str, by: int, most: int) -> list[WorkerProcess]:
+        """The pool is to have `by` more workers, or less: from one to `most`. Returns those that are too many."""
+        self.counts[pool] = min(most, max(1, self.counts[pool] + by))
+        log.info("%s workers: %d", pool, self.counts[pool])
+        return self.members(pool)[self.counts[pool] :]
+
+    def terminate(self, identity: bytes, reason: str, now: float) -> None:
         """Ends a worker that is wedged, stopped or answers nonsense. Its stacks go to the log, if it can write."""
         process = self.processes.get(identity)
         if process is not None:
             process.leaving = True
-            process.condemned_because = reason
+            process.terminated_because = reason
             log.error("%s worker %d %s; it dumps its stacks and is ended", process.pool, process.pid, reason)
             process.dump()
             self._to_kill[process] = now + _DUMP_SECONDS
 
-    def newly_stopped(self) -> list[bytes]:
-        """The workers found stopped now and at the look before."""
-        stopped = {one for one in self.processes.values() if not one.condemned_because and one.is_stopped()}
-        found = [one.identity for one in stopped & self._suspects]
+    def find_failing(self, now: float, is_ready: Callable[[bytes], bool]) -> list[tuple[bytes, str]]:
+        """The workers that are to be terminated, each with the reason: found stopped now and at the look before, or not
+        become ready in their time. is_ready: whether the worker of that identity can be given work."""
+        stopped = {
+            process for process in self.processes.values() if not process.terminated_because and process.is_stopped()
+        }
+        failing = [(process.identity, "is stopped") for process in stopped & self._suspects]
         self._suspects = stopped
-        return found
+        for identity, process in self.processes.items():
+            if now - process.started > _START_SECONDS and not process.leaving and not is_ready(identity):
+                failing.append((identity, f"has not become ready in {_START_SECONDS:g} s"))
+        return failing
 
     def kill(self) -> None:
         for process in self.processes.values():
@@ -134,17 +145,19 @@ class WorkerManager:
                 log.error("%s worker %d was killed, and hangs in the kernel", process.pool, process.pid)
         self.processes.clear()
 
-    def _exited(self, process: WorkerProcess) -> None:
-        self._unwatch(process.descriptor)
+    def exited(self, descriptor: int) -> tuple[WorkerProcess, str]:
+        """The worker whose descriptor can be read has ended: which it was, and why in words."""
+        process = next(process for process in self.processes.values() if process.descriptor == descriptor)
+        self._unwatch(descriptor)
         status = process.reap()
         del self.processes[process.identity]
         self._to_kill.pop(process, None)
         self._suspects.discard(process)
-        reason = process.condemned_because or _in_words(status)
-        level = logging.INFO if process.leaving and not process.condemned_because else logging.WARNING
+        reason = process.terminated_because or _in_words(status)
+        level = logging.INFO if process.leaving and not process.terminated_because else logging.WARNING
         log.log(level, "%s worker %d is gone: it %s", process.pool, process.pid, reason)
         self._delay_successor(process, status)
-        self._on_exit(process, reason)
+        return process, reason
 
     def _delay_successor(self, process: WorkerProcess, status: int) -> None:
         now = time.monotonic()

@@ -39,7 +39,7 @@ class WorkerSettings:
 
 
 class WorkerProcess:
-    """started: seconds, monotonic. leaving: was told to end, or is being ended, for `condemned_because`.
+    """started: seconds, monotonic. leaving: was told to end, or is being ended, for `terminated_because`.
 
     Raises OSError where the process can't be started, or not be watched; then there is none.
     """
@@ -49,7 +49,7 @@ class WorkerProcess:
         self.pool = settings.pool
         self.started = now
         self.leaving = False
-        self.condemned_because = ""
+        self.terminated_because = ""
         path = [str(_HOUSE), *filter(None, [os.environ.get("PYTHONPATH")])]
         self._popen = subprocess.Popen(  # noqa: S603 (our own interpreter, our own module)
             [sys.executable, "-P", "-m", "workers", json.dumps(asdict(settings))],

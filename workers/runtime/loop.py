@@ -6,11 +6,11 @@ has a time budget.
 
 import os
 import time
-from typing import Any, Final
+from typing import Final
 
 import zmq
 
-from protocol.worker_wire import DISPATCH, DONE, STOP, pack_done, pack_ready, unpack_dispatch
+from protocol.worker_wire import DONE, Dispatch, Probe, Stop, pack_done, pack_ready, unpack_from_broker
 
 from .batch import Batch
 from .executor import Executor
@@ -20,7 +20,7 @@ _LINGER_MS: Final = 1_000
 
 
 def serve(executor: Executor, *, identity: bytes, backend: str, pool: str) -> None:
-    """Works until it is told to stop."""
+    """Works until it is told to stop. Raises WorkerWireError where the broker sends what is no message of its."""
     context = zmq.Context()
     socket: zmq.Socket[bytes] = context.socket(zmq.DEALER)
     socket.routing_id = identity
@@ -29,19 +29,19 @@ def serve(executor: Executor, *, identity: bytes, backend: str, pool: str) -> No
     socket.connect(backend)
     socket.send_multipart(pack_ready(pool, os.getpid()))
     while True:
-        frames = socket.recv_multipart(copy=False)
-        tag = frames[0].bytes
-        if tag == DISPATCH:
-            # Copied: for large frames that it must not copy, pyzmq would start a context and a thread of its own.
-            socket.send_multipart(_execute(executor, frames[1:]))
-        elif tag == STOP:
-            break
+        match unpack_from_broker([frame.buffer for frame in socket.recv_multipart(copy=False)]):
+            case Dispatch() as dispatch:
+                # Copied: for large frames that it must not copy, pyzmq would start a context and a thread of its own.
+                socket.send_multipart(_execute(executor, dispatch))
+            case Probe():
+                pass  # that it has come was all that it was for
+            case Stop():
+                break
     socket.close()
     context.term()
 
 
-def _execute(executor: Executor, frames: list[Any]) -> list[bytes]:
-    number, operation, parts = unpack_dispatch(frames[0].bytes)
-    batch = Batch(parts, [frame.buffer for frame in frames[1:]], time.monotonic_ns() // 1000)
-    executor.run(operation, batch)
-    return [DONE, pack_done(number, batch.follow_ups, batch.timed_out), *batch.replies()]
+def _execute(executor: Executor, dispatch: Dispatch) -> list[bytes]:
+    batch = Batch(dispatch.assignments, dispatch.bodies, time.monotonic_ns() // 1000)
+    executor.run(dispatch.operation, batch)
+    return [DONE, pack_done(dispatch.number, batch.follow_ups, batch.timed_out), *batch.replies()]

@@ -1,0 +1,89 @@
+"""What happens to the core, as it is told of it. Frames become events in decoding.py."""
+
+from collections.abc import Hashable, Sequence
+from typing import NamedTuple
+
+from protocol.wire import RequestHeader
+from protocol.worker_wire import FollowUp
+
+from .entry import Body
+
+# ---- of submitters
+
+
+class HelloReceived(NamedTuple):
+    submitter: Hashable
+    request_id: bytes
+
+
+class StatusReceived(NamedTuple):
+    submitter: Hashable
+    request_id: bytes
+
+
+class RequestReceived(NamedTuple):
+    submitter: Hashable
+    request_id: bytes
+    header: RequestHeader
+    body: Body
+
+
+class MalformedReceived(NamedTuple):
+    """A message whose request id can be read, and that is none of a submitter's all the same. code: of the error to
+    refuse it with."""
+
+    submitter: Hashable
+    request_id: bytes
+    code: str
+    message: str
+
+
+class UnreadableReceived(NamedTuple):
+    """A message without a prefix: there is nothing that could be answered."""
+
+
+class ReplyUndelivered(NamedTuple):
+    """A submitter could not be sent an answer. items: how many it answered."""
+
+    items: int
+
+
+# ---- of workers
+
+
+class WorkerReady(NamedTuple):
+    """A worker of `pool` gives its first credit."""
+
+    worker: bytes
+    pool: str
+    pid: int
+
+
+class WorkerDone(NamedTuple):
+    """A worker has answered the dispatch of that number, and returns its credit. replies: header and body of each
+    request's reply, one after the other. timed_out: its store gave no answer to anything."""
+
+    worker: bytes
+    number: int
+    follow_ups: Sequence[FollowUp]
+    timed_out: bool
+    replies: Sequence[Body]
+
+
+class WorkerMalformed(NamedTuple):
+    """A worker has sent what is none of its messages."""
+
+    worker: bytes
+    reason: str
+
+
+class WorkerLost(NamedTuple):
+    """A worker is gone, and all that it had sent has been told of."""
+
+    worker: bytes
+    reason: str
+
+
+SubmitterEvent = HelloReceived | StatusReceived | RequestReceived | MalformedReceived | UnreadableReceived
+WorkerEvent = WorkerReady | WorkerDone | WorkerMalformed
+Event = SubmitterEvent | WorkerEvent | WorkerLost | ReplyUndelivered

@@ -1,0 +1,40 @@
+"""When the next sweep is due; and whether this process has stood still meanwhile.
+
+A sweep that comes far too late says that the process was stopped, or starved. By that time nobody is judged: what has
+come in meanwhile is read first, and the next sweep is one as always.
+"""
+
+import logging
+from typing import Final
+
+log = logging.getLogger("utxod")
+
+_STOOD_STILL_SECONDS: Final = 0.5
+
+
+class SweepTimer:
+    """interval: between two sweeps. longest_standstill: how late one has been at most. Times are seconds, monotonic."""
+
+    def __init__(self, interval: float, now: float) -> None:
+        self._interval = interval
+        self._next = now
+        self._stood_still = False
+        self.longest_standstill = 0.0
+
+    def wait_ms(self, now: float) -> int:
+        """How long the loop may wait for something to come in; milliseconds."""
+        return max(0, round((self._next - now) * 1000))
+
+    def is_due(self, now: float) -> bool:
+        if now < self._next:
+            return False
+        late, self._next = now - self._next, now + self._interval
+        self.longest_standstill = max(late, self.longest_standstill)
+        self._stood_still = late > _STOOD_STILL_SECONDS and not self._stood_still
+        if self._stood_still:
+            log.warning("stood still for %.1f s: what has come in meanwhile is read first", late)
+        return not self._stood_still
+
+    def hasten(self, now: float) -> None:
+        """There is something to be done: the next sweep is due now."""
+        self._next = min(self._next, now)

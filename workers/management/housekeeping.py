@@ -1,0 +1,27 @@
+"""Chores on which no answer depends: what goes wrong in one is tried again, and told of now and then, and ends nothing
+else."""
+
+import logging
+import time
+from collections.abc import Callable
+from typing import Final
+
+log = logging.getLogger("utxod")
+
+_TELL_SECONDS: Final = 10.0
+
+
+class Housekeeping:
+    def __init__(self) -> None:
+        self._told = -_TELL_SECONDS
+
+    def do(self, *chores: Callable[[], None]) -> None:
+        """Each, whatever becomes of the others."""
+        for chore in chores:
+            try:
+                chore()
+            except Exception:
+                now = time.monotonic()
+                if now - self._told >= _TELL_SECONDS:
+                    self._told = now
+                    log.exception("a defect in the housekeeping; the daemon serves on")
