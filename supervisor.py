@@ -213,8 +213,8 @@ class Supervisor:
             self._core.handle(ReplyUndelivered(action.items), clock())
 
     def _terminate_process(self, identity: bytes, reason: str) -> None:
-        """One that is no process of this daemon's (it runs elsewhere, or greeted with its last breath) has no end that
-        would be noticed: it is lost now."""
+        """One that is no process of this daemon's (it runs elsewhere, or its READY was read after its end) has no end
+        that would be noticed: it is lost now."""
         if identity in self._manager.processes:
             self._manager.terminate(identity, reason, time.monotonic())
         elif identity not in self._last_words.identities:

@@ -1,4 +1,4 @@
-"""A place with a file: claimed (claim.py), looked after, and with a fresh socket after every batch.
+"""A place with a file: locked (socket_lock.py), looked after, and with a fresh socket after every batch.
 
 The next socket is made under a name of its own and renamed over the one before, with its owner and mode: so the path
 leads somewhere at any moment, and the queue that was taken is closed. Where it can't be made (the directory is read
@@ -86,9 +86,9 @@ class PathPlace:
             raise FileExistsError("something else is there now; newcomers do not reach this daemon")
         self._renew_directory()
         if not self._socket_lock.is_seen():
-            claim = SocketLock(self._path)
+            lock = SocketLock(self._path)
             self._socket_lock.release()
-            self._socket_lock = claim
+            self._socket_lock = lock
         if not self._is_ours():
             fresh = self._replace()
             self._close()

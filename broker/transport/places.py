@@ -160,7 +160,7 @@ def _resolve(address: str, host: str) -> list[tuple[int, str]]:
     if host == _WILDCARD:
         return [(socket.AF_INET6, "::") if socket.has_dualstack_ipv6() else (socket.AF_INET, "0.0.0.0")]  # noqa: S104
     if found := psutil.net_if_addrs().get(host):
-        return [(one.family, one.address) for one in found if one.family in (socket.AF_INET, socket.AF_INET6)]
+        return [(each.family, each.address) for each in found if each.family in (socket.AF_INET, socket.AF_INET6)]
     try:
         infos = socket.getaddrinfo(host.strip("[]"), None, type=socket.SOCK_STREAM, flags=socket.AI_PASSIVE)
     except socket.gaierror as error:

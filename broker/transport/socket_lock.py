@@ -1,9 +1,9 @@
-"""A claim on an ipc address: held by one daemon at a time, and for no longer than it lives.
+"""The lock of an ipc address: held by one daemon at a time, and for no longer than it lives.
 
 A daemon that takes another's place at an ipc address steals its submitters, silently. So a lock is held on the file
 `<path>.lock`. The kernel frees the lock of a process that dies; the files that it leaves are no obstacle. A symbolic
 link in place of the lock, as somebody else could lay it in /tmp, is not followed. Where the file was swept away, the
-claim is no longer seen by others, and has to be made again.
+lock is no longer seen by others, and has to be taken again.
 """
 
 import fcntl

@@ -5,10 +5,12 @@ from typing import Any
 
 import pytest
 
-from broker.decoding import from_submitter
+from broker.actions import Terminate
+from broker.decoding import from_submitter, from_worker
+from broker.events import ReplyUndelivered, WorkerReady
 from protocol import codes, wire
 from protocol.wire import Error, RequestHeader
-from protocol.worker_wire import pack_done
+from protocol.worker_wire import READY, pack_done
 from tests.support.broker_by_hand import EPOCH, SECOND, Broker, locking, owed, owing
 
 # ---- admission
@@ -340,6 +342,78 @@ def test_draining_accepts_nothing_and_answers_everything(broker: Broker) -> None
     assert broker.fate(in_hand)[1] == "unknown"
     assert broker.fate(queued) == ("SHUTTING_DOWN", "no")
     assert broker.nothing_is_left()
+
+
+def test_while_it_drains_what_is_pending_is_finished(broker: Broker) -> None:
+    broker.ready(b"w1", "write")
+    requests = [broker.submit("spend"), broker.submit("spend")]
+    broker.core.drain()
+    assert broker.core.draining
+    for number in range(2):
+        assert broker.core.pending == 2 - number
+        broker.done(broker.handed[number])
+    assert broker.core.pending == 0
+    assert [broker.fate(request) for request in requests] == [("OK", "")] * 2
+
+
+def test_owed_work_is_pending_until_it_is_done(broker: Broker) -> None:
+    owing(broker, owed(b"m"))
+    assert broker.core.pending == 1
+    broker.ready(b"c1", "children")
+    broker.done(broker.handed[-1])
+    assert broker.core.pending == 0
+
+
+def test_a_worker_is_ready_from_its_first_credit_until_it_is_lost_and_busy_while_it_holds_a_dispatch(
+    broker: Broker,
+) -> None:
+    core = broker.core
+
+    def known() -> tuple[bool, bool, set[bytes]]:
+        return core.is_ready(b"r1"), core.is_busy(b"r1"), set(core.ready_workers)
+
+    assert known() == (False, False, set())
+    broker.ready(b"r1")
+    assert known() == (True, False, {b"r1"})
+    broker.submit()
+    assert known() == (True, True, {b"r1"})
+    core.terminate(b"r1", "is stopped")
+    assert known() == (True, True, {b"r1"})
+    broker.done(broker.handed[0])
+    assert known() == (True, False, {b"r1"})
+    broker.lose(b"r1")
+    assert known() == (False, False, set())
+
+
+def test_an_action_is_taken_once(broker: Broker) -> None:
+    broker.core.handle(WorkerReady(b"r1", "read", 1), broker.now)
+    broker.core.terminate(b"r1", "is stopped")
+    broker.core.terminate(b"r1", "is stopped")
+    assert broker.core.take_actions() == [Terminate(b"r1", "is stopped")]
+    assert broker.core.take_actions() == []
+
+
+def test_a_worker_that_talks_nonsense_while_it_holds_work_will_not_answer_it(broker: Broker) -> None:
+    """Whatever the message was meant to be; one that holds nothing harms nobody."""
+    broker.ready(b"w1", "write")
+    for frames in ([b"nonsense"], [READY, b"\xc1"], [b""]):
+        broker.core.handle(from_worker(b"w1", frames), broker.now)
+        broker.core.handle(from_worker(b"nobody", frames), broker.now)
+    broker.turn()
+    assert broker.terminated == []
+    request = broker.submit("spend")
+    broker.core.handle(from_worker(b"w1", [b"nonsense"]), broker.now)
+    broker.turn()
+    assert broker.fate(request) == ("INTERNAL", "unknown")
+    assert broker.terminated == [b"w1"]
+    assert broker.core.counters["malformed"] == 7
+    assert broker.nothing_is_left()
+
+
+def test_what_could_not_be_delivered_is_counted_by_item(broker: Broker) -> None:
+    broker.core.handle(ReplyUndelivered(3), broker.now)
+    broker.core.handle(ReplyUndelivered(0), broker.now)
+    assert broker.core.counters["undeliverable"] == 4
 
 
 def test_what_workers_answered_is_counted_by_code(broker: Broker) -> None:

@@ -122,6 +122,7 @@ class Load:
 
 
 def test_a_drain_under_load_answers_all_that_it_took(daemon: Daemon) -> None:
+    daemon.wait_for_workers()
     with daemon.client(timeout=1) as client, Load(client) as load:
         daemon.signal(signal.SIGTERM)
         assert daemon.process.wait(5) == 0

@@ -68,7 +68,7 @@ class WorkerManager:
 
     def members(self, pool: str) -> list[WorkerProcess]:
         """The pool's workers that are to stay, oldest first."""
-        return [one for one in self.processes.values() if one.pool == pool and not one.leaving]
+        return [process for process in self.processes.values() if process.pool == pool and not process.leaving]
 
     def tend(self, now: float) -> bool:
         """Ends what is due, and starts one that is missing: a start takes as long as the machine is busy. Returns

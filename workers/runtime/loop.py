@@ -21,24 +21,21 @@ _LINGER_MS: Final = 1_000
 
 def serve(executor: Executor, *, identity: bytes, backend: str, pool: str) -> None:
     """Works until it is told to stop. Raises WorkerWireError where the broker sends what is no message of its."""
-    context = zmq.Context()
-    socket: zmq.Socket[bytes] = context.socket(zmq.DEALER)
-    socket.routing_id = identity
-    socket.linger = _LINGER_MS
-    socket.sndhwm = socket.rcvhwm = 0
-    socket.connect(backend)
-    socket.send_multipart(pack_ready(pool, os.getpid()))
-    while True:
-        match unpack_from_broker([frame.buffer for frame in socket.recv_multipart(copy=False)]):
-            case Dispatch() as dispatch:
-                # Copied: for large frames that it must not copy, pyzmq would start a context and a thread of its own.
-                socket.send_multipart(_execute(executor, dispatch))
-            case Probe():
-                pass  # that it has come was all that it was for
-            case Stop():
-                break
-    socket.close()
-    context.term()
+    with zmq.Context() as context, context.socket(zmq.DEALER) as socket:
+        socket.routing_id = identity
+        socket.linger = _LINGER_MS
+        socket.sndhwm = socket.rcvhwm = 0
+        socket.connect(backend)
+        socket.send_multipart(pack_ready(pool, os.getpid()))
+        while True:
+            match unpack_from_broker([frame.buffer for frame in socket.recv_multipart(copy=False)]):
+                case Dispatch() as dispatch:
+                    # Copied: for large frames that it must not copy, pyzmq would start a context and a thread.
+                    socket.send_multipart(_execute(executor, dispatch))
+                case Probe():
+                    pass  # that it has come was all that it was for
+                case Stop():
+                    return
 
 
 def _execute(executor: Executor, dispatch: Dispatch) -> list[bytes]:

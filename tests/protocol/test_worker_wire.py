@@ -1,0 +1,139 @@
+"""The frames between broker and worker: what is packed is unpacked, and whatever else comes raises one exception."""
+
+import contextlib
+from typing import Any
+
+import msgpack
+import pytest
+from hypothesis import given
+from hypothesis import strategies as st
+
+from protocol.worker_wire import (
+    DISPATCH,
+    DONE,
+    PROBE,
+    READY,
+    STOP,
+    Assignment,
+    Dispatch,
+    Done,
+    FollowUp,
+    Probe,
+    Ready,
+    Stop,
+    WorkerWireError,
+    pack_dispatch,
+    pack_done,
+    pack_ready,
+    unpack_from_broker,
+    unpack_from_worker,
+)
+
+ASSIGNMENTS = [Assignment(7, 2, 1), Assignment(0, 5, 0, only=3)]
+FOLLOW_UPS = [FollowUp(0, 1, "lock_children", b"key", 3, b"\x90"), FollowUp(None, 0, "note_child", b"key", 1, b"\x90")]
+
+values = st.recursive(
+    st.none() | st.booleans() | st.integers(-(2**63), 2**64 - 1) | st.text() | st.binary(),
+    lambda inner: st.lists(inner, max_size=5) | st.dictionaries(st.sampled_from(["pool", "pid"]), inner),
+    max_leaves=10,
+)
+tags = st.sampled_from([READY, DISPATCH, DONE, STOP, PROBE])
+messages = st.lists(st.binary(max_size=50), max_size=4) | st.builds(
+    lambda tag, head, rest: [tag, msgpack.packb(head), *rest], tags, values, st.lists(st.binary(), max_size=3)
+)
+
+
+def test_what_a_worker_packs_is_unpacked() -> None:
+    assert unpack_from_worker(pack_ready("read", 12)) == Ready("read", 12)
+    frames = [DONE, pack_done(3, FOLLOW_UPS, timed_out=True), b"header", b"body"]
+    assert unpack_from_worker(frames) == Done(3, FOLLOW_UPS, True, [b"header", b"body"])
+
+
+def test_what_the_broker_packs_is_unpacked() -> None:
+    frames = [DISPATCH, pack_dispatch(3, "get", ASSIGNMENTS), b"one", b"two"]
+    assert unpack_from_broker(frames) == Dispatch(3, "get", ASSIGNMENTS, [b"one", b"two"])
+    assert unpack_from_broker([memoryview(frame) for frame in frames])[:3] == (3, "get", ASSIGNMENTS)
+    assert unpack_from_broker([STOP]) == Stop()
+    assert unpack_from_broker([PROBE]) == Probe()
+
+
+def done(*head: Any) -> list[bytes]:
+    return [DONE, msgpack.packb(head)]
+
+
+def follow_up(**changes: Any) -> list[bytes]:
+    return done(1, [tuple({**FOLLOW_UPS[0]._asdict(), **changes}.values())], False)
+
+
+@pytest.mark.parametrize(
+    "frames",
+    [
+        [],
+        [b""],
+        [b"X", b""],
+        [DISPATCH, b""],
+        [READY],
+        [READY, b""],
+        [READY, b"\xc1"],
+        [READY, msgpack.packb(["read", 1])],
+        [READY, msgpack.packb({"pool": "read"})],
+        [READY, msgpack.packb({"pool": 5, "pid": 1})],
+        [READY, msgpack.packb({"pool": "read", "pid": "1"})],
+        [DONE],
+        [DONE, b""],
+        [DONE, b"\xc1"],
+        done(1, []),
+        done(1, [], False, 0),
+        done("1", [], False),
+        done(True, [], False),
+        done(1, [], 0),
+        done(1, None, False),
+        done(1, [None], False),
+        done(1, [[0, 0, "lock_children"]], False),
+        follow_up(request="0"),
+        follow_up(item=None),
+        follow_up(operation=["lock_children"]),
+        follow_up(operation=b"lock_children"),
+        follow_up(key=None),
+        follow_up(key="key"),
+        follow_up(items=0),
+        follow_up(items="1"),
+        follow_up(items=True),
+        follow_up(body=None),
+    ],
+)
+def test_a_malformed_message_of_a_worker_raises_one_exception(frames: list[bytes]) -> None:
+    with pytest.raises(WorkerWireError, match=r"."):
+        unpack_from_worker(frames)
+
+
+@pytest.mark.parametrize(
+    "frames",
+    [
+        [],
+        [b"X"],
+        [READY, b""],
+        [DONE, b""],
+        [DISPATCH],
+        [DISPATCH, b""],
+        [DISPATCH, b"\xc1"],
+        [DISPATCH, msgpack.packb([1, "get"])],
+        [DISPATCH, msgpack.packb(["1", "get", []])],
+        [DISPATCH, msgpack.packb([1, b"get", []])],
+        [DISPATCH, msgpack.packb([1, "get", None])],
+        [DISPATCH, msgpack.packb([1, "get", [[7, 2]]]), b"body"],
+        [DISPATCH, msgpack.packb([1, "get", [7]]), b"body"],
+        [DISPATCH, pack_dispatch(1, "get", ASSIGNMENTS), b"one"],
+        [DISPATCH, pack_dispatch(1, "get", ASSIGNMENTS), b"one", b"two", b"three"],
+    ],
+)
+def test_a_malformed_message_of_the_broker_raises_one_exception(frames: list[bytes]) -> None:
+    with pytest.raises(WorkerWireError, match=r"."):
+        unpack_from_broker(frames)
+
+
+@given(frames=messages)
+def test_no_frames_raise_anything_else(frames: list[bytes]) -> None:
+    for unpack in (unpack_from_worker, unpack_from_broker):
+        with contextlib.suppress(WorkerWireError):
+            unpack(frames)

@@ -1,0 +1,142 @@
+"""The daemon's side of its workers: last words, rolling restarts, chores."""
+
+import os
+import time
+from collections.abc import Iterator
+
+import pytest
+
+from workers.management.housekeeping import Housekeeping
+from workers.management.last_words import LastWords
+from workers.management.manager import WorkerManager
+from workers.management.process import WorkerProcess, WorkerSettings
+from workers.management.rolling_restart import RollingRestart
+
+
+@pytest.fixture
+def manager() -> Iterator[WorkerManager]:
+    settings = WorkerSettings("", "", "ipc:///nowhere/u.sock", "null:", os.getpid(), 1.0, 288)
+    manager = WorkerManager(settings, {"read": 1}, watch=lambda _: None, unwatch=lambda _: None)
+    yield manager
+    manager.end()
+
+
+@pytest.fixture
+def process(manager: WorkerManager) -> WorkerProcess:
+    return manager.start("read", time.monotonic())
+
+
+# ---- last words
+
+
+class Clock:
+    now = 100.0
+
+    def __call__(self) -> float:
+        return self.now
+
+
+def test_a_dead_worker_is_answered_for_when_its_connection_is_gone_and_once(process: WorkerProcess) -> None:
+    last_words = LastWords(Clock())
+    last_words.wait_for(process, "was ended")
+    assert last_words.take_silent(lambda _: True) == []
+    assert last_words.identities == {process.identity}
+    assert last_words.take_silent(lambda _: False) == [(process.identity, "was ended")]
+    assert not last_words
+    assert last_words.take_silent(lambda _: False) == []
+
+
+def test_a_dead_worker_whose_connection_hangs_is_answered_for_all_the_same(process: WorkerProcess) -> None:
+    clock = Clock()
+    last_words = LastWords(clock)
+    last_words.wait_for(process, "was ended")
+    clock.now += 0.04
+    assert last_words.take_silent(lambda _: True) == []
+    clock.now += 0.02
+    assert last_words.take_silent(lambda _: True) == [(process.identity, "was ended")]
+
+
+# ---- a rolling restart
+
+
+class Restarting:
+    """ready: those that the core knows. retired: those that were told to end, in order."""
+
+    def __init__(self, manager: WorkerManager) -> None:
+        self.ready: set[bytes] = set()
+        self.retired: list[bytes] = []
+        self.restart = RollingRestart(manager, self.ready.__contains__, self._retire)
+
+    def _retire(self, process: WorkerProcess) -> None:
+        process.leaving = True
+        self.retired.append(process.identity)
+
+
+def end(manager: WorkerManager, process: WorkerProcess) -> None:
+    """It is killed, and its end is noticed."""
+    process.kill()
+    assert manager.exited(process.descriptor) == (process, "was ended by SIGKILL")
+
+
+def test_a_worker_is_retired_when_its_replacement_is_ready_and_one_at_a_time(manager: WorkerManager) -> None:
+    first, second = (manager.start("read", time.monotonic()) for _ in range(2))
+    restarting = Restarting(manager)
+    restarting.ready |= {first.identity, second.identity}
+    restarting.restart.begin()
+    for replaced in (1, 2):
+        restarting.restart.go_on(time.monotonic())
+        restarting.restart.go_on(time.monotonic())
+        assert len(restarting.retired) == replaced - 1
+        [*_, newest] = manager.processes
+        restarting.ready.add(newest)
+        restarting.restart.go_on(time.monotonic())
+        assert len(restarting.retired) == replaced
+    assert set(restarting.retired) == {first.identity, second.identity}
+    assert len(manager.processes) == 4
+
+
+def test_a_worker_whose_replacement_dies_stays(
+    manager: WorkerManager, process: WorkerProcess, caplog: pytest.LogCaptureFixture
+) -> None:
+    restarting = Restarting(manager)
+    restarting.restart.begin()
+    restarting.restart.go_on(time.monotonic())
+    [_, replacement] = manager.processes.values()
+    end(manager, replacement)
+    restarting.restart.go_on(time.monotonic())
+    assert restarting.retired == []
+    assert f"read worker {process.pid} could not be replaced" in caplog.text
+    assert list(manager.processes.values()) == [process]
+
+
+def test_a_worker_that_is_gone_before_its_turn_is_not_replaced(manager: WorkerManager, process: WorkerProcess) -> None:
+    restarting = Restarting(manager)
+    restarting.restart.begin()
+    end(manager, process)
+    restarting.restart.go_on(time.monotonic())
+    assert not manager.processes
+
+
+# ---- scaling, and chores
+
+
+def test_a_pool_is_scaled_within_its_bounds(manager: WorkerManager) -> None:
+    workers = [manager.start("read", time.monotonic()) for _ in range(2)]
+    assert manager.scale("read", 5, most=3) == []
+    assert manager.counts == {"read": 3}
+    assert manager.scale("read", -5, most=3) == workers[1:]
+    assert manager.counts == {"read": 1}
+
+
+def test_a_chore_that_fails_ends_no_other_and_is_told_of_now_and_then(caplog: pytest.LogCaptureFixture) -> None:
+    done = []
+
+    def fails() -> None:
+        done.append("fails")
+        raise ZeroDivisionError
+
+    housekeeping = Housekeeping()
+    for _ in range(3):
+        housekeeping.do(fails, lambda: done.append("goes on"))
+    assert done == ["fails", "goes on"] * 3
+    assert caplog.text.count("a defect in the housekeeping") == 1
