@@ -139,26 +139,27 @@ class Core:
     def _on_request(self, event: RequestReceived, now: int) -> None:
         """What can't be admitted is answered at once."""
         submitter, request_id, header, body = event
+        _, operation, deadline, count, flags = header
         error = unacceptable(header, len(body), self._limits, self.epoch, now)
         if error is None and self.draining:
             error = Error(codes.SHUTTING_DOWN, NO, "the daemon is shutting down")
         if error is None:
-            pool = self.pools[OPERATIONS[header.operation]]
-            error = no_place(pool, submitter, header.count, len(body), now)
+            pool = self.pools[OPERATIONS[operation]]
+            error = no_place(pool, submitter, count, len(body), now)
         if error is not None:
-            self._refuse(submitter, request_id, error, header.count)
+            self._refuse(submitter, request_id, error, count)
             return
         entry = Entry(
-            operation=header.operation,
+            operation=operation,
             pool=pool.name,
-            deadline=header.deadline,
-            count=header.count,
+            deadline=deadline,
+            count=count,
             body=body,
             submitter=submitter,
             request_id=request_id,
-            flags=header.flags,
+            flags=flags,
         )
-        self.counters["admitted"] += header.count
+        self.counters["admitted"] += count
         self.ledger.add(entry)
         pool.queue.add(entry)
 
