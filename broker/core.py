@@ -128,24 +128,25 @@ class Core:
     def _on_request(self, event: RequestReceived, now: int) -> None:
         """What can't be admitted is answered at once."""
         submitter, request_id, header, body = event
+        _, operation, deadline, count, flags = header
         error = unacceptable(header, len(body), self._limits, self.epoch, now)
         if error is None and self.draining:
             error = Error(codes.SHUTTING_DOWN, NO, "the daemon is shutting down")
         if error is None:
-            pool = self.pools[POOL_OF_REQUEST[header.operation]]
-            error = no_place(pool, submitter, header.count, len(body), now)
+            pool = self.pools[POOL_OF_REQUEST[operation]]
+            error = no_place(pool, submitter, count, len(body), now)
         if error is not None:
-            self._refuse(submitter, request_id, error, header.count)
+            self._refuse(submitter, request_id, error, count)
             return
         entry = Entry(
-            operation=header.operation,
+            operation=operation,
             pool=pool.name,
-            deadline=header.deadline,
-            weight=header.count,
+            deadline=deadline,
+            weight=count,
             body=body,
             submitter=submitter,
             request_id=request_id,
-            flags=header.flags,
+            flags=flags,
         )
         self.ledger.admit(entry)
 
@@ -295,7 +296,7 @@ class Core:
                 taken = pool.take(self._batch_limit, now)
                 if not taken:
                     break
-                entries = [entry for entry in taken if entry.owed or entry.deadline > now]
+                entries = [entry for entry in taken if entry.deadline > now or entry.owed]
                 if len(entries) < len(taken):
                     self._expire_taken([entry for entry in taken if not entry.owed and entry.deadline <= now])
                 if entries:
@@ -325,8 +326,8 @@ class Core:
         what one sweep answers is bounded."""
         expired = self.ledger.take_expired(now, self._slice)
         for entry in expired:
-            where = "in the queue" if entry.state is QUEUED else "in execution"
-            self.ledger.give_up(entry, DEADLINE_EXCEEDED, f"expired {where}")
+            message = "expired in the queue" if entry.state is QUEUED else "expired in execution"
+            self.ledger.give_up(entry, DEADLINE_EXCEEDED, message)
         if len(expired) == self._slice:
             return True
         for worker in self.workers.values():
