@@ -37,10 +37,11 @@ from broker.sweep_timer import SweepTimer
 from broker.transport.descriptors import make_room, reserve
 from broker.transport.sockets import FromSubmitter, FromWorker, Readable, Transport
 from protocol import wire
+from workers.launch import WorkerSettings
 from workers.management.housekeeping import Housekeeping
 from workers.management.last_words import LastWords
 from workers.management.manager import WorkerManager
-from workers.management.process import WorkerProcess, WorkerSettings
+from workers.management.process import WorkerProcess
 from workers.management.rolling_restart import RollingRestart
 from workers.management.signals import Signals, is_from_kernel, signal_name
 

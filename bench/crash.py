@@ -7,8 +7,7 @@ import time
 from collections.abc import Callable
 from typing import Any, Final
 
-from protocol.client.asynchronous import AsyncClient
-from protocol.client.items import CreateItem, Outcome
+from protocol import AsyncClient, CreateItem, Outcome
 from protocol.codes import UNKNOWN, WORKER_CRASHED
 
 from .faults import Faults, faulty_daemon
@@ -73,7 +72,7 @@ async def _generation(
             delays.append((time.perf_counter() - started) * 1000)
             outcomes = [outcome for task in done for outcome in task.result()]
             check_answered(report, outcomes)
-            held_by_it = len(done) == 1 and {_verdict(one) for one in outcomes} == {(WORKER_CRASHED, UNKNOWN)}
+            held_by_it = len(done) == 1 and {_verdict(outcome) for outcome in outcomes} == {(WORKER_CRASHED, UNKNOWN)}
             report.promise(IN_HAND, held_by_it)
             await _status(client, lambda pool: pool["workers"] == _WORKERS)
     for task in waiting:

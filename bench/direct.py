@@ -1,20 +1,16 @@
 """The Aerospike client held directly, without a store or a daemon around it: what ours is measured beside."""
 
-import contextlib
 from collections.abc import Sequence
 from typing import Any, Final
 from urllib.parse import parse_qsl
 
 import aerospike
-from aerospike import exception
 from aerospike_helpers.batch import records as batch
 
-from store import StoreError
-from store.aerospike.cluster import register_module
-from store.aerospike.store import connect
+from store.aerospike.connection import connect
+from store.aerospike.rules_module import register_module
 from store.aerospike.url import parse_aerospike_url
-from store.opening import split_url
-from utxod.own_daemon import DaemonError
+from store.url import split_url
 
 _REGISTER_SECONDS: Final = 10.0
 _ONE_COPY: Final = {"total_timeout": 30_000, "socket_timeout": 30_000, "max_retries": 0}
@@ -58,7 +54,7 @@ class Direct:
 
     def get_many(self, keys: Sequence[bytes], bins: Sequence[str], *, one_copy: bool = False) -> list[dict[str, Any]]:
         found = self.client.batch_read([self._key(key) for key in keys], list(bins), _policy(one_copy))
-        return [one.record[2] for one in found.batch_records]
+        return [read.record[2] for read in found.batch_records]
 
     def apply(self, module: str, call: Apply) -> dict[str, Any]:
         """call: key, function, and the arguments after the record."""
@@ -69,19 +65,7 @@ class Direct:
     def apply_many(self, module: str, calls: Sequence[Apply]) -> list[dict[str, Any]]:
         sent = [batch.Apply(self._key(key), module, function, list(args)) for key, function, args in calls]
         self.client.batch_write(batch.BatchRecords(sent), _POLICY)
-        return [one.record[2]["SUCCESS"] for one in sent]
+        return [applied.record[2]["SUCCESS"] for applied in sent]
 
     def _key(self, key: bytes) -> tuple[str, str, bytearray]:
         return (*self._set, bytearray(key))
-
-
-def refuse_used(url: str) -> None:
-    """Raises DaemonError where the set has records: a run's own would be held against them."""
-    where = url.partition("?")[0]
-    try:
-        with contextlib.closing(Direct(url)) as direct:
-            is_empty = direct.is_empty()
-    except (StoreError, exception.AerospikeError) as error:
-        raise DaemonError(f"{where}: cannot be looked at: {error}") from error
-    if not is_empty:
-        raise DaemonError(f"{where}: the set is not empty; name one of the run's own by set=...")

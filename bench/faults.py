@@ -15,15 +15,15 @@ class Faults:
     """The faults in force, in the file that every worker's store reads (store/faulty.py)."""
 
     def __init__(self, directory: Path) -> None:
-        self._file = directory / "faults.json"
+        self.file = directory / "faults.json"
 
     def set(self, **fault: Any) -> None:
-        new = self._file.with_suffix(".new")
+        new = self.file.with_suffix(".new")
         new.write_text(json.dumps([fault]))
-        new.rename(self._file)
+        new.rename(self.file)
 
     def clear(self) -> None:
-        self._file.unlink(missing_ok=True)
+        self.file.unlink(missing_ok=True)
 
     @contextlib.contextmanager
     def hang(self) -> Iterator[None]:

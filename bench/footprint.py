@@ -25,7 +25,8 @@ class Footprint:
 def footprint(pid: int, pending: int) -> Footprint:
     """pid: of the supervisor. Processes that end meanwhile are left out."""
     supervisor = psutil.Process(pid)
-    found = [held for one in [supervisor, *supervisor.children(recursive=True)] if (held := _held(one)) is not None]
+    processes = [supervisor, *supervisor.children(recursive=True)]
+    found = [held for process in processes if (held := _held(process)) is not None]
     threads, descriptors, memory = (sum(column) for column in zip(*found, strict=True))
     return Footprint(pending, len(found), threads, descriptors, memory)
 

@@ -14,8 +14,7 @@ from dataclasses import asdict, dataclass, field
 from pathlib import Path
 from typing import Any, Final
 
-from protocol.client.asynchronous import AsyncClient
-from protocol.client.errors import UtxodError
+from protocol import AsyncClient, UtxodError
 from protocol.codes import NO_ANSWER, OK, UNAVAILABLE
 from utxod.own_daemon import OwnDaemon
 
@@ -102,11 +101,11 @@ async def _run(report: Report, daemon: OwnDaemon, faults: Faults, waiters: int) 
                     expect_ok(await client.create_many(creations))
                 if not number:
                     rows["before"] = await _settled(client, daemon.pid, None)
-                one = _Incident(report, daemon, faults, client, pool, number, count)
-                answers = await one.run()
-                rows[f"{name}, during"] = one.watch.peak
+                incident = _Incident(report, daemon, faults, client, pool, number, count)
+                answers = await incident.run()
+                rows[f"{name}, during"] = incident.watch.peak
                 rows[f"{name}, after"] = await _settled(client, daemon.pid, rows["before"])
-                await one.check_again(answers)
+                await incident.check_again(answers)
                 rows[f"{name}, asked again"] = await _settled(client, daemon.pid, rows["before"])
         before, first, last = rows["before"], rows["smaller, after"], rows["full, after"]
         report.promise(AS_BEFORE, last.counts == rows["full, asked again"].counts == before.counts)
@@ -115,13 +114,13 @@ async def _run(report: Report, daemon: OwnDaemon, faults: Faults, waiters: int) 
     over = [max(0.0, answer.over) * 1000 for answer in answers]
     report.figures += [
         Figure("slowest answer, beyond its deadline", [max(over)], "ms", OVER_GOAL_MS, higher_is_better=False),
-        Figure("UNAVAILABLE of an open breaker", [seconds * 1000 for seconds in one.watch.refusals], "ms"),
-        Figure("from the store's recovery to serving again", [one.recovery_seconds], "s"),
-        Figure("workers started while it was wedged", [one.starts], ""),
+        Figure("UNAVAILABLE of an open breaker", [seconds * 1000 for seconds in incident.watch.refusals], "ms"),
+        Figure("from the store's recovery to serving again", [incident.recovery_seconds], "s"),
+        Figure("workers started while it was wedged", [incident.starts], ""),
         Figure("memory afterwards, against the smaller incident's", [memory], "times", MEMORY_GOAL, False),
     ]
     report.details["answers"] = by_code(answers)
-    report.details["askers"] = {pool: dict(codes) for pool, codes in one.watch.codes.items()}
+    report.details["askers"] = {pool: dict(codes) for pool, codes in incident.watch.codes.items()}
     report.details["daemon"] = {name: asdict(row) for name, row in rows.items()}
 
 
@@ -160,7 +159,7 @@ class _Incident:
             await asyncio.sleep(START_SECONDS + _BUDGET / 2)
             tasks = [self._watch(), *(self._ask_on(pool) for pool in _PROBED_BY)]
             watching = [asyncio.create_task(task) for task in tasks]
-            answers = [one for part in await waiting for one in part]
+            answers = [answer for part in await waiting for answer in part]
             await asyncio.sleep(wedged + _WEDGED_SECONDS - time.monotonic())
             during = _log_counts(log) - before
             wedged_seconds = time.monotonic() - wedged
@@ -187,7 +186,7 @@ class _Incident:
         bound = len(_PROBED_BY) * (_WORKERS + 1 + seconds / (_LIMIT + _PROBE))
         report.promise(NO_STORM, during["started"] <= bound)
         stacks, gone = until_now["stacks"], until_now["gone"]
-        report.promise(DUMPED, until_now["condemned"] == gone == until_now["started"] and stacks >= gone > 0)
+        report.promise(DUMPED, until_now["terminated"] == gone == until_now["started"] and stacks >= gone > 0)
         report.promise(ONE_PROBE, watch.probes_at_once == 1)
         refused = all(codes[UNAVAILABLE] for codes in watch.codes.values())
         report.promise(REFUSED, refused and watch.opened.keys() == _PROBED_BY.keys())
@@ -197,14 +196,14 @@ class _Incident:
         maybe = {answer.number: may_be_done(answer) for answer in answers}
         unsettled: Sequence[int] = range(self._waiters)
         for _ in range(_TRIES):  # a busy machine may be slow enough for faults of its own
-            again = [one for part in await self._start_all(unsettled, PATIENT) for one in part]
-            right = all(maybe[one.number] or not was_done_before(one) for one in again)
+            again = [answer for part in await self._start_all(unsettled, PATIENT) for answer in part]
+            right = all(maybe[answer.number] or not was_done_before(answer) for answer in again)
             self._report.promise(NEVER_WRONG, right)
-            self._report.promise(ANSWERED, all(one.code != NO_ANSWER for one in again))
-            unsettled = [one.number for one in again if not is_settled(one)]
+            self._report.promise(ANSWERED, all(answer.code != NO_ANSWER for answer in again))
+            unsettled = [answer.number for answer in again if not is_settled(answer)]
             if not unsettled:
                 break
-            maybe |= {one.number: maybe[one.number] or may_be_done(one) for one in again}
+            maybe |= {answer.number: maybe[answer.number] or may_be_done(answer) for answer in again}
         self._report.promise(SETTLED, not unsettled)
 
     # ---- those who look on, and who ask on
@@ -274,7 +273,7 @@ def _log_counts(log: Path) -> Counter[str]:
     text = log.read_text(errors="replace")
     return Counter(
         started=text.count("INFO started "),
-        condemned=text.count("it dumps its stacks and is ended"),
+        terminated=text.count("it dumps its stacks and is ended"),
         gone=text.count(" is gone: it "),
         stacks=text.count("batch_operate"),  # several may write at once: lines are not whole
     )

@@ -4,8 +4,7 @@ import time
 from collections.abc import Callable, Sequence
 from typing import Any, Final
 
-from protocol.client.blocking import Client
-from protocol.client.items import CreateItem
+from protocol import Client, CreateItem
 from store.transaction import Transaction
 from utxod.generate import Generator
 from utxod.own_daemon import EMBEDDED, EMBEDDED_UNSYNCED, own_daemon

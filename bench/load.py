@@ -7,8 +7,7 @@ import time
 from collections.abc import Awaitable, Callable, Iterable, Iterator, Sequence
 from typing import Any, Final
 
-from protocol.client.blocking import Client
-from protocol.client.items import Outcome
+from protocol import Client, Outcome
 
 SINGLE_CALLERS: Final = 64
 REQUESTS_IN_FLIGHT: Final = 16

@@ -16,8 +16,7 @@ from itertools import accumulate
 from multiprocessing import get_context
 from typing import Any, Final, NamedTuple
 
-from protocol.client.asynchronous import AsyncClient
-from protocol.client.items import CreateItem, Outcome
+from protocol import AsyncClient, CreateItem, Outcome
 from protocol.codes import NO, NO_ANSWER, OK, OVERLOADED, TX_NOT_FOUND
 from utxod.own_daemon import OwnDaemon
 
@@ -76,33 +75,33 @@ def overload(rounds: int, seconds: float) -> Report:
 
 
 async def _run(report: Report, case: Case, daemon: OwnDaemon, faults: Faults, rounds: int, seconds: float) -> None:
-    found: list[_Round] = []
+    measured: list[_Round] = []
     with ProcessPoolExecutor(_SUBMITTERS, get_context("spawn")) as pool:
         async with AsyncClient(daemon.endpoint, timeout=_PATIENT) as client:
             for number in range(rounds):
-                one = _Round(report, case, daemon, faults, client, pool, number * 100, seconds)
-                await one.run()
-                found.append(one)
-    hints = [[hint for hint, _ in one.hints] for one in found]
-    drained = [[real for _, real in one.hints] for one in found]
+                round_ = _Round(report, case, daemon, faults, client, pool, number * 100, seconds)
+                await round_.run()
+                measured.append(round_)
+    hints = [[hint for hint, _ in each.hints] for each in measured]
+    drained = [[real for _, real in each.hints] for each in measured]
     figures = [
-        Figure("capacity", [one.capacity for one in found], "items/s"),
-        Figure("goodput at three times that", [one.goodput for one in found], "items/s"),
-        Figure("goodput, of capacity", [one.goodput / one.capacity for one in found], "", GOODPUT_GOAL),
-        Figure("OVERLOADED, p99", _each(99, [one.refused for one in found]), "ms", REFUSAL_GOAL_MS, False),
+        Figure("capacity", [each.capacity for each in measured], "items/s"),
+        Figure("goodput at three times that", [each.goodput for each in measured], "items/s"),
+        Figure("goodput, of capacity", [each.goodput / each.capacity for each in measured], "", GOODPUT_GOAL),
+        Figure("OVERLOADED, p99", _each(99, [each.refused for each in measured]), "ms", REFUSAL_GOAL_MS, False),
         Figure("retry-after, median", _each(50, hints), "ms"),
         Figure("the queue had drained in, median", _each(50, drained), "ms"),
-        Figure("retry-after, off by a factor of", [one.hint_factor for one in found], "", RETRY_GOAL, False),
+        Figure("retry-after, off by a factor of", [each.hint_factor for each in measured], "", RETRY_GOAL, False),
     ]
     for name, asked in (
-        ("alone", [one.alone for one in found]),
-        ("beside a flood", [one.beside_flood for one in found]),
+        ("alone", [each.alone for each in measured]),
+        ("beside a flood", [each.beside_flood for each in measured]),
     ):
         figures += [
             Figure(f"asking now and then, {name}, p{percent}", _each(percent, asked), "ms") for percent in (50, 99)
         ]
     report.figures += [replace(figure, name=f"{case.name}: {figure.name}") for figure in figures]
-    report.details[case.name] = dict(sum((one.codes for one in found), Counter()))
+    report.details[case.name] = dict(sum((each.codes for each in measured), Counter()))
 
 
 class _Round:
@@ -138,11 +137,11 @@ class _Round:
 
         overloaded = await self._submit(_SUBMITTERS, offered / _SUBMITTERS, _TIMEOUTS)
         self.goodput = self._rate(overloaded)
-        self.refused = [one.answered - one.asked for one in overloaded if one.code == OVERLOADED]
+        self.refused = [request.answered - request.asked for request in overloaded if request.code == OVERLOADED]
         self.hints = _hints(overloaded)
         self.hint_factor = _percentile([max(hint / real, real / hint) for hint, real in self.hints], 50)
-        for one in overloaded:
-            self.codes[f"{one.code} {one.executed}".strip()] += one.items
+        for request in overloaded:
+            self.codes[f"{request.code} {request.executed}".strip()] += request.items
 
         self.alone = await self._ask_now_and_then()
         asking = asyncio.create_task(self._ask_now_and_then(START_SECONDS + _FILLING_SECONDS))
@@ -160,9 +159,10 @@ class _Round:
 
     def _rate(self, sent: list[Sent]) -> float:
         """Items done per second, once the queue is full and while it is kept so."""
-        begin = min(one.asked for one in sent)
+        begin = min(request.asked for request in sent)
         since, until = begin + _FILLING_SECONDS, begin + self._seconds
-        return sum(one.items for one in sent if one.code == OK and since <= one.answered < until) / (until - since)
+        items = sum(request.items for request in sent if request.code == OK and since <= request.answered < until)
+        return items / (until - since)
 
     async def _ask_now_and_then(self, wait: float = 0.0) -> list[float]:
         """How long each of its questions took; seconds."""
@@ -183,11 +183,11 @@ class _Round:
 
     async def _check(self, sent: list[Sent]) -> None:
         """Against the store: what was said of each item."""
-        self._report.promise(ANSWERED, all(NO_ANSWER not in one.code for one in sent))
-        done = [one for one in sent if one.code == OK]
-        not_done = [one for one in sent if one.executed == NO]
+        self._report.promise(ANSWERED, all(NO_ANSWER not in request.code for request in sent))
+        done = [request for request in sent if request.code == OK]
+        not_done = [request for request in sent if request.executed == NO]
         for wanted, these in ((OK, done), (TX_NOT_FOUND, not_done)):
-            txids = [txid for one in these for txid in txids_of(one.load, one.number, one.items)]
+            txids = [txid for request in these for txid in txids_of(request.load, request.number, request.items)]
             for some in batched(txids, _CHECK):
                 outcomes: list[Outcome[Any]] = await self._client.get_many(some, ["txID"], timeout=60)
                 self._report.promise(NEVER_EXECUTED, all(outcome.code == wanted for outcome in outcomes))
@@ -195,14 +195,14 @@ class _Round:
 
 def _hints(sent: list[Sent]) -> list[tuple[float, float]]:
     """Of each refusal: what it was told, and when the last that had been taken before it was done; seconds."""
-    taken = sorted((one.asked, one.answered) for one in sent if one.code == OK)
+    taken = sorted((request.asked, request.answered) for request in sent if request.code == OK)
     asked = [moment for moment, _ in taken]
     done = list(accumulate((moment for _, moment in taken), max))
     found = []
-    for one in sent:
-        before = bisect_right(asked, one.asked)
-        if one.code == OVERLOADED and before and one.retry_after and done[before - 1] > one.answered:
-            found.append((one.retry_after, done[before - 1] - one.answered))
+    for request in sent:
+        before = bisect_right(asked, request.asked)
+        if request.code == OVERLOADED and before and request.retry_after and done[before - 1] > request.answered:
+            found.append((request.retry_after, done[before - 1] - request.answered))
     return found
 
 

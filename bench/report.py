@@ -15,9 +15,9 @@ from typing import Any, Final
 from rich.table import Table
 from rich.text import Text
 
-from protocol.client.items import Outcome
+from protocol import Outcome
 from protocol.codes import NO_ANSWER
-from utxod.rendering import report_tables, show
+from utxod.rendering import render, report_tables
 
 
 @dataclass(frozen=True, slots=True)
@@ -93,7 +93,7 @@ class Report:
             verdict = "" if figure.goal is None else "met" if figure.met else Text("short of it", "yellow")
             table.add_row(figure.name, f"{_text(figure.value)} {figure.unit}", spread, goal, verdict)
         details = ["", *report_tables(self.details)] if self.details else []
-        show(
+        render(
             table,
             *details,
             "",

@@ -12,8 +12,9 @@ from urllib.parse import urlsplit
 
 import psutil
 
+from protocol.hashing import utxo_hash
 from store import Mode, Remove, Status, Store, Write, open_store
-from store.layout import Circumstances, Partial, create_records, utxo_hash
+from store.layout import Circumstances, Partial, create_records
 from store.rules import rules_source
 from store.transaction import Output
 
@@ -25,6 +26,7 @@ OUTPUTS: Final = (2, 20, 128)
 A_BATCH: Final = 100
 RETENTION: Final = 288
 HEIGHT: Final = 1000
+SATOSHIS: Final = 1000
 # What a single spend of ours may cost of what one of the other implementation costs, by outputs of the record.
 GOALS: Final = {2: 0.5, 20: 0.5, 128: 0.55}
 
@@ -78,7 +80,9 @@ class _Measurement:
                 self._compare(name, name, outputs, costs, None)
 
     def _compare(self, ours: str, theirs: str, outputs: int, costs: dict[str, list[float]], goal: float | None) -> None:
-        parts = [one / other for one, other in zip(costs[ours], costs[f"the other's {theirs}"], strict=True)]
+        parts = [
+            ours_us / theirs_us for ours_us, theirs_us in zip(costs[ours], costs[f"the other's {theirs}"], strict=True)
+        ]
         name = f"{ours}, {outputs} outputs"
         self._report.figures.append(Figure(name, parts, f"of the other's {theirs}", goal, higher_is_better=False))
 
@@ -124,13 +128,17 @@ def _master(txid: bytes, outputs: int) -> Write:
 
 
 def _output(txid: bytes) -> Output:
-    return Output(1000, b"\x76\xa9\x14" + txid[:20] + b"\x88\xac")
+    return Output(SATOSHIS, _script(txid))
+
+
+def _script(txid: bytes) -> bytes:
+    return b"\x76\xa9\x14" + txid[:20] + b"\x88\xac"
 
 
 def _target(txid: bytes, outputs: int) -> tuple[int, bytes, bytes]:
     """The output that is spent: its offset and hash, and the spending data."""
     vout = outputs // 2
-    return vout, utxo_hash(txid, vout, _output(txid)), txid + bytes(4)
+    return vout, utxo_hash(txid, vout, _script(txid), SATOSHIS), txid + bytes(4)
 
 
 def _spend(txid: bytes, outputs: int) -> Apply:
@@ -139,7 +147,7 @@ def _spend(txid: bytes, outputs: int) -> Apply:
 
 def _spend_multi(txid: bytes, outputs: int) -> Apply:
     vout = outputs // 2 - 1  # another than the one that is spent already
-    hashed = utxo_hash(txid, vout, _output(txid))
+    hashed = utxo_hash(txid, vout, _script(txid), SATOSHIS)
     spend: dict[str, Any] = {"idx": 0, "offset": vout, "utxoHash": hashed, "spendingData": txid + bytes(4)}
     return txid, "spendMulti", ([spend], False, False, HEIGHT, RETENTION)
 

@@ -7,8 +7,7 @@ from collections.abc import Callable, Coroutine
 from concurrent.futures import ProcessPoolExecutor
 from typing import Any, Final, NamedTuple
 
-from protocol.client.asynchronous import AsyncClient
-from protocol.client.items import CreateItem
+from protocol import AsyncClient, CreateItem
 from protocol.codes import OK
 
 START_SECONDS: Final = 1.5  # in which the processes start and connect

@@ -4,9 +4,7 @@ import asyncio
 import itertools
 from typing import Final
 
-from protocol.client.asynchronous import AsyncClient
-from protocol.client.blocking import Client
-from protocol.client.items import CreateItem, Spend
+from protocol import AsyncClient, Client, CreateItem, Spend
 from protocol.codes import SPENT
 from utxod.generate import Generator
 from utxod.own_daemon import EMBEDDED_UNSYNCED, own_daemon

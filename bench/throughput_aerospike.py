@@ -9,8 +9,7 @@ from collections.abc import Awaitable, Callable, Iterable, Sequence
 from functools import partial
 from typing import Any, Final
 
-from protocol.client.asynchronous import AsyncClient
-from protocol.client.items import CreateItem, Spend
+from protocol import AsyncClient, CreateItem, Spend
 from store import Mode, Store, Write, open_store
 from store.layout import Circumstances, create_records, pack_spending_data
 from store.rules import rules_source

@@ -9,9 +9,7 @@ from contextlib import contextmanager
 from multiprocessing import get_context
 from typing import Any, Final, NamedTuple
 
-from protocol.client.asynchronous import AsyncClient
-from protocol.client.errors import UtxodError
-from protocol.client.items import CreateItem, Spend, utxo_hash
+from protocol import AsyncClient, CreateItem, Spend, UtxodError, utxo_hash
 from protocol.codes import OK, TX_EXISTS, UNKNOWN
 
 PROCESSES: Final = 4

@@ -1,7 +1,8 @@
 """The ledger of pending items and the pools. Knows nothing of UTXOs: a body is opaque, a key is bytes.
 
 core             who gives cause for an answer, and when; without I/O and without a clock: events in, actions out
-events           what happens to the core; decoding makes them of frames
+events           what happens to the core
+decoding         makes events of frames
 actions          what the core wants done
 admission        whether a request is let in
 entry            one piece of work that is owed an answer, and its states
@@ -15,9 +16,13 @@ follow_ups       work that follows from work, as entries
 fan_in           replies to parts become the one reply
 reply_headers    what is read in a worker's reply, and changed
 evictions        answers those that wait at a pool that can't serve them
-sweep_timer      when the next sweep is due; whether the process stood still
-collector        Python's collector, while the broker serves
-in_doubt_log     the list of what is in doubt
-settings         what of the broker can be set; daemon_settings, what of the daemon
+settings         what can be set of the broker
+daemon_settings  what can be set of the daemon
+
+Beside the core, for its driver:
+
 transport        receives and sends frames: sockets, and the places where newcomers wait
+sweep_timer      when the next sweep is due; whether the process stood still
+collector        Python's garbage collector, while the broker serves
+in_doubt_log     the list of what is in doubt
 """

@@ -1,6 +1,6 @@
-"""The words on the wire, and the client that speaks them.
+"""The protocol between a submitter and the daemon, and in client/ the client that speaks it. Users import from here.
 
-Imports nothing of ours, and only relatively: it is also published alone, as `utxod-client` (import utxod_client).
+It imports nothing else of ours, and only relatively: it is also published alone, as `utxod-client` (utxod_client).
 """
 
 from .client.asynchronous import AsyncClient
@@ -22,18 +22,10 @@ from .client.errors import (
     Unavailable,
     UtxodError,
 )
-from .client.items import (
-    CreateItem,
-    Increment,
-    Incremented,
-    MinedBlock,
-    Outcome,
-    Outpoint,
-    SetDah,
-    SetLocked,
-    Spend,
-    utxo_hash,
-)
+from .client.items import CreateItem, Increment, SetDah, SetLocked, Spend
+from .client.results import Incremented, Outcome, Outpoint
+from .hashing import utxo_hash
+from .mined_block import MinedBlock
 from .operations import SPEND_IGNORE_CONFLICTING, SPEND_IGNORE_LOCKED
 
 __all__ = [

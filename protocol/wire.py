@@ -49,13 +49,14 @@ ONE_TRANSACTION: Final = 1
 MAX_REQUEST_HEADER_BYTES: Final = 128
 MAX_OPERATION_BYTES: Final = 32
 MAX_WELCOME_BYTES: Final = 4096
+ARRAY_HEADER_BYTES: Final = 5  # of a body, at most
 
 _PREFIX = struct.Struct("<2sBB16s")
 
 
 @dataclass(frozen=True, slots=True)
 class Limits:
-    """What a daemon accepts in one request. It tells its submitters in the greeting.
+    """What a daemon accepts in one request. It tells its submitters in the handshake.
 
     max_items: items in one request. max_body_bytes: size of the body frame, in bytes. max_timeout_us: how far ahead
     of the daemon's clock a deadline may lie, in microseconds.
@@ -84,7 +85,7 @@ class Prefix(NamedTuple):
 
 
 class RequestHeader(NamedTuple):
-    """epoch: the daemon's, from the greeting. deadline: microseconds on the daemon's clock. count: items in the body.
+    """epoch: the daemon's, from the handshake. deadline: microseconds on the daemon's clock. count: items in the body.
     flags: ONE_TRANSACTION, or 0."""
 
     epoch: int
@@ -117,7 +118,7 @@ def pack_prefix(message_type: int, request_id: bytes) -> bytes:
 
 
 def unpack_prefix(frame: bytes) -> Prefix | None:
-    """The prefix, or None where the frame is none: then there is no request id, and nothing that could be answered."""
+    """The prefix, or None where the frame is not one: it then has no request id, and cannot be answered."""
     if len(frame) != PREFIX_BYTES:
         return None
     magic, version, message_type, request_id = _PREFIX.unpack(frame)
@@ -126,7 +127,7 @@ def unpack_prefix(frame: bytes) -> Prefix | None:
 
 @dataclass(frozen=True, slots=True)
 class Welcome:
-    """The daemon's answer to a greeting. epoch: random, one per start. clock: microseconds on the daemon's monotonic
+    """The daemon's answer to HELLO. epoch: random, one per start. clock: microseconds on the daemon's monotonic
     clock, read when it answered. version: the daemon's own, for people."""
 
     epoch: int
@@ -243,7 +244,7 @@ def pack_body(values: Sequence[Any]) -> bytes:
 
 
 def unpack_body(frame: bytes | memoryview, count: int | None) -> list[Any]:
-    """An array of `count` values (None: of any number). Raises ProtocolError (BAD_REQUEST) where the frame is none.
+    """An array of `count` values (None: of any number). Raises ProtocolError (BAD_REQUEST) where it is not such.
 
     MessagePack lengths are bounded by the frame's own size, which was checked before; nesting is bounded by the
     decoder.

@@ -27,9 +27,6 @@ DONE: Final = b"A"
 STOP: Final = b"S"
 PROBE: Final = b""
 
-# The exit status of a worker that could not start (a store that cannot be opened, say): restarting is no remedy.
-BOOT_ERROR_STATUS: Final = 3
-
 
 class WorkerWireError(ValueError):
     """A message that is not what this module says; the text names the message and what is wrong with it."""

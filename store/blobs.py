@@ -7,7 +7,8 @@
     payload     the raw transaction, or the serialised outputs
 
 so that one output is read without the rest. A file appears under its name complete or not at all. One that is there is
-replaced only by who says so, and a whole one by nothing less. What is not there, or not as it was put, is an error.
+replaced by `replace` alone, and a whole transaction never by a partial one. A blob that is missing or damaged is an
+error.
 """
 
 import fcntl
@@ -29,14 +30,13 @@ _MAGIC: Final = b"UXB\x01"
 _ABSENT: Final = 0xFFFF_FFFF_FFFF_FFFF
 _SCRIPT_LENGTH_END: Final = 17  # satoshis 8, varint of at most 9
 _LOCKTIME_BYTES: Final = 4
-_REPLACE_BUDGET: Final = 0.2  # seconds to wait for who else replaces a blob
+_REPLACE_BUDGET: Final = 0.2  # seconds to wait for another process that replaces a blob
 _REPLACE_PAUSE: Final = 0.005
 
 
-class BlobStore:
-    """Blobs in `directory`, on a file system with hard links. sync: what is put is on the disk when the call returns.
-
-    Errors of the disk are OSError, and so is a blob that is missing or damaged where it is read."""
+class FileBlobStore:
+    """Blobs as files below `directory`, on a file system with hard links; it is made where it is missing. sync: what is
+    put is on the disk when the call returns. Methods: as BlobStore says (interface.py). Raises OSError."""
 
     def __init__(self, directory: Path, *, sync: bool = True) -> None:
         self._directory = directory
@@ -44,8 +44,6 @@ class BlobStore:
         directory.mkdir(parents=True, exist_ok=True)
 
     def put_new(self, source: Transaction | Partial) -> bool:
-        """Keep a transaction in the format it came in, or some of its outputs, where nothing of it is kept yet; False
-        where something is, which stays as it is, whatever it is worth."""
         path = self._path(source.txid)
         self._make_folder(path.parent)
         is_new = not path.exists() and self._link(path, _pack(source))
@@ -53,8 +51,6 @@ class BlobStore:
         return is_new
 
     def replace(self, source: Transaction | Partial) -> None:
-        """As put_new, and in place of what is kept; but a sound whole transaction stays, and one that passes for whole
-        is replaced by a whole one only. For who knows that this is what was created."""
         path = self._path(source.txid)
         with self._replacing():
             if self.put_new(source) or not self._gives_way(path, source):
@@ -64,7 +60,6 @@ class BlobStore:
             self._sync_directory(path.parent)
 
     def has_whole(self, txid: bytes) -> bool:
-        """Whether there is one that passes for a whole transaction; by its header alone."""
         try:
             with self._path(txid).open("rb", buffering=0) as file:
                 return _unpack_header(file.read(_HEADER.size))[0]
@@ -72,17 +67,14 @@ class BlobStore:
             return False
 
     def get(self, txid: bytes) -> bytes | None:
-        """The raw transaction as it was put; None where only some of its outputs were."""
         with _naming(txid):
             return _raw_of(self._path(txid).read_bytes())
 
     def output(self, txid: bytes, vout: int) -> Output | None:
-        """One output, without reading the others; None where the blob has no such output."""
         with _naming(txid), self._path(txid).open("rb", buffering=0) as file:
             return _read_output(file.fileno(), vout)
 
     def delete(self, txid: bytes) -> bool:
-        """Whether there was one."""
         try:
             self._path(txid).unlink()
         except FileNotFoundError:
@@ -90,11 +82,6 @@ class BlobStore:
                 raise
             return False
         return True
-
-    def __iter__(self) -> Iterator[bytes]:
-        """The txids of all blobs."""
-        for path in self._directory.glob("??/*.blob"):
-            yield bytes.fromhex(path.stem)[::-1]
 
     def _path(self, txid: bytes) -> Path:
         name = txid[::-1].hex()
@@ -131,7 +118,7 @@ class BlobStore:
 
     @contextmanager
     def _replacing(self) -> Iterator[None]:
-        """One process at a time: what was found to give way is still the same when it is replaced."""
+        """One process at a time: the blob that was judged is still the same when it is replaced."""
         path = self._directory / "replace.lock"
         until = time.monotonic() + _REPLACE_BUDGET
         with path.open("ab") as file:
@@ -146,7 +133,7 @@ class BlobStore:
             yield
 
     def _gives_way(self, path: Path, source: Transaction | Partial) -> bool:
-        """Whether the blob that is there may be replaced. Raises OSError where nobody can say what it is worth."""
+        """Whether the blob that is there may be replaced. Raises OSError where it cannot be told."""
         with _naming(source.txid):
             blob = path.read_bytes()
             if isinstance(source, Partial):
@@ -164,19 +151,36 @@ class BlobStore:
             os.close(descriptor)
 
 
-class NoBlobs(BlobStore):
-    """Of a store that was given no directory for them: says so to whoever asks for one."""
+class NoBlobStore:
+    """Stands for the blob store of a set that was given none: keeps nothing, and everything else that is asked of it
+    raises OSError with what to do about it."""
 
-    def __init__(self) -> None:
-        self._directory = Path("/nonexistent")
+    def put_new(self, source: Transaction | Partial) -> bool:
+        raise _no_directory()
 
-    def _path(self, txid: bytes) -> Path:
-        raise OSError("the store has no directory for large transactions: give it blobs=DIRECTORY in its URL")
+    def replace(self, source: Transaction | Partial) -> None:
+        raise _no_directory()
+
+    def has_whole(self, txid: bytes) -> bool:
+        return False
+
+    def get(self, txid: bytes) -> bytes | None:
+        raise _no_directory()
+
+    def output(self, txid: bytes, vout: int) -> Output | None:
+        raise _no_directory()
+
+    def delete(self, txid: bytes) -> bool:
+        raise _no_directory()
+
+
+def _no_directory() -> OSError:
+    return OSError("the store has no directory for large transactions: give it blobs=DIRECTORY in its URL")
 
 
 @contextmanager
 def _naming(txid: bytes) -> Iterator[None]:
-    """What goes wrong within is an OSError that names the blob; damage is a ValueError there."""
+    """An OSError raised within, or a ValueError (damage), becomes an OSError that names the blob."""
     try:
         yield
     except FileNotFoundError:

@@ -1,8 +1,8 @@
 """A store that injects faults into another: for tests, and for runs that break things on purpose.
 
-A fault is a map: `kind`, and where they apply `times` (batches it hits, 1 by default, null: all), `index` (which record
-of the batch, 0 by default), `function` (only batches with a call of that rule), `seconds` (of a delay), `after` (true:
-a hang or delay comes when the batch has been executed; false by default).
+A fault is a map: `kind`, and where they apply `times` (batches it hits, 1 by default, null: all), `index` (which
+operation of the batch, 0 by default), `function` (only batches with a call of that rule), `seconds` (of a delay),
+`after` (true: a hang or delay comes when the batch has been executed; false by default).
 """
 
 import json
@@ -11,8 +11,7 @@ from collections.abc import Callable, Iterable, Mapping, Sequence
 from pathlib import Path
 from typing import Any, Final
 
-from .blobs import BlobStore
-from .interface import Read, RecordOperation, Result, RuleCall, Status, Store, StoreError
+from .interface import BlobStore, RecordOperation, Result, RuleCall, Status, Store, StoreError, group_of
 
 _POLL: Final = 0.01  # seconds
 
@@ -45,7 +44,7 @@ class FaultyStore:
 
     kinds: `raise_before` and `raise_after` (the batch is not executed, or it is), `drop` (a result is missing: the list
     is shorter), `none` (None stands in its place), `malform` (it has no shape a caller knows), `fail` (ERROR, and the
-    record is not executed), `time_out` (no answer for as long as the budget goes, and nobody knows what became of it),
+    operation is not executed), `time_out` (no answer until the budget is used up, and nobody knows what became of it),
     `hang` (until the fault is taken off the list), `delay`.
     """
 
@@ -69,36 +68,39 @@ class FaultyStore:
     def blobs(self) -> BlobStore:
         return self._inner.blobs
 
-    def batch_operate(self, records: Sequence[RecordOperation], budget: float) -> list[Result]:
-        fault = self._take(records)
+    def batch_operate(self, operations: Sequence[RecordOperation], budget: float) -> list[Result]:
+        fault = self._take(operations)
         if fault is None:
-            return self._inner.batch_operate(records, budget)
+            return self._inner.batch_operate(operations, budget)
         kind, index = fault["kind"], fault.get("index", 0)
         if kind == "raise_before":
             raise StoreError("injected: before the batch", in_doubt=False)
         if kind == "fail":
-            return self._fail(records, index, budget)
+            return self._fail(operations, index, budget)
         if kind == "time_out":
             time.sleep(budget)
-            return [Result(Status.TIMEOUT, None, True, "injected: no answer", record.key) for record in records]
+            return [
+                Result(Status.TIMEOUT, None, True, "injected: no answer", operation.key) for operation in operations
+            ]
         if fault.get("after"):
-            results = self._inner.batch_operate(records, budget)
+            results = self._inner.batch_operate(operations, budget)
             self._wait(fault)
             return results
         self._wait(fault)
-        return _spoil(self._inner.batch_operate(records, budget), kind, index)
+        return _spoil(self._inner.batch_operate(operations, budget), kind, index)
 
-    def _fail(self, records: Sequence[RecordOperation], index: int, budget: float) -> list[Result]:
-        """The record is not executed, nor is the rest of its group: that would be put back."""
-        group = _group_of(records[index])
+    def _fail(self, operations: Sequence[RecordOperation], index: int, budget: float) -> list[Result]:
+        """The operation is not executed, nor is the rest of its group, which would be put back."""
+        group = group_of(operations[index])
         failed = [
-            place == index or (group is not None and _group_of(record) == group) for place, record in enumerate(records)
+            place == index or (group is not None and group_of(operation) == group)
+            for place, operation in enumerate(operations)
         ]
-        rest = [record for record, fails in zip(records, failed, strict=True) if not fails]
+        rest = [operation for operation, fails in zip(operations, failed, strict=True) if not fails]
         results = iter(self._inner.batch_operate(rest, budget) if rest else [])
         return [
-            Result(Status.ERROR, message="injected", key=record.key) if fails else next(results)
-            for record, fails in zip(records, failed, strict=True)
+            Result(Status.ERROR, message="injected", key=operation.key) if fails else next(results)
+            for operation, fails in zip(operations, failed, strict=True)
         ]
 
     def _wait(self, fault: Fault) -> None:
@@ -111,11 +113,11 @@ class FaultyStore:
     def close(self) -> None:
         self._inner.close()
 
-    def _take(self, records: Sequence[RecordOperation]) -> Fault | None:
+    def _take(self, operations: Sequence[RecordOperation]) -> Fault | None:
         """The first fault that applies, counted down."""
         for fault in self._faults():
             times = fault.setdefault("times", 1)
-            if times == 0 or not _applies(fault, records):
+            if times == 0 or not _applies(fault, operations):
                 continue
             if times is not None and fault["kind"] not in ("hang", "time_out"):
                 fault["times"] = times - 1
@@ -123,15 +125,13 @@ class FaultyStore:
         return None
 
 
-def _group_of(record: RecordOperation) -> int | None:
-    return None if isinstance(record, Read) else record.group
-
-
-def _applies(fault: Mapping[str, Any], records: Sequence[RecordOperation]) -> bool:
-    if fault.get("index", 0) >= len(records):
+def _applies(fault: Mapping[str, Any], operations: Sequence[RecordOperation]) -> bool:
+    if fault.get("index", 0) >= len(operations):
         return False
     function = fault.get("function")
-    return function is None or any(isinstance(record, RuleCall) and record.function == function for record in records)
+    return function is None or any(
+        isinstance(operation, RuleCall) and operation.function == function for operation in operations
+    )
 
 
 def _spoil(results: list[Any], kind: str, index: int) -> list[Any]:

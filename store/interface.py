@@ -1,16 +1,20 @@
-"""The seam: everything that is read from or written to a UTXO set goes through `Store.batch_operate`.
+"""The interface of every store: what is read from or written to a UTXO set goes through `Store.batch_operate`.
 
-A record of the batch is a read of bins, a write of bins, a removal, or a call of a rule (store/rules/utxo.lua). There
-is one result per record, in their order. A record that fails leaves the others unharmed; where the batch as a whole
-fails, StoreError says whether any of it may have been written.
+A record operation is a read of bins, a write of bins, a removal, or a call of a rule (store/rules/utxo.lua); each is on
+one record. There is one result per operation, in their order. An operation that fails leaves the others unharmed; where
+the batch as a whole fails, StoreError says whether any of it may have been written.
 """
 
-from collections.abc import Mapping, Sequence
+from collections.abc import Iterator, Mapping, Sequence
+from contextlib import contextmanager
 from dataclasses import dataclass
 from enum import Enum, StrEnum
-from typing import Any, Protocol
+from typing import Any, Final, Protocol
 
-from .blobs import BlobStore
+from .layout import KEY_SIZES, Partial
+from .transaction import Output, Transaction
+
+INVALID_KEY: Final = f"a key has {' or '.join(map(str, KEY_SIZES))} bytes"
 
 Value = None | bool | int | float | str | bytes | list[Any] | dict[Any, Any]
 
@@ -25,7 +29,7 @@ class Mode(Enum):
 
 @dataclass(slots=True)
 class Read:
-    """bins: the names to read; None reads them all."""
+    """key: of the record, as for the others. bins: the names to read; None reads them all."""
 
     key: bytes
     bins: Sequence[str] | None = None
@@ -56,9 +60,10 @@ class Remove:
 
 @dataclass(slots=True)
 class RuleCall:
-    """function: a rule of utxo.lua. args: those after the record, in the rule's order. group: records of a batch that
-    bear the same number stand one after the other, and are all applied or none, in a store that is atomic: where one is
-    not OK, or its rule refuses or has errors, what the others changed is put back; their results are as they came."""
+    """function: a rule of utxo.lua. args: those after the record, in the rule's order. group: operations of a batch
+    that have the same number stand one after the other, and are all applied or none, in a store that is atomic: where
+    one is not OK, or its rule refuses or has errors, what the others changed is put back; their results stay as they
+    were."""
 
     key: bytes
     function: str
@@ -69,8 +74,18 @@ class RuleCall:
 RecordOperation = Read | Write | Remove | RuleCall
 
 
+def is_read_only(operations: Sequence[RecordOperation]) -> bool:
+    """Whether none of these operations changes a record."""
+    return all(type(operation) is Read for operation in operations)
+
+
+def group_of(operation: RecordOperation) -> int | None:
+    """The operation's group; None where it stands alone, as every read does."""
+    return None if isinstance(operation, Read) else operation.group
+
+
 class Status(StrEnum):
-    """OVERLOADED: refused for now, for want of room or because too many ask for the record. UNAVAILABLE: nobody who
+    """OVERLOADED: refused for now, for want of room or because too many ask for the record. UNAVAILABLE: no server that
     could do it is there now. In both cases nothing was done. TIMEOUT: no answer came in the time that there was."""
 
     OK = "OK"
@@ -88,7 +103,7 @@ class Status(StrEnum):
 class Result:
     """value: of a read that is OK, a dict from bin to value, with the bins that exist; of a call that is OK, the map
     that the rule returned (a rule that refuses is OK here: its map's `status` says so). in_doubt: it may have been
-    applied although it failed. message: why, where it is not OK. key: of the record, so that a caller can tell whose
+    applied although it failed. message: why, where it is not OK. key: of the record, so that it can be told whose
     result is missing where there are too few; None where every result is the same."""
 
     status: Status
@@ -98,19 +113,87 @@ class Result:
     key: bytes | None = None
 
 
-class StoreError(Exception):
-    """The whole batch failed. in_doubt: False where nothing of it was or will be written. status: OVERLOADED or
-    UNAVAILABLE where that is why."""
+class ErrorKind(Enum):
+    """Why a store cannot be opened, as far as there is a remedy for it; the message says it to people.
 
-    def __init__(self, message: str, *, in_doubt: bool, status: Status = Status.ERROR) -> None:
+    NO_SET: there is no set yet, and it was not to be made. SETTINGS_LOST: there are records, but no settings.
+    UTXO_BATCH_SIZE_DIFFERS, GENESIS_HEIGHT_DIFFERS: the set was made with another one than the URL names.
+    UNKNOWN_LAYOUT: another version of the program made the set. UNREACHABLE: no server answers.
+    NO_ALTERNATE_ADDRESSES: the alternate addresses that the URL asks for do not serve. NO_NAMESPACE: the servers have
+    no namespace of that name. RULES_FORBIDDEN: the user may not register the rules. OTHER: anything else."""
+
+    NO_SET = 1
+    SETTINGS_LOST = 2
+    UTXO_BATCH_SIZE_DIFFERS = 3
+    GENESIS_HEIGHT_DIFFERS = 4
+    UNKNOWN_LAYOUT = 5
+    UNREACHABLE = 6
+    NO_ALTERNATE_ADDRESSES = 7
+    NO_NAMESPACE = 8
+    RULES_FORBIDDEN = 9
+    OTHER = 10
+
+
+class StoreError(Exception):
+    """The whole batch failed, or the store cannot be opened.
+
+    in_doubt: False where nothing of the batch was or will be written. status: OVERLOADED or UNAVAILABLE where that is
+    why. kind: which remedy there is."""
+
+    def __init__(
+        self, message: str, *, in_doubt: bool, status: Status = Status.ERROR, kind: ErrorKind = ErrorKind.OTHER
+    ) -> None:
         super().__init__(message)
         self.in_doubt = in_doubt
         self.status = status
+        self.kind = kind
+
+
+@contextmanager
+def errors_named(subject: object) -> Iterator[None]:
+    """A StoreError raised within begins with the name of what it is about: a set's directory, or its URL."""
+    try:
+        yield
+    except StoreError as error:
+        error.args = (f"{subject}: {error}",)
+        raise
+
+
+class BlobStore(Protocol):
+    """Raw transactions that are too large for a record, by txid (32 bytes, wire order). What cannot be read or written
+    is an OSError, and so is a blob that is missing or damaged where it is read."""
+
+    def put_new(self, source: Transaction | Partial) -> bool:
+        """Keep a transaction in the format it came in, or some of its outputs, where nothing of it is kept yet. False
+        where something is: that stays as it is, even if it is damaged."""
+        ...
+
+    def replace(self, source: Transaction | Partial) -> None:
+        """As put_new, and in place of what is kept; but a sound whole transaction stays, and one that seems whole is
+        replaced by a whole one only. For a caller who knows that this is what was created."""
+        ...
+
+    def has_whole(self, txid: bytes) -> bool:
+        """Whether a blob is kept that seems to be a whole transaction; only its header is looked at."""
+        ...
+
+    def get(self, txid: bytes) -> bytes | None:
+        """The raw transaction as it was put; None where only some of its outputs were."""
+        ...
+
+    def output(self, txid: bytes, vout: int) -> Output | None:
+        """One output, without reading the others; None where the blob has no such output."""
+        ...
+
+    def delete(self, txid: bytes) -> bool:
+        """Returns whether there was a blob."""
+        ...
 
 
 class Store(Protocol):
     """utxo_batch_size, genesis_height: fixed for the life of a set (set_settings.py). blobs: where large transactions
-    lie. is_atomic: whether a batch of writes is applied as a whole or not at all, and no other one beside it."""
+    are kept. is_atomic: whether a batch that writes is applied as a whole or not at all, with no other one between its
+    operations."""
 
     @property
     def utxo_batch_size(self) -> int: ...
@@ -124,8 +207,8 @@ class Store(Protocol):
     @property
     def is_atomic(self) -> bool: ...
 
-    def batch_operate(self, records: Sequence[RecordOperation], budget: float) -> list[Result]:
-        """Execute the records, those of one key in their order. budget: seconds left for it. Raises StoreError."""
+    def batch_operate(self, operations: Sequence[RecordOperation], budget: float) -> list[Result]:
+        """Execute the operations, those on one key in their order. budget: seconds left for it. Raises StoreError."""
         ...
 
     def close(self) -> None: ...

@@ -7,10 +7,12 @@ wire order throughout.
 import struct
 from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
-from hashlib import sha256
 from typing import Any, Final, NamedTuple
 
-from .transaction import EXTENDED_MARKER, Output, Transaction, varint
+from protocol.hashing import utxo_hash, varint
+from protocol.mined_block import MinedBlock
+
+from .transaction import EXTENDED_MARKER, Output, Transaction
 
 LAYOUT_VERSION: Final = 2
 DEFAULT_UTXO_BATCH_SIZE: Final = 128
@@ -20,13 +22,14 @@ MAX_UTXO_BATCH_SIZE: Final = 4096
 DEFAULT_GENESIS_HEIGHT: Final = 620_538  # of the BSV main chain
 GENESIS_NEVER: Final = 1 << 32  # above every height
 COINBASE_MATURITY: Final = 100  # blocks
-MAX_SATOSHIS: Final = 21 * 10**14  # all there will ever be
+MAX_SATOSHIS: Final = 21 * 10**14  # that will ever exist
 EXTERNAL_ABOVE_BYTES: Final = 32 * 1024
 MAX_PARTIAL_VOUT: Final = (1 << 20) - 1  # the highest one decides how much is allocated
 TXID_BYTES: Final = 32
 UTXO_BYTES: Final = 32
 SPENDING_DATA_BYTES: Final = 36
 SPENT_UTXO_BYTES: Final = UTXO_BYTES + SPENDING_DATA_BYTES
+KEY_SIZES: Final = (TXID_BYTES, TXID_BYTES + 4)  # bytes: of a master, and of a child or a creation lock
 FROZEN: Final = b"\xff" * SPENDING_DATA_BYTES
 ALL_SPENT: Final = "ALLSPENT"
 
@@ -43,6 +46,11 @@ _MAX_OLD_SCRIPT_BYTES: Final = 10_000
 _U16 = struct.Struct("<H")
 _U32 = struct.Struct("<I")
 _U64 = struct.Struct("<Q")
+
+
+def is_key(key: object) -> bool:
+    """Whether a record can have this key."""
+    return type(key) is bytes and len(key) in KEY_SIZES
 
 
 def child_key(txid: bytes, index: int) -> bytes:
@@ -76,15 +84,10 @@ def locate(txid: bytes, vout: int, utxo_batch_size: int) -> tuple[bytes, int]:
     return record_key(txid, index), offset
 
 
-def utxo_hash(txid: bytes, vout: int, output: Output) -> bytes:
-    script, satoshis = output.locking_script, output.satoshis
-    return sha256(b"".join((txid, varint(vout), script, varint(satoshis)))).digest()
-
-
 def is_utxo(locking_script: bytes, height: int, genesis_height: int) -> bool:
-    """Whether an output is a UTXO, whatever it is worth: not where it only carries data. height: of the block that the
-    transaction is created at. genesis_height: of the chain; until then a script that is too long to be run can't be
-    spent either."""
+    """Whether an output is a UTXO, whatever its amount: not where it only carries data. height: of the block that the
+    transaction is created at. genesis_height: of the chain; below it an output whose script is too long to be run can't
+    be spent either."""
     if height >= genesis_height:
         return not locking_script.startswith(b"\x00\x6a")
     return not locking_script.startswith((b"\x6a", b"\x00\x6a")) and len(locking_script) <= _MAX_OLD_SCRIPT_BYTES
@@ -110,10 +113,8 @@ def unpack_spending_data(data: bytes) -> SpendingData:
 
 def parse_spending_data(text: str) -> SpendingData:
     """From a rule's result: hexadecimal, the txid in display order. Raises ValueError."""
-    data = bytes.fromhex(text)
-    if len(data) != SPENDING_DATA_BYTES:
-        raise ValueError(f"spending data: {len(data)} bytes, not {SPENDING_DATA_BYTES}")
-    return SpendingData(data[31::-1], _U32.unpack_from(data, 32)[0])
+    txid, vin = unpack_spending_data(bytes.fromhex(text))
+    return SpendingData(txid[::-1], vin)
 
 
 @dataclass(frozen=True, slots=True)
@@ -123,14 +124,6 @@ class Partial:
     txid: bytes
     outputs: Mapping[int, Output]
     is_coinbase: bool = False
-
-
-class MinedBlock(NamedTuple):
-    """A block that a transaction is in: the store's id of it, its height, and the index of the subtree in it."""
-
-    block_id: int
-    height: int
-    subtree_index: int
 
 
 @dataclass(frozen=True, slots=True)
@@ -166,7 +159,7 @@ def create_records(source: Transaction | Partial, circumstances: Circumstances) 
     """All records that keep a transaction. Raises ValueError where a partial one has no output, or a vout out of range;
     where an amount, or a sum of amounts, is more than there is; where a coinbase is not of the block it is mined in."""
     check_amounts(source)
-    if source.is_coinbase and any(block.height != circumstances.block_height for block in circumstances.mined):
+    if source.is_coinbase and any(block.block_height != circumstances.block_height for block in circumstances.mined):
         raise ValueError(f"mined: a coinbase at block height {circumstances.block_height} is in no other block")
     outputs = _output_slots(source)
     batch_size = circumstances.utxo_batch_size
@@ -238,7 +231,7 @@ def _utxos(
     if source.is_coinbase and height == 0:  # that of the first block can't be spent
         return [None] * len(outputs)
     return [
-        utxo_hash(source.txid, vout, output)
+        utxo_hash(source.txid, vout, output.locking_script, output.satoshis)
         if output is not None and is_utxo(output.locking_script, height, genesis_height)
         else None
         for vout, output in enumerate(outputs)
@@ -252,7 +245,7 @@ def _delete_at_birth(circumstances: Circumstances, *, is_spendable: bool) -> int
     if circumstances.conflicting:
         return circumstances.block_height + circumstances.retention
     if circumstances.mined and not is_spendable:
-        return max(block.height for block in circumstances.mined) + circumstances.retention
+        return max(block.block_height for block in circumstances.mined) + circumstances.retention
     return None
 
 

@@ -1,12 +1,9 @@
-"""The null store: keeps nothing, and answers as if all were well. For measuring the path around a store."""
+"""The null store: keeps nothing, and answers as if all were well. For measuring everything but the store."""
 
 from collections.abc import Sequence
-from functools import cached_property
-from pathlib import Path
 from typing import Any, Final
 
-from .blobs import BlobStore
-from .interface import Read, RecordOperation, Result, RuleCall, Status
+from .interface import BlobStore, Read, RecordOperation, Result, RuleCall, Status
 from .layout import DEFAULT_GENESIS_HEIGHT, DEFAULT_UTXO_BATCH_SIZE, Circumstances, Partial, create_records
 from .transaction import Output, Transaction
 
@@ -15,17 +12,17 @@ _OUTPUT: Final = Output(5_000_000_000, bytes.fromhex("76a914") + bytes(20) + byt
 _CHILD_COUNT_RULES: Final = frozenset({"setLocked", "setMined", "incrementSpentExtraRecs"})
 
 
-class NullBlobs(BlobStore):
+class NullBlobStore:
     """Keeps nothing, finds nothing."""
-
-    def __init__(self) -> None:
-        self._directory = Path("/nonexistent")
 
     def put_new(self, source: Transaction | Partial) -> bool:
         return True
 
     def replace(self, source: Transaction | Partial) -> None:
         pass
+
+    def has_whole(self, txid: bytes) -> bool:
+        return False
 
     def get(self, txid: bytes) -> bytes | None:
         return None
@@ -46,37 +43,36 @@ class NullStore:
     is_atomic: Final = True
 
     def __init__(self) -> None:
+        self.blobs: BlobStore = NullBlobStore()
         creation = create_records(Partial(_TXID, {0: _OUTPUT, 1: _OUTPUT}), Circumstances(block_height=0, now_ms=0))
         self._master = creation.master
         self._found: dict[tuple[str, ...] | None, Result] = {None: Result(Status.OK, creation.master)}
         self._done = Result(Status.OK)
 
-    @cached_property
-    def blobs(self) -> BlobStore:
-        return NullBlobs()
-
-    def batch_operate(self, records: Sequence[RecordOperation], budget: float) -> list[Result]:
-        return [self._read(record) if type(record) is Read else self._answer(record) for record in records]
+    def batch_operate(self, operations: Sequence[RecordOperation], budget: float) -> list[Result]:
+        return [
+            self._read(operation) if type(operation) is Read else self._answer(operation) for operation in operations
+        ]
 
     def close(self) -> None:
         pass
 
-    def _read(self, record: Read) -> Result:
-        names = None if record.bins is None else tuple(record.bins)
+    def _read(self, read: Read) -> Result:
+        names = None if read.bins is None else tuple(read.bins)
         found = self._found.get(names)
         if found is None:
-            value = {name: self._master[name] for name in record.bins or () if name in self._master}
+            value = {name: self._master[name] for name in read.bins or () if name in self._master}
             found = self._found[names] = Result(Status.OK, value)
         return found
 
-    def _answer(self, record: RecordOperation) -> Result:
-        if type(record) is not RuleCall:
+    def _answer(self, operation: RecordOperation) -> Result:
+        if type(operation) is not RuleCall:
             return self._done
         result: dict[str, Any] = {"status": "OK"}
-        if record.function == "spendMulti":
-            result["applied"] = [spend["idx"] for spend in record.args[0]]  # type: ignore[union-attr,index]
-        elif record.function in ("spend", "unspend"):
+        if operation.function == "spendMulti":
+            result["applied"] = [spend["idx"] for spend in operation.args[0]]  # type: ignore[union-attr,index]
+        elif operation.function in ("spend", "unspend"):
             result["applied"] = [0]
-        elif record.function in _CHILD_COUNT_RULES:
+        elif operation.function in _CHILD_COUNT_RULES:
             result["childCount"] = 0
         return Result(Status.OK, result)

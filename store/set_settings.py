@@ -1,16 +1,17 @@
 """What is fixed for the life of a set, and kept with it: outputs per record, which outputs are UTXOs, the layout.
 
-Both stores keep it, each in its own way; what it may be, and when it may be written, is decided here. A set that holds
-records and has no settings lost them, or is another program's: its numbers are not guessed.
+Each store keeps it in a place of its own; what it may be, and when it may be made, is decided here. A set that holds
+records and has no settings lost them, or is another program's: its settings are not guessed.
 """
 
-from typing import Final, NamedTuple
+from typing import Final, NamedTuple, Protocol
 
-from .interface import StoreError
-from .layout import DEFAULT_GENESIS_HEIGHT, DEFAULT_UTXO_BATCH_SIZE, GENESIS_NEVER, LAYOUT_VERSION, MAX_UTXO_BATCH_SIZE
+from .interface import ErrorKind, StoreError
+from .layout import DEFAULT_GENESIS_HEIGHT, DEFAULT_UTXO_BATCH_SIZE, GENESIS_NEVER, LAYOUT_VERSION
 
-_READABLE: Final = (1, LAYOUT_VERSION)
-_DIGITS: Final = 20  # any 64 bits; of thousands of them int() makes an error of its own
+OLD_LAYOUT: Final = 1  # knew no genesis height, and is raised by the first batch that writes
+
+_READABLE: Final = (OLD_LAYOUT, LAYOUT_VERSION)
 
 
 class SetSettings(NamedTuple):
@@ -22,7 +23,7 @@ class SetSettings(NamedTuple):
     layout: int = LAYOUT_VERSION
 
 
-class Wanted(NamedTuple):
+class WantedSettings(NamedTuple):
     """What the store's URL says of it. None: the set's own, or the default for a new one. adopt: the set may hold
     records without settings, and these are the right ones. create: a set that is not there is made (not the URL's)."""
 
@@ -32,60 +33,82 @@ class Wanted(NamedTuple):
     create: bool = True
 
 
-def new_settings(wanted: Wanted, *, holds_records: bool) -> SetSettings:
+class SettingsPlace(Protocol):
+    """Where a set keeps its settings. Each method raises StoreError where it cannot do it."""
+
+    def read(self) -> SetSettings | None:
+        """None where there are none."""
+        ...
+
+    def make(self, settings: SetSettings) -> None:
+        """Keep these, unless another process was first: then its settings stay."""
+        ...
+
+    def holds_records(self) -> bool:
+        """Whether the set holds records, though it has no settings."""
+        ...
+
+
+def find_settings(place: SettingsPlace, wanted: WantedSettings) -> SetSettings:
+    """The set's own, or new ones where it has none. Raises StoreError where they cannot be had, or do not go with what
+    is wanted."""
+    kept = place.read()
+    if kept is None:
+        holds_records = place.holds_records()
+        # They are looked for again first: another process may make them just now, and write.
+        while (kept := place.read()) is None:
+            place.make(new_settings(wanted, holds_records=holds_records))
+    check_settings(kept, wanted)
+    return kept
+
+
+def checked_settings(utxo_batch_size: object, genesis_height: object, layout: object) -> SetSettings:
+    """The settings, as they were read. Raises StoreError where they are none."""
+    if type(utxo_batch_size) is not int or type(genesis_height) is not int or type(layout) is not int:
+        raise unreadable_settings()
+    if utxo_batch_size < 1:
+        raise unreadable_settings()
+    return SetSettings(utxo_batch_size, genesis_height, layout)
+
+
+def unreadable_settings() -> StoreError:
+    return StoreError("its settings can't be read: it is damaged, or no set of utxod's", in_doubt=False)
+
+
+def new_settings(wanted: WantedSettings, *, holds_records: bool) -> SetSettings:
     """For a set that has none. Raises StoreError where they must not be made up."""
     if holds_records and not (wanted.adopt and wanted.utxo_batch_size):
         raise StoreError(
             "the set holds records and has no settings: they were lost, or another program wrote the set. Name its "
             "utxo_batch_size (and genesis_height, where it is not the default) in the URL, and adopt=true",
             in_doubt=False,
+            kind=ErrorKind.SETTINGS_LOST,
         )
     if not wanted.create:
-        raise StoreError("there is no set", in_doubt=False)
+        raise no_set()
     height = wanted.genesis_height
     return SetSettings(
         wanted.utxo_batch_size or DEFAULT_UTXO_BATCH_SIZE, DEFAULT_GENESIS_HEIGHT if height is None else height
     )
 
 
-def check_settings(kept: SetSettings, wanted: Wanted) -> None:
+def no_set() -> StoreError:
+    return StoreError("there is no set", in_doubt=False, kind=ErrorKind.NO_SET)
+
+
+def check_settings(kept: SetSettings, wanted: WantedSettings) -> None:
     """kept: the set's own. Raises StoreError where this program, or what is wanted, does not go with them."""
     if kept.layout not in _READABLE:
         problem = f"its layout has version {kept.layout}, this program's {LAYOUT_VERSION}"
-        raise StoreError(problem, in_doubt=False)
-    for name, have, want in (
-        ("utxo_batch_size", kept.utxo_batch_size, wanted.utxo_batch_size),
-        ("genesis_height", kept.genesis_height, wanted.genesis_height),
+        raise StoreError(problem, in_doubt=False, kind=ErrorKind.UNKNOWN_LAYOUT)
+    for name, own, other, kind in (
+        ("utxo_batch_size", kept.utxo_batch_size, wanted.utxo_batch_size, ErrorKind.UTXO_BATCH_SIZE_DIFFERS),
+        ("genesis_height", kept.genesis_height, wanted.genesis_height, ErrorKind.GENESIS_HEIGHT_DIFFERS),
     ):
-        if want not in (None, have):
-            problem = f"the set was made with {name}={_shown(have)}, which cannot be changed to {_shown(want)}"
-            raise StoreError(problem, in_doubt=False)
+        if other not in (None, own):
+            problem = f"the set was made with {name}={_render(own)}, which cannot be changed to {_render(other)}"
+            raise StoreError(problem, in_doubt=False, kind=kind)
 
 
-def parse_number(text: str, least: int, most: int) -> int:
-    """A number of a store's URL. Raises ValueError where it is none, or not from `least` to `most`."""
-    if not (text.isdecimal() and len(text) <= _DIGITS and least <= int(text) <= most):
-        raise ValueError(f"is no number from {least} to {most}")
-    return int(text)
-
-
-def parse_utxo_batch_size(text: str) -> int:
-    """Raises ValueError."""
-    try:
-        return parse_number(text, 1, MAX_UTXO_BATCH_SIZE)
-    except ValueError as error:
-        raise ValueError(f"{error}; a record of more outputs could not be spent whole") from None
-
-
-def parse_genesis_height(text: str) -> int:
-    """Raises ValueError."""
-    if text == "never":
-        return GENESIS_NEVER
-    try:
-        return parse_number(text, 0, GENESIS_NEVER - 1)
-    except ValueError:
-        raise ValueError("is neither a block height nor never") from None
-
-
-def _shown(value: int | None) -> str:
+def _render(value: int | None) -> str:
     return "never" if value == GENESIS_NEVER else str(value)

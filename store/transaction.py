@@ -1,13 +1,15 @@
 """Transactions and blocks as bytes: a parser for the standard and the extended format (BRC-30), and the way back.
 
-Malformed input raises ValueError that names what is wrong. A count is believed only as far as the bytes that are there
-could bear it, so a hostile one allocates nothing.
+Malformed input raises ValueError that names what is wrong. A count is refused where the bytes that follow are too few
+for it, so a hostile one allocates nothing.
 """
 
 import struct
 from collections.abc import Iterator
 from hashlib import sha256
 from typing import Final, NamedTuple
+
+from protocol.hashing import varint
 
 EXTENDED_MARKER: Final = bytes.fromhex("0000000000ef")
 COINBASE_OUTPOINT: Final = bytes(32) + b"\xff\xff\xff\xff"
@@ -76,16 +78,6 @@ class Transaction(NamedTuple):
             return None
         spent = sum(spend.satoshis or 0 for spend in self.inputs)
         return spent - sum(output.satoshis for output in self.outputs)
-
-
-def varint(value: int) -> bytes:
-    if value < 0xFD:
-        return value.to_bytes(1, "little")
-    if value <= 0xFFFF:
-        return b"\xfd" + _U16.pack(value)
-    if value <= 0xFFFFFFFF:
-        return b"\xfe" + _U32.pack(value)
-    return b"\xff" + _U64.pack(value)
 
 
 def read_varint(raw: bytes, position: int, what: str) -> tuple[int, int]:

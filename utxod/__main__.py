@@ -18,7 +18,7 @@ def main() -> None:
     except import_guard.ForeignModule as error:
         sys.exit(f"utxod: {error}")
     if daemon:
-        from workers.outlet import replace_stderr
+        from workers.nonblocking_stderr import replace_stderr
 
         replace_stderr()
     try:

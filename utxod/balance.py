@@ -4,9 +4,7 @@ from collections.abc import Iterable, Mapping, Sequence
 from dataclasses import dataclass, field
 from typing import Any, Final
 
-from protocol import codes
-from protocol.client.asynchronous import AsyncClient
-from protocol.client.items import Outcome, utxo_hash
+from protocol import AsyncClient, Outcome, codes, utxo_hash
 from store.layout import SPENT_UTXO_BYTES, UTXO_BYTES
 from store.transaction import Transaction
 

@@ -162,9 +162,9 @@ class _Part:
     def _refuse(self, place: BlockPlace) -> int:
         """Returns how many blocks are gone: it, and all upon it."""
         gone = [place]
-        for one in gone:  # which grows meanwhile
-            del self._nodes[one.hash]
-            gone += (child for child in self._children.get(one.hash, ()) if child.hash in self._nodes)
+        for block in gone:  # which grows meanwhile
+            del self._nodes[block.hash]
+            gone += (child for child in self._children.get(block.hash, ()) if child.hash in self._nodes)
         while self._tips and self._tips[0][2] not in self._nodes:
             heappop(self._tips)
         return len(gone)

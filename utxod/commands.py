@@ -4,27 +4,25 @@
 
 import contextlib
 import dataclasses
-import errno
 import json
 import logging
 import os
-from collections.abc import Callable, Mapping
+from collections.abc import Mapping
 from pathlib import Path
-from typing import TYPE_CHECKING, Any, NoReturn
+from typing import TYPE_CHECKING, Any
 
 import click
 
-from protocol import codes
-from protocol.client.default_endpoint import default_endpoint
+from protocol.default_endpoint import default_endpoint
 
 from . import __version__
-from .endpoint_checks import WANTED, check, may_connect, prepare
-from .exits import NO_DAEMON, NOT_FOUND, WRONG
+from .endpoint_checks import check, prepare
+from .exits import WRONG
+from .inquiry import ask, give_up
 from .options import FiniteRange
 
 if TYPE_CHECKING:
     from broker.daemon_settings import Settings
-    from protocol.client.blocking import Client
 
     from .replay import Plan, Summary
 
@@ -91,7 +89,7 @@ def serve(
     import supervisor
     from store.opening import parse_url
 
-    from .rendering import settings_table, show
+    from .rendering import render, settings_table
 
     flags: dict[str, tuple[Any, str]] = {}
     for text in settings:
@@ -109,7 +107,7 @@ def serve(
     if not loaded.listen:
         loaded = dataclasses.replace(loaded, listen=(default_endpoint(),))
     if show_settings:
-        show(settings_table(loaded))
+        render(settings_table(loaded))
         return
     try:
         parse_url(loaded.store)  # said once, here, and not by each of the workers
@@ -138,7 +136,7 @@ def doctor(config: Path | None, store: str | None, as_json: bool) -> None:
     Says of each thing that is wrong what to do. The exit code is 0 where all is well.
     """
     from .doctor import Finding, examine
-    from .rendering import findings_table, show
+    from .rendering import findings_table, render
 
     try:
         settings = _settings(config, {} if store is None else {"store": (store, "--store")})
@@ -148,7 +146,7 @@ def doctor(config: Path | None, store: str | None, as_json: bool) -> None:
     if as_json:
         click.echo(json.dumps([finding._asdict() for finding in findings]))
     else:
-        show(findings_table(findings))
+        render(findings_table(findings))
     raise SystemExit(0 if all(finding.is_well for finding in findings) else 1)
 
 
@@ -259,22 +257,22 @@ def replay(
     """
     from .block_files import BlockFileError
     from .own_daemon import DaemonError
-    from .rendering import byte_progress, show, summary_table
+    from .rendering import byte_progress, render, summary_table
     from .replay import plan
 
     if connect is not None and store:
         raise click.UsageError("--store is for a daemon that is started here; with --connect there is one already")
     if connect is not None:
-        _ask(connect, 4.0, as_json, lambda client: client.status())  # before anything is read
+        ask(connect, 4.0, as_json, lambda client: client.status())  # before anything is read
     try:
         planned = plan(files, height, seed_missing, lambda size: byte_progress("checking", size))
         summary, ended_by = _replay(planned, connect, store, workers, window)
     except (BlockFileError, DaemonError) as error:
-        _give_up(str(error), as_json, WRONG)
+        give_up(str(error), as_json, WRONG)
     if as_json:
         click.echo(json.dumps(summary.as_map()))
     else:
-        show(summary_table(summary.as_map()))
+        render(summary_table(summary.as_map()))
         if not summary.all_went_in:
             click.echo("\n  ".join(["Error: not all went in:", *summary.not_in()]), err=True)
     raise SystemExit(0 if summary.all_went_in else 128 + ended_by if ended_by else WRONG)
@@ -289,13 +287,13 @@ def status(connect: str, as_json: bool, timeout: float) -> None:
 
     The exit code is 0 where it answered, 4 where no daemon could be asked, 1 where anything else went wrong.
     """
-    from .rendering import report_tables, show, shown_report
+    from .rendering import render, report_as_json, report_tables
 
-    report = _ask(connect, timeout, as_json, lambda client: client.status())
+    report = ask(connect, timeout, as_json, lambda client: client.status())
     if as_json:
-        click.echo(json.dumps(shown_report(report)))
+        click.echo(json.dumps(report_as_json(report)))
     else:
-        show(*report_tables(report))
+        render(*report_tables(report))
 
 
 @cli.command(short_help="Show a transaction's record.")
@@ -309,13 +307,13 @@ def get(txid: bytes, connect: str, as_json: bool, timeout: float) -> None:
     The exit code is 0 where there is one, 3 where the set has no such transaction, 4 where no daemon could be asked, 1
     where anything else went wrong.
     """
-    from .rendering import record_table, show, shown_record
+    from .rendering import record_as_json, record_table, render
 
-    record = shown_record(_ask(connect, timeout, as_json, lambda client: client.get(txid)))
+    record = record_as_json(ask(connect, timeout, as_json, lambda client: client.get(txid)))
     if as_json:
         click.echo(json.dumps(record))
     else:
-        show(record_table(record))
+        render(record_table(record))
 
 
 def _settings(config: Path | None, flags: Mapping[str, tuple[Any, str]]) -> "Settings":
@@ -333,55 +331,11 @@ def _settings(config: Path | None, flags: Mapping[str, tuple[Any, str]]) -> "Set
         raise click.ClickException(str(error)) from None
 
 
-def _give_up(
-    message: str, as_json: bool, exit_code: int, code: str = codes.NO_ANSWER, executed: str = codes.NO
-) -> NoReturn:
-    """There is nothing to show: says why, where JSON was asked for on standard output as well."""
-    click.echo(f"Error: {message}" if code == codes.NO_ANSWER else f"Error: {code}: {message}", err=True)
-    if as_json:
-        click.echo(json.dumps({"error": {"code": code, "executed": executed, "message": message}}))
-    raise SystemExit(exit_code)
-
-
-def _ask(
-    endpoint: str, timeout: float, as_json: bool, question: Callable[["Client"], dict[str, Any]]
-) -> dict[str, Any]:
-    """The daemon's answer; an error is for a person to read, or for a program."""
-    import zmq
-
-    from protocol.client.blocking import Client
-    from protocol.client.errors import UtxodError
-
-    nobody = f"no daemon answers at {endpoint}: start one (utxod serve), or name another with --connect"
-    try:
-        check(endpoint)
-        if not may_connect(endpoint):
-            _give_up(nobody, as_json, NO_DAEMON)
-    except ValueError as error:
-        _give_up(str(error), as_json, WRONG)
-    except PermissionError as error:
-        problem = f"{endpoint}: {error.strerror}: whoever runs the daemon decides who may connect to it"
-        _give_up(problem, as_json, NO_DAEMON)
-    try:
-        with Client(endpoint, timeout=timeout) as client:
-            return question(client)
-    except UtxodError as error:
-        if error.code == codes.NO_ANSWER:
-            _give_up(f"{nobody} ({error.message})", as_json, NO_DAEMON, executed=error.executed)
-        exit_code = NOT_FOUND if error.code == codes.TX_NOT_FOUND else WRONG
-        _give_up(error.message, as_json, exit_code, error.code, error.executed)
-    except zmq.ZMQError as error:
-        if error.errno in (errno.EMFILE, errno.ENFILE):
-            raise
-        problem = f"{endpoint}: {zmq.strerror(error.errno or 0)}; {WANTED}"
-        _give_up(problem, as_json, WRONG)
-
-
 def _replay(
     planned: "Plan", connect: str | None, store: str | None, workers: int, window: int
 ) -> "tuple[Summary, int]":
     """And the number of the signal that asked to end it early, 0 where none did."""
-    from protocol.client.asynchronous import AsyncClient
+    from protocol import AsyncClient
 
     from .needs import DEFAULTS
     from .own_daemon import EMBEDDED, own_daemon

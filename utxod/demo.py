@@ -17,10 +17,7 @@ from rich.console import Console
 from rich.progress import BarColumn, MofNCompleteColumn, Progress, TextColumn, TimeElapsedColumn
 from rich.text import Text
 
-from protocol import codes
-from protocol.client.asynchronous import AsyncClient
-from protocol.client.blocking import Client
-from protocol.client.errors import Spent, UtxodError
+from protocol import AsyncClient, Client, Spent, UtxodError, codes
 from store.transaction import Transaction, parse_transaction
 
 from .balance import Balance, read_balance

@@ -1,5 +1,5 @@
-"""Is all well between the settings and the store? Each finding says what was looked at, and where something is wrong,
-what to do about it."""
+"""Whether all is well between the settings and the store. Each finding says what was looked at, and where something is
+wrong, what to do about it."""
 
 import os
 import secrets
@@ -11,11 +11,11 @@ from urllib.parse import parse_qsl
 
 from broker.in_doubt_log import FILE_NAME
 from broker.settings import BrokerSettings
-from store import Mode, Read, Remove, RuleCall, Status, Store, StoreError, Write, open_store
+from store import ErrorKind, Mode, Read, Remove, RuleCall, Status, Store, StoreError, Write, open_store
 from store.layout import Circumstances, Partial, create_records, lock_ttl
-from store.opening import split_url
 from store.rules import rules_source
 from store.transaction import Output
+from store.url import split_url
 
 BUDGET: Final = 5.0  # seconds, of each call
 _SPENT_BYTES: Final = 80  # of a spent output, as the server keeps it
@@ -38,8 +38,8 @@ class Finding(NamedTuple):
 
 
 def examine(url: str, state: Path) -> Iterator[Finding]:
-    """The findings, one after the other, as far as one can look. Raises nothing for what is wrong, and makes nothing
-    that is not there. url: of the store. state: the directory of the list of what is in doubt."""
+    """The findings, one after the other, until something is so wrong that nothing behind it can be looked at. Makes
+    nothing that is not there. url: of the store. state: the directory of the in-doubt log."""
     yield from _examine_store(url)
     yield _examine_state(state)
 
@@ -66,10 +66,10 @@ def _examine_store(url: str) -> Iterator[Finding]:
         yield Finding("store URL", str(error), "correct the setting `store`")
         return
     except StoreError as error:
-        yield Finding("store", str(error), _remedy_of(str(error)))
+        yield Finding("store", str(error), REMEDIES.get(error.kind, "see the message"))
         return
     try:
-        yield Finding("store", f"{_shown(url)}, {store.utxo_batch_size} outputs a record")
+        yield Finding("store", f"{_without_options(url)}, {store.utxo_batch_size} outputs a record")
         if split_url(url).scheme.endswith("aerospike"):
             yield from _examine_cluster(url, store.utxo_batch_size)
         if split_url(url).scheme.endswith("null"):
@@ -80,55 +80,50 @@ def _examine_store(url: str) -> Iterator[Finding]:
         store.close()
 
 
-_REMEDIES: Final = (
-    ("there is no set", "correct the setting `store`; or start a daemon, which makes the set"),
-    ("has no settings", "were they truncated? Then name what they were, and adopt=true; see docs/aerospike.md"),
-    ("services_alternate", "leave it out of the URL, or configure alternate-access-address on every node"),
-    ("no namespace", "name one that is there in the URL, or add it to every node's configuration"),
-    ("udf-admin", "grant the user a role with udf-admin, or have an administrator register the rules"),
-    ("utxo_batch_size", "leave utxo_batch_size out of the URL: the set keeps its own"),
-    ("genesis_height", "leave genesis_height out of the URL: the set keeps its own"),
-    (
-        "cannot be reached",
-        "are the hosts and ports right, is a node up, may this host connect, are user and TLS right?",
+REMEDIES: Final = {
+    ErrorKind.NO_SET: "correct the setting `store`; or start a daemon, which makes the set",
+    ErrorKind.SETTINGS_LOST: "were they truncated? Then name what they were, and adopt=true; see docs/aerospike.md",
+    ErrorKind.UTXO_BATCH_SIZE_DIFFERS: "leave utxo_batch_size out of the URL: the set keeps its own",
+    ErrorKind.GENESIS_HEIGHT_DIFFERS: "leave genesis_height out of the URL: the set keeps its own",
+    ErrorKind.UNKNOWN_LAYOUT: "use a program of the version that made the set",
+    ErrorKind.UNREACHABLE: (
+        "are the hosts and ports right, is a node up, may this host connect, are user and TLS right?"
     ),
-    ("layout", "use a program of the version that made the set"),
-)
+    ErrorKind.NO_ALTERNATE_ADDRESSES: ("leave it out of the URL, or configure alternate-access-address on every node"),
+    ErrorKind.NO_NAMESPACE: "name one that is there in the URL, or add it to every node's configuration",
+    ErrorKind.RULES_FORBIDDEN: "grant the user a role with udf-admin, or have an administrator register the rules",
+}
 
 
-def _remedy_of(problem: str) -> str:
-    return next((remedy for words, remedy in _REMEDIES if words in problem), "see the message")
-
-
-def _shown(url: str) -> str:
+def _without_options(url: str) -> str:
     return url.partition("?")[0]
 
 
 def _examine_cluster(url: str, utxo_batch_size: int) -> Iterator[Finding]:
     # Its client is loaded for such a store alone.
-    from store.aerospike import cluster, fitness  # noqa: PLC0415
-    from store.aerospike.store import connect  # noqa: PLC0415
+    from store.aerospike import cluster, fitness, indexes, rules_module  # noqa: PLC0415
+    from store.aerospike.connection import connect  # noqa: PLC0415
     from store.aerospike.url import parse_aerospike_url  # noqa: PLC0415
 
     parts = split_url(url)
-    settings = parse_aerospike_url(parts, dict(parse_qsl(parts.query)))
-    client = connect(settings)
+    cluster_url = parse_aerospike_url(parts, dict(parse_qsl(parts.query)))
+    client = connect(cluster_url)
     try:
         builds = cluster.ask_nodes(client, "build")
         yield _examine_nodes(builds, fitness.cluster_size(client))
         yield examine_batches(fitness.batch_limit(client))
-        for node, found in sorted(cluster.namespace_settings(client, settings.namespace).items()):
-            yield from examine_namespace(f"namespace {settings.namespace} on {node}", found, utxo_batch_size)
-        yield _examine_module(cluster.registered_source(client, cluster.rules_module()), rules_source())
-        there = cluster.indexes(client, settings.namespace, settings.set)
-        for name in cluster.INDEXED_BINS:
+        for node, found in sorted(cluster.namespace_settings(client, cluster_url.namespace).items()):
+            yield from examine_namespace(f"namespace {cluster_url.namespace} on {node}", found, utxo_batch_size)
+        yield _examine_module(rules_module.registered_source(client, rules_module.own_name()), rules_source())
+        there = indexes.find_indexes(client, cluster_url.namespace, cluster_url.set)
+        for name in indexes.INDEXED_BINS:
             remedy = "" if name in there else "grant the user sindex-admin and start a daemon, or create it"
             yield Finding(f"index on {name}", there.get(name, {}).get("indexname", "none"), remedy)
-        if settings.blobs is None:
+        if cluster_url.blobs is None:
             remedy = "give the URL blobs=DIRECTORY, one that every daemon of the set sees"
             yield Finding("blobs", "none: transactions over 32 KiB, or of several records, are refused", remedy)
         else:
-            yield Finding("blobs", str(settings.blobs))
+            yield Finding("blobs", str(cluster_url.blobs))
     finally:
         client.close()
 
@@ -200,8 +195,8 @@ def examine_namespace(what: str, found: Mapping[str, str], utxo_batch_size: int)
 
 
 def _examine_copies(what: str, found: Mapping[str, str], copies: int) -> Iterator[Finding]:
-    """A node that was away has old copies: who asks it alone is told of coins that were spent, and of none where there
-    are some."""
+    """A node that was away has old copies. A reader who asks it alone is told that spent coins are unspent, and that
+    existing ones do not exist."""
     yield Finding(f"{what}: copies of each record", str(copies))
     blind = found.get("disable-write-dup-res") == "true"
     yield Finding(
@@ -236,9 +231,9 @@ def _round_trip(store: Store) -> Iterator[Finding]:
         ("time to live", Write(txid, {"token": txid}, Mode.CREATE, ttl=lock_ttl(2)), lambda value: True),
         ("conditional remove", Remove(txid, {"token": txid}), lambda value: True),
     ]
-    for name, record, is_right in steps:
+    for name, operation, is_right in steps:
         try:
-            (result,) = store.batch_operate([record], BUDGET)
+            (result,) = store.batch_operate([operation], BUDGET)
         except StoreError as error:
             yield Finding(f"round trip: {name}", str(error), "the store does not do what utxod needs: see the message")
             return

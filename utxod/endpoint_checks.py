@@ -5,7 +5,7 @@ import os
 import stat
 from pathlib import Path
 
-from protocol.client.default_endpoint import IPC, default_endpoint
+from protocol.default_endpoint import IPC, default_endpoint
 
 # The kernel's limit on the path of a Unix socket (sun_path, less its final zero byte).
 MAX_IPC_PATH_BYTES = 107

@@ -14,10 +14,7 @@ from enum import StrEnum
 from types import TracebackType
 from typing import Any, Final, NamedTuple
 
-from protocol import codes
-from protocol.client.asynchronous import AsyncClient
-from protocol.client.errors import UtxodError
-from protocol.client.items import CreateItem, Outcome, Outpoint, Spend, utxo_hash
+from protocol import AsyncClient, CreateItem, Outcome, Outpoint, Spend, UtxodError, codes, utxo_hash
 from store.transaction import Transaction
 
 from .needs import Needs

@@ -9,8 +9,9 @@ from collections.abc import Iterator, Sequence
 from random import Random
 from typing import Final
 
-from protocol.client.items import Spend, utxo_hash
-from store.transaction import COINBASE_OUTPOINT, Output, Transaction, parse_transaction, varint
+from protocol import Spend, utxo_hash
+from protocol.hashing import varint
+from store.transaction import COINBASE_OUTPOINT, Output, Transaction, parse_transaction
 
 from .merkle import double_sha256, merkle_root
 

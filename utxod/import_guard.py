@@ -9,7 +9,7 @@ import importlib.util
 from importlib.machinery import ModuleSpec
 from pathlib import Path
 
-ROOMS = ("protocol", "store", "broker", "workers", "supervisor")
+PACKAGES = ("protocol", "store", "broker", "workers", "supervisor")
 ROOT = Path(__file__).resolve().parent.parent
 
 
@@ -18,8 +18,8 @@ class ForeignModule(Exception):
 
 
 def check(root: Path = ROOT) -> None:
-    """Raises ForeignModule where one of `ROOMS` would be imported from outside of `root`."""
-    for name in ROOMS:
+    """Raises ForeignModule where one of `PACKAGES` would be imported from outside of `root`."""
+    for name in PACKAGES:
         found = _location(importlib.util.find_spec(name))
         if found is None:
             raise ForeignModule(

@@ -29,9 +29,9 @@ def most_children(store: Store) -> int:
 
 
 def find_leftovers(store: Store, txid: bytes, progress: Callable[[int], Any]) -> list[bytes]:
-    """The keys of the child records that there are without a master; those that a creation has begun, and the next one
-    replaces, are none. progress: is told how many more of `most_children` were looked for. Raises LeftoversError where
-    the transaction is there; StoreError."""
+    """The keys of the child records whose transaction has no master record. Not of those that a creation has begun and
+    not ended: the next one replaces them. progress: is told how many more of `most_children` were looked for. Raises
+    LeftoversError where the transaction is there; StoreError."""
     _refuse_master(store, txid)
     keys: list[bytes] = []
     last = most_children(store)
@@ -67,7 +67,7 @@ def remove_leftovers(store: Store, txid: bytes, keys: list[bytes]) -> int:
 
 
 def _remove_at_once(store: Store, txid: bytes, keys: list[bytes]) -> int:
-    """All or none: a master that can be created, and is removed again, is not there."""
+    """All or none. A master record is created and removed again in the same batch: so none was there."""
     look: list[RecordOperation] = [Write(txid, {"txID": txid}, Mode.CREATE, group=_GROUP), Remove(txid, group=_GROUP)]
     created, _, *removed = store.batch_operate([*look, *(Remove(key, group=_GROUP) for key in keys)], BUDGET)
     if created.status is Status.EXISTS:

@@ -3,8 +3,7 @@
 from collections.abc import Sequence
 from typing import Final, NamedTuple
 
-from protocol.client.calls import ARRAY_HEADER_BYTES
-from protocol.wire import Limits
+from protocol.wire import ARRAY_HEADER_BYTES, Limits
 from store.transaction import Transaction
 
 # At most, beside the transaction itself; and of a spend.

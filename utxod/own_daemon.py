@@ -20,10 +20,10 @@ from dataclasses import dataclass
 from pathlib import Path
 from typing import Final
 
-from protocol.client.blocking import Client
-from protocol.client.errors import UtxodError
+from protocol import Client, UtxodError
 
 from .import_guard import ROOT
+from .termination import handled
 
 START_SECONDS: Final = 20.0
 POLL_SECONDS: Final = 0.02
@@ -88,14 +88,9 @@ def _told_to_end_in_order() -> Iterator[None]:
     def end(number: int, frame: object) -> None:
         sys.exit(128 + number)
 
-    caught = [one for one in (signal.SIGTERM, signal.SIGHUP) if signal.getsignal(one) is signal.SIG_DFL]
-    for number in caught:
-        signal.signal(number, end)
-    try:
+    deadly = [number for number in (signal.SIGTERM, signal.SIGHUP) if signal.getsignal(number) is signal.SIG_DFL]
+    with handled(deadly, end):
         yield
-    finally:
-        for number in caught:
-            signal.signal(number, signal.SIG_DFL)
 
 
 @contextlib.contextmanager
@@ -127,7 +122,8 @@ def _clear_leftovers() -> None:
 
 
 def environment(directory: Path) -> dict[str, str]:
-    """Ours, less the settings in it, with the house first on the path: it may be a bare checkout."""
+    """This process's own, without settings of utxod, and with this installation first on the path: it may be a bare
+    checkout."""
     kept = {name: value for name, value in os.environ.items() if not name.startswith("UTXOD_")}
     path = [str(ROOT), *filter(None, [kept.get("PYTHONPATH")])]
     return kept | {"PYTHONPATH": os.pathsep.join(path), "UTXOD_STATE": str(directory / "state")}

@@ -1,4 +1,5 @@
-"""What a person reads: tables and the progress bar. txids in display order, other bytes as hex."""
+"""What a person reads: tables and progress bars; and the same as JSON has it. Txids in display order, other bytes as
+hex."""
 
 import contextlib
 import sys
@@ -27,7 +28,7 @@ def console(stderr: bool = False) -> Console:
     return Console(stderr=stderr, markup=False, emoji=False, highlight=False, width=width)
 
 
-def show(*renderables: RenderableType) -> None:
+def render(*renderables: RenderableType) -> None:
     """Prints them, without the blanks that fill up a table's lines."""
     to = console()
     with to.capture() as captured:
@@ -66,7 +67,7 @@ def report_tables(report: Mapping[str, Any]) -> list[RenderableType]:
     return shown
 
 
-def shown_report(report: Mapping[str, Any]) -> dict[str, Any]:
+def report_as_json(report: Mapping[str, Any]) -> dict[str, Any]:
     """A daemon's report as JSON has it: the epoch is beyond the integers that every reader of JSON keeps exact (2^53),
     and is shown as it is in the log."""
     return {**report, "epoch": _text("epoch", report["epoch"])}
@@ -83,10 +84,10 @@ def summary_table(summary: Mapping[str, Any]) -> RenderableType:
     )
 
 
-def shown_record(record: Mapping[str, Any]) -> dict[str, Any]:
+def record_as_json(record: Mapping[str, Any]) -> dict[str, Any]:
     """A record as text and numbers."""
     return {
-        name: _shown(value, reverse=name in _TXID_BINS)
+        name: _as_json(value, reverse=name in _TXID_BINS)
         for name, value in sorted(record.items(), key=lambda bin: bin[0])
     }
 
@@ -118,13 +119,13 @@ def byte_progress(text: str, total: int) -> Iterator[Callable[[int], None]]:
         yield lambda size: progress.advance(task, size)
 
 
-def _shown(value: Any, reverse: bool) -> Any:
+def _as_json(value: Any, reverse: bool) -> Any:
     if isinstance(value, bytes):
         return value[::-1].hex() if reverse else value.hex()
     if isinstance(value, Mapping):
-        return {str(_shown(key, False)): _shown(inner, reverse) for key, inner in value.items()}
+        return {str(_as_json(key, False)): _as_json(inner, reverse) for key, inner in value.items()}
     if isinstance(value, (list, tuple)):
-        return [_shown(inner, reverse) for inner in value]
+        return [_as_json(inner, reverse) for inner in value]
     return value
 
 

@@ -14,8 +14,7 @@ from hashlib import sha256
 from pathlib import Path
 from typing import Any, Final
 
-from protocol import codes
-from protocol.client.asynchronous import AsyncClient
+from protocol import AsyncClient, codes
 from store.transaction import Transaction
 
 from .block_files import BlockFileError, BlockPlace, Found, scan
@@ -71,8 +70,9 @@ class Summary:
         """In words, what did not go in: the first few blocks, and transactions of each kind."""
         places = {height: place for place, height in self.planned.blocks}
         lines = [
-            f"{places[one.height]}: transaction {one.txid[::-1].hex()}: {one.fate.replace('_', ' ')}: {one.why}"
-            for one in self.tally.not_in
+            f"{places[missing.height]}: transaction {missing.txid[::-1].hex()}: "
+            f"{missing.fate.replace('_', ' ')}: {missing.why}"
+            for missing in self.tally.not_in
         ]
         unnamed = sum(self.tally.kinds.values()) - len(lines)
         if unnamed:

@@ -148,7 +148,7 @@ def _leaves(value: Any, prefix: str, help_text: str = "", range_text: str = "") 
 
 
 def _range_of(annotated: Any) -> str:
-    ranges = [one for one in getattr(annotated, "__metadata__", ()) if isinstance(one, Interval)]
+    ranges = [constraint for constraint in getattr(annotated, "__metadata__", ()) if isinstance(constraint, Interval)]
     return f"{ranges[0].ge} to {ranges[0].le}" if ranges else ""
 
 

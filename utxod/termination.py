@@ -1,13 +1,13 @@
 """Work that is told to end, by Ctrl-C, SIGTERM or SIGHUP, and ends in its own order: its task is cancelled.
 
-The second time that ends it at once: what it was still waiting for is cancelled, too. A signal that is ignored (as
-nohup has it) stays so.
+A second such signal ends it at once: what it was still waiting for is cancelled, too. A signal that is ignored (as
+nohup does) stays ignored.
 """
 
 import asyncio
 import contextlib
 import signal
-from collections.abc import Coroutine, Iterator
+from collections.abc import Callable, Collection, Coroutine, Iterator
 from typing import Any, Final, TypeVar
 
 _SIGNALS: Final = (signal.SIGINT, signal.SIGTERM, signal.SIGHUP)
@@ -42,12 +42,19 @@ def _cancelled_by_signals(came: list[int]) -> Iterator[None]:
         came.append(number)
         loop.call_soon_threadsafe(task.cancel)  # never from amid whatever runs: an exception there would end that only
 
-    before = {number: signal.getsignal(number) for number in _SIGNALS}
-    caught = [number for number in _SIGNALS if before[number] is not signal.SIG_IGN]
-    for number in caught:
-        signal.signal(number, end)
+    with handled([number for number in _SIGNALS if signal.getsignal(number) is not signal.SIG_IGN], end):
+        yield
+
+
+@contextlib.contextmanager
+def handled(signals: Collection[int], handler: Callable[[int, Any], None]) -> Iterator[None]:
+    """Within the context these signals call the handler; afterwards they do what they did before. In the main
+    thread."""
+    before = {number: signal.getsignal(number) for number in signals}
+    for number in signals:
+        signal.signal(number, handler)
     try:
         yield
     finally:
-        for number in caught:
-            signal.signal(number, before[number])
+        for number, handler_before in before.items():
+            signal.signal(number, handler_before)

@@ -1,12 +1,8 @@
-"""One worker process, and its daemon's side of it.
+"""The worker processes: the daemon's side of them, and their own.
 
-process     a worker's process, as its supervisor sees it
-fleet       the workers of one daemon
-__main__    the worker's own beginning: ends with its parent, opens the store
-intake      asks for work by credit, and answers once per dispatch
-batch       the items of one dispatch: each is completed exactly once
-execution   runs one operation on one batch, whatever it raises
-work        what an operation has to work with: batch, store, time
-items       what an item must look like
-operations  a module per operation
+launch               what both sides agree on: settings, the dump signal, the exit status of a failed start
+nonblocking_stderr   standard error that nobody waits for, in the daemon and in its workers
+management/          the daemon's side: starts, watches and terminates worker processes; takes the daemon's signals
+__main__             a worker's program: `python -m workers`, which the daemon starts
+runtime/             the worker's own: takes dispatches from the broker, and executes them on the store
 """

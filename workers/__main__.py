@@ -13,14 +13,12 @@ import signal
 import sys
 from typing import Final
 
-from protocol.worker_wire import BOOT_ERROR_STATUS
 from store import StoreError, open_store
-from workers.management.process import DUMP_SIGNAL, WorkerSettings
+from workers.launch import BOOT_ERROR_STATUS, DUMP_SIGNAL, WorkerSettings
+from workers.nonblocking_stderr import open_nonblocking_stderr, replace_stderr
 from workers.runtime.executor import Executor
 from workers.runtime.loop import serve
 from workers.runtime.operations import OPERATIONS
-
-from .outlet import open_unwaited, replace_stderr
 
 log = logging.getLogger("utxod.worker")
 
@@ -28,7 +26,7 @@ _PR_SET_PDEATHSIG: Final = 1
 
 
 def main() -> int:
-    dumps = open_unwaited()
+    dumps = open_nonblocking_stderr()
     faulthandler.enable(dumps)
     faulthandler.register(DUMP_SIGNAL, dumps, all_threads=True)
     # The daemon's signals are no longer held back; but a terminal with `tostop` may not stop who writes to it.

@@ -18,7 +18,7 @@ from typing import Any, Final
 
 import zmq
 
-LOOK_AGAIN: Final = 1.0  # seconds after a lookup that failed
+LOOKUP_PAUSE: Final = 1.0  # seconds after a lookup that failed
 
 _TCP: Final = "tcp://"
 _NAMED = re.compile(r"tcp://((?:[^;]*;)?)([\w.-]+):([0-9]{1,5})", re.ASCII)
@@ -26,14 +26,14 @@ _NAMED = re.compile(r"tcp://((?:[^;]*;)?)([\w.-]+):([0-9]{1,5})", re.ASCII)
 
 class Addresses:
     """found: called when there is something to connect to, in another thread. Raises zmq.ZMQError where the endpoint
-    can be none."""
+    is invalid."""
 
     def __init__(self, endpoint: str, found: Callable[[], None]) -> None:
-        self.problem = ""  # why there is none
+        self.problem = ""  # why there is no address
         self._endpoint = endpoint
         self._found = found
         self._known: deque[str] = deque()
-        self.looking = False  # there is none for the moment
+        self.looking_up = False  # there is no address for the moment
         self.named = endpoint.startswith(_TCP) and not _numeric(endpoint)
         if self.named:
             match = _NAMED.fullmatch(endpoint)
@@ -47,22 +47,22 @@ class Addresses:
             return self._endpoint
         if self._known:
             return self._known.popleft()
-        if not self.looking:
-            self.problem, self.looking = f"{self._host} is being looked up", True
+        if not self.looking_up:
+            self.problem, self.looking_up = f"{self._host} is being looked up", True
             try:
                 _thread.start_new_thread(self._look_up, ())
             except RuntimeError:
-                self.looking = False
+                self.looking_up = False
                 raise
         return None
 
     @property
-    def more(self) -> bool:
+    def has_more(self) -> bool:
         """There is another to try before the name is looked up again."""
         return bool(self._known)
 
-    def again(self) -> None:
-        """What is known may hold no longer."""
+    def forget(self) -> None:
+        """What was looked up may hold no longer."""
         self._known.clear()
 
     def _look_up(self) -> None:
@@ -74,9 +74,9 @@ class Addresses:
             self.problem = ""
         except Exception as error:  # no memory, say: it is tried again all the same
             self.problem = f"{self._host} can't be looked up: {str(error) or repr(error)}"
-            time.sleep(LOOK_AGAIN)
+            time.sleep(LOOKUP_PAUSE)
         finally:
-            self.looking = False
+            self.looking_up = False
         self._found()
 
 

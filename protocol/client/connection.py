@@ -1,124 +1,115 @@
-"""A client's line to its daemon: its session, and one link after the other to send over.
+"""One connection of a client: a DEALER socket and its monitor. When it is lost it is thrown away for a new one.
 
-What a client does with ZeroMQ is here and in link.py. None of it waits, or ends the program it is in: what would is
-looked for before (spare.py), is done beside (addresses.py), or is `free`, which the edge calls where waiting harms
-nobody.
+IMMEDIATE: nothing is queued for a daemon that is not there. No linger: what a lost connection held is not delivered
+later. The identity is left to ZeroMQ, so that no answer meant for an earlier connection can reach this one. Heartbeats:
+a peer that vanished without a word is noticed.
 """
 
-import _thread
-import contextlib
 import time
-from typing import Final, Protocol
+from typing import Final
 
 import zmq
 
-from .addresses import Addresses
-from .session import RECONNECT_MAX, SWEEP, Session
-from .socket import Link
+from .session import Session
 
-PAUSE: Final = 0.02  # seconds between two rounds of connecting in vain; doubled each time, up to
-PAUSE_MAX: Final = 0.5
-
-
-class _Context(zmq.Context[zmq.Socket[bytes]]):
-    """Where nobody has freed it, the garbage collector takes it and its sockets in any order. ZeroMQ's own would wait
-    for them, and with it whoever collects."""
-
-    def __del__(self) -> None:
-        if not self.closed:
-            self.term_beside()
-
-    def term_beside(self) -> None:
-        with contextlib.suppress(RuntimeError):  # no thread is left: ZeroMQ keeps what it has
-            _thread.start_new_thread(self.term, ())
+RECONNECT_MS: Final = 20  # while nobody listens; doubled each time, up to
+RECONNECT_MAX_MS: Final = 500
+CONNECT_TIMEOUT_MS: Final = 5_000
+ZMTP_HANDSHAKE_MS: Final = 10_000
+HEARTBEAT_MS: Final = 5_000
+HEARTBEAT_TIMEOUT_MS: Final = 10_000
+RECEIVE_SECONDS: Final = 0.02  # the longest that is received for before the driver, and its program, get their turn
 
 
-class Edge(Protocol):
-    """What a line asks of its edge. watch: `turn` is due when the descriptor is readable. wake: `turn` is due; called
-    in another thread."""
+class Connection:
+    """retried: where nobody is at the endpoint, ZeroMQ tries again and again; otherwise the connection counts as lost.
 
-    def watch(self, descriptor: int) -> None: ...
+    Raises zmq.ZMQError where the endpoint is invalid.
+    """
 
-    def unwatch(self, descriptor: int) -> None: ...
-
-    def wake(self) -> None: ...
-
-
-class Line:
-    """Raises zmq.ZMQError where the endpoint is none."""
-
-    def __init__(self, endpoint: str, grace: float, edge: Edge) -> None:
-        self.session = Session(grace)
-        self._edge = edge
-        self._addresses = Addresses(endpoint, edge.wake)
-        self._link: Link | None = None
-        self._connect_at = self._sweep_at = 0.0
-        self._pause = PAUSE
-        self._context = _Context()
+    def __init__(self, context: "zmq.Context[zmq.Socket[bytes]]", endpoint: str, *, retried: bool) -> None:
+        self.socket = socket = context.socket(zmq.DEALER)
+        self.monitor: zmq.Socket[bytes] | None = None
+        self.used = False  # something was sent
+        self.more = False  # something is to be received
+        self.blocked = False  # something is to be sent, and the socket takes no more
         try:
-            # Its threads start with the first socket, and abort where they find no descriptor: now there are some.
-            self._context.socket(zmq.PAIR).close(0)
-            self._connect()
+            socket.linger = 0
+            socket.setsockopt(zmq.IMMEDIATE, 1)
+            socket.setsockopt(zmq.IPV6, 1)
+            socket.setsockopt(zmq.RECONNECT_IVL, RECONNECT_MS)
+            socket.setsockopt(zmq.RECONNECT_IVL_MAX, RECONNECT_MAX_MS)
+            socket.setsockopt(zmq.CONNECT_TIMEOUT, CONNECT_TIMEOUT_MS)
+            socket.setsockopt(zmq.HANDSHAKE_IVL, ZMTP_HANDSHAKE_MS)
+            socket.setsockopt(zmq.HEARTBEAT_IVL, HEARTBEAT_MS)
+            socket.setsockopt(zmq.HEARTBEAT_TIMEOUT, HEARTBEAT_TIMEOUT_MS)
+            failed = 0 if retried else zmq.EVENT_CONNECT_RETRIED
+            self.monitor = socket.get_monitor_socket(zmq.EVENT_DISCONNECTED | failed)
+            socket.connect(endpoint)
         except BaseException:
             self.close()
-            self._context.term_beside()  # which waits for what an interrupt has left open
             raise
 
-    def turn(self) -> None:
-        """Connects, sends, receives, and settles what is due. Never blocks."""
-        now = time.monotonic()
-        if self._link is None and now >= self._connect_at:
-            self._reconnect(now)
-        if self._link is not None and not self._link.pump(self.session):
-            self._lost(self._link, now)
-        if now >= self._sweep_at:
-            self._sweep_at = now + SWEEP
-            self.session.expire(now)
-
-    def rest(self) -> float | None:
-        """Seconds until `turn` is due though the edge is told of nothing; None: not before it is."""
-        now = time.monotonic()
-        if self._link is None:
-            return SWEEP if self._addresses.looking else max(0.0, min(self._connect_at - now, SWEEP))
-        return self._link.rest(self.session, now)
-
     def close(self) -> None:
-        """Never blocks."""
-        if self._link is not None:
-            self._disconnect(self._link)
+        if self.monitor is not None:
+            self.socket.disable_monitor()
+            self.monitor.close(0)
+        self.socket.close(0)
 
-    def free(self) -> None:
-        """Gives back what ZeroMQ holds, once it is closed. Waits for ZeroMQ's threads."""
-        self._context.term()
+    def pump(self, session: Session) -> bool:
+        """Sends what the session has, and hands it what has come; never blocks. False where the connection is lost.
 
-    def _connect(self) -> None:
-        address = self._addresses.next()
-        self.session.obstacle = self._addresses.problem
-        if address is not None:
-            self._link = Link(self._context, address, retried=not self._addresses.named)
-            for descriptor in self._link.descriptors:
-                self._edge.watch(descriptor)
+        It leaves no event unseen, as the socket's descriptor tells of each only once; unless `more` is set, so that the
+        driver gets to do something else before it comes back.
+        """
+        socket = self.socket
+        self._send(session)
+        self.more = False
+        now = time.monotonic()
+        until = now + RECEIVE_SECONDS
+        while now <= until:
+            events = _events(socket)
+            if events & zmq.POLLIN:
+                ready = session.handshake.ready
+                session.received(socket.recv_multipart(zmq.DONTWAIT), now)
+                if session.handshake.ready is not ready:
+                    self._send(session)  # what has waited for the welcome, or HELLO
+                now = time.monotonic()
+            elif self.blocked and events & zmq.POLLOUT:
+                self._send(session)
+            else:
+                # Only now: what the daemon said before the connection was lost has been read.
+                return not self._disconnected()
+        self.more = True
+        return True
 
-    def _reconnect(self, now: float) -> None:
-        try:
-            self._connect()
-        except (zmq.ZMQError, RuntimeError) as error:
-            # No descriptor or no thread is left, say. There may be one soon, and until then deadlines hold.
-            self.session.obstacle = str(error)
-            self._connect_at = now + RECONNECT_MAX
+    @property
+    def descriptors(self) -> list[int]:
+        """They become readable when `pump` is to be called, also where a blocked socket takes more again."""
+        return [int(socket.getsockopt(zmq.FD)) for socket in (self.socket, self.monitor) if socket is not None]
 
-    def _lost(self, link: Link, now: float) -> None:
-        self._disconnect(link)
-        if link.used:
-            self._pause = PAUSE
-            self._addresses.again()
-            self._connect_at = self.session.connection_lost(now)
-        elif not self._addresses.more:
-            self._connect_at = now + self._pause
-            self._pause = min(PAUSE_MAX, 2 * self._pause)
+    def seconds_until_due(self, session: Session, now: float) -> float | None:
+        """Seconds after which `pump` is due though no descriptor says so; None: not before one does."""
+        return 0.0 if self.more else session.seconds_until_due(now, can_send=not self.blocked)
 
-    def _disconnect(self, link: Link) -> None:
-        for descriptor in link.descriptors:
-            self._edge.unwatch(descriptor)
-        link.close()
-        self._link = None
+    def _send(self, session: Session) -> None:
+        self.blocked = False
+        while (frames := session.outgoing(time.monotonic())) is not None:
+            try:
+                self.socket.send_multipart(frames, zmq.DONTWAIT)
+            except zmq.Again:
+                session.give_back(frames)
+                self.blocked = True
+                return
+            self.used = True
+
+    def _disconnected(self) -> bool:
+        lost = False
+        while self.monitor is not None and _events(self.monitor) & zmq.POLLIN:
+            self.monitor.recv_multipart(zmq.DONTWAIT)
+            lost = True
+        return lost
+
+
+def _events(socket: "zmq.Socket[bytes]") -> int:
+    return int(socket.getsockopt(zmq.EVENTS))

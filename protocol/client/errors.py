@@ -106,6 +106,7 @@ _CLASSES: Mapping[str, type[UtxodError]] = {
 }
 
 
-def error_class(code: str) -> type[UtxodError]:
-    """The class that is raised for a code: one of its own, or Rejection, or Fault (unknown codes are faults)."""
-    return _CLASSES.get(code, Rejection if code in codes.REJECTIONS else Fault)
+def to_exception(error: Error) -> UtxodError:
+    """The exception for an answer's error: of the code's own class, or a Rejection, or a Fault (as an unknown code)."""
+    kind = _CLASSES.get(error.code, Rejection if error.code in codes.REJECTIONS else Fault)
+    return kind(error)

@@ -6,13 +6,13 @@ import os
 import queue
 from typing import Final
 
-# Of a context 4, of a link 3, of its connection 1, of a thread's waking 2; of looking a name up 2.
+# Of a context 4, of a DEALER and its monitor 3, of its connection 1, of a thread's waking 2; of looking a name up 2.
 DESCRIPTORS: Final = 12
 THREADS: Final = 3  # ZeroMQ's two, and a blocking client's own
 _THREADS_TRIED: Final = 6  # more, as those that were tried may not be quite gone when ZeroMQ starts its own
 
 
-def check_spare() -> None:
+def check_headroom() -> None:
     """Raises OSError: EMFILE or ENFILE for want of descriptors, EAGAIN for want of threads. Leaves nothing open."""
     _check_descriptors()
     _check_threads()

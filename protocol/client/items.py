@@ -1,37 +1,28 @@
-"""Items, results and outcomes: what a caller hands to the client, and what it gets back.
+"""The items of a request: what a caller hands to the client.
 
 An item is a tuple in the order in which it goes over the wire (docs/protocol.md), so encoding one costs nothing beyond
 MessagePack, and a plain tuple of the same fields will do in its place. Fields are not checked here: the daemon does
 that, and answers a bad item alone with BAD_REQUEST. txids and hashes are 32 bytes in wire order everywhere.
 """
 
-import hashlib
-import math
-import struct
-from collections.abc import Callable, Mapping, Sequence
-from typing import Any, Final, Generic, NamedTuple, TypeVar
+from collections.abc import Mapping, Sequence
+from typing import Any, NamedTuple
 
 import msgpack
 
 from .. import codes
+from ..mined_block import MinedBlock
 from ..operations import CREATE_COINBASE, CREATE_CONFLICTING, CREATE_LOCKED
 from ..wire import Error
-from .calls import STATUS, Call
-from .errors import UtxodError, error_class
-
-T = TypeVar("T")
-
-
-class MinedBlock(NamedTuple):
-    """A block that contains the transaction. subtree_index: where in the block."""
-
-    block_id: int
-    block_height: int
-    subtree_index: int
+from .errors import UtxodError, to_exception
 
 
 class CreateItem(NamedTuple):
-    """A transaction to be created; see `whole` and `partial`, which make one from arguments with names."""
+    """A transaction to be created; `whole` and `partial` make one from arguments with names.
+
+    raw: the serialised transaction, or None, and then `known` is (txid, vout -> (satoshis, locking script)).
+    block_height: the height it is judged at. mined: the blocks it is in. flags: CREATE_CONFLICTING | CREATE_LOCKED |
+    CREATE_COINBASE (where raw is None), or 0."""
 
     raw: bytes | None
     block_height: int
@@ -49,7 +40,8 @@ class CreateItem(NamedTuple):
         conflicting: bool = False,
         locked: bool = False,
     ) -> "CreateItem":
-        """raw: the serialised transaction, standard or extended (BRC-30). block_height: the height it is judged at."""
+        """raw: the serialised transaction, standard or extended (BRC-30). block_height: the height it is judged at.
+        mined: the blocks it is in. conflicting, locked: whether it is marked so."""
         return cls(raw, block_height, mined, CREATE_CONFLICTING * conflicting | CREATE_LOCKED * locked)
 
     @classmethod
@@ -64,14 +56,15 @@ class CreateItem(NamedTuple):
         conflicting: bool = False,
         locked: bool = False,
     ) -> "CreateItem":
-        """A transaction of which only some outputs are known. outputs: vout -> (satoshis, locking script)."""
+        """A transaction of which only some outputs are known. txid: 32 bytes, wire order. outputs: vout -> (satoshis,
+        locking script). coinbase: whether it is one. The rest is as in `whole`."""
         flags = CREATE_CONFLICTING * conflicting | CREATE_LOCKED * locked | CREATE_COINBASE * coinbase
         return cls(None, block_height, mined, flags, (txid, outputs))
 
 
 class Spend(NamedTuple):
-    """Output `vout` of `txid` is spent by input `vin` of `spending_txid`. utxo_hash: see `utxo_hash`. block_height: the
-    height it is judged at. flags: SPEND_IGNORE_CONFLICTING | SPEND_IGNORE_LOCKED, or 0."""
+    """Output `vout` of `txid` is spent by input `vin` of `spending_txid`. utxo_hash: of the output, see the function of
+    that name. block_height: the height it is judged at. flags: SPEND_IGNORE_CONFLICTING | SPEND_IGNORE_LOCKED, or 0."""
 
     txid: bytes
     vout: int
@@ -83,7 +76,8 @@ class Spend(NamedTuple):
 
 
 class Increment(NamedTuple):
-    """delta: added to the number of fully spent child records of `txid`."""
+    """delta: to be added to the number of fully spent child records of `txid`; 32 bits, may be negative. block_height:
+    the height it is judged at."""
 
     txid: bytes
     delta: int
@@ -91,7 +85,7 @@ class Increment(NamedTuple):
 
 
 class SetDah(NamedTuple):
-    """child_index: 0 for the master record. height: the delete-at-height, 0 removes it."""
+    """txid, child_index: the record, 0 for the master record. height: the delete-at-height, 0 removes it."""
 
     txid: bytes
     child_index: int
@@ -99,134 +93,10 @@ class SetDah(NamedTuple):
 
 
 class SetLocked(NamedTuple):
+    """value: True to lock the transaction, False to unlock it."""
+
     txid: bytes
     value: bool
-
-
-class Outpoint(NamedTuple):
-    """An output: its value in satoshis, and its locking script."""
-
-    satoshis: int
-    locking_script: bytes
-
-
-class Incremented(NamedTuple):
-    """signal: DAHSET, DAHUNSET, or None where nothing follows. child_count: child records of the transaction."""
-
-    signal: str | None
-    child_count: int
-
-
-class Outcome(Generic[T]):
-    """What became of one item of a `*_many` call: `.result` where `.ok` (None otherwise), or else `.error`."""
-
-    __slots__ = ("error", "result")
-
-    def __init__(self, result: T, error: UtxodError | None = None) -> None:
-        self.result = result
-        self.error = error
-
-    @property
-    def ok(self) -> bool:
-        return self.error is None
-
-    @property
-    def code(self) -> str:
-        """OK, or the error's code."""
-        return codes.OK if self.error is None else self.error.code
-
-    def __repr__(self) -> str:
-        return f"Outcome({self.result!r})" if self.error is None else f"Outcome(error={self.error!r})"
-
-
-class Operation(NamedTuple, Generic[T]):
-    """An operation's name on the wire, and how a result is read (None: it is handed over as it came)."""
-
-    name: str
-    read: Callable[[Any], T] | None = None
-
-
-def _outpoint(value: Any) -> Outpoint:
-    satoshis, locking_script = value
-    return Outpoint(satoshis, locking_script)
-
-
-def _incremented(value: Any) -> Incremented:
-    signal, child_count = value
-    return Incremented(signal, child_count)
-
-
-GET: Final = Operation[dict[str, Any]]("get")
-OUTPOINT: Final = Operation("outpoint", _outpoint)
-CREATE: Final = Operation[dict[str, Any]]("create")
-SPEND: Final = Operation[bool]("spend")
-ABANDON: Final = Operation[bool]("abandon")
-INCREMENT: Final = Operation("increment", _incremented)
-SET_DAH: Final = Operation[bool]("set_dah")
-SET_LOCKED: Final = Operation[int]("set_locked")
-REPORT: Final = Operation[dict[str, Any]](STATUS)
-
-
-def to_exception(error: Error) -> UtxodError:
-    """The exception that stands for an answer's error."""
-    return error_class(error.code)(error)
-
-
-def read_result(operation: Operation[T], value: Any) -> T:
-    """Raises Fault INTERNAL ("unknown": the daemon said OK) where the result is not what the operation gives."""
-    if operation.read is None:
-        return value  # type: ignore[no-any-return]
-    try:
-        return operation.read(value)
-    except (TypeError, ValueError):
-        message = f"{operation.name}: the result is not what the protocol says"
-        raise to_exception(Error(codes.INTERNAL, codes.UNKNOWN, message)) from None
-
-
-def read_single(operation: Operation[T], call: Call) -> T:
-    """The result of a call of one item. Raises its error."""
-    if call.errors:
-        raise to_exception(call.errors[0])
-    return read_result(operation, call.results[0])
-
-
-def read_outcomes(operation: Operation[T], call: Call, unsent: Mapping[int, Error]) -> list[Outcome[T]]:
-    """One outcome per item, in order. unsent: the errors, by index, of items that never became part of the call."""
-    values, errors = call.results, call.errors
-    if not errors and not unsent:
-        if operation.read is None:
-            return [Outcome(value) for value in values]
-        try:
-            return [Outcome(value) for value in map(operation.read, values)]
-        except (TypeError, ValueError):
-            pass  # found again below, for the items it concerns alone
-    outcomes = [_outcome(operation, value, errors.get(index)) for index, value in enumerate(values)]
-    for index in sorted(unsent):
-        outcomes.insert(index, Outcome(None, to_exception(unsent[index])))
-    return outcomes
-
-
-def _outcome(operation: Operation[T], value: Any, error: Error | None) -> Outcome[Any]:
-    if error is not None:
-        return Outcome(None, to_exception(error))
-    try:
-        return Outcome(read_result(operation, value))
-    except UtxodError as unreadable:
-        return Outcome(None, unreadable.with_traceback(None))
-
-
-def all_or_refusal(outcomes: Sequence[Outcome[T]]) -> list[T]:
-    """The results of one transaction's items. Raises what was refused: an error that leaves it unknown whether
-    something stands before any other, and an item's own before one that only follows from another's."""
-    errors = [(index, outcome.error) for index, outcome in enumerate(outcomes) if outcome.error is not None]
-    if errors:
-        raise min(errors, key=_weight)[1]
-    return [outcome.result for outcome in outcomes]
-
-
-def _weight(failed: tuple[int, UtxodError]) -> tuple[bool, bool, int]:
-    index, error = failed
-    return error.executed == codes.NO, error.details.get("because", index) != index, index
 
 
 def encode_item(item: Any) -> bytes:
@@ -258,28 +128,3 @@ def _encode_one_by_one(items: Sequence[Any]) -> tuple[bytes, dict[int, Error]]:
         except UtxodError as error:
             errors[index] = Error(error.code, error.executed, error.message)
     return b"".join(packed), errors
-
-
-def checked_timeout(seconds: float) -> float:
-    """Raises ValueError where it is no bound."""
-    if not 0 < seconds < math.inf:
-        raise ValueError(f"timeout: {seconds!r} is not a number of seconds above 0")
-    return seconds
-
-
-def utxo_hash(txid: bytes, vout: int, locking_script: bytes, satoshis: int) -> bytes:
-    """SHA-256(txid || varint(vout) || locking script || varint(satoshis)): what a spend shows to name its output.
-
-    txid: 32 bytes in wire order. The integers are Bitcoin's variable length ones (CompactSize). 32 bytes.
-    """
-    return hashlib.sha256(txid + _varint(vout) + locking_script + _varint(satoshis)).digest()
-
-
-def _varint(value: int) -> bytes:
-    if value < 0xFD:
-        return struct.pack("<B", value)
-    if value <= 0xFFFF:
-        return struct.pack("<BH", 0xFD, value)
-    if value <= 0xFFFF_FFFF:
-        return struct.pack("<BI", 0xFE, value)
-    return struct.pack("<BQ", 0xFF, value)

@@ -2,22 +2,24 @@
 
 The rules it keeps:
 
-1.  It greets first. Nothing is sent before the daemon has told its epoch, its clock and its limits (greeting.py).
-2.  Calls that wait when the edge next gets to run are packed together: one request per operation, flags and deadline,
+1.  The handshake comes first. Nothing else is sent before the daemon has told its epoch, its clock and its limits
+    (handshake.py).
+2.  Calls that wait when the driver next gets to run are packed together: one request per operation, flags and deadline,
     within the daemon's limits. No call waits for a timer, or for the answer to another.
 3.  A deadline on the wire is never later than the caller asked for, but for what the two clocks have drifted apart
-    since the daemon's was looked at last (greeting.py). It is rounded down to a tick, so that calls made at the same
+    since the daemon's was looked at last (handshake.py). It is rounded down to a tick, so that calls made at the same
     time share one.
-4.  A call larger than the limits is split, and its outcomes are joined. An item too large alone fails alone. The spends
-    of one transaction are neither split nor put together with others.
+4.  A call larger than the limits is sent in pieces, and their results are put together (split_call.py). An item too
+    large alone fails alone. The spends of one transaction are neither split nor put together with others.
 5.  Every call is settled: by its answer; or as NO_ANSWER. That is "unknown" for what was handed to the socket: at the
     deadline plus the grace, and at once where the connection is lost, the daemon turns out to be another one than
     before, or the session is closed. It is "no" for what never left: at the deadline, or when the session is closed.
     What never left outlives the connection: the next daemon is asked. The items of a call that was split may differ.
 6.  A message that fits no pending request, or is not what the protocol says, is dropped and counted.
 
-An edge feeds it (`submit`, `cancel`, `received`, `connection_lost`, `expire`, `close`), sends what `outgoing` gives,
-gives back with `kept` what the socket does not take, and wakes the callers of what `take_settled` gives.
+The driver and its channel feed it (`submit`, `cancel`, `received`, `connection_lost`, `expire`, `close`), send what
+`outgoing` gives, return with `give_back` what the socket does not take, and wake the callers of what `take_settled`
+gives.
 """
 
 import heapq
@@ -31,9 +33,10 @@ from typing import Final
 import msgpack
 
 from .. import codes, wire
-from ..wire import Error
-from .calls import ARRAY_HEADER_BYTES, STATUS, Call, fits, split
-from .handshake import Greeting
+from ..wire import ARRAY_HEADER_BYTES, Error
+from .call import REPORT_CALL, Call
+from .handshake import Handshake
+from .split_call import fits, split
 
 TICK_US: Final = 10_000  # deadlines on the wire are multiples of it;
 FINE_TICK_US: Final = 1_000  # of this one
@@ -47,13 +50,13 @@ _array_header = msgpack.Packer().pack_array_header
 
 @dataclass(slots=True)
 class Counters:
-    """What a session has done, and what it has dropped."""
+    """What a client has done, and what it has dropped."""
 
-    items: int = 0
-    requests: int = 0
-    answers: int = 0
-    greetings: int = 0
-    epochs: int = 0
+    items: int = 0  # sent
+    requests: int = 0  # sent
+    answers: int = 0  # to requests that were waited for
+    greetings: int = 0  # handshakes that were begun: HELLO was sent
+    epochs: int = 0  # daemons that were met: one per start of a daemon
     connections_lost: int = 0
     no_answer: int = 0  # calls settled without an answer
     late: int = 0  # answers to a request that was settled before, or a second answer to one
@@ -84,12 +87,12 @@ class Session:
 
     def __init__(self, grace: float) -> None:
         self.counters = Counters()
-        self.greeting = Greeting()
-        self.obstacle = ""  # what keeps the edge from connecting, for people
+        self.handshake = Handshake()
+        self.obstacle = ""  # what keeps the channel from connecting, for people
         self._grace = grace
         self._number = os.urandom(8)
         self._sequence = 0
-        self._last: _Request | None = None  # what `outgoing` gave; None: a greeting
+        self._last_outgoing: _Request | None = None  # what `outgoing` gave; None: HELLO
         self._reconnect_delay = 0.0
         self._waiting: dict[Call, None] = {}  # an ordered set
         self._outbox: deque[_Request] = deque()
@@ -107,9 +110,9 @@ class Session:
     def cancel(self, call: Call) -> None:
         """The caller waits no longer. An answer that still comes is dropped."""
         call.waiter = None
-        for part in call.parts:
-            self._waiting.pop(part, None)
-            request = part.request
+        for piece in call.pieces:
+            self._waiting.pop(piece, None)
+            request = piece.request
             if request is not None:
                 request.wanted -= 1
                 if not request.wanted and request.id in self._pending:
@@ -121,8 +124,8 @@ class Session:
         try:
             if prefix is None or prefix.version != wire.VERSION:
                 raise wire.ProtocolError(codes.UNSUPPORTED, "prefix")
-            if prefix.request_id == self.greeting.request_id:
-                self._greeted(prefix.type, frames, now)
+            if prefix.request_id == self.handshake.request_id:
+                self._handshake_answered(prefix.type, frames, now)
             elif prefix.request_id in self._pending:
                 self._answered(self._pending[prefix.request_id], prefix.type, frames, now)
             else:
@@ -138,7 +141,7 @@ class Session:
         """Nobody will answer what was sent. Returns when to connect again."""
         self.counters.connections_lost += 1
         self._fail_sent("the connection to the daemon was lost")
-        self.greeting.again(now)
+        self.handshake.restart(now)
         again = now + self._reconnect_delay
         self._reconnect_delay = min(RECONNECT_MAX, 0.02 + 2 * self._reconnect_delay)
         return again
@@ -171,32 +174,32 @@ class Session:
         """Somebody waits."""
         return bool(self._pending or self._waiting or self._outbox)
 
-    def rest(self, now: float, *, can_send: bool) -> float | None:
-        """Seconds until time alone makes something due; None: never. can_send: there is somebody to greet."""
+    def seconds_until_due(self, now: float, *, can_send: bool) -> float | None:
+        """Seconds until time alone makes something due; None: never. can_send: there is a daemon to send HELLO to."""
         if self.busy:
             return SWEEP
-        return max(0.0, self.greeting.due - now) if can_send else None
+        return max(0.0, self.handshake.due - now) if can_send else None
 
     def outgoing(self, now: float) -> list[bytes] | None:
-        """The next message to be sent, None where there is none. It counts as sent, unless it is `kept`: also where
-        the edge is interrupted in between."""
-        if now >= self.greeting.due:
-            self._last, hello = None, self._next_id()
-            self.greeting.sent(hello, now)
+        """The next message to be sent, None where there is none. It counts as sent, unless it is given back: also
+        where the driver is interrupted in between."""
+        if now >= self.handshake.due:
+            self._last_outgoing, hello = None, self._next_id()
+            self.handshake.sent(hello, now)
             self.counters.greetings += 1
             return [wire.pack_prefix(wire.HELLO, hello)]
-        if not self.greeting.ready:
+        if not self.handshake.ready:
             return None
         self._drop_expired_outbox(now)
         if self._waiting and not self._outbox:
             self._pack(now)
         return self._hand_over() if self._outbox else None
 
-    def kept(self, frames: list[bytes]) -> None:
+    def give_back(self, frames: list[bytes]) -> None:
         """The socket took nothing of what `outgoing` gave last: it is the next message again."""
-        request = self._last
+        request = self._last_outgoing
         if request is None:
-            self.greeting.kept()
+            self.handshake.given_back()
             self.counters.greetings -= 1
             return
         self._forget(request)
@@ -211,15 +214,15 @@ class Session:
         return settled
 
     def _hand_over(self) -> list[bytes]:
-        """The outbox's first request is the edge's."""
-        self._last = request = self._outbox.popleft()
+        """Takes the first request out of the outbox: it counts as sent."""
+        self._last_outgoing = request = self._outbox.popleft()
         self.counters.requests += 1
         self.counters.items += request.count
-        time = int((request.deadline + self._grace) / SWEEP) + 1
-        if time not in self._buckets:
-            self._buckets[time] = {}
-            heapq.heappush(self._bucket_times, time)
-        request.bucket = self._buckets[time]
+        bucket_time = int((request.deadline + self._grace) / SWEEP) + 1
+        if bucket_time not in self._buckets:
+            self._buckets[bucket_time] = {}
+            heapq.heappush(self._bucket_times, bucket_time)
+        request.bucket = self._buckets[bucket_time]
         request.bucket[request.id] = self._pending[request.id] = request
         frames, request.frames = request.frames, []
         return frames
@@ -228,7 +231,7 @@ class Session:
 
     def _pack(self, now: float) -> None:
         """Turns what waits into requests."""
-        limits, offset = self.greeting.limits, self.greeting.clock_offset
+        limits, offset = self.handshake.limits, self.handshake.clock_offset
         latest = int(now * 1_000_000) + offset + limits.max_timeout_us
         groups: dict[tuple[str, int], list[Call]] = {}
         waiting, self._waiting = self._waiting, {}
@@ -239,19 +242,19 @@ class Session:
             deadline = min(int(call.deadline * 1_000_000) + offset, latest)
             deadline -= deadline % (TICK_US if call.deadline - now >= TICK_FROM else FINE_TICK_US)
             if not fits(call, limits):
-                parts, settled = split(call, limits)
+                pieces, settled = split(call, limits)
                 if settled is not None:
                     self._settled.append(settled)
-                for part in parts:
-                    self._enqueue([part], part.count, deadline)
-            elif call.flags or call.operation == STATUS:
+                for piece in pieces:
+                    self._enqueue([piece], piece.count, deadline)
+            elif call.flags or call.operation == REPORT_CALL:
                 self._enqueue([call], call.count, deadline)
             else:
                 groups.setdefault((call.operation, deadline), []).append(call)
         for (_, deadline), calls in groups.items():
-            self._join(calls, deadline, limits)
+            self._pack_together(calls, deadline, limits)
 
-    def _join(self, calls: Iterable[Call], deadline: int, limits: wire.Limits) -> None:
+    def _pack_together(self, calls: Iterable[Call], deadline: int, limits: wire.Limits) -> None:
         """As few requests as the limits allow, in the order of the calls."""
         room = limits.max_body_bytes - ARRAY_HEADER_BYTES
         together: list[Call] = []
@@ -268,10 +271,10 @@ class Session:
     def _enqueue(self, calls: list[Call], count: int, deadline: int) -> None:
         request_id = self._next_id()
         first = calls[0]
-        if first.operation == STATUS:
+        if first.operation == REPORT_CALL:
             frames = [wire.pack_prefix(wire.STATUS, request_id)]
         else:
-            header = wire.RequestHeader(self.greeting.epoch or 0, first.operation, deadline, count, first.flags)
+            header = wire.RequestHeader(self.handshake.epoch or 0, first.operation, deadline, count, first.flags)
             body = b"".join([_array_header(count), *[call.payload for call in calls]])
             frames = [wire.pack_prefix(wire.REQUEST, request_id), wire.pack_request_header(header), body]
         self._outbox.append(_Request(request_id, first.operation, calls, count, frames))
@@ -282,9 +285,9 @@ class Session:
 
     # Answers.
 
-    def _greeted(self, message_type: int, frames: Sequence[bytes], now: float) -> None:
+    def _handshake_answered(self, message_type: int, frames: Sequence[bytes], now: float) -> None:
         if message_type == wire.WELCOME and len(frames) == 2:
-            if self.greeting.welcomed(wire.unpack_welcome(frames[1]), now):
+            if self.handshake.welcomed(wire.unpack_welcome(frames[1]), now):
                 self.counters.epochs += 1
                 self._fail_sent("the daemon was started anew")
             # What was packed, but not sent, was packed for the epoch and the limits known before.
@@ -294,17 +297,17 @@ class Session:
             self._reconnect_delay = 0.0
             return
         error = _refusal(message_type, frames)
-        self.greeting.refused()
-        if not self.greeting.ready:
+        self.handshake.refused()
+        if not self.handshake.ready:
             waiting, self._waiting = self._waiting, {}
             for call in waiting:
-                self._settle(call.fail(error))
+                self._collect(call.fail(error))
 
     def _answered(self, request: _Request, message_type: int, frames: Sequence[bytes], now: float) -> None:
-        if message_type == wire.REPORT and request.operation == STATUS and len(frames) == 2:
+        if message_type == wire.REPORT and request.operation == REPORT_CALL and len(frames) == 2:
             results = [wire.unpack_report(frames[1])]
             header = wire.ReplyHeader(None, 1, {})
-        elif request.operation == STATUS:
+        elif request.operation == REPORT_CALL:
             header, results = wire.ReplyHeader(_refusal(message_type, frames), 1, {}), []
         elif message_type == wire.REPLY and len(frames) == 3:
             header = wire.unpack_reply_header(frames[1])
@@ -316,22 +319,23 @@ class Session:
         self._forget(request)
         self.counters.answers += 1
         if header.error is not None:
-            if header.error.code == codes.STALE and request.deadline > now and self.greeting.ready:
-                self.greeting.again(now)  # the epoch or the clock is not what it was
+            if header.error.code == codes.STALE and request.deadline > now and self.handshake.ready:
+                self.handshake.restart(now)  # the epoch or the clock is not what it was
             for call in request.calls:
-                self._settle(call.fail(header.error))
+                self._collect(call.fail(header.error))
             return
         errors = header.errors
         start = 0
         for call in request.calls:
             end = start + call.count
             own = {index - start: errors[index] for index in range(start, end) if index in errors} if errors else {}
-            self._settle(call.settle(results[start:end], own))
+            self._collect(call.settle(results[start:end], own))
             start = end
 
     # Settling.
 
-    def _settle(self, call: Call | None) -> None:
+    def _collect(self, call: Call | None) -> None:
+        """For `take_settled`. None: nobody waits for it, or pieces of it are open."""
         if call is not None:
             self._settled.append(call)
 
@@ -339,7 +343,7 @@ class Session:
         error = Error(codes.NO_ANSWER, executed, reason)
         for call in calls:
             self.counters.no_answer += 1
-            self._settle(call.fail(error))
+            self._collect(call.fail(error))
 
     @property
     def _unsent(self) -> str:
@@ -360,7 +364,7 @@ class Session:
 
 
 def _refusal(message_type: int, frames: Sequence[bytes]) -> Error:
-    """The error of an answer that can be nothing else. Raises ProtocolError where it is none."""
+    """The error of an answer that can be nothing else. Raises ProtocolError where it is not one."""
     error = wire.unpack_reply_header(frames[1]).error if message_type == wire.REPLY and len(frames) > 1 else None
     if error is None:
         raise wire.ProtocolError(codes.INTERNAL, "neither the answer that was asked for nor an error")

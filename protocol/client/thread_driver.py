@@ -1,68 +1,53 @@
-"""The blocking client's I/O thread: the edge between its callers and its line.
+"""The blocking client's driver: an I/O thread of its own beside its callers.
 
 Callers hand over through a deque, and wake the thread only where it sleeps: what was handed over while it was busy goes
 out together.
 """
 
 import contextlib
-import os
 import select
 import socket
 import sys
 import threading
 import time
-import warnings
-import weakref
 from collections import deque
+from collections.abc import Iterable
 from typing import Final
 
 from .. import codes
 from ..wire import Error
-from .calls import Call
-from .connection import Line
-from .errors import ClientClosed
-from .headroom import check_spare
+from .call import Call
+from .driver import CLOSE_WAIT, CLOSED, FORKED, Driver, refusal
 
-CLOSED: Final = "the client is closed"
-FORKED: Final = "this is a forked copy of a client: open one of your own"
 ENDING: Final = "the program ends, and the client's I/O thread has ended before it"
-UNCLOSED: Final = "a utxod client was dropped without being closed"
-CLOSE_WAIT: Final = 5.0  # seconds; the longest that closing may take
-
 _DISTRUST: Final = 5.0  # seconds beyond deadline and grace after which a caller no longer relies on the thread
 
 
-class IOThread:
-    """Raises zmq.ZMQError where the endpoint is none, OSError where too few descriptors or threads are left."""
+class ThreadDriver(Driver):
+    """Raises zmq.ZMQError where the endpoint is invalid, RuntimeError where no thread is left."""
 
     def __init__(self, endpoint: str, grace: float) -> None:
-        check_spare()
-        self._ended = ""  # why nothing can be asked any more
         self._grace = grace
-        self._asked: set[Call] = set()  # those that somebody waits for
         self._handed: deque[Call] = deque()
         self._asleep = False
-        self._pid = os.getpid()
         self._poller = select.poll()
         self._woken, self._waker = socket.socketpair()
         self._woken.setblocking(False)
         self._waker.setblocking(False)
         self.watch(self._woken.fileno())
         try:
-            self._line = Line(endpoint, grace, self)
+            super().__init__(endpoint, grace)
         except BaseException:
             self._close_pair()
             raise
-        self.session = self._line.session
         self._thread = threading.Thread(target=self._run, name="utxod-client", daemon=True)
-        _everyone.add(self)
         try:
             self._thread.start()
         except RuntimeError:
             self._end()
             raise
         except BaseException:  # interrupted: it may run by now, and then what is its own is its to end
-            self._tell()
+            self._request_end()
             raise
 
     def ask(self, call: Call) -> None:
@@ -70,7 +55,7 @@ class IOThread:
         if sys.is_finalizing():
             self._ended = self._ended or ENDING
         if self._ended:
-            raise ClientClosed(Error(codes.NO_ANSWER, codes.NO, self._ended))
+            raise refusal(self._ended)
         lock = call.waiter = threading.Lock()
         lock.acquire()
         try:
@@ -90,22 +75,12 @@ class IOThread:
 
     def close(self) -> None:
         """Settles every call. Any thread may call it, more than once."""
-        self._tell()
+        self._request_end()
         alone = self._ended == FORKED or sys.is_finalizing()  # there is no such thread
         if not alone and threading.current_thread() is not self._thread:
             self._thread.join(CLOSE_WAIT)
 
-    def abandon(self) -> None:
-        """Nobody holds the client any more. Called in garbage collection: it never waits."""
-        unclosed = not self._ended
-        self._tell()
-        if unclosed:
-            warnings.warn(UNCLOSED, ResourceWarning, stacklevel=2)
-
-    def forked(self) -> None:
-        self._ended = FORKED
-
-    # What the line asks of its edge.
+    # What the channel asks of its driver.
 
     def watch(self, descriptor: int) -> None:
         self._poller.register(descriptor, select.POLLIN)
@@ -132,8 +107,8 @@ class IOThread:
         if self._asleep:
             self.wake()
 
-    def _tell(self) -> None:
-        """The thread is to end; is told again, as an interrupt may have kept it asleep the first time."""
+    def _request_end(self) -> None:
+        """Never waits. The thread is told again each time: an interrupt may have kept it asleep the first time."""
         if self._ended != FORKED:
             self._ended = self._ended or CLOSED
             self.wake()
@@ -158,32 +133,27 @@ class IOThread:
                 self.session.cancel(call)
             else:
                 self.session.submit(call)
-        self._line.turn()
-        self._wake_settled()
+        self._channel.turn()
+        self._wake_callers(self.session.take_settled())
 
     def _sleep(self) -> None:
-        rest = self._line.rest()
+        seconds = self._channel.seconds_until_due()
         self._asleep = True
         if not self._handed and not self._ended:
-            self._poller.poll(None if rest is None else rest * 1000 + 1)
+            self._poller.poll(None if seconds is None else seconds * 1000 + 1)
         self._asleep = False
         with contextlib.suppress(BlockingIOError):
             self._woken.recv(4096)
 
     def _end(self) -> None:
         self._fail_handed()
-        self.session.close(self._ended)
-        self._wake_settled()
-        for call in list(self._asked):
-            if not call.settled:  # where the thread failed, the session may have lost it
-                call.fail(Error(codes.NO_ANSWER, codes.UNKNOWN, self._ended))
-                _release(call)
-        self._line.close()
-        self._line.free()
+        self._settle_all()
+        self._channel.close()
+        self._channel.free()
         self._close_pair()
 
-    def _wake_settled(self) -> None:
-        for call in self.session.take_settled():
+    def _wake_callers(self, calls: Iterable[Call]) -> None:
+        for call in calls:
             _release(call)
 
     def _fail_handed(self) -> None:
@@ -204,14 +174,3 @@ def _release(call: Call) -> None:
     waiter = call.waiter
     if waiter is not None:
         waiter.release()
-
-
-_everyone: "weakref.WeakSet[IOThread]" = weakref.WeakSet()
-
-
-def _forked() -> None:
-    for thread in _everyone:
-        thread.forked()
-
-
-os.register_at_fork(after_in_child=_forked)

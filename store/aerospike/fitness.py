@@ -1,52 +1,55 @@
-"""Is a cluster fit for a set? What is asked of its nodes when a store is opened, and what of it is a reason to refuse.
+"""Whether a cluster can serve a set: what its nodes are asked when a store is opened, and which answers are a reason to
+refuse it.
 
-A node that does not answer, or lacks something, keeps no store from being opened that could work with the others: it is
-named in the log. Every function raises AerospikeError where no node answers; `silent` is as of ask_nodes.
+A node that does not answer, or lacks something, is named in the log: the store is opened all the same, and works with
+the others. Every function raises AerospikeError where no node answers; `silent` is as for ask_nodes.
 """
 
 import logging
 from typing import Any, Final
 
-from store.interface import StoreError
+from store.interface import ErrorKind, StoreError
 
 from .cluster import ASK_SECONDS, ask_nodes, node_names, pairs
-from .url import AerospikeSettings
+from .result_codes import NO_NAMESPACE
+from .url import AerospikeUrl
 
 _NO_LIMIT: Final = 0
-_NO_NAMESPACE: Final = "ERROR:20:"
+_NO_NAMESPACE: Final = f"ERROR:{NO_NAMESPACE}:"
 
 log = logging.getLogger("utxod.store")
 
 
-def check_namespace(client: Any, settings: AerospikeSettings, silent: set[str]) -> None:
+def check_namespace(client: Any, url: AerospikeUrl, silent: set[str]) -> None:
     """Raises StoreError where no node that answers has the namespace."""
-    namespace = settings.namespace
+    namespace = url.namespace
     answers = ask_nodes(client, "namespaces", silent)
     lacking = {node: names for node, names in answers.items() if namespace not in names.split(";")}
     if len(lacking) == len(answers):
         node, names = next(iter(lacking.items()))
         problem = f"there is no namespace {namespace} on node {node}; there is {names.replace(';', ', ')}"
-        raise StoreError(f"{settings}: {problem}", in_doubt=False)
+        raise StoreError(f"{url}: {problem}", in_doubt=False, kind=ErrorKind.NO_NAMESPACE)
     for node in lacking:
-        log.warning("%s: node %s has no namespace %s: it keeps nothing of the set", settings, node, namespace)
+        log.warning("%s: node %s has no namespace %s: it keeps nothing of the set", url, node, namespace)
 
 
-def check_addresses(client: Any, settings: AerospikeSettings, silent: set[str]) -> None:
-    """Whether the nodes are where the cluster says they are. Raises StoreError where their alternate addresses are
-    wanted, and they have none."""
+def check_addresses(client: Any, url: AerospikeUrl, silent: set[str]) -> None:
+    """Says in the log which nodes cannot be reached at their addresses. Raises StoreError where the URL asks for
+    alternate addresses, and the nodes have none."""
     size = cluster_size(client, silent)
-    if settings.services_alternate and size > 1:
-        question = "service-clear-alt" if settings.tls is None else "service-tls-alt"
+    if url.services_alternate and size > 1:
+        question = "service-clear-alt" if url.tls is None else "service-tls-alt"
         lacking = [node for node, text in ask_nodes(client, question, silent).items() if not text]
         if lacking:
             raise StoreError(
-                f"{settings}: services_alternate=true, but no alternate address is configured on {', '.join(lacking)} "
+                f"{url}: services_alternate=true, but no alternate address is configured on {', '.join(lacking)} "
                 "(alternate-access-address)",
                 in_doubt=False,
+                kind=ErrorKind.NO_ALTERNATE_ADDRESSES,
             )
     known = len(node_names(client))
     if known < size:
-        log.warning("%s: %s", settings, out_of_reach(known, size))
+        log.warning("%s: %s", url, out_of_reach(known, size))
 
 
 def out_of_reach(known: int, size: int) -> str:
@@ -79,7 +82,8 @@ def holds_records(client: Any, namespace: str, set_name: str) -> bool:
 
 
 def batch_limit(client: Any, silent: set[str] | None = None, seconds: float = ASK_SECONDS) -> int | None:
-    """The most records that every node takes in one batch; None where none has a limit. seconds: as of ask_nodes."""
+    """The most operations that every node takes in one batch; None where none has a limit. seconds: as for
+    ask_nodes."""
     answers = ask_nodes(client, "get-config:context=service", silent, seconds)
     limits = [pairs(text, ";").get("batch-max-requests", "") for text in answers.values()]
     return min((int(limit) for limit in limits if limit.isdecimal() and int(limit) != _NO_LIMIT), default=None)

@@ -1,77 +1,85 @@
-"""The production store: a set in an Aerospike cluster, where the rules run inside the server.
+"""The Aerospike store: a set in an Aerospike cluster, where the rules run inside the server.
 
-A batch is one request for each node, at most, and its records are atomic one by one, not together. Reads are repeated
-by the client within the call's time; writes and rules never: an increment that was applied twice would make live coins
-prunable. No more records are sent at once than every node takes.
+A batch is one request for each node, at most, and its operations are atomic one by one, not together. Reads are
+repeated by the client within the call's time; writes and rules never: an increment that was applied twice would make
+live coins prunable. No more operations are sent at once than every node takes.
 """
 
 import contextlib
-import os
 import time
 from collections.abc import Iterator, Sequence
 from pathlib import Path
-from typing import Any, Final
+from typing import Any, Final, TypeVar
 
-import aerospike
 from aerospike import exception
 from aerospike_helpers.batch import records as batch
 
-from store.blobs import BlobStore, NoBlobs
-from store.interface import Read, RecordOperation, Result, RuleCall, Status, StoreError
+from store.blobs import FileBlobStore, NoBlobStore
+from store.fork_guard import ForkGuard
+from store.interface import (
+    INVALID_KEY,
+    BlobStore,
+    Read,
+    RecordOperation,
+    Result,
+    RuleCall,
+    Status,
+    StoreError,
+    errors_named,
+    is_read_only,
+)
+from store.layout import LAYOUT_VERSION, is_key
 from store.rules import rules_source
+from store.set_settings import find_settings
 
-from .cluster import MEND_SECONDS, ModuleWatch, make_indexes, register_module, words_for
-from .failure_log import FailureLog
-from .fitness import batch_limit, check_addresses, check_namespace, holds_records
-from .records import (
-    BATCH_TOO_LARGE,
+from .batch_records import (
     NOT_SENT,
     Translator,
     call_policy,
     code_of,
-    describe,
     is_without_module,
     mark_unsent,
     to_result,
     unsent_error,
 )
+from .cluster import MEND_SECONDS, client_errors_named
+from .connection import connect
+from .failure_log import FailureLog
+from .fitness import batch_limit, check_addresses, check_namespace, holds_records
+from .indexes import make_indexes
+from .result_codes import BATCH_FAILED, BATCH_TOO_LARGE, CLIENT_ERROR, OK, TIMEOUT, describe
+from .rules_module import ModuleWatch, register_module
 from .settings import SettingsRecord, settings_set
-from .url import AerospikeSettings
+from .url import AerospikeUrl
 
 OPEN_BUDGET: Final = 10.0  # seconds
 
-_KEY_SIZES: Final = (32, 36)
-_OK: Final = 0
-_BATCH_FAILED: Final = -16  # some record of it
-_TIMEOUT: Final = 9
-_CLIENT_ERROR: Final = -1
 _VALUE_ERRORS: Final = frozenset({-2, -1, 4, 21})  # what the client says of a value that it can't send
-_LOGIN_MS: Final = 2000  # for a node that hangs; the client's own is 5000
-_AUTH: Final = {
-    "internal": aerospike.AUTH_INTERNAL,
-    "external": aerospike.AUTH_EXTERNAL,
-    "pki": aerospike.AUTH_PKI,
-}
+
+
+T = TypeVar("T")
+
+_Answered = tuple[RecordOperation, Any, Result]  # with the client's record in between
 
 
 class _Unsendable(Exception):
-    """A value is none that the client can send."""
+    """The client cannot send a value."""
 
 
 _NOT_ALIKE: Final[Any] = object()
 
 
 class AerospikeStore:
-    """Raises StoreError where the cluster cannot be reached or is not fit for a set; its message says what to do.
+    """Raises StoreError where the cluster cannot be reached, or cannot serve the set; its message says what to do.
 
     The client has threads of its own: a store is opened in the process that uses it, after any fork."""
 
     is_atomic: Final = False
 
-    def __init__(self, settings: AerospikeSettings) -> None:
-        self._pid = os.getpid()
-        self._settings = settings
-        self._client = connect(settings)
+    def __init__(self, url: AerospikeUrl) -> None:
+        self._fork_guard = ForkGuard()
+        self._url = url
+        self._client = connect(url)
         self._failures = FailureLog()
         try:
             self._open(time.monotonic() + OPEN_BUDGET)
@@ -80,49 +88,48 @@ class AerospikeStore:
             raise
 
     def _open(self, until: float) -> None:
-        settings, source = self._settings, rules_source()
+        url, source = self._url, rules_source()
         silent: set[str] = set()
-        with words_for(f"{settings}: cannot be asked about itself"):
-            check_namespace(self._client, settings, silent)
-            check_addresses(self._client, settings, silent)
+        with client_errors_named(f"{url}: cannot be asked about itself"):
+            check_namespace(self._client, url, silent)
+            check_addresses(self._client, url, silent)
             self._limit = batch_limit(self._client, silent)
             module = register_module(self._client, source, until - time.monotonic(), silent)
             self._watch = ModuleWatch(self._client, source)
-            self._translator = Translator(settings.namespace, settings.set, module)
-            self._settings_record = SettingsRecord(self._run_settings, self._holds_records)
-            try:
-                kept = self._settings_record.open(settings.wanted, until)
-            except StoreError as error:
-                raise StoreError(f"{settings}: {error}", in_doubt=False) from error
+            self._translator = Translator(url.namespace, url.set, module)
+            self._settings_record = SettingsRecord(self._run_settings, self._holds_records, until)
+            with errors_named(url):
+                kept = find_settings(self._settings_record, url.wanted)
+        self._layout = kept.layout
         self.utxo_batch_size, self.genesis_height = kept.utxo_batch_size, kept.genesis_height
-        make_indexes(self._client, settings.namespace, settings.set, silent)
-        self.blobs = NoBlobs() if settings.blobs is None else _open_blobs(settings.blobs)
+        make_indexes(self._client, url.namespace, url.set, silent)
+        self.blobs: BlobStore = NoBlobStore() if url.blobs is None else _open_blobs(url.blobs)
 
-    def batch_operate(self, records: Sequence[RecordOperation], budget: float) -> list[Result]:
-        """As the seam says. budget: seconds, the total timeout of the client's calls."""
-        if os.getpid() != self._pid:
-            raise StoreError("the store was opened before a fork: open it anew in this process", in_doubt=False)
+    def batch_operate(self, operations: Sequence[RecordOperation], budget: float) -> list[Result]:
+        """As Store says. budget: seconds, the total timeout of the client's calls."""
+        self._fork_guard.check()
         until = time.monotonic() + budget
-        if (bins := _read_alike(records)) is not _NOT_ALIKE and (found := self._read(records, bins, until)) is not None:
-            return found
-        if self._settings_record.is_old and not all(type(record) is Read for record in records):
+        if (bins := _bins_of_all(operations)) is not _NOT_ALIKE:
+            found = self._read(operations, bins, until)
+            if found is not None:
+                return found
+        if self._layout != LAYOUT_VERSION and not is_read_only(operations):
             self._settings_record.raise_layout(until - time.monotonic())
-        results: list[Result | None] = [None] * len(records)
-        for wave in _waves(records):
-            self._run_wave(records, wave, results, until)
-        return results  # type: ignore[return-value]  # every record is in one wave
+            self._layout = LAYOUT_VERSION
+        results: list[Result | None] = [None] * len(operations)
+        for wave in _waves(operations):
+            self._run_wave(operations, wave, results, until)
+        return results  # type: ignore[return-value]  # every operation is in one wave
 
     def close(self) -> None:
-        if os.getpid() == self._pid:
+        if self._fork_guard.is_same_process:
             self._client.close()
 
-    def _read(
-        self, records: Sequence[RecordOperation], bins: Sequence[str] | None, until: float
-    ) -> list[Result] | None:
+    def _read(self, reads: Sequence[RecordOperation], bins: Sequence[str] | None, until: float) -> list[Result] | None:
         """Reads of the same bins: the client has a call for them that costs half of what batch_write does. None where
-        it can't be had that way: for want of a value that can be sent, or of one that can be read."""
+        it cannot be done that way, because a value cannot be sent, or cannot be decoded."""
         results: list[Result] = []
-        for part in self._parts(records):
+        for part in self._parts(reads):
             found = self._read_part(part, bins, until)
             if found is None:
                 return None
@@ -130,121 +137,130 @@ class AerospikeStore:
         return results
 
     def _read_part(
-        self, records: Sequence[RecordOperation], bins: Sequence[str] | None, until: float
+        self, reads: Sequence[RecordOperation], bins: Sequence[str] | None, until: float
     ) -> list[Result] | None:
         budget = until - time.monotonic()
         if budget <= 0:
-            raise unsent_error(_TIMEOUT)
-        keys = [self._translator.key(record.key) for record in records]
+            raise unsent_error(TIMEOUT)
+        keys = [self._translator.key(read.key) for read in reads]
         try:
-            found = self._client.batch_read(keys, bins, call_policy(budget, self._settings.read_retries))
+            found = self._client.batch_read(keys, bins, call_policy(budget, self._url.read_retries))
         except exception.AerospikeError as error:
             if error.code in _VALUE_ERRORS:
                 return None
-            raise self._unsent(records, _CLIENT_ERROR if error.code is None else error.code) from error
+            raise self._unsent(reads, CLIENT_ERROR if error.code is None else error.code) from error
         if found.result in _VALUE_ERRORS:
             return None
-        if len(found.batch_records) != len(records):
-            if found.result in (_OK, _BATCH_FAILED):
+        if len(found.batch_records) != len(reads):
+            if found.result in (OK, BATCH_FAILED):
                 return None
-            raise self._unsent(records, found.result)
+            raise self._unsent(reads, found.result)
         results = [
-            Result(Status.OK, one.record[2], False, "", record.key)
-            if one.result == _OK
-            else to_result(record, one, found.result)
-            for record, one in zip(records, found.batch_records, strict=True)
+            Result(Status.OK, batch_record.record[2], False, "", read.key)
+            if batch_record.result == OK
+            else to_result(read, batch_record, found.result)
+            for read, batch_record in zip(reads, found.batch_records, strict=True)
         ]
-        self._note_failures(list(zip(records, found.batch_records, results, strict=True)), found.result)
+        self._note_failures(list(zip(reads, found.batch_records, results, strict=True)), found.result)
         return results
 
     def _run_wave(
-        self, records: Sequence[RecordOperation], wave: Sequence[int], results: list[Result | None], until: float
+        self, operations: Sequence[RecordOperation], wave: Sequence[int], results: list[Result | None], until: float
     ) -> None:
-        sent: list[tuple[int, Any]] = []
+        """wave: indexes of the operations that are executed now. results: by index, to be filled in."""
+        sent: list[tuple[int, Any]] = []  # index of the operation, the client's record
         for index in wave:
-            record = records[index]
-            if type(record.key) is not bytes or len(record.key) not in _KEY_SIZES:
-                results[index] = Result(Status.ERROR, message="a key has 32 or 36 bytes", key=record.key)
+            operation = operations[index]
+            if not is_key(operation.key):
+                results[index] = Result(Status.ERROR, message=INVALID_KEY, key=operation.key)
                 continue
             try:
-                sent.append((index, self._translator.to_client(record)))
+                sent.append((index, self._translator.to_batch_record(operation)))
             except ValueError as error:
-                results[index] = Result(Status.ERROR, message=str(error), key=record.key)
-        is_read = all(type(records[index]) is Read for index, _ in sent)
+                results[index] = Result(Status.ERROR, message=str(error), key=operation.key)
+        is_read = is_read_only([operations[index] for index, _ in sent])
         code = None
         for part in self._parts(sent):
             try:
-                code = self._send([one for _, one in part], is_read, until)
+                code = self._send([batch_record for _, batch_record in part], is_read, until)
             except _Unsendable:
-                self._send_alone(records, part, results, until)
+                self._send_alone(operations, part, results, until)
                 continue
-            answered = [(records[index], one, to_result(records[index], one, code)) for index, one in part]
-            for (index, _), (_, _, result) in zip(part, answered, strict=True):
-                results[index] = result
+            answered: list[_Answered] = []
+            for index, batch_record in part:
+                result = results[index] = to_result(operations[index], batch_record, code)
+                answered.append((operations[index], batch_record, result))
             self._note_failures(answered, code)
-        if code is not None and len(sent) == len(records) and all(one.result is NOT_SENT for _, one in sent):
+        is_unsent = len(sent) == len(operations) and all(batch_record.result is NOT_SENT for _, batch_record in sent)
+        if code is not None and is_unsent:
             raise unsent_error(code)
 
-    def _parts(self, items: Sequence[Any]) -> Iterator[Sequence[Any]]:
-        """Of what is sent at once; the limit may be learnt anew in between."""
+    def _parts(self, whole: Sequence[T]) -> Iterator[Sequence[T]]:
+        """What is sent at once; the limit may be learnt anew in between."""
         start = 0
-        while start < len(items):
-            part = items[start : start + (self._limit or len(items))]
+        while start < len(whole):
+            part = whole[start : start + (self._limit or len(whole))]
             yield part
             start += len(part)
 
-    def _send(self, sent: list[Any], is_read: bool, until: float) -> int:
-        """The client's code for the whole. Raises _Unsendable where a value is not one for it: nothing was sent."""
+    def _send(self, batch_records: list[Any], is_read: bool, until: float) -> int:
+        """The client's code for the call as a whole. Raises _Unsendable where the client cannot send a value: nothing
+        was sent."""
         budget = until - time.monotonic()
         if budget <= 0:
-            return _TIMEOUT
-        request = batch.BatchRecords(sent)
+            return TIMEOUT
+        request = batch.BatchRecords(batch_records)
         try:
-            self._client.batch_write(request, call_policy(budget, self._settings.read_retries if is_read else 0))
+            self._client.batch_write(request, call_policy(budget, self._url.read_retries if is_read else 0))
         except exception.AerospikeError as error:
-            if any(one.result is not NOT_SENT for one in sent):
-                return 0  # it was executed, but a result can't be decoded
+            if any(batch_record.result is not NOT_SENT for batch_record in batch_records):
+                return OK  # it was executed, but a result can't be decoded
             if error.code in _VALUE_ERRORS:
                 raise _Unsendable(error.msg) from error
-            return _CLIENT_ERROR if error.code is None else error.code
+            return CLIENT_ERROR if error.code is None else error.code
         except (TypeError, ValueError, OverflowError, SystemError) as error:
             raise _Unsendable(str(error)) from error
-        mark_unsent(sent)
+        mark_unsent(batch_records)
         return int(request.result)
 
     def _send_alone(
         self,
-        records: Sequence[RecordOperation],
+        operations: Sequence[RecordOperation],
         sent: Sequence[tuple[int, Any]],
         results: list[Result | None],
         until: float,
     ) -> None:
-        """A value that cannot be stored fails its record alone."""
-        for index, one in sent:
-            record = records[index]
+        """One after the other: a value that cannot be stored fails its own operation only."""
+        for index, batch_record in sent:
+            operation = operations[index]
             try:
-                results[index] = to_result(record, one, self._send([one], type(record) is Read, until))
+                code = self._send([batch_record], type(operation) is Read, until)
+                results[index] = to_result(operation, batch_record, code)
             except _Unsendable as error:
-                results[index] = Result(Status.ERROR, message=f"a value cannot be sent: {error}", key=record.key)
+                results[index] = Result(Status.ERROR, message=f"a value cannot be sent: {error}", key=operation.key)
 
-    def _note_failures(self, answered: Sequence[tuple[RecordOperation, Any, Result]], batch_code: int) -> None:
-        """Says in the log what failed, and sees to what can be mended. answered: with the client's records."""
-        failed = [one for one in answered if one[2].message and one[2].status is not Status.TOO_BIG]
+    def _note_failures(self, answered: Sequence[_Answered], batch_code: int) -> None:
+        """Says in the log what failed, and mends what can be mended."""
+        failed = [
+            (operation, batch_record, result)
+            for operation, batch_record, result in answered
+            if result.message and result.status is not Status.TOO_BIG
+        ]
         if not failed:
             return
         counted: dict[tuple[str, int], list[str]] = {}
-        for record, client_record, result in failed:
-            counted.setdefault((_name(record), code_of(client_record, batch_code)), []).append(result.message)
+        for operation, batch_record, result in failed:
+            counted.setdefault((_name(operation), code_of(batch_record, batch_code)), []).append(result.message)
         for (what, code), messages in counted.items():
             self._failures.failed(what, code, messages[0], len(messages))
-        if any(is_without_module(client_record) for _, client_record, _ in failed):
+        if any(is_without_module(batch_record) for _, batch_record, _ in failed):
             self._watch.look()
         if any(code == BATCH_TOO_LARGE for _, code in counted):
             self._learn_limit()
 
-    def _unsent(self, records: Sequence[RecordOperation], code: int) -> StoreError:
-        """Of a call of which nothing was sent."""
-        self._failures.failed(_name(records[0]), code, describe(code), len(records))
+    def _unsent(self, operations: Sequence[RecordOperation], code: int) -> StoreError:
+        """The error of a call of which nothing was sent."""
+        self._failures.failed(_name(operations[0]), code, describe(code), len(operations))
         if code == BATCH_TOO_LARGE:
             self._learn_limit()
         return unsent_error(code)
@@ -254,78 +270,52 @@ class AerospikeStore:
             self._limit = batch_limit(self._client, seconds=MEND_SECONDS)
 
     def _holds_records(self) -> bool:
-        return holds_records(self._client, self._settings.namespace, self._settings.set)
+        return holds_records(self._client, self._url.namespace, self._url.set)
 
-    def _run_settings(self, record: RecordOperation, budget: float) -> Result:
-        """In the set of the settings."""
-        one = Translator(self._settings.namespace, settings_set(self._settings.set), "").to_client(record)
-        return to_result(record, one, self._send([one], type(record) is Read, time.monotonic() + budget))
-
-
-def connect(settings: AerospikeSettings) -> Any:
-    """A client of the cluster: of what of it can be reached. Raises StoreError where nothing can."""
-    config: dict[str, Any] = {
-        "hosts": list(settings.hosts),
-        # Where it would keep copies of modules, which it is never made to do; else that is the working directory. (Not
-        # tempfile.gettempdir(): that tries to write there, and who is killed meanwhile leaves a file.)
-        "lua": {"user_path": "/tmp"},  # noqa: S108
-        "send_bool_as": aerospike.AS_BOOL,
-        "use_services_alternate": settings.services_alternate,
-        "policies": {"auth_mode": _AUTH[settings.auth], "login_timeout_ms": _LOGIN_MS},
-        # The client would refuse one node that is there for another that is not.
-        "fail_if_not_connected": False,
-    }
-    if settings.user is not None:
-        config |= {"user": settings.user, "password": settings.password or ""}
-    if settings.tls is not None:
-        config["tls"] = dict(settings.tls)
-    what = f"{settings}: cannot be reached"
-    if settings.services_alternate:
-        what += " (services_alternate=true: are alternate addresses configured, and right?)"
-    with words_for(what):
-        client: Any = aerospike.client(config)
-        if client.is_connected():
-            return client
-        client.close()
-        # Once more, so that it says why.
-        return aerospike.client(config | {"fail_if_not_connected": True})
+    def _run_settings(self, operation: RecordOperation, budget: float) -> Result:
+        """Execute it in the set of the settings."""
+        translator = Translator(self._url.namespace, settings_set(self._url.set), "")
+        batch_record = translator.to_batch_record(operation)
+        code = self._send([batch_record], type(operation) is Read, time.monotonic() + budget)
+        return to_result(operation, batch_record, code)
 
 
-def _open_blobs(directory: Path) -> BlobStore:
+def _open_blobs(directory: Path) -> FileBlobStore:
     try:
-        return BlobStore(directory)
+        return FileBlobStore(directory)
     except OSError as error:
         raise StoreError(f"blobs={directory}: {error}", in_doubt=False) from error
 
 
-def _name(record: RecordOperation) -> str:
-    return record.function if type(record) is RuleCall else type(record).__name__.lower()
+def _name(operation: RecordOperation) -> str:
+    return operation.function if type(operation) is RuleCall else type(operation).__name__.lower()
 
 
-def _read_alike(records: Sequence[RecordOperation]) -> Any:
-    """The bins that all of the records are to be read (None: every one), as a list; _NOT_ALIKE where one is anything
-    else."""
-    if not records or type(records[0]) is not Read or (not records[0].bins and records[0].bins is not None):
+def _bins_of_all(operations: Sequence[RecordOperation]) -> Any:
+    """The bins that all of the operations read (None: every one), as a list; _NOT_ALIKE where they read different ones,
+    or not all of them are reads."""
+    first = operations[0] if operations else None
+    if type(first) is not Read or (not first.bins and first.bins is not None):
         return _NOT_ALIKE
-    bins = records[0].bins
-    for record in records:
-        if type(record) is not Read or (record.bins is not bins and record.bins != bins):
+    bins = first.bins
+    for operation in operations:
+        if type(operation) is not Read or (operation.bins is not bins and operation.bins != bins):
             return _NOT_ALIKE
-        if type(record.key) is not bytes or len(record.key) not in _KEY_SIZES:
+        if not is_key(operation.key):
             return _NOT_ALIKE
     return None if bins is None else list(bins)
 
 
-def _waves(records: Sequence[RecordOperation]) -> list[list[int]]:
-    """Indexes of records that may go side by side: a key that is written to comes once in each wave, since the server
-    keeps no order within a batch. Nearly always there is one."""
-    if len({record.key for record in records}) == len(records) or all(type(record) is Read for record in records):
-        return [list(range(len(records)))]
+def _waves(operations: Sequence[RecordOperation]) -> list[list[int]]:
+    """Indexes of operations that may be executed side by side: a key that is written to comes once in each wave, since
+    the server keeps no order within a batch. Nearly always there is one wave."""
+    if len({operation.key for operation in operations}) == len(operations) or is_read_only(operations):
+        return [list(range(len(operations)))]
     waves: list[list[int]] = []
     earlier: dict[bytes, int] = {}
-    for index, record in enumerate(records):
-        turn = earlier.get(record.key, 0)
-        earlier[record.key] = turn + 1
+    for index, operation in enumerate(operations):
+        turn = earlier.get(operation.key, 0)
+        earlier[operation.key] = turn + 1
         if turn == len(waves):
             waves.append([])
         waves[turn].append(index)

@@ -16,35 +16,34 @@ services_alternate     true or false: connect to the nodes' alternate addresses
 """
 
 import os
-from collections.abc import Callable, Mapping
+from collections.abc import Mapping
 from dataclasses import dataclass, field
 from pathlib import Path
-from typing import Any, Final, TypeVar
+from typing import Any, Final
 from urllib.parse import SplitResult, unquote, urlsplit
 
-from store.set_settings import Wanted, parse_genesis_height, parse_number, parse_utxo_batch_size
+from store.set_settings import WantedSettings
+from store.url import parse_flag, parse_number, take_option, take_wanted_settings
 
 DEFAULT_PORT: Final = 3000
 DEFAULT_SET: Final = "utxo"
 DEFAULT_READ_RETRIES: Final = 2
 MAX_READ_RETRIES: Final = 100  # they share the call's time
 
-T = TypeVar("T")
-
 _TLS_FILES: Final = ("cafile", "capath", "certfile", "keyfile")
 _AUTH: Final = ("internal", "external", "pki")
 
 
 @dataclass(frozen=True, slots=True)
-class AerospikeSettings:
-    """hosts: (host, port) of some nodes, from which the others are learnt, with TLS (host, port, name). tls: the
-    client's own settings for it, None without. wanted: of what is fixed for the life of the set."""
+class AerospikeUrl:
+    """hosts: (host, port) of some nodes, which know the others; with TLS (host, port, name). tls: the client's own
+    settings for it, None without. wanted: of what is fixed for the life of the set."""
 
     hosts: tuple[tuple[str, int] | tuple[str, int, str], ...]
     namespace: str
     set: str = DEFAULT_SET
     blobs: Path | None = None
-    wanted: Wanted = field(default_factory=Wanted)
+    wanted: WantedSettings = field(default_factory=WantedSettings)
     read_retries: int = DEFAULT_READ_RETRIES
     user: str | None = None
     password: str | None = field(default=None, repr=False)
@@ -57,7 +56,7 @@ class AerospikeSettings:
         return f"aerospike://{hosts}/{self.namespace}?set={self.set}"
 
 
-def parse_aerospike_url(parts: SplitResult, options: dict[str, str]) -> AerospikeSettings:
+def parse_aerospike_url(parts: SplitResult, options: dict[str, str]) -> AerospikeUrl:
     """Takes what it knows out of `options`. Raises ValueError that names what is wrong."""
     namespace = unquote(parts.path).strip("/")
     if not parts.netloc or not namespace or "/" in namespace:
@@ -70,18 +69,18 @@ def parse_aerospike_url(parts: SplitResult, options: dict[str, str]) -> Aerospik
     blobs = options.pop("blobs", None)
     if blobs is not None and not Path(blobs).is_absolute():
         raise ValueError(f"store URL: blobs={blobs}: is no absolute directory")
-    return AerospikeSettings(
+    return AerospikeUrl(
         tuple(hosts if name is None else [(*host, name) for host in hosts]),
         namespace,
         set=_take_set(options),
         blobs=None if blobs is None else Path(blobs),
-        wanted=_take_wanted(options),
-        read_retries=_take_number(options, "read_retries", _parse_retries, DEFAULT_READ_RETRIES),
+        wanted=take_wanted_settings(options),
+        read_retries=take_option(options, "read_retries", _parse_retries, DEFAULT_READ_RETRIES),
         user=options.pop("user", None),
         password=_take_password(options),
         auth=_take_auth(options),
         tls=tls,
-        services_alternate=_take_flag(options, "services_alternate"),
+        services_alternate=take_option(options, "services_alternate", parse_flag, False),
     )
 
 
@@ -103,31 +102,8 @@ def _take_set(options: dict[str, str]) -> str:
     return name
 
 
-def _take_number(options: dict[str, str], name: str, parse: Callable[[str], int], default: T) -> int | T:
-    text = options.pop(name, None)
-    try:
-        return default if text is None else parse(text)
-    except ValueError as error:
-        raise ValueError(f"store URL: {name}={text}: {error}") from None
-
-
 def _parse_retries(text: str) -> int:
     return parse_number(text, 0, MAX_READ_RETRIES)
-
-
-def _take_wanted(options: dict[str, str]) -> Wanted:
-    return Wanted(
-        _take_number(options, "utxo_batch_size", parse_utxo_batch_size, None),
-        _take_number(options, "genesis_height", parse_genesis_height, None),
-        _take_flag(options, "adopt"),
-    )
-
-
-def _take_flag(options: dict[str, str], name: str) -> bool:
-    text = options.pop(name, "false")
-    if text not in ("true", "false"):
-        raise ValueError(f"store URL: {name}={text}: is neither true nor false")
-    return text == "true"
 
 
 def _take_auth(options: dict[str, str]) -> str:
@@ -155,7 +131,7 @@ def _take_password(options: dict[str, str]) -> str | None:
 
 def _take_tls(options: dict[str, str]) -> dict[str, Any] | None:
     """The client's settings of TLS; None where none is wanted."""
-    is_wanted = _take_flag(options, "tls") if "tls" in options else None
+    is_wanted = take_option(options, "tls", parse_flag, None)
     settings: dict[str, Any] = {}
     for name in _TLS_FILES:
         if (path := options.pop(f"tls_{name}", None)) is not None:
@@ -163,7 +139,7 @@ def _take_tls(options: dict[str, str]) -> dict[str, Any] | None:
                 raise ValueError(f"store URL: tls_{name}={path}: there is no such file")
             settings[name] = path
     if "tls_crl_check" in options:
-        settings["crl_check"] = _take_flag(options, "tls_crl_check")
+        settings["crl_check"] = take_option(options, "tls_crl_check", parse_flag, False)
     if is_wanted is None:
         is_wanted = bool(settings) or "tls_name" in options
     if not is_wanted and (settings or "tls_name" in options):

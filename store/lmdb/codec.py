@@ -4,7 +4,8 @@
     bytes 4-15   lengths of the next three parts (uint32 LE)
     the parts    a map of the small bins; the bins utxos, inputs and outputs, each alone (empty: no such bin)
 
-The large bins stand apart, so that whoever does not need them does not decode them. What has not this form is Damaged.
+The large bins are kept apart, so that they are decoded only when they are asked for. Bytes that do not have this form
+are Damaged.
 """
 
 import struct
@@ -23,7 +24,7 @@ _LARGE: Final = frozenset(LARGE_BINS)
 
 
 class Damaged(Exception):
-    """What was read is no record."""
+    """What was read is not a record."""
 
 
 class Packed(NamedTuple):
@@ -37,14 +38,14 @@ class Packed(NamedTuple):
 
 
 def expiry(raw: bytes) -> int:
-    """Raises Damaged."""
+    """When the record is gone: unix time in seconds, 0 for never. Raises Damaged."""
     if len(raw) < _HEADER.size:
         raise Damaged("cut off")
     return int.from_bytes(raw[:4], "little")
 
 
 def split(raw: bytes) -> Packed:
-    """Raises Damaged. raw: of which the expiry was read."""
+    """The parts of a record whose expiry was read without error. Raises Damaged."""
     expires, head, utxos, inputs = _HEADER.unpack_from(raw)
     a = _HEADER.size + head
     b = a + utxos

@@ -1,6 +1,7 @@
-"""The rules of store/rules/utxo.lua, run in this process as inside Aerospike (see emulation.lua and values.lua).
+"""The rules of store/rules/utxo.lua, run in this process as an Aerospike server would run them (emulation.lua,
+values.lua).
 
-Only MessagePack crosses between Python and Lua, and once per call in each direction.
+Python and Lua exchange nothing but MessagePack, once per call in each direction.
 """
 
 from importlib.resources import files
@@ -21,7 +22,8 @@ def _source(path: str) -> bytes:
 
 
 class Rules:
-    """A Lua state that holds the rules. source: another module, for probes. Not to be used by two threads at once."""
+    """A Lua state with the rules loaded. source: another module in their place, for tests. Do not use it from two
+    threads at once."""
 
     def __init__(self, source: bytes | None = None) -> None:
         runtime = LuaRuntime(encoding=None, unpack_returned_tuples=True, register_eval=False, register_builtins=False)

@@ -1,8 +1,8 @@
-"""The LMDB environment under an embedded store, kept fit for use whatever else happens to the set.
+"""The LMDB environment of an embedded store, kept usable whatever other processes do to the set.
 
-A transaction begins unless the host refuses memory or the disk; and as soon as it no longer does, the next one begins,
-without anybody's help: the map grows with other processes' maps, slots of dead readers are freed, and an environment
-that LMDB has given up is opened anew.
+A transaction begins unless the host refuses memory or the disk fails. Once that is over, the next one begins without
+anybody's help: the map grows when another process has made it larger, the slots of dead readers are freed, and an
+environment that LMDB has given up is opened again.
 """
 
 from pathlib import Path
@@ -16,10 +16,11 @@ _MAX_READERS: Final = 1024
 
 
 class Environment:
-    """directory: exists. map_bytes: how large the set can grow, unless it was made larger by another process. Raises
-    StoreError where there is no memory for such a map, lmdb.Error where there is anything else.
+    """directory: must exist. sync: whether a commit waits until it is on the disk. map_bytes: how large the set can
+    grow, unless another process made it larger. Raises StoreError where there is no memory for such a map, lmdb.Error
+    where anything else is wrong.
 
-    One for a directory and process; not to be used by two threads at once."""
+    One for a directory and process; do not use it from two threads at once."""
 
     def __init__(self, directory: Path, *, sync: bool, map_bytes: int) -> None:
         self._directory = directory
@@ -33,7 +34,7 @@ class Environment:
         return self._map_bytes if self._environment is None else int(self._environment.info()["map_size"])
 
     def begin(self, *, write: bool = False) -> Any:
-        """A transaction of LMDB. Raises StoreError or lmdb.Error where there is none to be had now."""
+        """A transaction of LMDB. Raises StoreError or lmdb.Error where none can begin now."""
         try:
             return self._ready().begin(write=write)
         except lmdb.Error as error:
@@ -41,8 +42,8 @@ class Environment:
         return self._ready().begin(write=write)
 
     def may_have_committed(self, number: int) -> bool:
-        """Whether the write transaction of this number, whose commit failed, is or may be part of the set. (LMDB
-        reports a full disk as any other error of it.)"""
+        """Whether the write transaction of this number, whose commit failed, is or may be part of the set. (LMDB's
+        error for a full disk is that for any other failure of the disk.)"""
         try:
             with self._ready().begin() as transaction:
                 return bool(transaction.id() >= number)
@@ -51,7 +52,7 @@ class Environment:
 
     def adopt_map_size(self) -> bool:
         """Take over the size of the map from the process that made it largest. False where it is no larger than ours,
-        or there is no memory for it: then the next transaction is given what there is memory for."""
+        or there is no memory for it: then the map of the next transaction is as large as there is memory for."""
         environment = self._ready()
         before = environment.info()["map_size"]
         try:
@@ -73,7 +74,7 @@ class Environment:
             self._environment.close()
 
     def _mend(self, error: lmdb.Error) -> None:
-        """Do away with what kept a transaction from beginning; raises the error where that is beyond us."""
+        """Remove what kept a transaction from beginning. Raises the error where that cannot be done."""
         if isinstance(error, lmdb.MapResizedError):
             self.adopt_map_size()
         elif isinstance(error, lmdb.ReadersFullError):

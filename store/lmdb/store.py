@@ -1,12 +1,11 @@
-"""The embedded store: LMDB in a directory, shared by all processes of a host.
+"""The embedded store: a set in LMDB files, shared by all processes of a host.
 
-A batch is one write transaction, or one read transaction where it only reads; what `batch_operate` has returned is on
+A batch is one write transaction, or one read transaction where it only reads. What `batch_operate` has returned is on
 the disk, unless the store was opened with sync off. Where it raises, nothing of the batch was written, unless the error
-says that it is in doubt, as one of the disk while committing can be. A record that is damaged fails alone, and is never
-taken for absent.
+is in doubt, as an error of the disk during the commit can be. A record that is damaged fails only the operations on it,
+and is never taken for absent.
 """
 
-import os
 import shutil
 import time
 from collections.abc import Callable, Iterator, Mapping, Sequence
@@ -18,32 +17,46 @@ from typing import Any, Final
 import lmdb
 import msgpack
 
-from store.blobs import BlobStore
-from store.interface import Mode, Read, RecordOperation, Remove, Result, RuleCall, Status, StoreError, Value, Write
-from store.layout import LAYOUT_VERSION
-from store.set_settings import SetSettings, Wanted, check_settings, new_settings
+from store.blobs import FileBlobStore
+from store.fork_guard import ForkGuard
+from store.interface import (
+    INVALID_KEY,
+    Mode,
+    Read,
+    RecordOperation,
+    Remove,
+    Result,
+    RuleCall,
+    Status,
+    StoreError,
+    Value,
+    Write,
+    errors_named,
+    group_of,
+    is_read_only,
+)
+from store.layout import LAYOUT_VERSION, is_key
+from store.set_settings import SetSettings, WantedSettings, check_settings, find_settings, no_set
 
 from . import codec
 from .emulation import LuaError, Rules
 from .environment import Environment
-from .settings import holds_records, read_settings, write_settings
+from .settings import SettingsRecord, read_settings, write_settings
+from .url import DEFAULT_MAP_BYTES
 from .writer_lock import WriterLock
 
-DEFAULT_MAP_BYTES: Final = 256 << 30  # sparse: only what is written takes room
 MAX_RECORD_BYTES: Final = 1 << 20  # as an Aerospike record
-OPEN_BUDGET: Final = 10.0  # seconds to wait for the writers' lock
-
-_KEY_SIZES: Final = (32, 36)
 
 
 class EmbeddedStore:
-    """directory: made where it is missing. wanted: what the set's settings should be. map_bytes: how large the set can
-    grow; where another process has made it larger, that holds. Raises StoreError where it can't be opened, or where the
-    set's settings are others.
+    """directory: made where it is missing. sync: whether what is answered is on the disk. wanted: what the set's
+    settings should be. map_bytes: how large the set can grow; where another process has made it larger, that holds.
+    max_record_bytes: of a record, at most. Raises StoreError where it can't be opened, or where the set has other
+    settings.
 
     A set of an older layout is read as it is; the first batch that writes raises its layout.
 
-    One environment per process: it is not to be used after a fork, nor by two threads at once."""
+    There is one environment per process: do not use it after a fork, nor from two threads at once."""
 
     is_atomic: Final = True
 
@@ -52,20 +65,21 @@ class EmbeddedStore:
         directory: Path,
         *,
         sync: bool = True,
-        wanted: Wanted = Wanted(),  # noqa: B008  # immutable
+        wanted: WantedSettings = WantedSettings(),  # noqa: B008  # immutable
         map_bytes: int = DEFAULT_MAP_BYTES,
         max_record_bytes: int = MAX_RECORD_BYTES,
     ) -> None:
-        self._pid = os.getpid()
+        self._fork_guard = ForkGuard()
         self._directory = directory
         self._max_record_bytes = max_record_bytes
         self._rules = Rules()
         with ExitStack() as opened:
             try:
                 if not wanted.create and not (directory / "data.mdb").exists():
-                    raise StoreError(f"{directory}: there is no set", in_doubt=False)
+                    with errors_named(directory):
+                        raise no_set()
                 directory.mkdir(mode=0o700, parents=True, exist_ok=True)
-                self.blobs = BlobStore(directory / "blobs", sync=sync)
+                self.blobs = FileBlobStore(directory / "blobs", sync=sync)
                 self._lock = WriterLock(directory / "writer.lock")
                 opened.callback(self._lock.close)
                 self._environment = Environment(directory, sync=sync, map_bytes=map_bytes)
@@ -74,8 +88,8 @@ class EmbeddedStore:
             except (OSError, lmdb.Error) as error:
                 message = f"{directory}: cannot be opened: {error}"
                 raise StoreError(message, in_doubt=False, status=_status_of(error)) from error
-            with self._in_words():
-                self._settings = self._find_settings(wanted)
+            with self._lmdb_errors_translated(), errors_named(directory):
+                self._settings = find_settings(SettingsRecord(self._environment, self._lock), wanted)
             opened.pop_all()
 
     @property
@@ -86,37 +100,35 @@ class EmbeddedStore:
     def genesis_height(self) -> int:
         return self._settings.genesis_height
 
-    def batch_operate(self, records: Sequence[RecordOperation], budget: float) -> list[Result]:
-        """As the seam says. budget: seconds; a batch that outlasts it, waiting or working, changes nothing."""
+    def batch_operate(self, operations: Sequence[RecordOperation], budget: float) -> list[Result]:
+        """As Store says. budget: seconds; a batch that takes longer, waiting or working, changes nothing."""
         until = time.monotonic() + budget
-        if os.getpid() != self._pid:
-            message = "the embedded store was opened before a fork: it serves the process that opened it, and no other"
-            raise StoreError(message, in_doubt=False)
-        if all(type(record) is Read for record in records):
-            with self._in_words(), self._environment.begin() as transaction:
-                return self._execute(transaction, records, until)
-        with self._in_words(), self._lock.held(budget):
+        self._fork_guard.check()
+        if is_read_only(operations):
+            with self._lmdb_errors_translated(), self._environment.begin() as transaction:
+                return self._execute(transaction, operations, until)
+        with self._lmdb_errors_translated(), self._lock.held(budget):
             try:
-                return self._write_batch(records, until)
+                return self._write_batch(operations, until)
             except lmdb.MapFullError:
                 if not self._environment.adopt_map_size():
                     raise
-            return self._write_batch(records, until)
+            return self._write_batch(operations, until)
 
     def clear_stale_readers(self) -> int:
         """Free the reader slots of processes that died, which keep old pages alive. Returns how many there were."""
         return self._environment.clear_stale_readers()
 
     def close(self) -> None:
-        if os.getpid() == self._pid:
+        if self._fork_guard.is_same_process:
             self._environment.close()
         self._lock.close()
 
-    def _write_batch(self, records: Sequence[RecordOperation], until: float) -> list[Result]:
+    def _write_batch(self, operations: Sequence[RecordOperation], until: float) -> list[Result]:
         """Raises lmdb.Error where nothing was written."""
         transaction = self._environment.begin(write=True)
         try:
-            results = self._execute_groups(transaction, records, until)
+            results = self._execute_groups(transaction, operations, until)
             settings = self._raise_layout(transaction)
         except BaseException:
             transaction.abort()
@@ -132,8 +144,8 @@ class EmbeddedStore:
         return results
 
     @contextmanager
-    def _in_words(self) -> Iterator[None]:
-        """An error of LMDB's within is a StoreError: nothing was written."""
+    def _lmdb_errors_translated(self) -> Iterator[None]:
+        """An lmdb.Error raised within becomes a StoreError: nothing was written."""
         try:
             yield
         except lmdb.Error as error:
@@ -153,33 +165,34 @@ class EmbeddedStore:
             return str(error)
         return f"{free} bytes are free on the disk of {self._directory}"
 
-    def _execute_groups(self, transaction: Any, records: Sequence[RecordOperation], until: float) -> list[Result]:
-        """What a group has changed is put back where not all of it could be done."""
+    def _execute_groups(self, transaction: Any, operations: Sequence[RecordOperation], until: float) -> list[Result]:
+        """What the operations of a group have changed is put back where not all of them were applied."""
         results: list[Result] = []
-        for number, run in groupby(records, _group_of):
-            part = list(run)
-            before = {} if number is None else {one.key: transaction.get(one.key) for one in part if _is_key(one.key)}
-            own = self._execute(transaction, part, until)
-            if before and not all(map(_is_applied, own)):
+        for number, members in groupby(operations, group_of):
+            group = list(members)
+            keys = [] if number is None else [operation.key for operation in group if is_key(operation.key)]
+            before = {key: transaction.get(key) for key in keys}
+            group_results = self._execute(transaction, group, until)
+            if before and not all(map(_is_applied, group_results)):
                 _put_back(transaction, before)
-            results += own
+            results += group_results
         return results
 
-    def _execute(self, transaction: Any, records: Sequence[RecordOperation], until: float) -> list[Result]:
+    def _execute(self, transaction: Any, operations: Sequence[RecordOperation], until: float) -> list[Result]:
         now = int(time.time())
         handlers = self._handlers
         results: list[Result] = []
-        for record in records:
+        for operation in operations:
             if time.monotonic() > until:
                 raise StoreError("the time is up: what was done of the batch is undone", in_doubt=False)
-            if _is_key(record.key):
+            if is_key(operation.key):
                 try:
-                    result = handlers[type(record)](self, transaction, record, now)
+                    result = handlers[type(operation)](self, transaction, operation, now)
                 except codec.Damaged as error:
                     result = Result(Status.ERROR, message=f"the record is damaged: {error}")
             else:
-                result = Result(Status.ERROR, message="a key has 32 or 36 bytes")
-            result.key = record.key
+                result = Result(Status.ERROR, message=INVALID_KEY)
+            result.key = operation.key
             results.append(result)
         return results
 
@@ -189,44 +202,44 @@ class EmbeddedStore:
             return None
         return raw
 
-    def _read(self, transaction: Any, record: Read, now: int) -> Result:
-        raw = self._get(transaction, record.key, now)
+    def _read(self, transaction: Any, read: Read, now: int) -> Result:
+        raw = self._get(transaction, read.key, now)
         if raw is None:
             return Result(Status.NOT_FOUND)
-        return Result(Status.OK, codec.read_bins(raw, record.bins))
+        return Result(Status.OK, codec.read_bins(raw, read.bins))
 
-    def _write(self, transaction: Any, record: Write, now: int) -> Result:
-        raw = self._get(transaction, record.key, now)
-        if raw is None and record.mode is Mode.UPDATE:
+    def _write(self, transaction: Any, write: Write, now: int) -> Result:
+        raw = self._get(transaction, write.key, now)
+        if raw is None and write.mode is Mode.UPDATE:
             return Result(Status.NOT_FOUND)
-        if raw is not None and record.mode is Mode.CREATE:
+        if raw is not None and write.mode is Mode.CREATE:
             return Result(Status.EXISTS)
-        if record.condition is not None and not _holds(raw, record.condition):
+        if write.condition is not None and not _holds(raw, write.condition):
             return Result(Status.CONDITION_FALSE)
-        expires = None if record.ttl is None else now + record.ttl
+        expires = None if write.ttl is None else now + write.ttl
         before = codec.ABSENT if raw is None else codec.split(raw)
-        return self._save(transaction, record.key, before, record.bins, expires)
+        return self._save(transaction, write.key, before, write.bins, expires)
 
-    def _remove(self, transaction: Any, record: Remove, now: int) -> Result:
-        raw = self._get(transaction, record.key, now)
+    def _remove(self, transaction: Any, remove: Remove, now: int) -> Result:
+        raw = self._get(transaction, remove.key, now)
         if raw is None:
             return Result(Status.NOT_FOUND)
-        if record.condition is not None and not _holds(raw, record.condition):
+        if remove.condition is not None and not _holds(raw, remove.condition):
             return Result(Status.CONDITION_FALSE)
-        transaction.delete(record.key)
+        transaction.delete(remove.key)
         return Result(Status.OK)
 
-    def _call(self, transaction: Any, record: RuleCall, now: int) -> Result:
-        raw = self._get(transaction, record.key, now)
+    def _call(self, transaction: Any, call: RuleCall, now: int) -> Result:
+        raw = self._get(transaction, call.key, now)
         before = codec.ABSENT if raw is None else codec.split(raw)
         parts = (None,) * 4 if raw is None else [part or None for part in before[1:]]
         try:
-            packed, saved = self._rules.run(record.function.encode(), msgpack.packb(record.args), *parts)
+            packed, saved = self._rules.run(call.function.encode(), msgpack.packb(call.args), *parts)
         except (LuaError, TypeError, ValueError, OverflowError) as error:
-            return Result(Status.ERROR, message=f"{record.function}: {str(error).partition(chr(10))[0]}")
+            return Result(Status.ERROR, message=f"{call.function}: {str(error).partition(chr(10))[0]}")
         answer = codec.unpack(packed)
         if saved is not None:
-            result = self._save(transaction, record.key, before, codec.unpack(saved), None)
+            result = self._save(transaction, call.key, before, codec.unpack(saved), None)
             if result.status is not Status.OK:
                 return result
         return Result(Status.OK, answer)
@@ -246,64 +259,29 @@ class EmbeddedStore:
 
     _handlers: Final[dict[type, Callable[..., Result]]] = {Read: _read, Write: _write, Remove: _remove, RuleCall: _call}
 
-    def _find_settings(self, wanted: Wanted) -> SetSettings:
-        """The set's own. A new set gets them."""
-        with self._environment.begin() as transaction, self._of_the_set():
-            kept = read_settings(transaction)
-        if kept is None:
-            kept = self._make_settings(wanted)
-        with self._of_the_set():
-            check_settings(kept, wanted)
-        return kept
-
-    def _make_settings(self, wanted: Wanted) -> SetSettings:
-        """Those that stand: another process may have been first."""
-        with self._lock.held(OPEN_BUDGET), self._environment.begin(write=True) as transaction, self._of_the_set():
-            kept = read_settings(transaction)
-            if kept is None:
-                kept = new_settings(wanted, holds_records=holds_records(transaction))
-                write_settings(transaction, kept)
-            return kept
-
     def _raise_layout(self, transaction: Any) -> SetSettings:
         """The settings as they are when the transaction, which writes records of this layout, is committed."""
         if self._settings.layout == LAYOUT_VERSION:
             return self._settings
-        with self._of_the_set():
+        with errors_named(self._directory):
             kept = read_settings(transaction) or self._settings
-            check_settings(kept, Wanted())
+            check_settings(kept, WantedSettings())
         raised = kept._replace(layout=LAYOUT_VERSION)
         write_settings(transaction, raised)
         return raised
-
-    @contextmanager
-    def _of_the_set(self) -> Iterator[None]:
-        """What is wrong with the settings is a StoreError that names the set."""
-        try:
-            yield
-        except (StoreError, ValueError) as error:
-            raise StoreError(f"{self._directory}: {error}", in_doubt=False) from error
 
 
 def _status_of(error: Exception) -> Status:
     return Status.OVERLOADED if isinstance(error, lmdb.ReadersFullError) else Status.ERROR
 
 
-def _is_key(key: object) -> bool:
-    return type(key) is bytes and len(key) in _KEY_SIZES
-
-
-def _group_of(record: RecordOperation) -> int | None:
-    return None if isinstance(record, Read) else record.group
-
-
 def _is_applied(result: Result) -> bool:
-    """Of what changes a record."""
+    """Of an operation that changes a record."""
     return result.status is Status.OK and (result.value is None or result.value["status"] == "OK")
 
 
 def _put_back(transaction: Any, before: Mapping[bytes, bytes | None]) -> None:
-    """before: what stood under each key; None: nothing."""
+    """before: what was kept under each key; None: nothing."""
     for key, raw in before.items():
         if raw is None:
             transaction.delete(key)

@@ -1,8 +1,8 @@
-"""The writers' lock of an embedded store: timed, and it names its holder.
+"""The writers' lock of an embedded store: waiting for it has a limit, and its holder is known.
 
-LMDB's own lock blocks without limit, and does not say on whom. Every writer takes this one first; so a writer that was
-stopped inside a write transaction is known by its process id, and can be dealt with alone. The kernel frees the lock of
-a process that dies.
+LMDB's own lock blocks without limit, and does not say which process holds it. Every writer takes this one first. So a
+writer that was stopped inside a write transaction is known by its process id, and it alone can be terminated. The
+kernel frees the lock of a process that dies.
 """
 
 import fcntl
@@ -36,13 +36,13 @@ class WriterLock:
 
     def __init__(self, path: Path) -> None:
         self._path = path
-        # Whoever can open it, if only to read, can take the lock, and hold up every writer.
+        # A process that can open it, even only to read, can take the lock, and so stop every writer.
         self._file = os.open(path, os.O_RDWR | os.O_CREAT | os.O_CLOEXEC, 0o600)
 
     @contextmanager
     def held(self, budget: float) -> Iterator[None]:
-        """Hold the lock. budget: seconds to wait for it at most. Raises WriterLockTimeout; StoreError where it can't be
-        had at all, or the holder can't be named."""
+        """Hold the lock. budget: seconds to wait for it at most. Raises WriterLockTimeout, and StoreError where the
+        file cannot be locked, or the holder's id not be written to it."""
         try:
             self._acquire(budget)
             yield
@@ -50,7 +50,7 @@ class WriterLock:
             fcntl.flock(self._file, fcntl.LOCK_UN)
 
     def holder(self) -> tuple[int, float]:
-        """(process id, unix time since when) of who took it last; (0, 0.0) where nobody did."""
+        """(process id, unix time since when) of the process that took it last; (0, 0.0) where none did."""
         try:
             pid, since = os.pread(self._file, _LINE_BYTES, 0).split()
             return int(pid), float(since)

@@ -1,4 +1,5 @@
-"""The rules of a UTXO set, in Lua (utxo.lua): the module that Aerospike runs, and that the embedded store emulates."""
+"""The rules of a UTXO set, in Lua (utxo.lua): a module that Aerospike's servers run, and the embedded store
+emulates."""
 
 from importlib.resources import files
 

@@ -5,7 +5,8 @@ import json
 import pytest
 from click.testing import CliRunner
 
-from bench.__main__ import bench, command
+from bench.__main__ import bench
+from bench.command_line import command
 from bench.report import RIGHT, Figure, Report
 
 # What makes each measurement a short one.
@@ -15,12 +16,9 @@ BRIEFLY = {
     "crash": "--kills 2 --stops 1",
     "ledger": "--items 5000 --rounds 1",
     "overload": "--rounds 1 --seconds 0.3",
-    "simulate": "--seeds 20 --processes 1",
 }
-# What takes a minute at least, and is run by hand: a store must be wedged for a while, and everything be broken.
-LONG = {"incident", "chaos"}
-# What is tried in a file of its own.
-ELSEWHERE = {"rivals", "surroundings"}
+# What takes a minute at least, and is run by hand: a store must be wedged for a while.
+LONG = {"incident"}
 # What measures an Aerospike server, where there is one.
 SERVER = {"rules"}
 
@@ -53,7 +51,7 @@ def test_a_broken_promise_makes_the_exit_code_1(monkeypatch):
 
 
 def test_each_measurement_is_tried_here():
-    assert BRIEFLY.keys() | LONG | ELSEWHERE | SERVER == bench.commands.keys()
+    assert BRIEFLY.keys() | LONG | SERVER == bench.commands.keys()
 
 
 @pytest.mark.parametrize("name", BRIEFLY)

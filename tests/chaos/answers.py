@@ -7,7 +7,7 @@ from typing import Any, Final
 from protocol import codes
 from tests.chaos.claims import SPENDS, named
 from tests.chaos.history import YES, Answer, Invocation, Item, events
-from tests.chaos.model import Lots
+from tests.chaos.model import Parents
 
 # What a daemon may answer that is broken on purpose; INTERNAL, as its store gives results that are none.
 _FAULTS: Final = frozenset(
@@ -30,45 +30,47 @@ _REFUSALS: Final = {
 Complain = Callable[[str, str, Sequence[Invocation]], None]
 
 
-class AnswerCheck:
-    """complain: told of each wrong answer: kind, what is wrong, the calls that show it."""
+class AnswerChecker:
+    """complain: told of each wrong answer: kind, what is wrong, the invocations that show it."""
 
-    def __init__(self, lots: Lots, calls: Sequence[Invocation], complain: Complain) -> None:
-        self._lots = lots
+    def __init__(self, parents: Parents, invocations: Sequence[Invocation], complain: Complain) -> None:
+        self._parents = parents
         self._complain = complain
         self._created: dict[int, Invocation] = {}
         self._may_create: dict[int, float] = {}
         self._asked_for: dict[tuple[int, int, str], float] = {}
         self._locked_from: dict[int, float] = defaultdict(lambda: float("inf"))
-        self._calls = calls
+        self._invocations = invocations
 
-    def run(self) -> None:
+    def check(self) -> None:
         self._learn()
-        for item, answer, call in events(self._calls, tuple(_REFUSALS)):
-            problem = self._problem(call.operation, item, answer, call)
+        for item, answer, invocation in events(self._invocations, tuple(_REFUSALS)):
+            problem = self._problem(invocation.operation, item, answer, invocation)
             if problem:
-                self._complain("wrong answer", f"{list(item)}: {problem}", [call])
+                self._complain("wrong answer", f"{list(item)}: {problem}", [invocation])
 
     def _learn(self) -> None:
-        for (number,), answer, call in events(self._calls, ("create",)):
+        for (number,), answer, invocation in events(self._invocations, ("create",)):
             if answer.code == "OK":
                 if number in self._created:
-                    self._complain("wrong answer", f"lot {number} was created twice", [self._created[number], call])
-                self._created[number] = call
+                    self._complain(
+                        "wrong answer", f"parent {number} was created twice", [self._created[number], invocation]
+                    )
+                self._created[number] = invocation
             if answer.executed != "no":
-                self._may_create[number] = min(call.asked, self._may_create.get(number, float("inf")))
-        for item, _, call in events(self._calls, ("spend", "transaction")):
-            self._asked_for.setdefault(item[:3], call.asked)
-        for (number, value), answer, call in events(self._calls, ("set_locked",)):
+                self._may_create[number] = min(invocation.asked, self._may_create.get(number, float("inf")))
+        for item, _, invocation in events(self._invocations, ("spend", "transaction")):
+            self._asked_for.setdefault(item[:3], invocation.asked)
+        for (number, value), answer, invocation in events(self._invocations, ("set_locked",)):
             if value and answer.executed != "no":
-                self._locked_from[number] = min(self._locked_from[number], call.asked)
+                self._locked_from[number] = min(self._locked_from[number], invocation.asked)
 
-    def _problem(self, operation: str, item: Item, answer: Answer, call: Invocation) -> str:
+    def _problem(self, operation: str, item: Item, answer: Answer, invocation: Invocation) -> str:
         if answer.executed == YES:
             if operation in SPENDS and self._is_immature(item):
                 return "spent before its height"
             return self._wrong_result(operation, item, answer.value)
-        if not named(answer) <= {one[:2] for one in call.items}:
+        if not named(answer) <= {asked[:2] for asked in invocation.items}:
             return "it names what was not asked for"
         code, number = answer.code, item[0]
         if code not in _FAULTS and code not in _REFUSALS[operation]:
@@ -77,35 +79,38 @@ class AnswerCheck:
             return ""
         if operation == "transaction":
             # One answer stands for all of its items.
-            is_immature = code == codes.COINBASE_IMMATURE and not any(map(self._is_immature, call.items))
+            is_immature = code == codes.COINBASE_IMMATURE and not any(map(self._is_immature, invocation.items))
             return "none of it is immature" if is_immature else ""
         if code == codes.COINBASE_IMMATURE and not self._is_immature(item):
             return "said to be immature, which it is not"
         created = self._created.get(number)
-        if code == codes.TX_NOT_FOUND and created is not None and 0 < created.answered < call.asked:
+        if code == codes.TX_NOT_FOUND and created is not None and 0 < created.answered < invocation.asked:
             return "not found, though it had been created"
-        if code == codes.TX_EXISTS and not self._may_create.get(number, float("inf")) < call.answered:
+        if code == codes.TX_EXISTS and not self._may_create.get(number, float("inf")) < invocation.answered:
             return "said to exist before anybody had created it"
-        if code == codes.LOCKED and not self._locked_from[number] < call.answered:
+        if code == codes.LOCKED and not self._locked_from[number] < invocation.answered:
             return "said to be locked, which nobody asked for"
-        if code == codes.SPENT and not self._asked_for.get((number, item[1], answer.value), 1e300) < call.answered:
+        if (
+            code == codes.SPENT
+            and not self._asked_for.get((number, item[1], answer.value), 1e300) < invocation.answered
+        ):
             return "said to be spent by one that never asked for it"
         return ""
 
     def _is_immature(self, item: Item) -> bool:
         """Of a spend: whether it was asked for too early."""
-        return bool(item[4]) and self._lots.lot(item[0]).is_coinbase
+        return bool(item[4]) and self._parents.parent(item[0]).is_coinbase
 
     def _wrong_result(self, operation: str, item: Item, value: Any) -> str:
-        lot = self._lots.lot(item[0])
-        if operation == "get" and value != lot.txid.hex():
+        parent = self._parents.parent(item[0])
+        if operation == "get" and value != parent.txid.hex():
             return f"another transaction's record: {value}"
         if operation == "outpoint":
-            output = lot.outputs[item[1]]
+            output = parent.outputs[item[1]]
             if value != [output.satoshis, output.locking_script.hex()]:
                 return f"another output: {value}"
-        if operation == "create" and value != lot.children + 1:
-            return f"{value} records, not {lot.children + 1}"
-        if operation in ("set_locked", "increment") and value != lot.children:
-            return f"{value} child records, not {lot.children}"
+        if operation == "create" and value != parent.children + 1:
+            return f"{value} records, not {parent.children + 1}"
+        if operation in ("set_locked", "increment") and value != parent.children:
+            return f"{value} child records, not {parent.children}"
         return ""

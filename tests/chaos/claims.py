@@ -8,7 +8,7 @@ them was refused says nothing about what another holds.
 from collections.abc import Iterable, Iterator, Sequence
 from dataclasses import dataclass, field
 from itertools import combinations
-from typing import Final
+from typing import Final, NamedTuple
 
 from protocol.codes import REJECTIONS, UNKNOWN
 from tests.chaos.history import YES, Answer, Invocation, Item, events
@@ -20,57 +20,71 @@ HELD: Final = "held"
 FREE: Final = "not held"
 OPEN: Final = "open"
 
-Place = tuple[int, int]  # an output: which transaction, which of its outputs
-Word = tuple[Answer, Invocation]
+Coin = tuple[int, int]  # an output: the number of its parent, and its vout
 
 
-def named(answer: Answer) -> set[Place]:
+class Completion(NamedTuple):
+    """What an invocation was answered about one output."""
+
+    answer: Answer
+    invocation: Invocation
+
+
+def named(answer: Answer) -> set[Coin]:
     """What the answer says that its spender may still hold."""
-    return {(one, other) for one, other in answer.held}
+    return {(parent, vout) for parent, vout in answer.held}
 
 
 @dataclass(slots=True)
 class Claim:
-    """What one spender was told of one output. words: in the order in which they were asked."""
+    """What one spender was told of one output. completions: in the order in which they were asked."""
 
-    place: Place
-    words: list[Word] = field(default_factory=list)
+    coin: Coin
+    completions: list[Completion] = field(default_factory=list)
 
     @property
-    def calls(self) -> list[Invocation]:
-        return [call for _, call in self.words]
+    def invocations(self) -> list[Invocation]:
+        return [invocation for _, invocation in self.completions]
 
     @property
     def asked(self) -> float:
         """When it was first asked for."""
-        return min((call.asked for _, call in self._spends()), default=FOREVER)
+        return min((invocation.asked for _, invocation in self._spends()), default=FOREVER)
 
-    def _spends(self) -> Iterator[Word]:
-        return ((answer, call) for answer, call in self.words if call.operation != "abandon")
+    def _spends(self) -> Iterator[Completion]:
+        return (completion for completion in self.completions if completion.invocation.operation != "abandon")
 
-    def _abandons(self) -> Iterator[Word]:
+    def _abandons(self) -> Iterator[Completion]:
         """Those that may have been executed."""
-        return (word for word in self.words if word[1].operation == "abandon" and word[0].executed != "no")
+        return (
+            completion
+            for completion in self.completions
+            if completion.invocation.operation == "abandon" and completion.answer.executed != "no"
+        )
 
-    def _acknowledged(self) -> list[Word]:
-        return [word for word in self._spends() if word[0].executed == YES]
+    def _acknowledged(self) -> list[Completion]:
+        return [completion for completion in self._spends() if completion.answer.executed == YES]
 
-    def _landed(self, word: Word) -> float:
+    def _landed(self, completion: Completion) -> float:
         """When the last of it must have been executed. An `unknown` may land late, but not once it is quiet."""
-        answer, call = word
+        answer, invocation = completion
         if answer.executed == YES:
-            return call.answered
-        return min((one.asked for _, one in self.words if one.quiet and one.asked > call.asked), default=FOREVER)
+            return invocation.answered
+        return min(
+            (later.asked for later in self.invocations if later.quiet and later.asked > invocation.asked),
+            default=FOREVER,
+        )
 
     def holds(self) -> list[tuple[float, float, Invocation]]:
-        """From when until when it was promised the output, by which call."""
+        """From when until when it was promised the output, by which invocation."""
         spans = []
-        for _, call in self._acknowledged():
+        for _, invocation in self._acknowledged():
             until = min(
-                (back[1].asked for back in self._abandons() if self._landed(back) > call.asked), default=FOREVER
+                (back.invocation.asked for back in self._abandons() if self._landed(back) > invocation.asked),
+                default=FOREVER,
             )
-            if call.answered < until:
-                spans.append((call.answered, until, call))
+            if invocation.answered < until:
+                spans.append((invocation.answered, until, invocation))
         return spans
 
     @property
@@ -83,31 +97,32 @@ class Claim:
         return any(begin <= since and until <= end for begin, end, _ in self.holds())
 
     @property
-    def word(self) -> Word | None:
-        """The last answer to a spend, unless all was given back since."""
-        last = max(self._spends(), key=lambda word: word[1].answered or FOREVER, default=None)
+    def last_spend(self) -> Completion | None:
+        """The spend that was answered last, unless all was given back since."""
+        last = max(self._spends(), key=lambda spend: spend.invocation.answered or FOREVER, default=None)
         if last is not None and any(
-            answer.executed == YES and call.asked > last[1].answered for answer, call in self._abandons()
+            back.answer.executed == YES and back.invocation.asked > last.invocation.answered
+            for back in self._abandons()
         ):
             return None
         return last
 
     @property
     def is_named(self) -> bool:
-        """Whether its last word says that it may hold the output."""
-        return self.word is not None and self.place in named(self.word[0])
+        """Whether its last spend was told that it may hold the output."""
+        return self.last_spend is not None and self.coin in named(self.last_spend.answer)
 
     @property
     def state(self) -> str:
         """HELD, FREE, or OPEN while asking again would tell."""
-        quiet = [word for word in self.words if word[1].quiet and _is_word(word[0])]
+        quiet = [last for last in self.completions if last.invocation.quiet and _is_about_the_coin(last.answer)]
         if quiet:
-            answer, call = quiet[-1]
+            answer, invocation = quiet[-1]
             if answer.executed == UNKNOWN:
                 return OPEN
-            if call.operation == "abandon":
+            if invocation.operation == "abandon":
                 return FREE
-            return HELD if answer.executed == YES or self.place in named(answer) or self.is_held else FREE
+            return HELD if answer.executed == YES or self.coin in named(answer) or self.is_held else FREE
         if self.is_held:
             return HELD
         is_open = any(answer.executed == UNKNOWN for answer, _ in self._spends()) or self.is_named
@@ -118,44 +133,50 @@ class Claim:
 
     def problems(self) -> list[str]:
         found = ["applied a second time"] if self._is_applied_twice() else []
-        for word in self.words:
-            answer, call = word
+        for answer, invocation in self.completions:
             if answer.executed != YES:
                 continue
-            if call.operation != "abandon":
-                if answer.value is False and not self._may_be_held_before(call):
+            if invocation.operation != "abandon":
+                if answer.value is False and not self._may_be_held_before(invocation):
                     found.append("said to be its own before, which it was not")
-            elif answer.value is True and not self._may_be_held_before(call):
+            elif answer.value is True and not self._may_be_held_before(invocation):
                 found.append("abandoned, and said to be held, which it was not")
-            elif answer.value is False and self._must_be_held_before(call):
+            elif answer.value is False and self._must_be_held_before(invocation):
                 found.append("abandoned, and said not to be held, which it was")
         return found
 
     def _is_applied_twice(self) -> bool:
         """Two attempts were told that they applied it, and nobody can have given it back between them."""
-        applied = [call for answer, call in self._acknowledged() if answer.value is True]
+        applied = [invocation for answer, invocation in self._acknowledged() if answer.value is True]
         return any(
-            not any(back[1].asked < other.answered and self._landed(back) > one.asked for back in self._abandons())
-            for one, other in combinations(applied, 2)
+            not any(
+                back.invocation.asked < later.answered and self._landed(back) > earlier.asked
+                for back in self._abandons()
+            )
+            for earlier, later in combinations(applied, 2)
         )
 
-    def _may_be_held_before(self, call: Invocation) -> bool:
-        for word in self._spends():
-            answer, other = word
-            if other is call or other.asked >= call.answered:
+    def _may_be_held_before(self, invocation: Invocation) -> bool:
+        for spend in self._spends():
+            answer, other = spend
+            if other is invocation or other.asked >= invocation.answered:
                 continue
-            overlaps = self._landed(word) > call.asked if answer.executed != "no" else other.answered > call.asked
-            if overlaps or (answer.executed == "no" and self.place in named(answer)):
+            overlaps = (
+                self._landed(spend) > invocation.asked if answer.executed != "no" else other.answered > invocation.asked
+            )
+            if overlaps or (answer.executed == "no" and self.coin in named(answer)):
                 return True
-            if answer.executed != "no" and not self._was_given_back(self._landed(word), call.asked):
+            if answer.executed != "no" and not self._was_given_back(self._landed(spend), invocation.asked):
                 return True
         return False
 
-    def _must_be_held_before(self, call: Invocation) -> bool:
+    def _must_be_held_before(self, invocation: Invocation) -> bool:
         return any(
-            other.answered < call.asked
+            other.answered < invocation.asked
             and not any(
-                back[1] is not call and back[1].asked < call.answered and self._landed(back) > other.asked
+                back.invocation is not invocation
+                and back.invocation.asked < invocation.answered
+                and self._landed(back) > other.asked
                 for back in self._abandons()
             )
             for _, other in self._acknowledged()
@@ -163,17 +184,17 @@ class Claim:
 
     def _was_given_back(self, since: float, until: float) -> bool:
         return any(
-            answer.executed == YES and since <= call.asked and call.answered <= until
-            for answer, call in self._abandons()
+            answer.executed == YES and since <= invocation.asked and invocation.answered <= until
+            for answer, invocation in self._abandons()
         )
 
 
-def _is_word(answer: Answer) -> bool:
+def _is_about_the_coin(answer: Answer) -> bool:
     """It says something about the output: it is no fault that kept it from being asked."""
     return answer.executed != "no" or answer.code in REJECTIONS
 
 
-Claims = dict[Place, dict[bytes, Claim]]
+Claims = dict[Coin, dict[bytes, Claim]]
 
 
 def spending_data(spender: str, vin: int) -> bytes:
@@ -181,38 +202,44 @@ def spending_data(spender: str, vin: int) -> bytes:
     return bytes.fromhex(spender) + int(vin).to_bytes(4, "little")
 
 
-def claims_of(calls: Iterable[Invocation], first: int = 0) -> Claims:
-    """By output, by spending data. calls: in the order in which they were asked. first: where in an item the output
-    stands, its spender and its input following."""
+def claims_of(invocations: Iterable[Invocation], first: int = 0) -> Claims:
+    """By output, by spending data. invocations: in the order in which they were asked. first: where in an item the
+    output stands, its spender and its input following."""
     claims: Claims = {}
-    for item, answer, call in events(calls, (*SPENDS, "abandon")):
-        place, data = place_of(item, first), spending_data(item[first + 2], item[first + 3])
-        claim = claims.setdefault(place, {}).setdefault(data, Claim(place))
-        claim.words.append((answer, call))
+    for item, answer, invocation in events(invocations, (*SPENDS, "abandon")):
+        coin, data = coin_of(item, first), spending_data(item[first + 2], item[first + 3])
+        claim = claims.setdefault(coin, {}).setdefault(data, Claim(coin))
+        claim.completions.append(Completion(answer, invocation))
     return claims
 
 
-def place_of(item: Item, first: int) -> Place:
+def coin_of(item: Item, first: int) -> Coin:
     return item[first], item[first + 1]
 
 
 def held_twice(spenders: dict[bytes, Claim]) -> Sequence[Invocation]:
-    """Two spenders who were promised the same output at the same time: the calls that say so."""
+    """Two spenders who were promised the same output at the same time: the invocations that say so."""
     spans = sorted(
-        ((since, until, data, call) for data, claim in spenders.items() for since, until, call in claim.holds()),
+        (
+            (since, until, data, invocation)
+            for data, claim in spenders.items()
+            for since, until, invocation in claim.holds()
+        ),
         key=lambda span: span[:3],
     )
     latest: dict[bytes, tuple[float, Invocation]] = {}
-    for since, until, data, call in spans:
-        for other, (other_until, other_call) in latest.items():
+    for since, until, data, invocation in spans:
+        for other, (other_until, other_invocation) in latest.items():
             if other != data and since < other_until:
-                return other_call, call
-        if until > latest.get(data, (0.0, call))[0]:
-            latest[data] = until, call
+                return other_invocation, invocation
+        if until > latest.get(data, (0.0, invocation))[0]:
+            latest[data] = until, invocation
     return ()
 
 
-def shown(*claims: Claim | None) -> list[Invocation]:
-    """The calls that these are about, in the order in which they were asked."""
-    calls = {id(call): call for claim in claims if claim is not None for call in claim.calls}
-    return sorted(calls.values(), key=lambda call: call.asked)
+def evidence_of(*claims: Claim | None) -> list[Invocation]:
+    """The invocations that these claims come from, in the order in which they were asked."""
+    invocations = {
+        id(invocation): invocation for claim in claims if claim is not None for invocation in claim.invocations
+    }
+    return sorted(invocations.values(), key=lambda invocation: invocation.asked)

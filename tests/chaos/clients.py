@@ -2,7 +2,7 @@
 
     python -m tests.chaos.clients '{"endpoint": ..., ...}'      (the fields of ClientSettings)
 
-It asks what its callers want to ask (chaos_callers.py), and writes down what each asks and is answered.
+It asks what its callers want to ask (generator.py), and writes down what each asks and is answered.
 """
 
 import asyncio
@@ -16,11 +16,10 @@ from concurrent.futures import ThreadPoolExecutor
 from pathlib import Path
 from typing import Any, Final
 
-from protocol.client.asynchronous import AsyncClient
-from protocol.client.blocking import Client
+from protocol import AsyncClient, Client
 from tests.chaos.generator import Asking, Caller, ClientSettings, Together
 from tests.chaos.history import Answer, HistoryFile
-from tests.chaos.model import Lots
+from tests.chaos.model import Parents
 from tests.chaos.questions import Question, answers_of, start
 from utxod.own_daemon import end_with_parent
 
@@ -28,17 +27,17 @@ _PAUSE: Final = 0.06  # seconds between two questions of a caller, at most
 _AFTER_A_FAULT: Final = 0.1
 
 
-class Drivers:
-    """Asks what the callers want to ask, and writes it down."""
+class ClientProcess:
+    """Drives the callers of this process: asks what each wants to ask, and writes it down."""
 
     def __init__(self, settings: ClientSettings) -> None:
         self._settings = settings
-        self._lots = Lots(settings.seed)
+        self._parents = Parents(settings.seed)
         self._history = HistoryFile(Path(settings.history))
         self._numbers = itertools.count()
 
     def run(self) -> None:
-        callers = [Caller(self._settings, self._lots, number) for number in range(self._settings.callers)]
+        callers = [Caller(self._settings, self._parents, number) for number in range(self._settings.callers)]
         if self._settings.use_asyncio:
             asyncio.run(self._run_in_loop(callers))
             return
@@ -59,7 +58,7 @@ class Drivers:
         with ThreadPoolExecutor() as threads:
             while (question := _next(asking, answers)) is not None:
                 if isinstance(question, Together):
-                    answers = list(threads.map(lambda one: self._ask(client, one), question.questions))
+                    answers = list(threads.map(lambda each: self._ask(client, each), question.questions))
                     time.sleep(_pause(caller, answers[0]))
                 else:
                     answers = self._ask(client, question)
@@ -69,7 +68,7 @@ class Drivers:
         number = self._asked(question)
         given: Any
         try:
-            given = start(client, self._lots, question)
+            given = start(client, self._parents, question)
         except Exception as error:
             given = error
         return self._answered(number, question, given)
@@ -79,7 +78,7 @@ class Drivers:
         answers: Any = None
         while (question := _next(asking, answers)) is not None:
             if isinstance(question, Together):
-                answers = await asyncio.gather(*(self._ask_in_loop(client, one) for one in question.questions))
+                answers = await asyncio.gather(*(self._ask_in_loop(client, each) for each in question.questions))
                 await asyncio.sleep(_pause(caller, answers[0]))
             else:
                 answers = await self._ask_in_loop(client, question)
@@ -89,7 +88,7 @@ class Drivers:
         number = self._asked(question)
         given: Any
         try:
-            given = await start(client, self._lots, question)
+            given = await start(client, self._parents, question)
         except Exception as error:
             given = error
         return self._answered(number, question, given)
@@ -101,7 +100,7 @@ class Drivers:
 
     def _answered(self, number: int, question: Question, given: Any) -> list[Answer]:
         now = time.monotonic()
-        answers = answers_of(self._lots, question, given)
+        answers = answers_of(self._parents, question, given)
         self._history.answered(number, answers, now)
         return answers
 
@@ -120,4 +119,4 @@ def _pause(caller: Caller, answers: Sequence[Answer]) -> float:
 
 if __name__ == "__main__":
     end_with_parent()
-    Drivers(ClientSettings(**json.loads(sys.argv[1]))).run()
+    ClientProcess(ClientSettings(**json.loads(sys.argv[1]))).run()

@@ -1,4 +1,4 @@
-"""A crowd that comes to a daemon all at once: submitters, some that talk nonsense, or strangers who never greet.
+"""A crowd that comes to a daemon all at once: submitters, some that talk nonsense, or strangers without a handshake.
 
     python -m tests.chaos.crowd '{"kind": ..., "endpoints": [...], "count": ...}'
 
@@ -30,14 +30,14 @@ NONSENSE: Final = "nonsense"
 STRANGERS: Final = "strangers"
 
 FRAMES_OF_A_MESSAGE: Final = 400_000
-# Who does not greet is closed by then, and what a busy machine may add to it.
+# Who makes no handshake is closed by then, and what a busy machine may add to it.
 _CLOSED_SECONDS: Final = 10.0
 _TOLERANCE_SECONDS: Final = 2.0
 _TURN_SECONDS: Final = 0.2
 _FRAMES_SECONDS: Final = 5.0
 _NONSENSE_A_TURN: Final = 500
 _NOT_NOW: Final = (errno.EINPROGRESS, errno.EAGAIN)
-# What comes to an open port: a browser, TLS, ssh, a scanner, half a greeting of ZeroMQ's; and one that says nothing.
+# What comes to an open port: a browser, TLS, ssh, a scanner, half a handshake of ZeroMQ's; and one that says nothing.
 _WORDS: Final = (
     b"GET / HTTP/1.1\r\nHost: utxod\r\n\r\n",
     b"\x16\x03\x01\x02\x00\x01\x00\x01\xfc\x03\x03" + bytes(64),
@@ -82,7 +82,7 @@ class _Peers:
 
 
 class Submitters(_Peers):
-    """Each greets once, and then waits for something to do."""
+    """Each makes a handshake, and then waits for something to do."""
 
     def __init__(self, endpoints: Sequence[str], count: int) -> None:
         super().__init__(endpoints, count)

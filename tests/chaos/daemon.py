@@ -20,8 +20,7 @@ from urllib.parse import quote
 
 import psutil
 
-from protocol.client.blocking import Client
-from protocol.client.errors import UtxodError
+from protocol import Client, UtxodError
 from store.faulty import Fault
 from tests.chaos.log_pipe import LogPipe
 from tests.chaos.model import UTXO_BATCH_SIZE
@@ -47,7 +46,7 @@ _ANY_PORT: Final = "tcp://127.0.0.1:0"
 _SMALLEST_MAP: Final = 4096  # LMDB then takes what is there, and no more
 
 
-class Faults:
+class NamedFaults:
     """The faults that the workers' stores read from a file, by name. What hits every batch comes last."""
 
     def __init__(self, file: Path) -> None:
@@ -70,7 +69,7 @@ class Faults:
         new.rename(self.file)
 
 
-class ChaosDaemon:
+class Daemon:
     """directory: where everything of it is. store: URL of an empty set in Aerospike; None for an embedded one in the
     directory. atomic: whether its store's batches are one whole. complaints: what it did that it must not do, in
     words. tcp_endpoint: where it listens beside `endpoint`, another one after each start. temporary: its directory for
@@ -85,12 +84,12 @@ class ChaosDaemon:
         elif "blobs=" not in store:
             store += f"{'&' if '?' in store else '?'}blobs={quote(str(directory / 'blobs'))}"
         self.store_url = f"{store}&utxo_batch_size={UTXO_BATCH_SIZE}"
-        self.doubts = directory / "state" / "in-doubt.jsonl"
+        self.in_doubt_log = directory / "state" / "in-doubt.jsonl"
         self.log = directory / "daemon.log"
         self.temporary = directory / "tmp"
         self.tcp_endpoint = ""
         self.atomic = atomic
-        self.faults = Faults(directory / "faults.json")
+        self.faults = NamedFaults(directory / "faults.json")
         self.complaints: list[str] = []
         self.starts = 0
         self._interpreter = directory / "python"

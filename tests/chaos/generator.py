@@ -15,13 +15,13 @@ from dataclasses import dataclass
 from hashlib import sha256
 from typing import Any, Final, NamedTuple
 
-from tests.chaos.claims import named
+from tests.chaos.claims import Coin, named
 from tests.chaos.history import Answer, Item
-from tests.chaos.model import UTXO_BATCH_SIZE, Lots
+from tests.chaos.model import UTXO_BATCH_SIZE, Parents
 from tests.chaos.questions import Question
 
-# New lots per second, and how many of the newest are created, and spent.
-LOTS_PER_SECOND: Final = 15.0
+# New parents per second, and how many of the newest are created, and spent.
+PARENTS_PER_SECOND: Final = 15.0
 _CREATED_AMONG: Final = 60
 _SPENT_AMONG: Final = 150
 _TIMEOUT: Final = 3.0
@@ -60,9 +60,9 @@ class ClientSettings:
 class Caller:
     """One caller's questions, as a generator that is sent the answers: its driver does the rest."""
 
-    def __init__(self, settings: ClientSettings, lots: Lots, number: int) -> None:
+    def __init__(self, settings: ClientSettings, parents: Parents, number: int) -> None:
         self._settings = settings
-        self._lots = lots
+        self._parents = parents
         self._number = number
         self.random = random.Random(f"{settings.seed}:{settings.name}:{number}")
         self._spenders = itertools.count()
@@ -96,10 +96,10 @@ class Caller:
 
     def _spend_record(self) -> Asking:
         """All of one record, or of a whole transaction: so that records, and transactions, become fully spent."""
-        lot = self._lots.lot(self._newest(_SPENT_AMONG))
-        record = self.random.randint(0, lot.children)
+        parent = self._parents.parent(self._newest(_SPENT_AMONG))
+        record = self.random.randint(0, parent.children)
         whole = self.random.random() < 0.4
-        coins = [(lot.number, vout) for vout in lot.outputs if whole or vout // UTXO_BATCH_SIZE == record]
+        coins = [(parent.number, vout) for vout in parent.outputs if whole or vout // UTXO_BATCH_SIZE == record]
         if coins and self.random.random() < 0.5:
             yield from self._spend_as_transaction(coins)
         elif coins:
@@ -114,7 +114,7 @@ class Caller:
         times = [True, False, self.random.random() < 0.5][: self.random.choice((2, 2, 3))]
         questions = [self._question("transaction", self._at(items, early)) for early in times]
         answers: list[list[Answer]] = yield Together(questions)
-        first = [one[0] for one in answers]
+        first = [attempt[0] for attempt in answers]
         if any(answer.code == "OK" for answer in first):
             self._keep(items)
         else:
@@ -126,7 +126,7 @@ class Caller:
         number = int((time.monotonic() - settings.started) * SHARED_PER_SECOND)
         name = f"{settings.seed}:shared:{number}"
         chance = random.Random(name)
-        newest = int(number / SHARED_PER_SECOND * LOTS_PER_SECOND) + 1
+        newest = int(number / SHARED_PER_SECOND * PARENTS_PER_SECOND) + 1
         coins = {self._coin_of(chance, newest) for _ in range(chance.randint(2, 5))}
         items = _items(name, sorted(coins))
         yield from self._insist("transaction", self._at(items, self.random.random() < 0.5))
@@ -138,7 +138,7 @@ class Caller:
     def _spend_twice(self) -> Asking:
         """For another spender what this one has."""
         if self._mine:
-            yield from self._spend_coins([(lot, vout) for lot, vout, *_ in self.random.choice(self._mine)])
+            yield from self._spend_coins([(parent, vout) for parent, vout, *_ in self.random.choice(self._mine)])
 
     def _abandon(self) -> Asking:
         if self._mine:
@@ -156,17 +156,19 @@ class Caller:
     def _increment(self) -> Asking:
         """Counters are recounted, whatever is asked for."""
         numbers = {self._newest(_SPENT_AMONG) for _ in range(4)}
-        items = [(number, self.random.choice((-1, 0, 1))) for number in numbers if self._lots.lot(number).children]
+        items = [
+            (number, self.random.choice((-1, 0, 1))) for number in numbers if self._parents.parent(number).children
+        ]
         if items:
             yield from self._insist("increment", items)
 
     def _lock(self) -> Asking:
-        """A lot is locked by one caller of all, so that the last one is known. Mostly it is unlocked again."""
+        """A parent is locked by one caller of all, so that the last one is known. Mostly it is unlocked again."""
         settings = self._settings
         callers, mine = settings.slots * settings.callers, settings.slot * settings.callers + self._number
         newest = self._newest(1)
         last = range(max(0, newest - _SPENT_AMONG), newest)
-        lockable = [number for number in last if number % callers == mine and self._lots.lot(number).lockable]
+        lockable = [number for number in last if number % callers == mine and self._parents.parent(number).lockable]
         if not lockable:
             return
         number = self.random.choice(lockable)
@@ -177,12 +179,12 @@ class Caller:
 
     # ---- and how
 
-    def _spend_coins(self, coins: list[tuple[int, int]]) -> Asking:
+    def _spend_coins(self, coins: list[Coin]) -> Asking:
         items = self._at(self._for_a_spender(coins), self.random.random() < 0.1)
         answers = yield from self._insist("spend", items)
         self._keep([item for item, answer in zip(items, answers, strict=True) if answer.code == "OK"])
 
-    def _spend_as_transaction(self, coins: list[tuple[int, int]]) -> Asking:
+    def _spend_as_transaction(self, coins: list[Coin]) -> Asking:
         items = self._for_a_spender(coins)
         told: list[Answer] = []
         for _ in range(_TRIES):
@@ -198,7 +200,7 @@ class Caller:
     def _give_back(self, items: list[Item], told: Sequence[Answer]) -> Asking:
         """What may be left of a transaction, as its answers say; or mostly so: nobody must."""
         is_doubtful = any(answer.executed == "unknown" for answer in told)
-        left = {place for answer in told for place in named(answer)}
+        left = {coin for answer in told for coin in named(answer)}
         held = [item for item in items if is_doubtful or item[:2] in left]
         if held and (is_doubtful or self.random.random() < 0.7):
             yield from self._insist("abandon", held)
@@ -223,7 +225,7 @@ class Caller:
         if items:
             self._mine.append(items)
 
-    def _for_a_spender(self, coins: list[tuple[int, int]]) -> list[Item]:
+    def _for_a_spender(self, coins: list[Coin]) -> list[Item]:
         settings = self._settings
         return _items(f"{settings.seed}:{settings.name}:{self._number}:{next(self._spenders)}", coins)
 
@@ -232,19 +234,19 @@ class Caller:
         return [(*item[:4], early) for item in self.random.sample(items, len(items))]
 
     def _newest(self, among: int) -> int:
-        newest = int((time.monotonic() - self._settings.started) * LOTS_PER_SECOND) + 1
+        newest = int((time.monotonic() - self._settings.started) * PARENTS_PER_SECOND) + 1
         return self.random.randint(max(0, newest - among), newest)
 
-    def _coin(self) -> tuple[int, int]:
+    def _coin(self) -> Coin:
         number = self._newest(_SPENT_AMONG)
-        return number, self.random.choice(list(self._lots.lot(number).outputs))
+        return number, self.random.choice(list(self._parents.parent(number).outputs))
 
-    def _coin_of(self, chance: random.Random, newest: int) -> tuple[int, int]:
+    def _coin_of(self, chance: random.Random, newest: int) -> Coin:
         number = chance.randint(max(0, newest - _SPENT_AMONG), newest)
-        return number, chance.choice(list(self._lots.lot(number).outputs))
+        return number, chance.choice(list(self._parents.parent(number).outputs))
 
 
-def _items(name: str, coins: Sequence[tuple[int, int]]) -> list[Item]:
+def _items(name: str, coins: Sequence[Coin]) -> list[Item]:
     """The spends of the transaction of that name, in time."""
     spender = sha256(name.encode()).hexdigest()
-    return [(lot, vout, spender, vin, False) for vin, (lot, vout) in enumerate(coins)]
+    return [(parent, vout, spender, vin, False) for vin, (parent, vout) in enumerate(coins)]

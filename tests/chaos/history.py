@@ -1,11 +1,12 @@
 """The history of a run of chaos, or of rivals: what each client asked, and what it was answered, in a file of its own.
 
-A line of JSON when a call is asked, before it is sent, and one when it is answered. Lines are written by one system
-call each, so that a client that is killed loses none; its last one may be torn, and is then ignored.
+A line of JSON for each invocation before it is sent, and one for its answers. Each line is one system call, so that a
+client that is killed loses none; its last line may be torn, and is then ignored.
 
-Items of a chaos run, by operation: create [lot]; spend, transaction (the spends of one), abandon [lot, vout, spender,
-vin, early]; get [lot]; outpoint [lot, vout]; set_locked [lot, value]; increment [lot, delta]. early: whether it is
-judged at the height before the one at which a coinbase is mature. Those of a rivals run: rivals_asking.py.
+Items of a chaos run, by operation: create [parent]; spend, transaction (the spends of one), abandon [parent, vout,
+spender, vin, early]; get [parent]; outpoint [parent, vout]; set_locked [parent, value]; increment [parent, delta].
+early: whether it is judged at the height before the one at which a coinbase is mature. Those of a rivals run:
+tests/rivals/questions.py.
 
 Answers: [code, executed, value, held], one per item; `executed` is "yes", "no" or "unknown"; value: a spend's or
 abandon's result, a refusal's spender, what a read gave, a fault's message.
@@ -61,7 +62,7 @@ class Invocation:
 
 
 class HistoryFile:
-    """Not for two threads at once with the same call number; lines of several may interleave, whole."""
+    """Not for two threads at once with the same invocation number; lines of several may interleave, whole."""
 
     def __init__(self, path: Path) -> None:
         self._file = os.open(path, os.O_WRONLY | os.O_CREAT | os.O_APPEND, 0o600)
@@ -72,9 +73,9 @@ class HistoryFile:
     def answered(self, number: int, answers: Sequence[Answer], now: float) -> None:
         self._write(["answered", number, answers, now])
 
-    def over(self, game: int) -> None:
-        """Nothing more is asked that is of this game (`read_games`)."""
-        self._write(["over", game])
+    def over(self, scenario: int) -> None:
+        """Nothing more is asked that is of this scenario (`read_scenarios`)."""
+        self._write(["over", scenario])
 
     def _write(self, line: Any) -> None:
         os.write(self._file, json.dumps(line, separators=(",", ":")).encode() + b"\n")
@@ -84,41 +85,41 @@ class HistoryFile:
 
 
 def read_history(path: Path, *, quiet: bool = False) -> list[Invocation]:
-    calls: dict[int, Invocation] = {}
+    invocations: dict[int, Invocation] = {}
     for kind, number, *rest in _lines(path):
         if kind == "asked":
-            calls[number] = _call(path.stem, number, rest, quiet)
+            invocations[number] = _invocation(path.stem, number, rest, quiet)
         else:
-            _answer(calls[number], rest)
-    return list(calls.values())
+            _answer(invocations[number], rest)
+    return list(invocations.values())
 
 
-def read_games(path: Path) -> Iterator[tuple[int, list[Invocation]]]:
-    """The calls of each game, in the order in which they were asked, as soon as it is over: a long history is not held
-    as a whole. An item's first field is the number of its game. Last come those that were not over."""
-    games: dict[int, list[Invocation]] = {}
+def read_scenarios(path: Path) -> Iterator[tuple[int, list[Invocation]]]:
+    """The invocations of each scenario, in the order in which they were asked, as soon as it is over: a long history is
+    not held as a whole. An item's first field is the number of its scenario. Last come those that were not over."""
+    scenarios: dict[int, list[Invocation]] = {}
     pending: dict[int, Invocation] = {}
     for kind, number, *rest in _lines(path):
         if kind == "over":
-            yield number, games.pop(number)
+            yield number, scenarios.pop(number)
         elif kind == "asked":
-            call = pending[number] = _call(path.stem, number, rest, quiet=False)
-            games.setdefault(call.items[0][0], []).append(call)
+            invocation = pending[number] = _invocation(path.stem, number, rest, quiet=False)
+            scenarios.setdefault(invocation.items[0][0], []).append(invocation)
         else:
             _answer(pending.pop(number), rest)
-    yield from games.items()
+    yield from scenarios.items()
 
 
-def _call(client: str, number: int, rest: Sequence[Any], quiet: bool) -> Invocation:
+def _invocation(client: str, number: int, rest: Sequence[Any], quiet: bool) -> Invocation:
     operation, items, asked, due = rest
     listed = [tuple(item) for item in items]
     cut_off = [Answer(CUT_OFF, "unknown")] * len(listed)
     return Invocation(client, number, operation, listed, asked, due, 0.0, cut_off, quiet)
 
 
-def _answer(call: Invocation, rest: Sequence[Any]) -> None:
-    answers, call.answered = rest
-    call.answers = [Answer(code, executed, value, tuple(held)) for code, executed, value, held in answers]
+def _answer(invocation: Invocation, rest: Sequence[Any]) -> None:
+    answers, invocation.answered = rest
+    invocation.answers = [Answer(code, executed, value, tuple(held)) for code, executed, value, held in answers]
 
 
 def _lines(path: Path) -> Iterator[Any]:
@@ -130,9 +131,9 @@ def _lines(path: Path) -> Iterator[Any]:
                 return  # the last one: empty, or torn when its writer was killed
 
 
-def events(calls: Iterable[Invocation], operations: Sequence[str]) -> Iterator[tuple[Item, Answer, Invocation]]:
-    """Every item of the calls of these operations, with its answer."""
-    for call in calls:
-        if call.operation in operations:
-            for item, answer in zip(call.items, call.answers, strict=True):
-                yield item, answer, call
+def events(invocations: Iterable[Invocation], operations: Sequence[str]) -> Iterator[tuple[Item, Answer, Invocation]]:
+    """Every item of the invocations of these operations, with its answer."""
+    for invocation in invocations:
+        if invocation.operation in operations:
+            for item, answer in zip(invocation.items, invocation.answers, strict=True):
+                yield item, answer, invocation

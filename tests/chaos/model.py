@@ -1,8 +1,8 @@
-"""The transactions of a chaos run: every process knows all of them by number, so that rivals need not talk.
+"""The model of a chaos run: the parents, which are transactions whose outputs its callers want.
 
-A lot is one transaction with what its creation is asked with. The same seed and number give the same lot. Records hold
-`UTXO_BATCH_SIZE` outputs each, so that many lots have child records; some are known by a few of their outputs only, and
-some are coinbases, which are mature at the lot's height and not before.
+Every process knows each of them by its number, so that rivals need not talk: the same seed and number give the same
+parent. Records hold `UTXO_BATCH_SIZE` outputs each, so that many parents have child records; some are known by a few of
+their outputs only, and some are coinbases, which are mature at the parent's height and not before.
 """
 
 from collections.abc import Mapping, Sequence
@@ -10,7 +10,7 @@ from functools import lru_cache
 from random import Random
 from typing import Final, NamedTuple
 
-from protocol.client.items import CreateItem, Spend, utxo_hash
+from protocol import CreateItem, Spend, utxo_hash
 from store.layout import COINBASE_MATURITY, Circumstances, Creation, Partial, create_records
 from store.transaction import Output, parse_transaction
 from utxod.generate import Generator
@@ -22,8 +22,10 @@ LOCKABLE_EVERY: Final = 5
 _HEIGHT: Final = 1_000
 
 
-class Lot(NamedTuple):
-    """raw: None where the transaction is known by its `outputs` only. height: at which it is spent. born: the height
+class Parent(NamedTuple):
+    """A transaction, with what its creation is asked with.
+
+    raw: None where the transaction is known by its `outputs` only. height: at which it is spent. born: the height
     that it is created at. lockable: only such a one is ever locked."""
 
     number: int
@@ -58,18 +60,18 @@ class Lot(NamedTuple):
         return create_records(source, Circumstances(self.born, 0, UTXO_BATCH_SIZE))
 
     def spend(self, vout: int, spender: bytes, vin: int, flags: int = 0, early: bool = False) -> Spend:
-        """spender: a txid, wire order. early: one block before the lot's height."""
+        """spender: a txid, wire order. early: one block before the parent's height."""
         output = self.outputs[vout]
         utxo = utxo_hash(self.txid, vout, output.locking_script, output.satoshis)
         return Spend(self.txid, vout, utxo, spender, vin, self.height - early, flags)
 
 
-class Lots:
+class Parents:
     def __init__(self, seed: int) -> None:
         self._seed = seed
-        self.lot = lru_cache(4096)(self._make)
+        self.parent = lru_cache(4096)(self._make)
 
-    def _make(self, number: int) -> Lot:
+    def _make(self, number: int) -> Parent:
         random = Random(f"{self._seed}:{number}")
         generator = Generator(random.getrandbits(64))
         count = random.randint(1, UTXO_BATCH_SIZE) if random.random() < 0.5 else random.randint(5, _MAX_OUTPUTS)
@@ -85,4 +87,4 @@ class Lots:
             raw = None
             outputs = {vout: outputs[vout] for vout in sorted(random.sample(range(count), random.randint(1, count)))}
         mined = ((number, born, 0),) if random.random() < 0.5 else ()
-        return Lot(number, transaction.txid, raw, outputs, height, born, mined)
+        return Parent(number, transaction.txid, raw, outputs, height, born, mined)

@@ -1,4 +1,4 @@
-"""The monkey: what it breaks, how often, and when, from one seed."""
+"""The nemesis: what it breaks, how often, and when, from one seed."""
 
 import contextlib
 import fcntl
@@ -17,7 +17,7 @@ from typing import Any, Final, NamedTuple
 
 import psutil
 
-from tests.chaos.daemon import EXECUTION_LIMIT_SECONDS, WORKERS, ChaosDaemon
+from tests.chaos.daemon import EXECUTION_LIMIT_SECONDS, WORKERS, Daemon
 from tests.chaos.processes import Clients
 from tests.chaos.servers import Nodes
 from tests.chaos.surroundings import Imposed, Surroundings
@@ -67,14 +67,14 @@ def plan(seed: int, seconds: float, rates: Mapping[str, float]) -> list[Planned]
     return sorted(planned)
 
 
-class Monkey:
+class Nemesis:
     """done: how often each was done. killed_daemon: when, seconds, monotonic. diary: when what was done to whom."""
 
-    def __init__(self, seed: int, daemon: ChaosDaemon, clients: Clients, nodes: Nodes) -> None:
+    def __init__(self, seed: int, daemon: Daemon, clients: Clients, nodes: Nodes) -> None:
         self.done: Counter[str] = Counter()
         self.killed_daemon: list[float] = []
         self.diary: list[tuple[float, str]] = []
-        self._random = random.Random(f"{seed}:monkey")
+        self._random = random.Random(f"{seed}:nemesis")
         self._daemon = daemon
         self._clients = clients
         self._nodes = nodes

@@ -3,10 +3,9 @@
 from collections.abc import Mapping, Sequence
 from typing import Any, NamedTuple
 
-from protocol.client.errors import UtxodError
-from protocol.client.items import Outcome
+from protocol import Outcome, UtxodError
 from tests.chaos.history import YES, Answer, Item
-from tests.chaos.model import Lots
+from tests.chaos.model import Parents
 
 
 class Question(NamedTuple):
@@ -30,11 +29,11 @@ _METHODS = {
 }
 
 
-def start(client: Any, lots: Lots, question: Question) -> Any:
+def start(client: Any, parents: Parents, question: Question) -> Any:
     """Calls the client's method: its result, or for asyncio what is to be awaited. One item goes by the method for one,
     where there is one that takes an item."""
     operation, items, timeout, _ = question
-    arguments: list[Any] = [_argument(lots, question, item) for item in items]
+    arguments: list[Any] = [_argument(parents, question, item) for item in items]
     if len(items) == 1 and operation in ("spend", "abandon"):
         return getattr(client, operation)(arguments[0], timeout=timeout)
     if len(items) == 1 and operation == "get":
@@ -45,22 +44,22 @@ def start(client: Any, lots: Lots, question: Question) -> Any:
     return method(arguments, ["txID"], timeout=timeout) if operation == "get" else method(arguments, timeout=timeout)
 
 
-def _argument(lots: Lots, question: Question, item: Item) -> Any:
+def _argument(parents: Parents, question: Question, item: Item) -> Any:
     operation = question.operation
-    lot = lots.lot(item[0])
+    parent = parents.parent(item[0])
     if operation == "create":
-        return lot.create_item()
+        return parent.create_item()
     if operation in ("spend", "transaction", "abandon"):
         _, vout, spender, vin, early = item
-        return lot.spend(vout, bytes.fromhex(spender), vin, question.flags, early)
+        return parent.spend(vout, bytes.fromhex(spender), vin, question.flags, early)
     if operation == "increment":
-        return (lot.txid, item[1], lot.height)
-    return lot.txid if operation == "get" else (lot.txid, item[1])
+        return (parent.txid, item[1], parent.height)
+    return parent.txid if operation == "get" else (parent.txid, item[1])
 
 
-def answers_of(lots: Lots, question: Question, given: Any) -> list[Answer]:
+def answers_of(parents: Parents, question: Question, given: Any) -> list[Answer]:
     """given: what the client returned, or raised."""
-    numbers = {lots.lot(item[0]).txid: item[0] for item in question.items}
+    numbers = {parents.parent(item[0]).txid: item[0] for item in question.items}
     if isinstance(given, UtxodError):
         return [_refusal(given, numbers)] * len(question.items)
     if isinstance(given, BaseException):
@@ -88,7 +87,7 @@ def _answer(operation: str, result: Any, numbers: Mapping[bytes, int]) -> Answer
 
 
 def _refusal(error: UtxodError, numbers: Mapping[bytes, int]) -> Answer:
-    """numbers: of the lots that were asked about, by txid."""
+    """numbers: of the parents that were asked about, by txid."""
     details = error.details
     spender = details.get("spending_txid")
     listed = *details.get("held", ()), *details.get("outpoints", ())

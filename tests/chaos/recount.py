@@ -5,8 +5,7 @@ import time
 from collections.abc import Callable, Mapping, Sequence
 from typing import Any, Final
 
-from protocol.client.blocking import Client
-from protocol.client.items import Spend
+from protocol import Client, Spend
 
 Bins = Mapping[str, Any]
 

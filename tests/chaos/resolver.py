@@ -9,12 +9,12 @@ from collections.abc import Iterable, Sequence
 from pathlib import Path
 from typing import Any, Final
 
-from protocol.client.blocking import Client
+from protocol import Client
 from protocol.codes import CREATING
 from protocol.operations import SPEND_IGNORE_LOCKED
 from tests.chaos.claims import OPEN, claims_of, named, spending_data
 from tests.chaos.history import Answer, HistoryFile, Invocation, Item, events, read_history
-from tests.chaos.model import Lots
+from tests.chaos.model import Parents
 from tests.chaos.questions import Question, answers_of, start
 
 _TIMEOUT: Final = 10.0
@@ -24,22 +24,24 @@ _CREATING_PAUSE: Final = 1.0
 
 
 class Resolver:
-    def __init__(self, endpoint: str, lots: Lots, path: Path) -> None:
+    def __init__(self, endpoint: str, parents: Parents, path: Path) -> None:
         self._endpoint = endpoint
-        self._lots = lots
+        self._parents = parents
         self._path = path
         self._file = HistoryFile(path)
         self._numbers = itertools.count()
 
-    def resolve(self, calls: Sequence[Invocation]) -> list[Invocation]:
-        """Asks again; returns the calls of it."""
+    def resolve(self, invocations: Sequence[Invocation]) -> list[Invocation]:
+        """Asks again; returns the invocations of it."""
         with Client(self._endpoint) as self._client:
-            self._creations([item for item, _ in _last(calls, ("create",), _is_open_create)])
-            self._many("set_locked", dict.fromkeys((lot, False) for (lot, _), _ in _last(calls, ("set_locked",))))
-            open_ones = _open_claims(calls)
-            self._transactions([call for _, call in open_ones if call.operation == "transaction"])
+            self._creations([item for item, _ in _last(invocations, ("create",), _is_open_create)])
+            self._many(
+                "set_locked", dict.fromkeys((parent, False) for (parent, _), _ in _last(invocations, ("set_locked",)))
+            )
+            open_ones = _open_claims(invocations)
+            self._transactions([invocation for _, invocation in open_ones if invocation.operation == "transaction"])
             for operation in ("spend", "abandon"):
-                self._many(operation, [item for item, call in open_ones if call.operation == operation])
+                self._many(operation, [item for item, invocation in open_ones if invocation.operation == operation])
         self._file.close()
         return read_history(self._path, quiet=True)
 
@@ -53,10 +55,10 @@ class Resolver:
                 return
             time.sleep(_CREATING_PAUSE if items else 0)
 
-    def _transactions(self, calls: Sequence[Invocation]) -> None:
+    def _transactions(self, invocations: Sequence[Invocation]) -> None:
         """All of each, or what is left of it is given back."""
-        for call in {call.items[0][2]: call for call in calls}.values():
-            items = [(*item[:4], False) for item in call.items]
+        for invocation in {invocation.items[0][2]: invocation for invocation in invocations}.values():
+            items = [(*item[:4], False) for item in invocation.items]
             answer = self._ask("transaction", items)[0]
             left = [item for item in items if item[:2] in named(answer)]
             if left:
@@ -73,10 +75,10 @@ class Resolver:
         self._file.asked(number, operation, items, now, now + _TIMEOUT)
         given: Any
         try:
-            given = start(self._client, self._lots, question)
+            given = start(self._client, self._parents, question)
         except Exception as error:
             given = error
-        answers = answers_of(self._lots, question, given)
+        answers = answers_of(self._parents, question, given)
         self._file.answered(number, answers, time.monotonic())
         return answers
 
@@ -94,24 +96,31 @@ def _is_open(answers: Sequence[Answer]) -> bool:
 
 
 def _last(
-    calls: Sequence[Invocation], operations: Sequence[str], is_open: Any = _is_open
+    invocations: Sequence[Invocation], operations: Sequence[str], is_open: Any = _is_open
 ) -> list[tuple[Item, Invocation]]:
-    """The last call about each lot of which something is open. calls: in the order in which they were asked."""
+    """The last invocation about each parent of which something is open.
+
+    invocations: in the order in which they were asked.
+    """
     answers: dict[int, list[Answer]] = {}
     last: dict[int, tuple[Item, Invocation]] = {}
-    for item, answer, call in events(calls, operations):
+    for item, answer, invocation in events(invocations, operations):
         answers.setdefault(item[0], []).append(answer)
-        last[item[0]] = item, call
-    return [found for lot, found in last.items() if is_open(answers[lot])]
+        last[item[0]] = item, invocation
+    return [found for parent, found in last.items() if is_open(answers[parent])]
 
 
-def _open_claims(calls: Sequence[Invocation]) -> list[tuple[Item, Invocation]]:
-    """The last call about each claim that was ever in doubt, or of which something is named as held."""
+def _open_claims(invocations: Sequence[Invocation]) -> list[tuple[Item, Invocation]]:
+    """The last invocation about each claim that was ever in doubt, or of which something is named as held."""
     open_ones = []
-    for spenders in claims_of(calls).values():
+    for spenders in claims_of(invocations).values():
         for data, claim in spenders.items():
-            if claim.state == OPEN or _is_open([answer for answer, _ in claim.words]):
-                call = claim.calls[-1]
-                item = next(one for one in call.items if one[:2] == claim.place and spending_data(*one[2:4]) == data)
-                open_ones.append((item, call))
+            if claim.state == OPEN or _is_open([answer for answer, _ in claim.completions]):
+                invocation = claim.invocations[-1]
+                item = next(
+                    asked
+                    for asked in invocation.items
+                    if asked[:2] == claim.coin and spending_data(*asked[2:4]) == data
+                )
+                open_ones.append((item, invocation))
     return open_ones

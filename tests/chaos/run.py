@@ -1,9 +1,9 @@
-"""Chaos: a real daemon, its clients in several processes, and somebody who breaks things; then the history of all
-answers is held against the store.
+"""Chaos: a real daemon, its clients in several processes, and a nemesis that breaks things; then the checker holds the
+history of all answers against the store.
 
-The monkey kills and stops workers, also inside a write transaction, wedges the store and lets it come back, injects
+The nemesis kills and stops workers, also inside a write transaction, wedges the store and lets it come back, injects
 other faults of it, fills it up, kills and drains the daemon, kills clients. It makes the daemon's surroundings hard:
-descriptors, processes, its log, its files, signals, crowds of peers, a second daemon (chaos_surroundings.py). Where
+descriptors, processes, its log, its files, signals, crowds of peers, a second daemon (surroundings.py). Where
 the store is a cluster of Aerospike servers that it was given, it stops and kills those too. Everything that it does
 follows from the seed, but not the order in which processes run: a run can't be repeated exactly.
 """
@@ -20,20 +20,20 @@ from typing import Any, Final
 
 import click
 
-from bench.direct import refuse_used
 from bench.report import Figure, Report
-from protocol.client.blocking import DEFAULT_GRACE, Client
-from protocol.client.items import SetDah, SetLocked
+from protocol import Client, SetDah, SetLocked
+from protocol.client.timeouts import DEFAULT_GRACE
 from store import open_store
 from tests.chaos.checker import Checker, Findings
 from tests.chaos.counters import DAEMON_KILLED, IN_DOUBT, Counters
-from tests.chaos.daemon import WORKERS, ChaosDaemon
+from tests.chaos.daemon import WORKERS, Daemon
 from tests.chaos.history import Invocation, read_history
-from tests.chaos.model import Lots
-from tests.chaos.nemesis import EMBEDDED_RATES, RATES, SERVER_RATES, Monkey, plan
+from tests.chaos.model import Parents
+from tests.chaos.nemesis import EMBEDDED_RATES, RATES, SERVER_RATES, Nemesis, plan
 from tests.chaos.processes import Clients
 from tests.chaos.resolver import Resolver
 from tests.chaos.servers import Nodes
+from tests.support.fresh_set import refuse_used
 from utxod.own_daemon import DaemonError
 
 SLOTS: Final = 4
@@ -83,9 +83,7 @@ def chaos(
     if seed is None:
         seed = random.SystemRandom().getrandbits(32)
     directory = Path(tempfile.mkdtemp(prefix="utxod-chaos-"))
-    run = _Run(
-        directory, seed, minutes, ChaosDaemon(directory, store=store, atomic=not one_by_one and not store), server
-    )
+    run = _Run(directory, seed, minutes, Daemon(directory, store=store, atomic=not one_by_one and not store), server)
     try:
         report = run.report()
     except DaemonError as error:
@@ -101,11 +99,11 @@ def chaos(
 
 
 class _Run:
-    def __init__(self, directory: Path, seed: int, minutes: float, daemon: ChaosDaemon, servers: Sequence[str]) -> None:
+    def __init__(self, directory: Path, seed: int, minutes: float, daemon: Daemon, servers: Sequence[str]) -> None:
         self._directory = directory
         self._seed = seed
         self._minutes = minutes
-        self._lots = Lots(seed)
+        self._parents = Parents(seed)
         self._daemon = daemon
         self._nodes = Nodes(directory, servers, daemon.store_url)
         self._clients: Clients | None = None
@@ -119,20 +117,20 @@ class _Run:
         daemon.start()
         seconds = self._minutes * 60
         self._clients = clients = Clients(self._directory, daemon.endpoint, self._seed, SLOTS, CALLERS, seconds)
-        monkey = Monkey(self._seed, daemon, clients, self._nodes)
+        nemesis = Nemesis(self._seed, daemon, clients, self._nodes)
         rates = RATES | (EMBEDDED_RATES if daemon.is_embedded else {}) | (SERVER_RATES if len(self._nodes) else {})
-        with _progress(clients, monkey) as progress:
-            monkey.run(plan(self._seed, seconds, rates), progress)
+        with _progress(clients, nemesis) as progress:
+            nemesis.run(plan(self._seed, seconds, rates), progress)
         complaints = [("process", text) for text in clients.wait(_CLIENTS_END_SECONDS)]
-        calls = self._history()
-        complaints += [("unanswered", str(call)) for call in _unanswered(calls, clients)]
-        resolved = self._resolve(calls)
-        counters = Counters(self._lots, [*calls, *resolved], monkey.killed_daemon, daemon.doubts)
+        invocations = self._history()
+        complaints += [("unanswered", str(invocation)) for invocation in _unanswered(invocations, clients)]
+        resolved = self._resolve(invocations)
+        counters = Counters(self._parents, [*invocations, *resolved], nemesis.killed_daemon, daemon.in_doubt_log)
         self._put_counters_right(counters)
         complaints += [("counter wrong", text) for text in counters.problems]
         complaints += self._leave()
         complaints += [("process", text) for text in daemon.complaints]
-        checker = Checker(self._lots, [*calls, *resolved], bound=DEFAULT_GRACE + TOLERANCE_SECONDS)
+        checker = Checker(self._parents, [*invocations, *resolved], bound=DEFAULT_GRACE + TOLERANCE_SECONDS)
         checker.findings.counts.update(counters.counts)
         for kind, text in complaints:
             checker.findings.complain(kind, text)
@@ -141,7 +139,7 @@ class _Run:
             findings = checker.check(store)
         finally:
             store.close()
-        return self._written(findings, monkey, clients)
+        return self._written(findings, nemesis, clients)
 
     def destroy(self) -> None:
         if self._clients is not None:
@@ -151,13 +149,15 @@ class _Run:
         self._nodes.destroy()
 
     def _history(self) -> list[Invocation]:
-        calls = [call for path in sorted(self._directory.glob("client-*.jsonl")) for call in read_history(path)]
-        return sorted(calls, key=lambda call: call.asked)
+        invocations = [
+            invocation for path in sorted(self._directory.glob("client-*.jsonl")) for invocation in read_history(path)
+        ]
+        return sorted(invocations, key=lambda invocation: invocation.asked)
 
-    def _resolve(self, calls: list[Invocation]) -> list[Invocation]:
+    def _resolve(self, invocations: list[Invocation]) -> list[Invocation]:
         self._wait_until_quiet()
-        resolver = Resolver(self._daemon.endpoint, self._lots, self._directory / "resolver.jsonl")
-        return resolver.resolve(calls)
+        resolver = Resolver(self._daemon.endpoint, self._parents, self._directory / "resolver.jsonl")
+        return resolver.resolve(invocations)
 
     def _wait_until_quiet(self) -> None:
         """Raises DaemonError. A breaker closes when somebody asks, and not before."""
@@ -202,9 +202,9 @@ class _Run:
         """Whether the daemon has the workers that its broker knows, and no others."""
         return all(len(self._daemon.workers(pool)) == report["pools"][pool]["workers"] for pool in WORKERS)
 
-    def _written(self, findings: Findings, monkey: Monkey, clients: Clients) -> Report:
+    def _written(self, findings: Findings, nemesis: Nemesis, clients: Clients) -> Report:
         report = Report("chaos")
-        counts, done = findings.counts, monkey.done
+        counts, done = findings.counts, nemesis.done
         for name, (text, per_minute) in _GOALS.items():
             report.figures.append(Figure(text, [done[name]], "", int(per_minute * self._minutes)))
         for kind in _FIGURES:
@@ -212,7 +212,7 @@ class _Run:
         over = findings.slowest_over_due * 1000
         bound = (DEFAULT_GRACE + TOLERANCE_SECONDS) * 1000
         report.figures.append(Figure("slowest answer, over its deadline", [over], "ms", bound, higher_is_better=False))
-        for name in ("calls", "lots", "spent outputs", "complete", "counters", IN_DOUBT, DAEMON_KILLED):
+        for name in ("calls", "parents", "spent outputs", "complete", "counters", IN_DOUBT, DAEMON_KILLED):
             report.figures.append(Figure(name, [counts[name]], ""))
         report.figures.append(Figure("starts of the daemon", [self._daemon.starts], ""))
         for kind, promise in _PROMISES.items():
@@ -227,7 +227,7 @@ class _Run:
         if len(findings.violations) > _SHOWN:
             print(f"... and {len(findings.violations) - _SHOWN} more", file=sys.stderr)
         diary = self._directory / "diary.txt"
-        diary.write_text("".join(f"{when:.3f} {what}\n" for when, what in monkey.diary))
+        diary.write_text("".join(f"{when:.3f} {what}\n" for when, what in nemesis.diary))
         return report
 
 
@@ -240,23 +240,25 @@ def _is_quiet(report: dict[str, Any]) -> bool:
     )
 
 
-def _unanswered(calls: list[Invocation], clients: Clients) -> list[Invocation]:
+def _unanswered(invocations: list[Invocation], clients: Clients) -> list[Invocation]:
     """Those of clients that were not killed."""
-    return [call for call in calls if not call.answered and call.client not in clients.killed]
+    return [
+        invocation for invocation in invocations if not invocation.answered and invocation.client not in clients.killed
+    ]
 
 
 @contextlib.contextmanager
-def _progress(clients: Clients, monkey: Monkey) -> Iterator[Callable[[], None]]:
+def _progress(clients: Clients, nemesis: Nemesis) -> Iterator[Callable[[], None]]:
     """A line on a terminal, renewed once a second."""
-    shown = 0.0
+    rendered = 0.0
 
-    def show() -> None:
-        nonlocal shown
+    def render() -> None:
+        nonlocal rendered
         now = time.monotonic()
-        if now - shown >= 1.0:
-            shown = now
-            last = monkey.diary[-1][1] if monkey.diary else ""
-            kills, left = monkey.done["kill"], clients.until - now
+        if now - rendered >= 1.0:
+            rendered = now
+            last = nemesis.diary[-1][1] if nemesis.diary else ""
+            kills, left = nemesis.done["kill"], clients.until - now
             print(
                 f"\r{left:5.0f} s left, {kills} workers killed; {last:.60}\x1b[K", end="", file=sys.stderr, flush=True
             )
@@ -265,6 +267,6 @@ def _progress(clients: Clients, monkey: Monkey) -> Iterator[Callable[[], None]]:
         yield lambda: None
         return
     try:
-        yield show
+        yield render
     finally:
         print("\r\x1b[K", end="", file=sys.stderr)

@@ -17,7 +17,7 @@ from typing import Final, NamedTuple
 import psutil
 
 from tests.chaos.crowd import FRAMES, NONSENSE, STRANGERS, SUBMITTERS
-from tests.chaos.daemon import WORKERS, ChaosDaemon
+from tests.chaos.daemon import WORKERS, Daemon
 from tests.chaos.processes import start_process
 from utxod.own_daemon import last_lines
 
@@ -47,7 +47,7 @@ class Imposed(NamedTuple):
 class Surroundings:
     """chance: of what is not given."""
 
-    def __init__(self, daemon: ChaosDaemon, chance: random.Random) -> None:
+    def __init__(self, daemon: Daemon, chance: random.Random) -> None:
         self._daemon = daemon
         self._random = chance
 

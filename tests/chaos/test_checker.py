@@ -13,9 +13,9 @@ from store.transaction import parse_transaction
 from tests.chaos.checker import Checker, Findings
 from tests.chaos.counters import DAEMON_KILLED, IN_DOUBT, Counters
 from tests.chaos.history import YES, Answer, HistoryFile, Invocation, read_history
-from tests.chaos.model import UTXO_BATCH_SIZE, Lot, Lots
+from tests.chaos.model import UTXO_BATCH_SIZE, Parent, Parents
 
-LOTS = Lots(1)
+PARENTS = Parents(1)
 OK = Answer("OK", YES, True)
 SPENT = Answer("SPENT", "no", "22" * 32)
 CRASHED = Answer("WORKER_CRASHED", "unknown")
@@ -23,18 +23,21 @@ OVERLOADED = Answer("OVERLOADED", "no")
 A, B = "11" * 32, "22" * 32
 
 
-def first_lot(*, children: int) -> Lot:
-    return next(
-        lot for lot in map(LOTS.lot, range(1000)) if lot.children == children and lot.raw and not lot.lockable
-    )  # fmt: skip
+def first_parent(*, children: int) -> Parent:
+    parents = map(PARENTS.parent, range(1000))
+    return next(parent for parent in parents if parent.children == children and parent.raw and not parent.lockable)
 
 
-SMALL, LARGE = first_lot(children=0), first_lot(children=2)
-LOCKABLE = next(lot for lot in map(LOTS.lot, range(1000)) if lot.children == 1 and lot.raw and lot.lockable)
+SMALL, LARGE = first_parent(children=0), first_parent(children=2)
+LOCKABLE = next(
+    parent for parent in map(PARENTS.parent, range(1000)) if parent.children == 1 and parent.raw and parent.lockable
+)
 
 
 MINED = next(
-    lot for lot in map(LOTS.lot, range(1000)) if lot.children == 1 and lot.raw and lot.mined and not lot.lockable
+    parent
+    for parent in map(PARENTS.parent, range(1000))
+    if parent.children == 1 and parent.raw and parent.mined and not parent.lockable
 )
 
 
@@ -44,41 +47,41 @@ class Scene:
     def __init__(self, directory: Path) -> None:
         url = f"lmdb://{directory / 'store'}?sync=false&utxo_batch_size={UTXO_BATCH_SIZE}"
         self.store: Store = open_store(url)
-        self.calls: list[Invocation] = []
+        self.invocations: list[Invocation] = []
         self._now = 100.0
-        for lot in (SMALL, LARGE, LOCKABLE):
-            self.put(lot)
-            self.told("create", [(lot.number,)], Answer("OK", YES, lot.children + 1))
+        for parent in (SMALL, LARGE, LOCKABLE):
+            self.put(parent)
+            self.told("create", [(parent.number,)], Answer("OK", YES, parent.children + 1))
 
-    def put(self, lot: Lot) -> None:
-        creation = lot.creation()
-        if creation.external and lot.raw is not None:
-            self.store.blobs.put_new(parse_transaction(lot.raw))
+    def put(self, parent: Parent) -> None:
+        creation = parent.creation()
+        if creation.external and parent.raw is not None:
+            self.store.blobs.put_new(parse_transaction(parent.raw))
         self.store.batch_operate([Write(key, bins, Mode.CREATE) for key, bins in creation.records], 1)
 
     def told(self, operation: str, items: list[Any], *answers: Answer, quiet: bool = False, took: float = 0.1) -> None:
         """One answer stands for all items."""
         listed = answers if len(answers) == len(items) else answers * len(items)
-        number = len(self.calls)
-        self.calls.append(
+        number = len(self.invocations)
+        self.invocations.append(
             Invocation("client", number, operation, items, self._now, self._now + 1, self._now + took, listed, quiet)
         )
         self._now += took + 0.1
 
-    def spend(self, lot: Lot, vout: int, spender: str, vin: int = 0) -> None:
+    def spend(self, parent: Parent, vout: int, spender: str, vin: int = 0) -> None:
         """In the store."""
-        spend = lot.spend(vout, bytes.fromhex(spender), vin)
-        key, offset = locate(lot.txid, vout, UTXO_BATCH_SIZE)
+        spend = parent.spend(vout, bytes.fromhex(spender), vin)
+        key, offset = locate(parent.txid, vout, UTXO_BATCH_SIZE)
         data = pack_spending_data(spend.spending_txid, vin)
         self.store.batch_operate(
-            [RuleCall(key, "spend", (offset, spend.utxo_hash, data, False, False, lot.height, 288))], 1
+            [RuleCall(key, "spend", (offset, spend.utxo_hash, data, False, False, parent.height, 288))], 1
         )
 
     def change(self, key: bytes, **bins: Any) -> None:
         self.store.batch_operate([Write(key, bins, Mode.UPDATE)], 1)
 
     def check(self) -> Findings:
-        return Checker(LOTS, self.calls, bound=0.5).check(self.store)
+        return Checker(PARENTS, self.invocations, bound=0.5).check(self.store)
 
     def found(self) -> list[str]:
         return [violation.kind for violation in self.check().violations]
@@ -182,7 +185,7 @@ def test_attempts_of_one_transaction_that_overlap(scene: Scene) -> None:
     scene.spend(SMALL, 0, A)
     scene.told("spend", [(*COIN, B, 0, False)], OVERLOADED)
     scene.told("transaction", [(*COIN, A, 0, False)], SPENT, took=0.5)
-    scene.calls[-1].answered += 0.5
+    scene.invocations[-1].answered += 0.5
     scene.told("transaction", [(*COIN, A, 0, False)], Answer("OK", YES, False))
     assert scene.found() == []
     scene.told("transaction", [(*COIN, A, 0, False)], OK)
@@ -225,9 +228,9 @@ def test_a_transaction_without_its_blob(scene: Scene) -> None:
 
 
 def test_a_transaction_that_was_answered_no_and_is_there(scene: Scene) -> None:
-    lot = next(lot for lot in map(LOTS.lot, range(1000)) if lot not in (SMALL, LARGE, LOCKABLE))
-    scene.put(lot)
-    scene.told("create", [(lot.number,)], OVERLOADED)
+    parent = next(parent for parent in map(PARENTS.parent, range(1000)) if parent not in (SMALL, LARGE, LOCKABLE))
+    scene.put(parent)
+    scene.told("create", [(parent.number,)], OVERLOADED)
     assert scene.found() == ["executed after a no"]
 
 
@@ -256,8 +259,8 @@ def test_a_counter_that_is_wrong(scene: Scene) -> None:
     assert scene.found() == []
 
 
-def counters(scene: Scene, doubts: Path, killed_daemon: tuple[float, ...] = ()) -> Counters:
-    found = Counters(LOTS, scene.calls, killed_daemon, doubts)
+def counters(scene: Scene, in_doubt_log: Path, killed_daemon: tuple[float, ...] = ()) -> Counters:
+    found = Counters(PARENTS, scene.invocations, killed_daemon, in_doubt_log)
     found.judge(found.find(scene.store))
     return found
 
@@ -275,16 +278,16 @@ def test_a_counter_that_is_known_to_be_in_doubt(scene: Scene, tmp_path: Path, di
     spend_child(scene)
     request = b"\x91\x91\xc4\x20" + LARGE.txid
     what = {"txid": LARGE.txid[::-1].hex()} if directly else {"operation": "spend", "request": request.hex()}
-    doubts = tmp_path / "in-doubt.jsonl"
-    doubts.write_text(json.dumps(what) + "\n")
-    found = counters(scene, doubts)
+    in_doubt_log = tmp_path / "in-doubt.jsonl"
+    in_doubt_log.write_text(json.dumps(what) + "\n")
+    found = counters(scene, in_doubt_log)
     assert not found.problems
     assert found.counts == {IN_DOUBT: 1}
 
 
 def test_a_counter_that_a_killed_daemon_took_with_it(scene: Scene, tmp_path: Path) -> None:
     spend_child(scene)
-    found = counters(scene, tmp_path / "none", killed_daemon=(scene.calls[-1].answered,))
+    found = counters(scene, tmp_path / "none", killed_daemon=(scene.invocations[-1].answered,))
     assert not found.problems
     assert found.counts == {DAEMON_KILLED: 1}
 

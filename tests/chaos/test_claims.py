@@ -13,26 +13,28 @@ ITEM = (0, 0, "11" * 32, 0, False)
 RIVAL = (0, 0, "22" * 32, 0, False)
 
 
-def call(operation: str, answer: Answer, asked: float, answered: float, quiet: bool = False, item=ITEM) -> Invocation:
+def invocation(
+    operation: str, answer: Answer, asked: float, answered: float, quiet: bool = False, item=ITEM
+) -> Invocation:
     return Invocation("client", 0, operation, [item], asked, asked + 1, answered, [answer], quiet)
 
 
-def claim(*calls: Invocation) -> Claim:
-    (spenders,) = claims_of(calls).values()
+def claim(*invocations: Invocation) -> Claim:
+    (spenders,) = claims_of(invocations).values()
     (one,) = spenders.values()
     return one
 
 
 def spend(answer: Answer, asked: float, answered: float, **more) -> Invocation:
-    return call("transaction", answer, asked, answered, **more)
+    return invocation("transaction", answer, asked, answered, **more)
 
 
 def abandon(answer: Answer, asked: float, answered: float, **more) -> Invocation:
-    return call("abandon", answer, asked, answered, **more)
+    return invocation("abandon", answer, asked, answered, **more)
 
 
 @pytest.mark.parametrize(
-    ("state", "calls"),
+    ("state", "invocations"),
     [
         (FREE, [spend(REFUSED, 1, 2)]),
         (HELD, [spend(APPLIED, 1, 2)]),
@@ -56,12 +58,12 @@ def abandon(answer: Answer, asked: float, answered: float, **more) -> Invocation
         (OPEN, [spend(CRASHED, 1, 2), spend(Answer("OVERLOADED", "no"), 3, 4, quiet=True)]),
     ],
 )
-def test_who_must_hold_an_output(state, calls):
-    assert claim(*calls).state == state
+def test_who_must_hold_an_output(state, invocations):
+    assert claim(*invocations).state == state
 
 
 @pytest.mark.parametrize(
-    "calls",
+    "invocations",
     [
         [spend(APPLIED, 1, 2), spend(JOINED, 3, 4)],
         [spend(REFUSED, 1, 4), spend(JOINED, 2, 3)],  # the other had applied it, and gives it up
@@ -74,12 +76,12 @@ def test_who_must_hold_an_output(state, calls):
         [spend(REFUSED, 1, 2), abandon(JOINED, 3, 4)],
     ],
 )
-def test_answers_that_go_together(calls):
-    assert claim(*calls).problems() == []
+def test_answers_that_go_together(invocations):
+    assert claim(*invocations).problems() == []
 
 
 @pytest.mark.parametrize(
-    "calls",
+    "invocations",
     [
         [spend(APPLIED, 1, 2), spend(APPLIED, 3, 4)],
         [spend(APPLIED, 1, 3), spend(APPLIED, 2, 4)],
@@ -91,12 +93,12 @@ def test_answers_that_go_together(calls):
         [abandon(APPLIED, 3, 4)],
     ],
 )
-def test_answers_that_cannot_both_be_right(calls):
-    assert len(claim(*calls).problems()) == 1
+def test_answers_that_cannot_both_be_right(invocations):
+    assert len(claim(*invocations).problems()) == 1
 
 
 @pytest.mark.parametrize(
-    ("twice", "calls"),
+    ("twice", "invocations"),
     [
         (True, [spend(APPLIED, 1, 2), spend(APPLIED, 3, 4, item=RIVAL)]),
         (True, [spend(APPLIED, 1, 2), spend(APPLIED, 3, 4, item=RIVAL), abandon(APPLIED, 5, 6)]),
@@ -106,5 +108,5 @@ def test_answers_that_cannot_both_be_right(calls):
         (False, [spend(APPLIED, 1, 4), abandon(APPLIED, 3, 5), spend(APPLIED, 6, 7, item=RIVAL)]),
     ],
 )
-def test_an_output_that_two_were_promised(twice, calls):
-    assert bool(held_twice(claims_of(calls)[0, 0])) is twice
+def test_an_output_that_two_were_promised(twice, invocations):
+    assert bool(held_twice(claims_of(invocations)[0, 0])) is twice

@@ -7,15 +7,15 @@ import json
 
 from click.testing import CliRunner
 
-from bench.__main__ import bench
+from tests.chaos.__main__ import COMMAND
 from tests.chaos.nemesis import EMBEDDED_RATES, RATES, SERVER_RATES, plan
 
 SEED, MINUTES = 32, 0.4
 
 
 def test_no_promise_breaks_whatever_else_does():
-    command = ["chaos", "--minutes", str(MINUTES), "--seed", str(SEED), "--json"]
-    result = CliRunner().invoke(bench, command, catch_exceptions=False)
+    arguments = ["--minutes", str(MINUTES), "--seed", str(SEED), "--json"]
+    result = CliRunner().invoke(COMMAND, arguments, catch_exceptions=False)
     found = json.loads(result.stdout.splitlines()[-1])
     print(result.output)
     assert result.exit_code == 0
@@ -23,7 +23,7 @@ def test_no_promise_breaks_whatever_else_does():
     assert all(found["promises"].values())
     figures = {figure["name"]: figure["value"] for figure in found["figures"]}
     assert figures["calls"] > 0
-    planned = {one.name for one in plan(SEED, MINUTES * 60, RATES | EMBEDDED_RATES)}
+    planned = {breakage.name for breakage in plan(SEED, MINUTES * 60, RATES | EMBEDDED_RATES)}
     assert {"kill", "stop", "wedge", "kill_daemon", "kill_client"} <= planned
     broken = found["details"]["broken"]
     assert broken
@@ -33,7 +33,7 @@ def test_no_promise_breaks_whatever_else_does():
 def test_ten_minutes_break_what_they_are_to_break():
     rates = RATES | EMBEDDED_RATES | SERVER_RATES
     planned = plan(seed=1, seconds=600, rates=rates)
-    counts = {name: sum(one.name == name for one in planned) for name in rates}
+    counts = {name: sum(breakage.name == name for breakage in planned) for name in rates}
     assert counts["kill"] >= 120
     assert counts["stop"] >= 25
     assert counts["wedge"] >= 8

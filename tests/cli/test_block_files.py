@@ -8,7 +8,7 @@ from pathlib import Path
 import pytest
 
 from store.transaction import iter_block
-from tests.support.block_making import MAIN, REGTEST, chain, framed, hash_of, write
+from tests.support.blocks import MAIN, REGTEST, chain, framed, hash_of, write
 from utxod.block_files import MAGICS, BlockFileError, scan
 from utxod.blocks import BadBlockError, read_block
 from utxod.chain import active_chain

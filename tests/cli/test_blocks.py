@@ -8,8 +8,8 @@ import sys
 
 import pytest
 
-from store.transaction import varint
-from tests.support.block_making import REGTEST, block, coinbase, spending, write
+from protocol.hashing import varint
+from tests.support.blocks import REGTEST, block, coinbase, spending, write
 from utxod.block_files import BlockFileError, scan
 from utxod.blocks import BadBlockError, read_block
 from utxod.import_guard import ROOT

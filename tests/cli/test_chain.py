@@ -5,7 +5,7 @@ import sys
 
 import pytest
 
-from tests.support.block_making import EASY, HARDER, block, chain, coinbase, framed, hash_of, write
+from tests.support.blocks import EASY, HARDER, block, chain, coinbase, framed, hash_of, write
 from utxod.block_files import scan
 from utxod.chain import active_chain
 

@@ -7,10 +7,10 @@ import lmdb
 import pytest
 from click.testing import CliRunner
 
-from store import open_store
+from store import ErrorKind, open_store
 from tests.support.aerospike_server import SERVER, SET, empty, server_url
 from utxod.commands import cli
-from utxod.doctor import examine_batches, examine_namespace
+from utxod.doctor import REMEDIES, examine_batches, examine_namespace
 
 needs_server = pytest.mark.skipif(not SERVER, reason="UTXOD_TEST_AEROSPIKE names no server: host[:port]/namespace")
 
@@ -111,6 +111,22 @@ def test_what_is_wrong_is_said_in_words_with_what_to_do(tmp_path):
         (finding,) = (finding for finding in findings.values() if finding["remedy"])
         assert found in finding["found"]
         assert remedy in finding["remedy"]
+
+
+@pytest.mark.parametrize("name", ["genesis_height", "layout", "there is no set", "udf-admin"])
+def test_a_remedy_is_for_what_is_wrong_whatever_words_the_message_has(tmp_path, name):
+    """The directory's name is in the message, and may have the words of another error."""
+    made(f"lmdb://{tmp_path}/{name}")
+    with lmdb.open(str(tmp_path / name)) as environment, environment.begin(write=True) as transaction:
+        transaction.put(b"settings", b"damaged")
+    code, findings = doctor(f"lmdb://{tmp_path}/{name}")
+    assert code == 1
+    assert "its settings can't be read" in findings["store"]["found"]
+    assert findings["store"]["remedy"] == "see the message"
+
+
+def test_every_kind_of_error_that_has_a_remedy_has_it_once():
+    assert set(REMEDIES) == set(ErrorKind) - {ErrorKind.OTHER}
 
 
 def test_a_person_reads_a_table(tmp_path):

@@ -33,6 +33,6 @@ def test_a_foreign_module_on_the_path_stops_utxod_and_is_named_with_its_path_and
 
 
 def test_a_module_that_is_missing_is_named(tmp_path, monkeypatch):
-    monkeypatch.setattr("utxod.import_guard.ROOMS", ("protocol", "no_such_room"))
+    monkeypatch.setattr("utxod.import_guard.PACKAGES", ("protocol", "no_such_room"))
     with pytest.raises(ForeignModule, match="no_such_room"):
         check()

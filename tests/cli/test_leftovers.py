@@ -29,9 +29,9 @@ def url(store_url: str) -> str:
     return url
 
 
-def operate(url: str, *records: RecordOperation) -> list[Result]:
+def operate(url: str, *operations: RecordOperation) -> list[Result]:
     with contextlib.closing(open_store(url)) as store:
-        return store.batch_operate(records, 5)
+        return store.batch_operate(operations, 5)
 
 
 def leftovers(url: str, *arguments: str) -> Any:

@@ -10,8 +10,8 @@ from pathlib import Path
 import pytest
 from click.testing import CliRunner
 
-from tests.support.block_making import block as make_block
-from tests.support.block_making import coinbase, write
+from tests.support.blocks import block as make_block
+from tests.support.blocks import coinbase, write
 from utxod.blocks import in_dependency_order
 from utxod.commands import cli
 from utxod.generate import COIN, Generator, block, double_sha256

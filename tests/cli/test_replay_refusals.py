@@ -11,9 +11,8 @@ import time
 import pytest
 from click.testing import CliRunner
 
-from protocol import Client, Spend, utxo_hash
-from protocol.client.asynchronous import AsyncClient
-from tests.support.block_making import HARDER, block, chain, coinbase, framed, hash_of, spending, transaction, write
+from protocol import AsyncClient, Client, Spend, utxo_hash
+from tests.support.blocks import HARDER, block, chain, coinbase, framed, hash_of, spending, transaction, write
 from utxod import feeder
 from utxod.commands import cli
 from utxod.needs import Needs

@@ -10,7 +10,7 @@ import pytest
 from click.testing import CliRunner
 
 from protocol import Client
-from tests.support.block_making import block, chain, coinbase, framed, hash_of, spending, write
+from tests.support.blocks import block, chain, coinbase, framed, hash_of, spending, write
 from utxod.commands import cli
 from utxod.own_daemon import own_daemon
 

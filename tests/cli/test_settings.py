@@ -16,9 +16,7 @@ from broker.core import Core
 from broker.daemon_settings import Settings
 from broker.decoding import from_submitter
 from broker.transport.sockets import Transport
-from protocol import wire
-from protocol.client.blocking import Client
-from protocol.client.errors import UtxodError
+from protocol import Client, UtxodError, wire
 from supervisor import clock
 from utxod.own_daemon import own_daemon
 from utxod.settings import OTHER_VARIABLES, SettingsError, describe, load_settings

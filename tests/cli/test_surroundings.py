@@ -45,7 +45,7 @@ def run(*command, **options):
     return process.returncode, errors.splitlines()
 
 
-COMMANDS = ("utxod --help", "utxod status", "utxod status --json", "utxod doctor", "utxod demo", "bench simulate")
+COMMANDS = ("utxod --help", "utxod status", "utxod status --json", "utxod doctor", "utxod demo", "bench ledger")
 
 
 @pytest.fixture(params=COMMANDS)
@@ -56,7 +56,7 @@ def command(request, daemon):
         "status": ["--connect", daemon.endpoint],
         "doctor": ["--store", "null:"],
         "demo": ["--transactions", "100"],
-        "simulate": ["--seeds", "1", "--processes", "1"],
+        "ledger": ["--items", "5000", "--rounds", "1"],
     }
     return ["-m", module, *words, *more.get(words[0], [])]
 

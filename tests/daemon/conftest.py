@@ -30,7 +30,7 @@ def start(tmp_path: Path, store_url: str) -> Iterator[Start]:
         daemon = Daemon(directory, settings or {}, arguments, store_url + store_options)
         daemons.append(daemon)
         if ready:
-            daemon.wait_until_it_greets()
+            daemon.wait_until_it_serves()
         return daemon
 
     try:
@@ -60,8 +60,8 @@ def raw() -> Iterator[Callable[..., Raw]]:
         return opened[-1]
 
     yield _open
-    for one in opened:
-        one.close()
+    for socket in opened:
+        socket.close()
 
 
 @pytest.fixture

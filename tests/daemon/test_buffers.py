@@ -8,9 +8,7 @@ from collections.abc import Callable
 
 import pytest
 
-from protocol import wire
-from protocol.client.errors import NoAnswer, TxNotFound
-from protocol.client.items import CreateItem
+from protocol import CreateItem, NoAnswer, TxNotFound, wire
 from store import Read, Status
 from store.layout import record_key
 from tests.support.daemon import Daemon, Raw, Start, until
@@ -36,7 +34,7 @@ def test_what_lay_in_a_buffer_past_its_deadline_is_answered_stale_and_never_exec
     daemon: Daemon, raw: OpenRaw
 ) -> None:
     one = raw(daemon.endpoint)
-    welcome = one.greet()
+    welcome = one.handshake()
     txids = []
     with daemon.client() as client:
         client.status()
@@ -65,7 +63,7 @@ def test_what_lay_in_a_buffer_past_its_deadline_is_answered_stale_and_never_exec
 def test_what_lay_in_a_buffer_over_a_restart_is_refused_by_the_next_daemon(start: Start, raw: OpenRaw) -> None:
     first = start()
     one = raw(first.endpoint)
-    welcome = one.greet()
+    welcome = one.handshake()
     later = welcome.clock + 600 * SECOND
     txids = []
 

@@ -2,7 +2,7 @@
 
 import time
 
-from protocol.client.items import CreateItem, SetLocked
+from protocol import CreateItem, SetLocked
 from store import Read, Remove, Status, Store
 from store.layout import record_key
 from tests.support.daemon import Start

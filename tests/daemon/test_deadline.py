@@ -16,7 +16,7 @@ def test_what_is_wedged_or_queued_is_answered_at_its_deadline(daemon: Daemon, ra
     daemon.wait_for_workers()
     daemon.faults.set(kind="hang")
     one = raw(daemon.endpoint)
-    welcome = one.greet()
+    welcome = one.handshake()
 
     def ask() -> None:
         deadline = time.monotonic_ns() // 1000 + WAIT_US  # the daemon's clock is this host's

@@ -10,7 +10,7 @@ from collections.abc import Iterator
 import pytest
 import zmq
 
-from protocol.client.blocking import Client
+from protocol import Client
 from tests.support.daemon import Daemon, Raw, Start, until
 
 LIMIT = 128
@@ -81,7 +81,7 @@ def test_newcomers_are_let_in_when_others_have_left(daemon: Daemon) -> None:
         waiting = Raw(daemon.endpoint)
         for one in first:
             one.close(linger=0)
-        assert waiting.greet().epoch == daemon.status()["epoch"]
+        assert waiting.handshake().epoch == daemon.status()["epoch"]
         waiting.close()
 
 

@@ -7,8 +7,7 @@ from collections import Counter
 
 import msgpack
 
-from protocol.client.blocking import Client
-from protocol.client.items import CreateItem, Spend
+from protocol import Client, CreateItem, Spend
 from store import Read, Status
 from tests.support.aerospike_server import EMBEDDED_ONLY
 from tests.support.callers import Callers, txid

@@ -6,8 +6,7 @@ import signal
 from concurrent.futures import ThreadPoolExecutor
 from typing import Any
 
-from protocol.client.blocking import Client
-from protocol.client.items import Spend, utxo_hash
+from protocol import Client, Spend, utxo_hash
 from store import Read
 from store.layout import record_key
 from store.lmdb.writer_lock import WriterLock

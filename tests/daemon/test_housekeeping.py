@@ -16,8 +16,9 @@ from tests.support.aerospike_server import EMBEDDED_ONLY
 from tests.support.callers import HEIGHT, OUTPUT, Callers, txid
 from tests.support.daemon import Daemon, Start, until
 from tests.support.interpreter import Interpreter
+from workers.launch import WorkerSettings
 from workers.management.manager import WorkerManager
-from workers.management.process import WorkerProcess, WorkerSettings
+from workers.management.process import WorkerProcess
 
 Fault = Callable[[Daemon, Interpreter], contextlib.AbstractContextManager[None]]
 IMPATIENT = {"broker.workerless_seconds": 0.2}
@@ -148,37 +149,37 @@ def test_a_worker_is_described_and_ended_where_proc_can_not_be_read(
     worker = WorkerProcess(worker_settings(), 0.0)
     assert (worker.is_stopped(), worker.memory_bytes()) == (False, 0)
     worker.kill()
-    assert worker.reap() == -signal.SIGKILL
+    assert worker.wait() == -signal.SIGKILL
 
 
 def test_a_worker_that_lives_ends_the_row_of_failures_before_it(
     monkeypatch: pytest.MonkeyPatch, tmp_path: Path, caplog: pytest.LogCaptureFixture
 ) -> None:
-    fleet = WorkerManager(worker_settings(), {"read": 1}, watch=lambda *_: None, unwatch=lambda *_: None)
+    manager = WorkerManager(worker_settings(), {"read": 1}, watch=lambda *_: None, unwatch=lambda *_: None)
     now = time.monotonic()
     with monkeypatch.context() as away:
         away.setattr(sys, "executable", str(tmp_path / "absent"))
         for _ in range(4):
-            fleet.tend(now := now + 1)
+            manager.tend(now := now + 1)
     assert "4 in a row" in caplog.text
-    fleet.tend(now := now + 1)
-    assert len(fleet.processes) == 1
-    fleet.tend(now := now + 6)
+    manager.tend(now := now + 1)
+    assert len(manager.processes) == 1
+    manager.tend(now := now + 6)
     caplog.clear()
-    fleet.end()
+    manager.end()
     monkeypatch.setattr(sys, "executable", str(tmp_path / "absent"))
     for _ in range(2):
-        fleet.tend(now + 1)
+        manager.tend(now + 1)
     assert "the next read worker starts in 0.1 s: 2 in a row" in caplog.text
 
 
 def test_workers_are_started_one_a_turn_of_the_loop_in_all_pools() -> None:
     """A start takes as long as the machine is busy."""
     counts = {"read": 3, "write": 2}
-    fleet = WorkerManager(worker_settings(), counts, watch=lambda *_: None, unwatch=lambda *_: None)
+    manager = WorkerManager(worker_settings(), counts, watch=lambda *_: None, unwatch=lambda *_: None)
     started = []
-    while fleet.tend(time.monotonic()):
-        started.append(len(fleet.processes))
+    while manager.tend(time.monotonic()):
+        started.append(len(manager.processes))
     assert started == [1, 2, 3, 4]
-    assert [process.pool for process in fleet.processes.values()] == ["read", "write", "read", "write", "read"]
-    fleet.end()
+    assert [process.pool for process in manager.processes.values()] == ["read", "write", "read", "write", "read"]
+    manager.end()

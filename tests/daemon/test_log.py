@@ -15,7 +15,7 @@ from tests.support.aerospike_server import EMBEDDED_ONLY
 from tests.support.callers import Callers
 from tests.support.daemon import SHORT, Daemon, End, Start, until
 from tests.support.interpreter import Interpreter
-from workers.outlet import Outlet
+from workers.nonblocking_stderr import NonBlockingWriter
 
 # A shell's job in the background of a terminal with `tostop`: arguments are the terminal, then the daemon's command. At
 # SIGUSR1 another process of the same job writes to the terminal, which has the kernel send SIGTTOU to the whole job.
@@ -177,12 +177,12 @@ def test_in_the_background_of_a_terminal_it_writes_and_keeps_its_workers(
     os.close(theirs)
 
 
-def test_an_outlet_keeps_what_fits_and_says_how_many_lines_are_missing(
+def test_a_non_blocking_writer_keeps_what_fits_and_says_how_many_lines_are_missing(
     pipe: Pipe, caplog: pytest.LogCaptureFixture
 ) -> None:
-    outlet = Outlet(os.open(pipe.path, os.O_WRONLY), capacity=10)
+    writer = NonBlockingWriter(os.open(pipe.path, os.O_WRONLY), capacity=10)
     for number in range(30):
-        outlet.write(b"line %d\n" % number)
+        writer.write(b"line %d\n" % number)
     read = b""
 
     def all_is_read() -> bool:
@@ -191,7 +191,7 @@ def test_an_outlet_keeps_what_fits_and_says_how_many_lines_are_missing(
         return "lines are missing" in caplog.text
 
     until(all_is_read)
-    outlet.finish()
+    writer.finish()
     read += pipe.read()
     kept = read.lstrip(b"x").count(b"\n")
     assert read.lstrip(b"x") == b"".join(b"line %d\n" % number for number in range(kept))
@@ -199,21 +199,21 @@ def test_an_outlet_keeps_what_fits_and_says_how_many_lines_are_missing(
     assert f"{30 - kept} lines are missing here" in caplog.text
 
 
-def test_an_outlet_writes_in_order_also_where_the_descriptor_does_not_wait(pipe: Pipe) -> None:
+def test_a_non_blocking_writer_writes_in_order_also_where_the_descriptor_does_not_wait(pipe: Pipe) -> None:
     pipe.read()
-    outlet = Outlet(pipe.descriptor, capacity=100_000)
+    writer = NonBlockingWriter(pipe.descriptor, capacity=100_000)
     lines = [b"%d" % number * 50 + b"\n" for number in range(2000)]
     for line in lines:
-        outlet.write(line)
+        writer.write(line)
     read = bytearray()
     until(lambda: read.extend(pipe.read()) or len(read) == sum(map(len, lines)))
     assert bytes(read) == b"".join(lines)
 
 
 def test_the_end_does_not_wait_for_ever(pipe: Pipe) -> None:
-    outlet = Outlet(os.open(pipe.path, os.O_WRONLY))
-    outlet.write(b"nobody reads this\n")
-    finishing = threading.Thread(target=outlet.finish, args=(0.1,))
+    writer = NonBlockingWriter(os.open(pipe.path, os.O_WRONLY))
+    writer.write(b"nobody reads this\n")
+    finishing = threading.Thread(target=writer.finish, args=(0.1,))
     finishing.start()
     finishing.join(10)
     assert not finishing.is_alive()

@@ -10,8 +10,7 @@ import zmq
 from hypothesis import HealthCheck, Phase, given, settings
 from hypothesis import strategies as st
 
-from protocol import codes, wire
-from protocol.client.blocking import Client
+from protocol import Client, codes, wire
 from protocol.operations import OPERATIONS
 from tests.support.daemon import Daemon, Raw, running_daemon
 
@@ -32,7 +31,7 @@ class Target:
         self.good = good
         self.bad = bad
         self.workers = daemon.started()
-        self.welcome = bad.greet()
+        self.welcome = bad.handshake()
         self.sent = 0
         self.unreadable = 0
         self.answers: Counter[str] = Counter()
@@ -209,11 +208,11 @@ def test_counts_of_nonsense_do_not_break_the_report(target: Target) -> None:
 
 def test_a_frame_too_large_to_be_answered_ends_its_own_connection_alone(target: Target) -> None:
     other = Raw(target.daemon.endpoint)
-    other.greet()
+    other.handshake()
     lost = other.socket.get_monitor_socket(zmq.EVENT_DISCONNECTED)
     other.ask(wire.RequestHeader(target.welcome.epoch, "get", FAR, 1, 0), bytes(4 * MAX_BODY))
     assert lost.poll(5000)
     target.expect_good_service()
-    other.greet()  # over a new connection
+    other.handshake()  # over a new connection
     lost.close()
     other.close()

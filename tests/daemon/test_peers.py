@@ -45,7 +45,7 @@ def test_who_never_gets_through_the_handshake_is_closed(start: Start) -> None:
 def test_a_message_of_very_many_frames_is_answered_and_dropped(daemon: Daemon, repeated: int) -> None:
     bad = Raw(daemon.endpoint)
     request_id = bytes(7) + b"\x01"
-    header = wire.RequestHeader(bad.greet().epoch, "get", 1 << 62, 1, 0)
+    header = wire.RequestHeader(bad.handshake().epoch, "get", 1 << 62, 1, 0)
     message = [wire.pack_prefix(wire.REQUEST, request_id.rjust(wire.REQUEST_ID_BYTES, b"\0"))]
     message += [wire.pack_request_header(header), *[b""] * 400_000]
     for _ in range(repeated):
@@ -58,5 +58,5 @@ def test_a_message_of_very_many_frames_is_answered_and_dropped(daemon: Daemon, r
             assert error.code == codes.BAD_REQUEST
             assert client.get_many([bytes(32)])[0].code == "TX_NOT_FOUND"
     until(lambda: daemon.counter("excess frames") == repeated)
-    assert bad.greet().epoch == header.epoch
+    assert bad.handshake().epoch == header.epoch
     bad.close()

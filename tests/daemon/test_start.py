@@ -11,7 +11,7 @@ import msgpack
 import pytest
 
 import utxod
-from protocol.client.blocking import Client
+from protocol import Client
 from tests.support.aerospike_server import EMBEDDED_ONLY
 from tests.support.daemon import Daemon, Raw, Start
 
@@ -148,4 +148,4 @@ def test_a_directory_of_another_makes_is_left_alone(start: Start, tmp_path: Path
 
 
 def test_the_greeting_tells_the_daemons_version(daemon: Daemon, raw: Callable[..., Raw]) -> None:
-    assert raw(daemon.endpoint).greet().version == utxod.__version__
+    assert raw(daemon.endpoint).handshake().version == utxod.__version__

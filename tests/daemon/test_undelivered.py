@@ -17,7 +17,7 @@ def test_a_submitter_that_does_not_read_loses_no_answer_silently_and_holds_up_no
     daemon: Daemon, raw: OpenRaw
 ) -> None:
     deaf = raw(daemon.endpoint, receive_limit=1)
-    welcome = deaf.greet()
+    welcome = deaf.handshake()
     ask_all = threading.Thread(
         target=lambda: [
             deaf.ask(wire.RequestHeader(welcome.epoch, "get", welcome.clock + 600 * SECOND, 1, 0), BODY)
@@ -48,7 +48,7 @@ def test_the_answers_to_a_submitter_that_has_gone_are_counted(start: Start, raw:
     daemon = start()
     daemon.faults.set(kind="hang")
     one = raw(daemon.endpoint)
-    welcome = one.greet()
+    welcome = one.handshake()
     for _ in range(100):
         one.ask(wire.RequestHeader(welcome.epoch, "get", welcome.clock + 600 * SECOND, 1, 0), BODY)
     with daemon.client() as client:  # the only other one, so that whose connection ends is known

@@ -31,7 +31,7 @@ def frames_of(vector: Vector, raw: Raw, fresh: bool) -> list[bytes]:
     """The vector's frames; fresh: with the epoch and a deadline of the daemon that it is sent to."""
     frames = [bytes.fromhex(frame) for frame in vector["frames"]]
     if fresh:
-        welcome = raw.greet()
+        welcome = raw.handshake()
         header = wire.unpack_request_header(frames[1])
         frames[1] = wire.pack_request_header(header._replace(epoch=welcome.epoch, deadline=welcome.clock + 60_000_000))
     return frames
@@ -41,7 +41,7 @@ def frames_of(vector: Vector, raw: Raw, fresh: bool) -> list[bytes]:
 def test_a_malformed_vector_is_answered_with_the_fault_it_names(raw: Raw, vector: Vector) -> None:
     raw.send(frames_of(vector, raw, vector["fresh"]))
     if vector["code"] is None:
-        raw.greet()  # the next answer is that of the next message
+        raw.handshake()  # the next answer is that of the next message
         return
     prefix, header, _ = raw.receive()
     assert prefix[4:] == bytes.fromhex(vector["frames"][0])[4:20]

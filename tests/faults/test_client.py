@@ -10,9 +10,9 @@ from typing import Any, NamedTuple
 
 import pytest
 
-from protocol.client.blocking import DEFAULT_GRACE
+from protocol.client.timeouts import DEFAULT_GRACE
 from tests.support.daemon import until
-from tests.support.seven_calls import NOTHING_ENDS_IT, SEVEN, SLACK, Answer, Service, serving
+from tests.support.seven_operations import NOTHING_ENDS_IT, SEVEN, SLACK, Answer, Service, serving
 
 TIMEOUT = 0.4
 BOUND = TIMEOUT + DEFAULT_GRACE + SLACK
@@ -61,7 +61,7 @@ def killed(tmp_path_factory: pytest.TempPathFactory, store_kind: str) -> Seven:
     """Pending when the daemon is killed."""
     with serving(tmp_path_factory.mktemp("killed"), NOTHING_ENDS_IT, store_kind) as service:
         txids, before = prepare(service)
-        with service.hanging():
+        with service.daemon.faults.hang():
             asked = ask_all(service, txids, 60)
             service.daemon.wait_until(lambda status: status["pending"] == len(SEVEN))
             began = time.monotonic()

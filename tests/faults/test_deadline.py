@@ -5,7 +5,7 @@ from collections.abc import Iterator
 
 import pytest
 
-from tests.support.seven_calls import NOTHING_ENDS_IT, SEVEN, SLACK, Service, serving
+from tests.support.seven_operations import NOTHING_ENDS_IT, SEVEN, SLACK, Service, serving
 
 TIMEOUT = 0.25
 
@@ -20,7 +20,7 @@ def service(tmp_path_factory: pytest.TempPathFactory, store_kind: str) -> Iterat
 def test_what_expires_in_the_queue_is_not_executed_and_never_will_be(service: Service, operation: str) -> None:
     txid = service.fresh(operation)
     before = service.record(txid)
-    with service.hanging():
+    with service.daemon.faults.hang():
         held = service.hand_out(operation, service.fresh(operation))
         asked = time.monotonic()
         answer = service.ask(operation, txid, TIMEOUT).result()
@@ -34,7 +34,7 @@ def test_what_expires_in_the_queue_is_not_executed_and_never_will_be(service: Se
 
 @pytest.mark.parametrize("operation", SEVEN)
 def test_what_expires_in_execution_is_unknown_and_its_neighbour_is_unharmed(service: Service, operation: str) -> None:
-    with service.hanging():
+    with service.daemon.faults.hang():
         asked = time.monotonic()
         expiring = service.hand_out(operation, service.fresh(operation), TIMEOUT)
         queued = service.line_up(operation, service.fresh(operation))
@@ -49,7 +49,7 @@ def test_what_expires_in_execution_is_unknown_and_its_neighbour_is_unharmed(serv
 def test_a_late_answer_is_dropped_and_counted(service: Service, operation: str) -> None:
     late = service.daemon.counter("late")
     txid = service.fresh(operation)
-    with service.hanging():
+    with service.daemon.faults.hang():
         expiring = service.hand_out(operation, txid, TIMEOUT)
         assert expiring.result().verdict == ("DEADLINE_EXCEEDED", "unknown")
     service.daemon.wait_until(lambda status: status["counters"].get("late", 0) == late + 1)

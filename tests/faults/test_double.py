@@ -14,7 +14,7 @@ import zmq
 from broker.scheduling import POOL_OF_REQUEST, POOLS
 from protocol import wire
 from protocol.worker_wire import DONE, Dispatch, pack_done, pack_ready, unpack_from_broker
-from tests.support.seven_calls import NOTHING_ENDS_IT, SEVEN, SLACK, Service, serving
+from tests.support.seven_operations import NOTHING_ENDS_IT, SEVEN, SLACK, Service, serving
 
 RESULTS = {
     "get": {"totalUtxos": 2},
@@ -78,7 +78,7 @@ def staffed(tmp_path_factory: pytest.TempPathFactory, store_kind: str) -> Iterat
         serving(directory, NOTHING_ENDS_IT | {"listen_workers": address}, store_kind) as service,
         contextlib.ExitStack() as stack,
     ):
-        with service.hanging():
+        with service.daemon.faults.hang():
             kept = [service.hand_out(one, service.fresh(one)) for one in ("get", "create", "set_dah")]
             workers = {pool: OwnWorker(address, pool) for pool in POOLS}
             for worker in workers.values():

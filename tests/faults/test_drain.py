@@ -5,7 +5,7 @@ from typing import Any, NamedTuple
 
 import pytest
 
-from tests.support.seven_calls import NOTHING_ENDS_IT, SEVEN, Answer, Service, serving
+from tests.support.seven_operations import NOTHING_ENDS_IT, SEVEN, Answer, Service, serving
 
 # A worker for each of the seven.
 WORKERS = {"workers.read": 2, "workers.write": 3, "workers.children": 2}
@@ -27,7 +27,7 @@ def drain(service: Service, *, store_recovers: bool) -> dict[str, Drained]:
     daemon = service.daemon
     txids = {operation: service.fresh(operation) for operation in SEVEN}
     before = {operation: service.record(txid) for operation, txid in txids.items()}
-    with service.hanging():
+    with service.daemon.faults.hang():
         held = {operation: service.hand_out(operation, service.fresh(operation)) for operation in SEVEN}
         queued = {operation: service.line_up(operation, txid) for operation, txid in txids.items()}
         daemon.signal(signal.SIGTERM)

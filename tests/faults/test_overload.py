@@ -7,7 +7,7 @@ from concurrent.futures import Future
 import pytest
 
 from broker.scheduling import POOL_OF_REQUEST
-from tests.support.seven_calls import NOTHING_ENDS_IT, SEVEN, SLACK, Answer, Service, serving
+from tests.support.seven_operations import NOTHING_ENDS_IT, SEVEN, SLACK, Answer, Service, serving
 
 ROOM = 4
 
@@ -22,7 +22,7 @@ def service(tmp_path_factory: pytest.TempPathFactory, store_kind: str) -> Iterat
 
 @pytest.mark.parametrize("operation", SEVEN)
 def test_a_full_queue_refuses_at_once_and_keeps_what_it_took(service: Service, operation: str) -> None:
-    with service.hanging():
+    with service.daemon.faults.hang():
         taken = [service.hand_out(operation, service.fresh(operation))]
         # Half of the room is one submitter's at most.
         taken += [service.line_up(operation, service.fresh(operation)) for _ in range(ROOM // 2)]

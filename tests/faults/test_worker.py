@@ -7,7 +7,7 @@ import psutil
 import pytest
 
 from broker.scheduling import POOL_OF_REQUEST
-from tests.support.seven_calls import NOTHING_ENDS_IT, SEVEN, SLACK, Service, is_read, of_another_pool, serving
+from tests.support.seven_operations import NOTHING_ENDS_IT, SEVEN, SLACK, Service, is_read, of_another_pool, serving
 
 BUDGET, GRACE, PROBE = 0.3, 0.1, 0.1
 LIMIT = BUDGET + GRACE
@@ -31,7 +31,7 @@ def strict(tmp_path_factory: pytest.TempPathFactory, store_kind: str) -> Iterato
 @pytest.mark.parametrize("operation", SEVEN)
 def test_a_crash_answers_what_the_worker_held_and_harms_nothing_else(patient: Service, operation: str) -> None:
     pool, daemon = POOL_OF_REQUEST[operation], patient.daemon
-    with patient.hanging():
+    with patient.daemon.faults.hang():
         lost = patient.hand_out(operation, patient.fresh(operation))
         other = patient.hand_out(of_another_pool(operation), patient.fresh(of_another_pool(operation)))
         queued = patient.line_up(operation, patient.fresh(operation))
@@ -57,7 +57,7 @@ def test_a_crash_answers_what_the_worker_held_and_harms_nothing_else(patient: Se
 @pytest.mark.parametrize("operation", [one for one in SEVEN if is_read(one)])
 def test_a_read_that_loses_its_worker_is_answered_well_by_the_next(patient: Service, operation: str) -> None:
     again = patient.daemon.counter("read_again")
-    with patient.hanging():
+    with patient.daemon.faults.hang():
         read = patient.hand_out(operation, patient.fresh(operation))
         patient.kill_worker(operation)
         patient.daemon.wait_until(lambda status: status["counters"].get("read_again") == again + 1)
@@ -69,7 +69,7 @@ def test_a_wedge_is_ended_at_the_execution_limit_and_the_rest_is_refused(strict:
     assert strict.serves(operation)
     daemon = strict.daemon
     lines = len(daemon.log.lines)
-    with strict.hanging():
+    with strict.daemon.faults.hang():
         # Before it was handed out, not after: a limit has begun when its item is seen in flight.
         began = time.monotonic()
         lost = strict.hand_out(operation, strict.fresh(operation))

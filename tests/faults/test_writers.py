@@ -10,11 +10,10 @@ from pathlib import Path
 import pytest
 
 from bench.waiters import HEIGHT, OUTPUTS
-from protocol.client.blocking import Client
-from protocol.client.items import CreateItem, Outcome
+from protocol import Client, CreateItem, Outcome
 from tests.support.aerospike_server import EMBEDDED_ONLY
 from tests.support.daemon import End, until
-from tests.support.seven_calls import NOTHING_ENDS_IT, SLACK, Service, serving
+from tests.support.seven_operations import NOTHING_ENDS_IT, SLACK, Service, serving
 
 WRITERS = 4
 CALLERS = 8

@@ -7,5 +7,6 @@ coins       who spends a coin
 counters    what a master knows of its children
 creations   who creates a transaction of several records
 run         the models by what they are of
+command     all of them: python -m tests.interleavings
 mutants     planted bugs, each of which must be found
 """

@@ -17,7 +17,7 @@ from protocol.codes import UNKNOWN
 from protocol.wire import Error
 from protocol.worker_wire import Assignment, FollowUp
 from store import RecordOperation, Result, Status, StoreError
-from tests.simulation.replay import Exchange, Finished, Job, Workshop
+from tests.simulation.replay import Exchange, Finished, Job, Replayer
 
 _FAR: Final = 1 << 62
 T = TypeVar("T")
@@ -38,8 +38,8 @@ class Ask(NamedTuple):
         return [item for request in self.requests for item in request]
 
     def job(self, token: bytes) -> Job:
-        parts = tuple(Assignment(_FAR, len(items), self.flags) for items in self.requests)
-        return Job(self.operation, parts, tuple(wire.pack_body(items) for items in self.requests), token)
+        assignments = tuple(Assignment(_FAR, len(items), self.flags) for items in self.requests)
+        return Job(self.operation, assignments, tuple(wire.pack_body(items) for items in self.requests), token)
 
 
 Caller = Callable[[], Generator[Ask, Outcomes, None]]
@@ -121,15 +121,15 @@ class Move(NamedTuple):
 class Actors:
     """callers: by name."""
 
-    def __init__(self, workshop: Workshop, callers: dict[str, Caller]) -> None:
+    def __init__(self, replayer: Replayer, callers: dict[str, Caller]) -> None:
         self.ops: Numbers[Op] = Numbers()
         self.results: Numbers[Came] = Numbers()
         self.nodes: Numbers[Node] = Numbers()
         self.names = list(callers)
         no_answer = Result(Status.TIMEOUT, in_doubt=True, message="no answer")
         fault = StoreError("no answer", in_doubt=True)
-        self.in_doubt = self.results.of(fault if workshop.is_atomic else (no_answer,), "in doubt")
-        self._workshop = workshop
+        self.in_doubt = self.results.of(fault if replayer.is_atomic else (no_answer,), "in doubt")
+        self._replayer = replayer
         self._callers: list[Caller] = list(callers.values())
         self._followers: dict[tuple[str, bytes], int] = {}
         self._outcomes: Numbers[Outcomes] = Numbers()
@@ -161,8 +161,8 @@ class Actors:
         outcomes = [self._outcomes.known[answer] for answer in place.answers]
         script = self._callers[place.actor]()
         asks = [next(script, None)]
-        for one in outcomes:
-            asks.append(_send(script, one))
+        for answer in outcomes:
+            asks.append(_send(script, answer))
         return [Told(ask, told) for ask, told in zip(asks, [*outcomes, None], strict=True) if ask is not None]
 
     def token(self, node: int) -> bytes:
@@ -187,9 +187,9 @@ class Actors:
                 return Move(self._node(place), tuple(jobs), told)
             asked = self._advance(place, job)
             if isinstance(asked, list):
-                steps = 1 if self._workshop.is_atomic else len(asked)
+                steps = 1 if self._replayer.is_atomic else len(asked)
                 return Move(self._node(place._replace(partial=(-1,) * steps)), tuple(jobs), told)
-            jobs += [self._follower(one) for one in asked.follow_ups if one.request is None]
+            jobs += [self._follower(follow_up) for follow_up in asked.follow_ups if follow_up.request is None]
             finished = self._finished.of(asked)
             place = Place(place.actor, place.answers, (*place.stage, finished))
             if len(place.stage) > len(_parts(self._finished.known[place.stage[0]])):
@@ -216,7 +216,7 @@ class Actors:
                 records = self._asked[place.actor, place.answers, place.stage, place.history[:count]]
                 assert isinstance(records, list)
                 history.append((records, self._gathered(results)))
-            asked = self._asked[place[:4]] = self._workshop.advance(job, history)
+            asked = self._asked[place[:4]] = self._replayer.advance(job, history)
         return asked
 
     def _gathered(self, results: tuple[int, ...]) -> list[Result] | StoreError:
@@ -234,7 +234,7 @@ class Actors:
         if job is not None:
             records = self._asked[place[:4]]
             assert isinstance(records, list)
-            steps = [tuple(records)] if self._workshop.is_atomic else [(one,) for one in records]
+            steps = [tuple(records)] if self._replayer.is_atomic else [(record,) for record in records]
             ops = tuple(self.ops.of(Op(job.operation, step), (job.operation, repr(step))) for step in steps)
         begun = bool(place.stage or place.history or any(result >= 0 for result in place.partial))
         taken: set[bytes] = set()
@@ -252,7 +252,9 @@ class Actors:
             outcomes = self._outcome(place.stage, lost=True)
         else:
             error = Error(codes.WORKER_CRASHED, UNKNOWN, "its worker died")
-            outcomes = tuple((None, error) for part in self._known_job(place).parts for _ in range(part.items))
+            outcomes = tuple(
+                (None, error) for assignment in self._known_job(place).assignments for _ in range(assignment.items)
+            )
         move = self._walk(self._answer(place, outcomes), told=True)
         waiting: dict[bytes, list[int]] = {}
         for index, op in enumerate(node.ops):
@@ -311,7 +313,7 @@ def _send(script: Generator[Ask, Outcomes, None], outcomes: Outcomes) -> Ask | N
 
 def _parts(finished: Finished) -> list[FollowUp]:
     """The work that the answer waits for."""
-    return [one for one in finished.follow_ups if one.request is not None]
+    return [follow_up for follow_up in finished.follow_ups if follow_up.request is not None]
 
 
 def follow_up_job(part: FollowUp, token: bytes) -> Job:

@@ -95,8 +95,8 @@ def asks(*asked: Ask) -> Caller:
     """A caller that asks for these one after the other, whatever it is told."""
 
     def caller() -> Generator[Ask, Outcomes, None]:
-        for one in asked:  # noqa: UP028 (a tuple can't be sent what the caller is told)
-            yield one
+        for ask in asked:  # noqa: UP028 (a tuple can't be sent what the caller is told)
+            yield ask
 
     return caller
 
@@ -136,14 +136,14 @@ def landed(memory: Memory, step: Landed, callers: list[list[Told]]) -> Memory:
     return Memory(memory.stands - back, memory.undone | waiting)
 
 
-def told(memory: Memory, caller: int, one: Told) -> Memory:
-    if one.ask.operation != "spend":
+def told(memory: Memory, caller: int, last: Told) -> Memory:
+    if last.ask.operation != "spend":
         return memory
     well = {
-        _promised(item) for item, (_, error) in zip(one.ask.items, one.outcomes or (), strict=True) if error is None
+        _promised(item) for item, (_, error) in zip(last.ask.items, last.outcomes or (), strict=True) if error is None
     }
     fresh = {promise for promise in well if (caller, promise) not in memory.undone}
-    return Memory(memory.stands | fresh, frozenset(one for one in memory.undone if one[0] != caller))
+    return Memory(memory.stands | fresh, frozenset(undone for undone in memory.undone if undone[0] != caller))
 
 
 def _holders(key: bytes, bins: Bins | None) -> Iterator[Promise]:
@@ -163,7 +163,7 @@ def acknowledged_stands(held: Held, memory: Memory) -> str | None:
 
 
 def what_is_held_is_named(held: Held, memory: Memory, callers: dict[str, list[Told]]) -> str | None:
-    named = {promise for told in callers.values() for one in told for promise in _named(one)}
+    named = {promise for all_told in callers.values() for told in all_told for promise in _named(told)}
     for promise in sorted(_held(held) - named):
         return f"{_words(promise)} stays, and no answer says so"
     return None
@@ -186,8 +186,8 @@ def nothing_is_left(held: Held, memory: Memory, callers: dict[str, list[Told]]) 
     return None
 
 
-def _named(one: Told) -> Iterator[Promise]:
-    for item, outcome in zip(one.ask.items, one.outcomes or (), strict=True):
+def _named(told: Told) -> Iterator[Promise]:
+    for item, outcome in zip(told.ask.items, told.outcomes or (), strict=True):
         yield from _named_by(item, outcome)
 
 

@@ -9,7 +9,8 @@ again, the counter, the delete-at-height and the locks are right.
 from collections.abc import Iterator
 from typing import Any, Final
 
-from store.layout import Circumstances, MinedBlock, Partial, create_records
+from protocol import MinedBlock
+from store.layout import Circumstances, Partial, create_records
 from store.transaction import Output
 from tests.interleavings.actors import Ask, Caller, Told
 from tests.interleavings.coins import HIGH, asks
@@ -129,18 +130,18 @@ def _model(name: str, records: Records, callers: dict[str, Caller], **options: A
 
 
 def models() -> Iterator[Model]:
-    one, two = transaction(1), transaction(2)
-    spends = asks(_spend("spend", one, 1, S))
-    takes_back = asks(_spend("abandon", one, 1, S))
-    rivals = asks(_spend("spend", one, 1, OTHER))
-    flips = asks(_spend("spend", one, 1, S), _spend("abandon", one, 1, S))
+    small, large = transaction(1), transaction(2)
+    spends = asks(_spend("spend", small, 1, S))
+    takes_back = asks(_spend("abandon", small, 1, S))
+    rivals = asks(_spend("spend", small, 1, OTHER))
+    flips = asks(_spend("spend", small, 1, S), _spend("abandon", small, 1, S))
     callers = {"A": flips, "B": spends, "C": rivals}
-    yield _model("spent, taken back, spent again by others", one, callers)
-    yield _model("the same, where it was spent", spent(one, 1), callers)
+    yield _model("spent, taken back, spent again by others", small, callers)
+    yield _model("the same, where it was spent", spent(small, 1), callers)
     asked_again = {"again": ask_again, "at_rest": counts_are_right}
     yield _model(
         "notes lost, late and doubled, then asked again",
-        one,
+        small,
         {"A": flips, "B": rivals},
         faults=2,
         doubles=True,
@@ -149,16 +150,16 @@ def models() -> Iterator[Model]:
     )
     yield _model(
         "two at once, a note lost, then asked again",
-        spent(one, 1),
+        spent(small, 1),
         {"A": takes_back, "B": spends, "C": rivals},
         faults=1,
         doubles=True,
         **asked_again,
     )
-    first, second = asks(_spend("spend", two, 1, S)), asks(_spend("spend", two, 2, S))
-    back = asks(_spend("abandon", two, 1, S), _spend("spend", two, 1, OTHER))
-    yield _model("two children", two, {"A": first, "B": second, "C": back})
-    yield _model("two children, a note lost", two, {"A": first, "B": back}, faults=1, **asked_again)
+    first, second = asks(_spend("spend", large, 1, S)), asks(_spend("spend", large, 2, S))
+    back = asks(_spend("abandon", large, 1, S), _spend("spend", large, 1, OTHER))
+    yield _model("two children", large, {"A": first, "B": second, "C": back})
+    yield _model("two children, a note lost", large, {"A": first, "B": back}, faults=1, **asked_again)
     unknown = transaction(1, childStates=None)
     yield _model("another program created it", unknown, {"A": flips, "B": rivals})
     yield _model(
@@ -174,21 +175,21 @@ def models() -> Iterator[Model]:
     yield _model("another program created two children", unknown, {"A": first, "B": second})
     wrong = transaction(1, spentExtraRecs=1)
     yield _model("another program wrote the counter", wrong, {"A": spends, "B": takes_back}, **asked_again)
-    yield _model("counted again meanwhile", one, {"A": flips, "B": asks(COUNT_AGAIN)})
+    yield _model("counted again meanwhile", small, {"A": flips, "B": asks(COUNT_AGAIN)})
     yield _model(
         "counted again by two", transaction(1, spentExtraRecs=1), {"A": asks(COUNT_AGAIN), "B": spends}, **asked_again
     )
-    done = spent(one, 1)
+    done = spent(small, 1)
     lock, unlock = asks(locks(True)), asks(locks(False))
-    yield _model("locked and unlocked at once", one, {"A": lock, "B": unlock, "C": lock})
+    yield _model("locked and unlocked at once", small, {"A": lock, "B": unlock, "C": lock})
     yield _model("a finished one, locked and unlocked at once", done, {"A": lock, "B": unlock})
     yield _model(
         "locks lost and late, then asked again",
-        two,
+        large,
         {"A": lock, "B": asks(locks(False), locks(True))},
         faults=2,
         doubts=True,
         again=lock_again,
         at_rest=locks_agree,
     )
-    yield _model("locked while it is spent", one, {"A": spends, "B": asks(locks(True), locks(False))})
+    yield _model("locked while it is spent", small, {"A": spends, "B": asks(locks(True), locks(False))})

@@ -56,7 +56,8 @@ def all_is_well(held: Held, _: Any, told: dict[str, list[Told]]) -> str | None:
     for key in (_TXID, *_CHILD_KEYS[: master["totalExtraRecs"]]):
         if "creating" in (held[key] or {}):
             return f"{_NAMES[key]} is marked for ever"
-    if any(one.ask == WHOLE and codes_of(one.outcomes or ()) == [codes.OK] for asked in told.values() for one in asked):
+    all_told = [each for of_caller in told.values() for each in of_caller]
+    if any(each.ask == WHOLE and codes_of(each.outcomes or ()) == [codes.OK] for each in all_told):
         for key in (_TXID, *_CHILD_KEYS):
             if None in (held[key] or {"utxos": [None]})["utxos"]:
                 return f"{_NAMES[key]} has no coin, though all of it was created"

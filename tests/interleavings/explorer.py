@@ -15,7 +15,7 @@ from typing import Any, Final, NamedTuple
 from store import RecordOperation, Result, RuleCall, Status, StoreError, Write
 from tests.interleavings.actors import Actors, Ask, Caller, Move, Numbers, Op, Told, follow_up_job
 from tests.simulation.records import Bins, Steps
-from tests.simulation.replay import Workshop, run_through
+from tests.simulation.replay import Replayer, run_through
 
 MOST_STATES: Final = 2_000_000
 
@@ -86,11 +86,11 @@ Event = tuple[Any, ...]
 
 
 class Explorer:
-    def __init__(self, model: Model, steps: Steps, workshop: Workshop) -> None:
+    def __init__(self, model: Model, steps: Steps, replayer: Replayer) -> None:
         self._model = model
         self._steps = steps
-        self._workshop = workshop
-        self._actors = Actors(workshop, model.callers)
+        self._replayer = replayer
+        self._actors = Actors(replayer, model.callers)
         self._keys = list(model.records)
         self._held: Numbers[Bins | None] = Numbers()
         self._memories: Numbers[Any] = Numbers()
@@ -176,7 +176,7 @@ class Explorer:
         callers = (*state.callers[:caller], move.node, *state.callers[caller + 1 :])
         memory = state.memory
         if move.told and self._model.told is not None:
-            told = [one for one in self._actors.told(move.node) if one.outcomes is not None][-1]
+            told = [told for told in self._actors.told(move.node) if told.outcomes is not None][-1]
             memory = self._memories.of(self._model.told(self._memories.known[memory], caller, told))
         return state._replace(callers=callers, jobs=tuple(sorted(jobs)), memory=memory)
 
@@ -268,8 +268,8 @@ class Explorer:
 
         jobs = [ask.job(b"again")]
         for job in jobs:
-            finished = run_through(self._workshop, job, take)
-            jobs += [follow_up_job(one, b"again") for one in finished.follow_ups]
+            finished = run_through(self._replayer, job, take)
+            jobs += [follow_up_job(follow_up, b"again") for follow_up in finished.follow_ups]
 
     # ---- in words
 
@@ -307,8 +307,8 @@ class Explorer:
 def _sorted(value: Any) -> Any:
     """The same value, where maps that are equal look equal."""
     if isinstance(value, Mapping):
-        return sorted((repr(name), _sorted(one)) for name, one in value.items())
-    return [_sorted(one) for one in value] if isinstance(value, list | tuple) else value
+        return sorted((repr(name), _sorted(inner)) for name, inner in value.items())
+    return [_sorted(inner) for inner in value] if isinstance(value, list | tuple) else value
 
 
 def _plain(result: Result) -> Any:
@@ -319,7 +319,7 @@ def _short(value: Any) -> str:
     if isinstance(value, bytes):
         return value.hex()[:6]
     if isinstance(value, Mapping):
-        return "{" + ", ".join(f"{name}: {_short(one)}" for name, one in value.items()) + "}"
+        return "{" + ", ".join(f"{name}: {_short(inner)}" for name, inner in value.items()) + "}"
     if isinstance(value, list | tuple):
         return " ".join(map(_short, value))
     return str(value)

@@ -7,7 +7,7 @@ from typing import Final
 from tests.interleavings import coins, counters, creations
 from tests.interleavings.explorer import MOST_STATES, Explorer, Model, Verdict
 from tests.simulation.planted import SOUND, Mutant
-from tests.simulation.replay import Workshop
+from tests.simulation.replay import Replayer
 
 FAMILIES: Final[dict[str, Callable[[], Iterator[Model]]]] = {
     "coins": coins.models,
@@ -18,7 +18,7 @@ FAMILIES: Final[dict[str, Callable[[], Iterator[Model]]]] = {
 
 def explore(model: Model, mutant: Mutant = SOUND, most: int = MOST_STATES) -> Verdict:
     with mutant.planted() as steps:
-        return Explorer(model, steps, Workshop(utxo_batch_size=model.utxo_batch_size, is_atomic=model.is_atomic)).run(
+        return Explorer(model, steps, Replayer(utxo_batch_size=model.utxo_batch_size, is_atomic=model.is_atomic)).run(
             most
         )
 

@@ -7,7 +7,7 @@ from pathlib import Path
 import pytest
 
 from tests.support.scripted_daemon import ScriptedDaemon
-from tests.support.session_wire import Wire
+from tests.support.wired_session import WiredSession
 
 
 @pytest.fixture
@@ -51,8 +51,8 @@ def daemon_process(endpoint: str) -> Iterator["subprocess.Popen[str]"]:
 
 
 @pytest.fixture
-def wired() -> Wire:
-    """A session that has greeted its daemon."""
-    found = Wire()
-    found.greet()
+def wired() -> WiredSession:
+    """A session that has shaken hands with its daemon."""
+    found = WiredSession()
+    found.shake_hands()
     return found

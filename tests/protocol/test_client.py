@@ -145,10 +145,10 @@ def test_each_twin_gives_an_outcome_per_item(start, endpoint, operation):
     assert [(o.ok, o.code, o.error) for o in outcomes] == [(True, "OK", None)] * 3
 
 
-@pytest.mark.parametrize("daemon", ["absent", "silent", "deaf to greetings"])
+@pytest.mark.parametrize("daemon", ["absent", "silent", "deaf to HELLO"])
 def test_no_call_waits_longer_than_its_timeout_and_the_grace(start, endpoint, daemon):
     if daemon != "absent":
-        start(answer_nothing).greets = daemon == "silent"
+        start(answer_nothing).answers_hello = daemon == "silent"
     with Client(endpoint, grace=0.1) as client:
         begun = time.monotonic()
         pending = [Pending(lambda call=call: call(client, timeout=0.3)) for call in ONE.values()]
@@ -231,8 +231,8 @@ def test_what_was_asked_before_the_daemon_was_there_is_asked_when_it_is(start, e
 
 
 def test_a_peer_that_vanishes_without_a_word_is_noticed(daemon_process, endpoint, monkeypatch):
-    monkeypatch.setattr("protocol.client.socket.HEARTBEAT_MS", 50)
-    monkeypatch.setattr("protocol.client.socket.HEARTBEAT_TIMEOUT_MS", 150)
+    monkeypatch.setattr("protocol.client.connection.HEARTBEAT_MS", 50)
+    monkeypatch.setattr("protocol.client.connection.HEARTBEAT_TIMEOUT_MS", 150)
     with Client(endpoint) as client:
         client.get(TXID)
         stop(daemon_process)
@@ -244,8 +244,8 @@ def test_a_daemon_that_comes_and_goes_without_a_welcome_holds_up_no_call(start, 
     with Client(endpoint, grace=0.1) as client:
         for _ in range(6):  # by then the client waits for most of a second before it connects again
             daemon = start()
-            daemon.greets = False
-            daemon.wait_for_greetings(1)
+            daemon.answers_hello = False
+            daemon.wait_for_handshakes(1)
             daemon.stop()
         begun = time.monotonic()
         with pytest.raises(NoAnswer):
@@ -277,7 +277,7 @@ def test_an_endpoint_that_is_none_is_refused_and_leaves_nothing():
     wait_until(lambda: descriptors() <= before)  # ZeroMQ's are given back beside
 
 
-def test_a_stale_answer_makes_the_client_greet_again(start, endpoint):
+def test_a_stale_answer_makes_the_client_shake_hands_anew(start, endpoint):
     daemon = start(lambda request: [request.well() if request.header.epoch == daemon.epoch else request.fault("STALE")])
     with Client(endpoint) as client:
         assert client.get(TXID) == RESULTS["get"]
@@ -286,12 +286,12 @@ def test_a_stale_answer_makes_the_client_greet_again(start, endpoint):
             client.get(TXID)
         assert caught.value.executed == "no"
         assert client.get(TXID) == RESULTS["get"]
-        assert daemon.greetings == 2
+        assert daemon.handshakes == 2
 
 
 def test_what_waits_for_the_daemons_welcome_goes_out_with_it_and_not_with_the_next_sweep(start, endpoint, monkeypatch):
-    for module in ("session", "line"):
-        monkeypatch.setattr(f"protocol.{module}.SWEEP", 3600.0)
+    for module in ("session", "channel"):
+        monkeypatch.setattr(f"protocol.client.{module}.SWEEP", 3600.0)
     with Client(endpoint) as client:
         pending = Pending(lambda: client.get(TXID, timeout=60))
         start()
@@ -305,17 +305,17 @@ def test_what_waits_for_the_daemons_welcome_goes_out_with_it_and_not_with_the_ne
 
 
 def test_an_idle_client_looks_at_the_daemons_clock_again_and_again(start, endpoint, monkeypatch):
-    monkeypatch.setattr("protocol.client.handshake.PERIOD", 0.02)
+    monkeypatch.setattr("protocol.client.handshake.LOOK_PERIOD", 0.02)
     daemon = start()
     with Client(endpoint) as client:
         client.get(TXID)
-        daemon.wait_for_greetings(5)
+        daemon.wait_for_handshakes(5)
         assert client.get(TXID) == RESULTS["get"]
 
     async def run():
         async with AsyncClient(endpoint) as client:
             await client.get(TXID)
-            await asyncio.to_thread(daemon.wait_for_greetings, daemon.greetings + 5)
+            await asyncio.to_thread(daemon.wait_for_handshakes, daemon.handshakes + 5)
             assert await client.get(TXID) == RESULTS["get"]
 
     asyncio.run(run())
@@ -358,7 +358,7 @@ def test_the_calls_of_one_turn_of_the_loop_become_one_request(start, endpoint):
     assert sum(request.header.count for request in daemon.requests) == 65
 
 
-def test_many_beyond_the_limits_are_split_and_joined_in_order(start, endpoint):
+def test_many_beyond_the_limits_are_split_and_put_together_in_order(start, endpoint):
     daemon = start(lambda r: [r.well([{"n": item[0][0]} for item in r.items])], limits=Limits(7, 10_000, 10**9))
     with Client(endpoint) as client:
         outcomes = client.get_many([bytes([n]) * 32 for n in range(100)])
@@ -538,7 +538,7 @@ def test_a_cancelled_call_leaves_nothing_behind(start, endpoint):
             with pytest.raises(TimeoutError):
                 async with asyncio.timeout(0.2):
                     await asyncio.gather(*[client.get(TXID) for _ in range(100)])
-            assert not client._io.session.busy
+            assert not client._driver.session.busy
             daemon.script = answer_well
             assert await client.get(TXID) == RESULTS["get"]
 
@@ -556,7 +556,7 @@ def test_a_client_that_nobody_holds_any_more_ends_its_thread(start, endpoint):
     start()
     client = Client(endpoint)
     client.get(TXID)
-    thread, gone = client._io._thread, weakref.ref(client)
+    thread, gone = client._driver._thread, weakref.ref(client)
     del client
     gc.collect()
     thread.join(2)

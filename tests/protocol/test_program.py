@@ -12,7 +12,7 @@ import pytest
 
 from protocol import AsyncClient, Client, ClientClosed, NoAnswer
 from protocol.wire import Limits
-from tests.support.programs import ended, program
+from tests.support.programs import output_of, start_program
 from tests.support.scripted_daemon import RESULTS, answer_nothing
 
 TXID = b"\x11" * 32
@@ -36,7 +36,7 @@ with warnings.catch_warnings(record=True) as warned:
         asyncio.run(dropped())
         dropped_too()
     gc.collect()
-assert sum("dropped without being closed" in str(one.message) for one in warned) == 60, len(warned)
+assert sum("dropped without being closed" in str(warning.message) for warning in warned) == 60, len(warned)
 kept = AsyncClient  # and some are still there when the program ends, or forks
 async def kept_open():
     global kept
@@ -130,22 +130,22 @@ def test_a_dropped_client_whose_loop_never_runs_again_freezes_nothing(start, end
     if there:
         start()
     text = f"{NEVER_AGAIN}{dropped}freed()\nprint('alive')\n"
-    assert ended(program(text, endpoint)) == "alive"
+    assert output_of(start_program(text, endpoint)) == "alive"
 
 
 def test_clients_that_are_dropped_are_closed_with_a_warning_and_freeze_nothing(start, endpoint):
     start()
-    assert ended(program(DROPPED, endpoint)) == str(RESULTS["get"])
+    assert output_of(start_program(DROPPED, endpoint)) == str(RESULTS["get"])
 
 
 def test_dropping_a_client_waits_for_nothing(start, endpoint, monkeypatch):
     start()
     client = Client(endpoint)
     client.get(TXID)
-    thread, goes_on, stands = client._io._thread, threading.Event(), threading.Event()
-    monkeypatch.setattr(client._io._line, "turn", lambda: (stands.set(), goes_on.wait()))
+    thread, goes_on, stands = client._driver._thread, threading.Event(), threading.Event()
+    monkeypatch.setattr(client._driver._channel, "turn", lambda: (stands.set(), goes_on.wait()))
     monkeypatch.setattr("protocol.client.thread_driver.CLOSE_WAIT", 3600)
-    client._io.wake()
+    client._driver.wake()
     stands.wait()
     warned = pytest.warns(ResourceWarning, match="dropped")
     with warned:
@@ -198,7 +198,7 @@ def test_a_client_is_closed_from_another_event_loop_too(start, endpoint):
 
     client = asyncio.run(run())
     asyncio.run(client.close())  # its own is closed
-    while not client._io._line._context.closed:
+    while not client._driver._channel._context.closed:
         threading.Event().wait(0.005)
 
 
@@ -241,9 +241,9 @@ class InterruptedWaker:
 
 
 def interrupt_next_wake(client: Client) -> None:
-    while not client._io._asleep:
+    while not client._driver._asleep:
         threading.Event().wait(0.001)
-    client._io._waker = InterruptedWaker(client._io._waker)
+    client._driver._waker = InterruptedWaker(client._driver._waker)
 
 
 def test_an_interrupt_while_the_thread_is_woken_makes_no_client_deaf(start, endpoint):
@@ -264,7 +264,7 @@ def test_a_closing_that_was_interrupted_can_be_closed_again(start, endpoint):
     with pytest.raises(KeyboardInterrupt):
         client.close()
     client.close()
-    assert not client._io._thread.is_alive()
+    assert not client._driver._thread.is_alive()
 
 
 INTERRUPTED_OPENING = """
@@ -289,7 +289,7 @@ def freed():
 Client(ENDPOINT).close()
 before = used()
 """
-IN_THE_LINE = """
+IN_THE_CHANNEL = """
 zmq.Socket.get_monitor_socket = interrupted
 for opens in (lambda: Client(ENDPOINT), lambda: asyncio.run(opened())):
     try:
@@ -322,9 +322,9 @@ print("interrupted")
 """
 
 
-@pytest.mark.parametrize("where", [IN_THE_LINE, IN_THE_STARTING], ids=["line", "starting"])
+@pytest.mark.parametrize("where", [IN_THE_CHANNEL, IN_THE_STARTING], ids=["channel", "starting"])
 def test_an_opening_that_is_interrupted_raises_at_once_and_leaves_nothing(endpoint, where):
-    assert ended(program(INTERRUPTED_OPENING + where, endpoint)).split() == ["interrupted"] * 2
+    assert output_of(start_program(INTERRUPTED_OPENING + where, endpoint)).split() == ["interrupted"] * 2
 
 
 AT_THE_END = """
@@ -348,7 +348,7 @@ last = Last()
 
 def test_a_call_while_the_program_ends_is_refused_at_once(start, endpoint):
     start()
-    assert ended(program(AT_THE_END, endpoint)).startswith("no NO_ANSWER: the program ends")
+    assert output_of(start_program(AT_THE_END, endpoint)).startswith("no NO_ANSWER: the program ends")
 
 
 @pytest.mark.filterwarnings("ignore::pytest.PytestUnhandledThreadExceptionWarning")
@@ -379,7 +379,7 @@ def test_a_client_that_fails_inside_settles_every_call(start, endpoint, monkeypa
 
 
 def test_many_answers_at_once_leave_the_program_its_turn(start, endpoint, monkeypatch):
-    monkeypatch.setattr("protocol.client.socket.RECEIVE_SECONDS", 0)  # one by one
+    monkeypatch.setattr("protocol.client.connection.RECEIVE_SECONDS", 0)  # one by one
     waiting = []
 
     def together(request):

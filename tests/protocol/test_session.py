@@ -6,18 +6,18 @@ from hypothesis import given
 from hypothesis import strategies as st
 
 from protocol import codes, wire
-from protocol.client.calls import STATUS, Call
+from protocol.client.call import REPORT_CALL, Call
 from protocol.client.session import SWEEP
 from protocol.wire import Error, Limits
-from tests.support.session_wire import GRACE, Wire
+from tests.support.wired_session import GRACE, WiredSession
 
 
 def no_answer(call: Call, executed: str = codes.UNKNOWN) -> bool:
     return all(call.errors[i][:2] == (codes.NO_ANSWER, executed) for i in range(call.count))
 
 
-def test_nothing_is_sent_before_the_daemon_has_answered_the_greeting():
-    wired = Wire()
+def test_nothing_is_sent_before_the_daemon_has_answered_the_handshake():
+    wired = WiredSession()
     wired.ask(1)
     assert [frames[0][3] for frames in wired.send()] == [wire.HELLO]
     assert wired.send() == []
@@ -64,9 +64,9 @@ def test_calls_of_one_moment_share_a_tick(wired):
     max_items=st.integers(1, 10),
     max_body=st.integers(30, 100),
 )
-def test_a_call_larger_than_the_limits_is_split_and_its_outcomes_are_joined(sizes, max_items, max_body):
-    wired = Wire(limits=Limits(max_items, max_body, 10**9))
-    wired.greet()
+def test_a_call_larger_than_the_limits_is_split_and_its_outcomes_are_put_together(sizes, max_items, max_body):
+    wired = WiredSession(limits=Limits(max_items, max_body, 10**9))
+    wired.shake_hands()
     call = wired.ask(*[bytes(size) for size in sizes])
     settled = wired.session.take_settled()
     while requests := wired.requests():
@@ -84,9 +84,9 @@ def test_a_call_larger_than_the_limits_is_split_and_its_outcomes_are_joined(size
             assert call.results[index] == size
 
 
-def test_one_part_without_an_answer_leaves_the_others_their_results():
-    wired = Wire(limits=Limits(2, 10_000, 10**9))
-    wired.greet()
+def test_one_piece_without_an_answer_leaves_the_others_their_results():
+    wired = WiredSession(limits=Limits(2, 10_000, 10**9))
+    wired.shake_hands()
     call = wired.ask(1, 2, 3, 4)
     (first, *_), (second, *_) = wired.requests()
     assert wired.reply(first, ["a", "b"]) == []
@@ -95,8 +95,8 @@ def test_one_part_without_an_answer_leaves_the_others_their_results():
 
 
 def test_the_spends_of_one_transaction_are_never_split():
-    wired = Wire(limits=Limits(2, 10_000, 10**9))
-    wired.greet()
+    wired = WiredSession(limits=Limits(2, 10_000, 10**9))
+    wired.shake_hands()
     call = wired.ask(1, 2, 3, operation="spend", flags=wire.ONE_TRANSACTION)
     assert wired.requests() == []
     assert wired.session.take_settled() == [call]
@@ -115,7 +115,7 @@ def test_no_answer_by_deadline_and_grace_is_no_answer_unknown(wired, timeout):
 
 
 def test_what_was_never_sent_fails_at_its_deadline():
-    wired = Wire()
+    wired = WiredSession()
     call = wired.ask(1, timeout=1)
     wired.send()
     assert wired.at(wired.now + 1.0) == [call]
@@ -125,17 +125,17 @@ def test_what_was_never_sent_fails_at_its_deadline():
 def test_what_the_send_buffer_does_not_take_stays_queued_until_its_deadline(wired):
     call = wired.ask(1, timeout=1)
     frames = wired.session.outgoing(wired.now)
-    wired.session.kept(frames)
+    wired.session.give_back(frames)
     again = wired.session.outgoing(wired.now)
     assert again == frames
-    wired.session.kept(again)
+    wired.session.give_back(again)
     assert wired.at(wired.now + 1.0) == [call]
     assert no_answer(call, codes.NO)
     assert wired.send() == []
     assert (wired.session.counters.requests, wired.session.counters.items) == (0, 0)
 
 
-def test_what_the_edge_was_interrupted_in_sending_is_not_sent_again_and_never_a_no(wired):
+def test_what_the_driver_was_interrupted_in_sending_is_not_sent_again_and_never_a_no(wired):
     call = wired.ask(1, timeout=1)
     assert wired.session.outgoing(wired.now) is not None
     assert wired.session.outgoing(wired.now) is None
@@ -144,11 +144,11 @@ def test_what_the_edge_was_interrupted_in_sending_is_not_sent_again_and_never_a_
 
 
 def test_of_a_split_call_the_items_that_left_are_unknown_and_those_that_did_not_are_a_no():
-    wired = Wire(limits=Limits(2, 10_000, 10**9))
-    wired.greet()
+    wired = WiredSession(limits=Limits(2, 10_000, 10**9))
+    wired.shake_hands()
     call = wired.ask(1, 2, 3, 4)
     assert wired.session.outgoing(wired.now) is not None
-    wired.session.kept(wired.session.outgoing(wired.now))
+    wired.session.give_back(wired.session.outgoing(wired.now))
     wired.session.close("the client is closed")
     assert wired.session.take_settled() == [call]
     assert [call.errors[index].executed for index in range(4)] == ["unknown", "unknown", "no", "no"]
@@ -174,8 +174,8 @@ def test_answers_to_nobodys_request_are_dropped_and_counted(wired):
 
 @given(frames=st.lists(st.binary(max_size=40), min_size=1, max_size=4))
 def test_random_frames_are_dropped_and_counted(frames):
-    wired = Wire()
-    wired.greet()
+    wired = WiredSession()
+    wired.shake_hands()
     call = wired.ask(1)
     ((request_id, *_),) = wired.requests()
     assert wired.receive(*frames) == []
@@ -196,13 +196,13 @@ def test_a_lost_connection_fails_what_was_sent_at_once_and_keeps_what_was_not(wi
     sent = wired.ask(1)
     wired.requests()
     unsent = wired.ask(2)
-    wired.session.kept(wired.session.outgoing(wired.now))
+    wired.session.give_back(wired.session.outgoing(wired.now))
     wired.session.connection_lost(wired.now)
     assert wired.session.take_settled() == [sent]
     assert no_answer(sent)
     assert "connection" in sent.errors[0].message
     wired.epoch = 2
-    wired.greet()
+    wired.shake_hands()
     ((request_id, header, items),) = wired.requests()
     assert (header.epoch, items) == (2, [2])
     assert wired.reply(request_id, ["b"]) == [unsent]
@@ -223,7 +223,7 @@ def test_another_daemons_welcome_fails_what_was_pending(wired):
     wired.epoch = 2
     assert wired.refuse(stale_id, Error(codes.STALE, codes.NO)) == [other]
     wired.ask(3)
-    assert wired.greet() == [call]
+    assert wired.shake_hands() == [call]
     assert no_answer(call)
     ((_, header, _),) = wired.requests()
     assert header.epoch == 2
@@ -243,8 +243,8 @@ def test_closing_fails_everything_at_once(wired):
 
 @pytest.mark.parametrize("sent", [False, True])
 def test_a_cancelled_call_leaves_nothing_behind(sent):
-    wired = Wire(limits=Limits(2, 1000, 10**9))
-    wired.greet()
+    wired = WiredSession(limits=Limits(2, 1000, 10**9))
+    wired.shake_hands()
     calls = [wired.ask(1), wired.ask(2), wired.ask(3, 4, 5)]
     requests = wired.requests() if sent else []
     for call in calls:
@@ -265,7 +265,7 @@ def test_a_cancelled_call_takes_no_neighbour_with_it(wired):
 
 
 def test_a_report_is_asked_for_and_given(wired):
-    call = wired.ask(operation=STATUS)
+    call = wired.ask(operation=REPORT_CALL)
     call.count = 1
     ((prefix,),) = wired.send()
     assert wired.receive(wire.pack_prefix(wire.REPORT, prefix[4:]), wire.pack_report({"a": 1})) == [call]

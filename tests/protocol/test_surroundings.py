@@ -11,7 +11,7 @@ import pytest
 import zmq
 
 from protocol import AsyncClient, Client, NoAnswer
-from tests.support.programs import ended, program
+from tests.support.programs import output_of, start_program
 from tests.support.scripted_daemon import RESULTS, ScriptedDaemon
 
 TXID = b"\x11" * 32
@@ -150,22 +150,22 @@ def silent(monkeypatch):
 def test_too_few_descriptors_are_an_error_and_leave_nothing_open(start, endpoint, transport):
     daemon = start() if transport == "ipc" else ScriptedDaemon("tcp://127.0.0.1:*")
     try:
-        assert ended(program(FEW_DESCRIPTORS, daemon.endpoint)) == "alive"
+        assert output_of(start_program(FEW_DESCRIPTORS, daemon.endpoint)) == "alive"
     finally:
         daemon.stop()
 
 
 def test_too_few_threads_are_an_error(endpoint):
-    assert ended(program(FEW_THREADS, endpoint)) == "alive"
+    assert output_of(start_program(FEW_THREADS, endpoint)) == "alive"
 
 
 def test_a_client_outlives_a_time_without_descriptors_and_a_lost_connection_in_it(start, endpoint):
     first = start()
-    process = program(NONE_LEFT, endpoint)
+    process = start_program(NONE_LEFT, endpoint)
     assert process.stdout.readline() == "none left\n"
     first.stop()
     start(epoch=2)
-    assert ended(process, "\n") == str(RESULTS["get"])
+    assert output_of(process, "\n") == str(RESULTS["get"])
 
 
 @pytest.mark.parametrize("address", [IPV4, IPV6])
@@ -177,7 +177,9 @@ def test_a_daemon_is_found_under_localhost_whichever_of_its_addresses_it_listens
     def lookup(host, *arguments, **options):
         assert host == "localhost"
         return [
-            one for each in (first, IPV6 if first == IPV4 else IPV4) for one in REAL_LOOKUP(each, *arguments, **options)
+            entry
+            for address in (first, IPV6 if first == IPV4 else IPV4)
+            for entry in REAL_LOOKUP(address, *arguments, **options)
         ]
 
     monkeypatch.setattr(socket, "getaddrinfo", lookup)
@@ -208,7 +210,7 @@ def test_a_name_server_that_says_nothing_holds_up_neither_calls_nor_closing(sile
         with pytest.raises(NoAnswer, match=r"daemon\.example is being looked up") as caught:
             client.get(TXID, timeout=0.1)
         assert caught.value.executed == "no"
-        thread = client._io._thread
+        thread = client._driver._thread
     assert silent.is_set()
     assert not thread.is_alive()  # within the time that closing may take
 
@@ -221,7 +223,7 @@ def test_a_name_server_that_says_nothing_holds_up_no_event_loop(silent):
         pending = asyncio.create_task(client.get(TXID, timeout=60))
         await asyncio.sleep(0)
         await client.close()
-        assert client._io._freed.is_set()
+        assert client._driver._freed.is_set()
         with pytest.raises(NoAnswer, match="closed") as caught:
             await pending
         assert caught.value.executed == "no"
@@ -253,7 +255,7 @@ def test_a_lookup_that_finds_nothing_is_tried_again_and_not_at_once(monkeypatch,
         return lookup()
 
     monkeypatch.setattr(socket, "getaddrinfo", counted)
-    monkeypatch.setattr("protocol.client.addresses.LOOK_AGAIN", 0.1)
+    monkeypatch.setattr("protocol.client.addresses.LOOKUP_PAUSE", 0.1)
     with Client("tcp://daemon.example:5555") as client:
         while len(looked) < 4:
             with pytest.raises(NoAnswer, match=rf"daemon\.example (can't be looked up: .*{reason}|is being looked up)"):

@@ -23,18 +23,18 @@ from protocol import (
     codes,
     wire,
 )
-from protocol.client.items import to_exception
+from protocol.client.errors import to_exception
 from protocol.client.session import Counters
 from protocol.wire import Error
 
 TXID = b"\x11" * 32
 DETAILS = {"spending_txid": TXID, "spending_vin": 3, "held": [[TXID, 0]]}
 WAYS = {
-    **{f"pickle {number}": lambda one, n=number: pickle.loads(pickle.dumps(one, n)) for number in range(2, 6)},
+    **{f"pickle {number}": lambda value, n=number: pickle.loads(pickle.dumps(value, n)) for number in range(2, 6)},
     "copy": copy.copy,
     "deepcopy": copy.deepcopy,
 }
-CLASSES = [one for one in vars(protocol).values() if isinstance(one, type) and issubclass(one, UtxodError)]
+CLASSES = [kind for kind in vars(protocol).values() if isinstance(kind, type) and issubclass(kind, UtxodError)]
 VALUES = [
     Spend(TXID, 0, TXID, TXID, 0, 100),
     CreateItem.whole(b"raw", block_height=1, mined=[MinedBlock(1, 2, 3)]),

@@ -11,7 +11,7 @@ from hypothesis import given
 from hypothesis import strategies as st
 
 from protocol import wire
-from protocol.client.calls import Call
+from protocol.client.call import Call
 from protocol.client.session import Session
 from protocol.wire import Error, Limits, ProtocolError
 

@@ -1,4 +1,4 @@
-"""Holds the history of a rivals run against its set, game by game."""
+"""Holds the history of a rivals run against its set, scenario by scenario."""
 
 from collections.abc import Iterable, Mapping, Sequence
 from typing import Any, Final, NamedTuple
@@ -7,10 +7,10 @@ from protocol import codes
 from store import Read, Status, Store
 from store.layout import record_key
 from tests.chaos.checker import Findings
-from tests.chaos.claims import FOREVER, SPENDS, Claims, Place, claims_of, held_twice, named, shown, spending_data
+from tests.chaos.claims import FOREVER, SPENDS, Claims, Coin, claims_of, evidence_of, held_twice, named, spending_data
 from tests.chaos.history import YES, Answer, Invocation, Item, events
 from tests.chaos.recount import Bins, is_complete, is_counted
-from tests.rivals.model import FROZEN, LATE, LOCKED, UTXO_BATCH_SIZE, Game, Games, Parent
+from tests.rivals.model import FROZEN, LATE, LOCKED, UTXO_BATCH_SIZE, Parent, Scenario, Scenarios
 from tests.rivals.questions import is_settled
 
 UNDONE: Final = "acknowledged spend undone"
@@ -22,7 +22,7 @@ TORN: Final = "torn"
 COUNTER: Final = "counter wrong"
 UNRESOLVED: Final = "unresolved"
 
-_FIRST: Final = 1  # of an item's fields, behind the game's number
+_FIRST: Final = 1  # of an item's fields, behind the scenario's number
 _HASH_BYTES: Final = 32
 _READ_SECONDS: Final = 30.0
 # Not of the rules, and `executed: no` or unknown: of workers that die, and of deadlines.
@@ -37,190 +37,209 @@ _FAULTS: Final = frozenset(
 class Miscounted(NamedTuple):
     """A parent whose counter is off, with its records."""
 
-    game: int
+    scenario: int
     parent: int
     records: Sequence[Bins]
 
 
-class RivalsChecker:
-    def __init__(self, games: Games, store: Store) -> None:
+class Checker:
+    def __init__(self, scenarios: Scenarios, store: Store) -> None:
         self.findings = Findings()
         self.miscounted: list[Miscounted] = []
-        self._games = games
+        self._scenarios = scenarios
         self._store = store
 
-    def check(self, number: int, calls: Sequence[Invocation]) -> None:
-        game = self._games.game(number)
-        self.findings.counts["games"] += 1
-        claims = claims_of(calls, _FIRST)
-        self._count(calls)
-        self._check_answers(game, calls, claims)
-        self._check_promises(game, claims)
-        for place, parent in enumerate(game.parents):
+    def check(self, scenario_number: int, invocations: Sequence[Invocation]) -> None:
+        scenario = self._scenarios.scenario(scenario_number)
+        self.findings.counts["scenarios"] += 1
+        claims = claims_of(invocations, _FIRST)
+        self._count(invocations)
+        self._check_answers(scenario, invocations, claims)
+        self._check_promises(scenario, claims)
+        for number, parent in enumerate(scenario.parents):
             records = read_records(self._store, parent)
             if any(bins is None for bins in records):
-                self._complain(TORN, game, f"parent {place}: records are missing", calls)
+                self._complain(TORN, scenario, f"parent {number}: records are missing", invocations)
             else:
-                self._check_parent(game, place, [bins for bins in records if bins is not None], claims, calls)
+                self._check_parent(
+                    scenario, number, [bins for bins in records if bins is not None], claims, invocations
+                )
 
-    def _complain(self, kind: str, game: Game, what: str, calls: Sequence[Invocation]) -> None:
-        self.findings.complain(kind, f"game {game.number}, height {game.height}: {what}", calls)
+    def _complain(self, kind: str, scenario: Scenario, what: str, invocations: Sequence[Invocation]) -> None:
+        self.findings.complain(kind, f"scenario {scenario.number}, height {scenario.height}: {what}", invocations)
 
-    def _count(self, calls: Sequence[Invocation]) -> None:
+    def _count(self, invocations: Sequence[Invocation]) -> None:
         counts = self.findings.counts
-        for call in calls:
+        for invocation in invocations:
             counts["calls"] += 1
-            answer = call.answers[0]
-            if call.operation == "transaction":
+            answer = invocation.answers[0]
+            if invocation.operation == "transaction":
                 counts["attempts"] += 1
                 counts["acknowledged"] += answer.executed == YES
                 counts[f"attempt {answer.code} {answer.executed}"] += 1
                 if answer.executed == "no":
                     counts["held named"] += len(answer.held)
                     counts["refusals that name what is held"] += bool(answer.held)
-            elif call.operation == "spend":
-                counts["plain spends"] += len(call.items)
-                counts["plain spends acknowledged"] += sum(one.executed == YES for one in call.answers)
-            elif call.operation == "abandon":
-                counts["abandoned"] += sum(one.value is True for one in call.answers)
-            counts["unknown"] += any(one.executed == "unknown" for one in call.answers)
+            elif invocation.operation == "spend":
+                counts["plain spends"] += len(invocation.items)
+                counts["plain spends acknowledged"] += sum(answer.executed == YES for answer in invocation.answers)
+            elif invocation.operation == "abandon":
+                counts["abandoned"] += sum(answer.value is True for answer in invocation.answers)
+            counts["unknown"] += any(answer.executed == "unknown" for answer in invocation.answers)
 
     # ---- answers
 
-    def _check_answers(self, game: Game, calls: Sequence[Invocation], claims: Claims) -> None:
-        created = _created(calls)
-        for item, answer, call in events(calls, (*SPENDS, "abandon", "create", "set_locked")):
-            if call.operation == "transaction" and item is not call.items[0]:
+    def _check_answers(self, scenario: Scenario, invocations: Sequence[Invocation], claims: Claims) -> None:
+        created = _created(invocations)
+        for item, answer, invocation in events(invocations, (*SPENDS, "abandon", "create", "set_locked")):
+            if invocation.operation == "transaction" and item is not invocation.items[0]:
                 continue  # one answer stands for all
-            problem = self._problem(game, item, answer, call, claims, created)
+            problem = self._problem(scenario, item, answer, invocation, claims, created)
             if problem:
-                self._complain(WRONG, game, f"{list(item)}: {problem}", [call])
-        for item, answer, call in _last_of_each(calls):
+                self._complain(WRONG, scenario, f"{list(item)}: {problem}", [invocation])
+        for item, answer, invocation in _last_of_each(invocations):
             if not is_settled(answer):
-                self._complain(UNRESOLVED, game, f"{call.operation} {list(item)}", [call])
+                self._complain(UNRESOLVED, scenario, f"{invocation.operation} {list(item)}", [invocation])
 
     def _problem(
-        self, game: Game, item: Item, answer: Answer, call: Invocation, claims: Claims, created: Mapping[int, float]
+        self,
+        scenario: Scenario,
+        item: Item,
+        answer: Answer,
+        invocation: Invocation,
+        claims: Claims,
+        created: Mapping[int, float],
     ) -> str:
         code = answer.code
-        if not call.answered:
+        if not invocation.answered:
             return "never answered"
         if code in _FAULTS:
             return ""
-        if call.operation not in SPENDS:
+        if invocation.operation not in SPENDS:
             allowed = {"create": (codes.TX_EXISTS, codes.CREATING), "abandon": (codes.TX_NOT_FOUND,)}
-            return "" if code in ("OK", *allowed.get(call.operation, ())) else f"{code} is no answer to this"
-        wanted = {(one[1], one[2]) for one in call.items}
+            return "" if code in ("OK", *allowed.get(invocation.operation, ())) else f"{code} is no answer to this"
+        wanted = {(asked[1], asked[2]) for asked in invocation.items}
         if answer.executed == YES:
-            early = [place for place in wanted if game.is_early(place, item[5])]
-            is_whole = call.operation == "transaction" or (item[1], item[2]) in early
+            early = [coin for coin in wanted if scenario.is_early(coin, item[5])]
+            is_whole = invocation.operation == "transaction" or (item[1], item[2]) in early
             return f"spent before its height: {early}" if early and is_whole else ""
         if code not in codes.REJECTIONS:
             return f"{code} is no answer to this"
         if not named(answer) <= wanted:
             return "it names what was not asked for"
-        place = item[1], item[2]
-        if call.operation == "transaction":
+        coin = item[1], item[2]
+        if invocation.operation == "transaction":
             because, outpoint = answer.value.get("because"), answer.value.get("outpoint")
             if because is None or outpoint is None:
                 return "it does not say which input was refused"
-            place = outpoint[0], outpoint[1]
-            if not 0 <= because < len(call.items) or call.items[because][1:3] != place:
+            coin = outpoint[0], outpoint[1]
+            if not 0 <= because < len(invocation.items) or invocation.items[because][1:3] != coin:
                 return "the place of the refused input is not its outpoint's"
-        return self._reason(game, place, item[5], answer, call, claims, created)
+        return self._reason(scenario, coin, item[5], answer, invocation, claims, created)
 
     def _reason(
         self,
-        game: Game,
-        place: Place,
+        scenario: Scenario,
+        coin: Coin,
         height: int,
         answer: Answer,
-        call: Invocation,
+        invocation: Invocation,
         claims: Claims,
         created: Mapping[int, float],
     ) -> str:
         """What is wrong with the reason that a refusal gives for this output."""
-        code, trouble = answer.code, game.parents[place[0]].trouble
+        code, trouble = answer.code, scenario.parents[coin[0]].trouble
         if code in (codes.COINBASE_IMMATURE, codes.FROZEN_UNTIL):
-            return "" if game.is_early(place, height) else f"{code}, at a height at which it may be spent"
+            return "" if scenario.is_early(coin, height) else f"{code}, at a height at which it may be spent"
         if code == codes.LOCKED:
             return "" if trouble == LOCKED else "said to be locked, which nobody asked for"
         if code in (codes.TX_NOT_FOUND, codes.CREATING):
-            is_there = trouble != LATE or created.get(place[0], FOREVER) < call.asked
+            is_there = trouble != LATE or created.get(coin[0], FOREVER) < invocation.asked
             return f"{code}, though it had been created" if is_there else ""
         if code != codes.SPENT:
             return f"{code} is no answer to this"
-        named_one = spending_data(answer.value["spender"], answer.value["vin"])
-        claim = claims[place].get(named_one)
-        if claim is None or claim.asked > call.answered:
+        holder = spending_data(answer.value["spender"], answer.value["vin"])
+        claim = claims[coin].get(holder)
+        if claim is None or claim.asked > invocation.answered:
             return "said to be spent by one that never asked for it"
-        promised = [data for data, other in claims[place].items() if other.is_promised(call.asked, call.answered)]
-        return "" if promised in ([], [named_one]) else "said to be spent by another than it was promised to"
+        promised = [
+            data for data, other in claims[coin].items() if other.is_promised(invocation.asked, invocation.answered)
+        ]
+        return "" if promised in ([], [holder]) else "said to be spent by another than it was promised to"
 
     # ---- what was promised, one answer against the other
 
-    def _check_promises(self, game: Game, claims: Claims) -> None:
-        for place, spenders in claims.items():
+    def _check_promises(self, scenario: Scenario, claims: Claims) -> None:
+        for coin, spenders in claims.items():
             twice = held_twice(spenders)
             if twice:
-                self._complain(TWICE, game, f"output {place}", twice)
+                self._complain(TWICE, scenario, f"output {coin}", twice)
             for claim in spenders.values():
                 for problem in claim.problems():
                     kind = UNDONE if claim.is_held else WRONG
-                    self._complain(kind, game, f"output {place}: {problem}", claim.calls)
+                    self._complain(kind, scenario, f"output {coin}: {problem}", claim.invocations)
 
     # ---- and against the set
 
     def _check_parent(
-        self, game: Game, number: int, records: Sequence[Bins], claims: Claims, calls: Sequence[Invocation]
+        self,
+        scenario: Scenario,
+        number: int,
+        records: Sequence[Bins],
+        claims: Claims,
+        invocations: Sequence[Invocation],
     ) -> None:
-        parent = game.parents[number]
+        parent = scenario.parents[number]
         for index, bins in enumerate(records):
             spent = sum(utxo is not None and len(utxo) > _HASH_BYTES for utxo in bins["utxos"])
             if bins["spentUtxos"] != spent or bins.get("creating"):
-                self._complain(TORN, game, f"parent {number}, record {index}: {spent} are spent: {dict(bins)}", [])
+                self._complain(TORN, scenario, f"parent {number}, record {index}: {spent} are spent: {dict(bins)}", [])
             for offset, utxo in enumerate(bins["utxos"]):
                 vout = index * UTXO_BATCH_SIZE + offset
-                self._check_output(game, (number, vout), utxo[_HASH_BYTES:], claims)
+                self._check_output(scenario, (number, vout), utxo[_HASH_BYTES:], claims)
             lives = bins.get("joined") or {}
             self.findings.counts["became unspent again"] += sum(life for life, _ in lives.values())
-        self._check_locks(game, number, records, calls)
+        self._check_locks(scenario, number, records, invocations)
         if parent.children:
             self.findings.counts["counters"] += 1
         if not is_counted(records):
-            self.miscounted.append(Miscounted(game.number, number, records))
+            self.miscounted.append(Miscounted(scenario.number, number, records))
         elif problem := wrong_height(parent, records):
-            self._complain(TORN, game, f"parent {number}: {problem}", [])
+            self._complain(TORN, scenario, f"parent {number}: {problem}", [])
 
-    def _check_output(self, game: Game, place: Place, stored: bytes, claims: Claims) -> None:
+    def _check_output(self, scenario: Scenario, coin: Coin, stored: bytes, claims: Claims) -> None:
         """stored: the spending data that the record has; empty where the output is unspent."""
-        spenders = claims.get(place, {})
+        spenders = claims.get(coin, {})
         self.findings.counts["spent outputs"] += bool(stored)
         for data, claim in spenders.items():
             if data == stored:
                 # Who was refused last of all has heard of it, whether it was acknowledged before or not.
-                last_is_good = claim.word is not None and claim.word[0].executed == YES
+                last_is_good = claim.last_spend is not None and claim.last_spend[0].executed == YES
                 if not last_is_good and not claim.is_named:
-                    self._complain(UNNAMED, game, f"output {place}", claim.calls)
+                    self._complain(UNNAMED, scenario, f"output {coin}", claim.invocations)
                 self.findings.counts["held at the end, as named"] += not claim.is_held
             elif claim.is_held:
                 found = f"spent by {stored.hex()}" if stored else "unspent"
-                self._complain(UNDONE, game, f"output {place} is {found}", shown(claim, spenders.get(stored)))
+                self._complain(UNDONE, scenario, f"output {coin} is {found}", evidence_of(claim, spenders.get(stored)))
             elif claim.is_named:
-                self._complain(WRONG, game, f"output {place} is said to be held, and is not", claim.calls)
+                self._complain(WRONG, scenario, f"output {coin} is said to be held, and is not", claim.invocations)
         if stored and stored not in spenders:
-            self._complain(WRONG, game, f"output {place} is spent by one that never asked for it", [])
+            self._complain(WRONG, scenario, f"output {coin} is spent by one that never asked for it", [])
 
-    def _check_locks(self, game: Game, number: int, records: Sequence[Bins], calls: Sequence[Invocation]) -> None:
+    def _check_locks(
+        self, scenario: Scenario, number: int, records: Sequence[Bins], invocations: Sequence[Invocation]
+    ) -> None:
         found = [bool(bins["locked"]) for bins in records]
-        told = [(item, call) for item, _, call in events(calls, ("set_locked",)) if item[1] == number]
-        shown = [call for _, call in told]
+        told = [(item, invocation) for item, _, invocation in events(invocations, ("set_locked",)) if item[1] == number]
+        evidence = [invocation for _, invocation in told]
         if len(set(found)) > 1:
-            self._complain(LOCKS, game, f"parent {number}: {found}", shown)
-        elif not told or all(call is told[-1][1] or _is_before(call, told[-1][1]) for _, call in told):
+            self._complain(LOCKS, scenario, f"parent {number}: {found}", evidence)
+        elif not told or all(
+            invocation is told[-1][1] or _is_before(invocation, told[-1][1]) for _, invocation in told
+        ):
             wanted = bool(told[-1][0][2]) if told else False
             if found[0] is not wanted:
-                self._complain(LOCKS, game, f"parent {number}: {found}, not {wanted}", shown)
+                self._complain(LOCKS, scenario, f"parent {number}: {found}, not {wanted}", evidence)
             self.findings.counts["locks"] += 1
 
 
@@ -239,24 +258,24 @@ def wrong_height(parent: Parent, records: Sequence[Bins]) -> str:
     return f"complete {complete}, deleted at height {height}"
 
 
-def _created(calls: Sequence[Invocation]) -> Mapping[int, float]:
+def _created(invocations: Sequence[Invocation]) -> Mapping[int, float]:
     """By parent, when it was known to be there."""
     known: dict[int, float] = {}
-    for item, answer, call in events(calls, ("create",)):
+    for item, answer, invocation in events(invocations, ("create",)):
         if answer.code in ("OK", codes.TX_EXISTS):
-            known[item[1]] = min(call.answered, known.get(item[1], call.answered))
+            known[item[1]] = min(invocation.answered, known.get(item[1], invocation.answered))
     return known
 
 
-def _last_of_each(calls: Sequence[Invocation]) -> Iterable[tuple[Item, Answer, Invocation]]:
+def _last_of_each(invocations: Sequence[Invocation]) -> Iterable[tuple[Item, Answer, Invocation]]:
     """The last word on each thing that was asked."""
     last: dict[Any, tuple[Item, Answer, Invocation]] = {}
-    for item, answer, call in events(calls, (*SPENDS, "abandon", "create", "set_locked")):
-        key = (call.operation, item[:-1] if call.operation in (*SPENDS, "abandon", "set_locked") else item)
-        if key not in last or call.answered >= last[key][2].answered:
-            last[key] = item, answer, call
+    for item, answer, invocation in events(invocations, (*SPENDS, "abandon", "create", "set_locked")):
+        key = (invocation.operation, item[:-1] if invocation.operation in (*SPENDS, "abandon", "set_locked") else item)
+        if key not in last or invocation.answered >= last[key][2].answered:
+            last[key] = item, answer, invocation
     return last.values()
 
 
-def _is_before(call: Invocation, other: Invocation) -> bool:
-    return 0 < call.answered < other.asked
+def _is_before(invocation: Invocation, other: Invocation) -> bool:
+    return 0 < invocation.answered < other.asked

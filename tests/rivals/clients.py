@@ -1,4 +1,4 @@
-"""A client process of a rivals run: it plays game after game, many at once, until the time is over.
+"""A client process of a rivals run: it runs scenario after scenario, many at once, until the time is over.
 
 python -m tests.rivals.clients '{"endpoints": [...], ...}'      (the fields of ClientSettings)
 """
@@ -13,12 +13,12 @@ from pathlib import Path
 from random import Random
 from typing import Final
 
-from protocol.client.asynchronous import AsyncClient
+from protocol import AsyncClient
 from store import Store, open_store
 from tests.chaos.history import HistoryFile
-from tests.rivals.generator import Player
-from tests.rivals.model import Games
-from tests.rivals.questions import Asker
+from tests.rivals.generator import ScenarioRun
+from tests.rivals.model import Scenarios
+from tests.rivals.questions import Invoker
 from utxod.own_daemon import end_with_parent
 
 _CONNECTIONS: Final = 2  # with each daemon
@@ -26,7 +26,7 @@ _CONNECTIONS: Final = 2  # with each daemon
 
 @dataclass(frozen=True)
 class ClientSettings:
-    """slot: which of `slots` processes. at_once: games. store: the URL of the set. until: seconds, monotonic."""
+    """slot: which of `slots` processes. at_once: scenarios. store: the URL of the set. until: seconds, monotonic."""
 
     endpoints: list[str]
     store: str
@@ -38,28 +38,28 @@ class ClientSettings:
     until: float
 
 
-async def play_all(settings: ClientSettings, store: Store) -> None:
+async def run_all(settings: ClientSettings, store: Store) -> None:
     random = Random(f"{settings.seed}:{settings.slot}")
-    games, history = Games(settings.seed), HistoryFile(Path(settings.history))
+    scenarios, history = Scenarios(settings.seed), HistoryFile(Path(settings.history))
     numbers = iter(range(settings.slot, sys.maxsize, settings.slots))
     async with AsyncExitStack() as stack:
         clients = [
             [await stack.enter_async_context(AsyncClient(endpoint)) for _ in range(_CONNECTIONS)]
             for endpoint in settings.endpoints
         ]
-        asker = Asker(clients, history, random)
+        invoker = Invoker(clients, history, random)
 
-        async def play_on() -> None:
+        async def run_on() -> None:
             while time.monotonic() < settings.until:
-                await Player(asker, games, next(numbers), store, random).play()
+                await ScenarioRun(invoker, scenarios, next(numbers), store, random).run()
 
-        await asyncio.gather(*(play_on() for _ in range(settings.at_once)))
+        await asyncio.gather(*(run_on() for _ in range(settings.at_once)))
 
 
 def main(settings: ClientSettings) -> None:
     store = open_store(settings.store)
     try:
-        asyncio.run(play_all(settings, store))
+        asyncio.run(run_all(settings, store))
     finally:
         store.close()
 

@@ -1,8 +1,9 @@
-"""The games of a rivals run: a few parents, and spenders who want the same outputs of them.
+"""The scenarios of a rivals run: a few parents, and spenders who want the same outputs of them.
 
-Whoever knows the run's seed knows every game by its number. Some outputs are in trouble at first, so that a transaction
-that wants them is refused as a whole at one moment, or height, and not at the next. Records hold `UTXO_BATCH_SIZE`
-outputs each, so that many parents have child records, and the spenders like to have all outputs of one.
+Whoever knows the run's seed knows every scenario by its number. Some outputs are in trouble at first, so that a
+transaction that wants them is refused as a whole at one moment, or height, and not at the next. Records hold
+`UTXO_BATCH_SIZE` outputs each, so that many parents have child records, and the spenders like to have all outputs of
+one.
 """
 
 from collections.abc import Sequence
@@ -11,21 +12,21 @@ from hashlib import sha256
 from random import Random
 from typing import Final, NamedTuple
 
-from protocol.client.items import CreateItem, MinedBlock, Spend, utxo_hash
+from protocol import CreateItem, MinedBlock, Spend, utxo_hash
 from store.layout import COINBASE_MATURITY
 from store.transaction import Transaction
-from tests.chaos.claims import Place
+from tests.chaos.claims import Coin
 from utxod.generate import Generator
 
 UTXO_BATCH_SIZE: Final = 4
-GAMES_A_BLOCK: Final = 20
+SCENARIOS_A_BLOCK: Final = 20
 _FIRST_HEIGHT: Final = 1_000
 _COIN: Final = 1_000_000
 _MAX_OUTPUTS: Final = 11
 
-# What is wrong with a parent at first. FINE: nothing. IMMATURE: a coinbase that matures at the game's height. LATE: it
-# is created while the spenders are asking. LOCKED: it is locked and unlocked. FROZEN: its first output was reassigned,
-# and is spendable from the game's height on.
+# What is wrong with a parent at first. FINE: nothing. IMMATURE: a coinbase that matures at the scenario's height. LATE:
+# it is created while the spenders are asking. LOCKED: it is locked and unlocked. FROZEN: its first output was
+# reassigned, and is spendable from the scenario's height on.
 FINE: Final = "fine"
 IMMATURE: Final = "immature"
 LATE: Final = "late"
@@ -57,10 +58,10 @@ class Spender(NamedTuple):
     place in the list."""
 
     txid: bytes
-    inputs: Sequence[Place]
+    inputs: Sequence[Coin]
 
 
-class Game(NamedTuple):
+class Scenario(NamedTuple):
     """height: what is immature at first may be spent from here on."""
 
     number: int
@@ -68,35 +69,35 @@ class Game(NamedTuple):
     parents: Sequence[Parent]
     spenders: Sequence[Spender]
 
-    def spend(self, place: Place, spender: bytes, vin: int, height: int, flags: int = 0) -> Spend:
-        parent, vout = self.parents[place[0]], place[1]
+    def spend(self, coin: Coin, spender: bytes, vin: int, height: int, flags: int = 0) -> Spend:
+        parent, vout = self.parents[coin[0]], coin[1]
         return Spend(parent.txid, vout, parent.utxo_hash(vout), spender, vin, height, flags)
 
-    def is_early(self, place: Place, height: int) -> bool:
+    def is_early(self, coin: Coin, height: int) -> bool:
         """Whether the output may not be spent yet at this height."""
-        trouble = self.parents[place[0]].trouble
-        return height < self.height and (trouble == IMMATURE or (trouble == FROZEN and place[1] == 0))
+        trouble = self.parents[coin[0]].trouble
+        return height < self.height and (trouble == IMMATURE or (trouble == FROZEN and coin[1] == 0))
 
 
-class Games:
+class Scenarios:
     def __init__(self, seed: int) -> None:
         self._seed = seed
-        self.game = lru_cache(256)(self._make)
+        self.scenario = lru_cache(256)(self._make)
 
     def stranger(self, number: int, serial: int) -> bytes:
-        """The txid of one who has nothing to do with the game but a single spend."""
+        """The txid of one who has nothing to do with the scenario but a single spend."""
         return _txid(f"{self._seed}:{number}:stranger:{serial}")
 
-    def _make(self, number: int) -> Game:
+    def _make(self, number: int) -> Scenario:
         random = Random(f"{self._seed}:{number}")
         generator = Generator(random.getrandbits(64))
-        height = _FIRST_HEIGHT + number // GAMES_A_BLOCK
+        height = _FIRST_HEIGHT + number // SCENARIOS_A_BLOCK
         troubles = [FINE, *random.choices(list(_TROUBLES), list(_TROUBLES.values()), k=random.choice((1, 1, 2)))]
         parents = [_parent(random, generator, trouble, height) for trouble in troubles]
         main = _wanted(random, parents)
         wants = [main, *(_rival(random, parents, main) for _ in range(random.choice((0, 1, 1, 2))))]
-        spenders = [Spender(_txid(f"{self._seed}:{number}:{one}"), inputs) for one, inputs in enumerate(wants)]
-        return Game(number, height, parents, spenders)
+        spenders = [Spender(_txid(f"{self._seed}:{number}:{spender}"), inputs) for spender, inputs in enumerate(wants)]
+        return Scenario(number, height, parents, spenders)
 
 
 def _txid(name: str) -> bytes:
@@ -114,9 +115,9 @@ def _parent(random: Random, generator: Generator, trouble: str, height: int) -> 
     return Parent(trouble, transaction, CreateItem.whole(transaction.raw, block_height=born, mined=mined))
 
 
-def _wanted(random: Random, parents: Sequence[Parent]) -> list[Place]:
+def _wanted(random: Random, parents: Sequence[Parent]) -> list[Coin]:
     """Of each parent one output at least; often all of a record, or the one that is in trouble."""
-    wanted: list[Place] = []
+    wanted: list[Coin] = []
     for number, parent in enumerate(parents):
         vouts = range(len(parent.transaction.outputs))
         record = random.randint(0, parent.children)
@@ -130,7 +131,7 @@ def _wanted(random: Random, parents: Sequence[Parent]) -> list[Place]:
     return wanted
 
 
-def _rival(random: Random, parents: Sequence[Parent], main: Sequence[Place]) -> list[Place]:
+def _rival(random: Random, parents: Sequence[Parent], main: Sequence[Coin]) -> list[Coin]:
     """One who wants all that the other wants, or some of it, or only one, and something else beside."""
     shared = random.sample(main, random.choice((1, len(main), random.randint(1, len(main)))))
     others = [

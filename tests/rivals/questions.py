@@ -1,8 +1,8 @@
 """A question of a rivals run, as a call of one of the clients and back as an answer for the history.
 
-Items: create [game, parent]; set_locked [game, parent, value]; transaction (the spends of one), spend, abandon [game,
-parent, vout, spender, vin, height]. The value of a refusal is a map of what its details say, with outputs as [parent,
-vout]: spender, vin; because, outpoint.
+Items: create [scenario, parent]; set_locked [scenario, parent, value]; transaction (the spends of one), spend, abandon
+[scenario, parent, vout, spender, vin, height]. The value of a refusal is a map of what its details say, with outputs as
+[parent, vout]: spender, vin; because, outpoint.
 """
 
 import asyncio
@@ -12,13 +12,10 @@ from collections.abc import Sequence
 from random import Random
 from typing import Any, Final
 
-from protocol import codes
-from protocol.client.asynchronous import AsyncClient
-from protocol.client.errors import UtxodError
-from protocol.client.items import Outcome, SetLocked, Spend
-from tests.chaos.claims import Place
+from protocol import AsyncClient, Outcome, SetLocked, Spend, UtxodError, codes
+from tests.chaos.claims import Coin
 from tests.chaos.history import YES, Answer, HistoryFile, Item
-from tests.rivals.model import Game
+from tests.rivals.model import Scenario
 
 _TIMEOUT: Final = 5.0
 _SHORT_TIMEOUTS: Final = (0.005, 0.05)
@@ -30,7 +27,7 @@ _LONGEST_PAUSE: Final = 1.0
 UNREADABLE: Final = "EXCEPTION"
 
 
-class Asker:
+class Invoker:
     """Asks the daemons, and writes down what was asked and answered. clients: connections, by daemon."""
 
     def __init__(self, clients: Sequence[Sequence[AsyncClient]], history: HistoryFile, random: Random) -> None:
@@ -45,7 +42,7 @@ class Asker:
 
     async def ask(
         self,
-        game: Game,
+        scenario: Scenario,
         operation: str,
         items: Sequence[Item],
         client: AsyncClient | None = None,
@@ -57,10 +54,10 @@ class Asker:
         self._history.asked(number, operation, items, now, now + timeout)
         given: Any
         try:
-            given = await _call(client or self.any_client(), game, operation, items, timeout, flags)
+            given = await _call(client or self.any_client(), scenario, operation, items, timeout, flags)
         except Exception as error:
             given = error
-        answers = _answers(game, operation, items, given)
+        answers = _answers(scenario, operation, items, given)
         self._history.answered(number, answers, time.monotonic())
         return answers
 
@@ -68,9 +65,9 @@ class Asker:
         """Now and then one that is too short."""
         return self._random.uniform(*_SHORT_TIMEOUTS) if self._random.random() < _SHORT_ONES else _TIMEOUT
 
-    async def insist(self, game: Game, operation: str, items: Sequence[Item], flags: int = 0) -> list[Answer]:
+    async def insist(self, scenario: Scenario, operation: str, items: Sequence[Item], flags: int = 0) -> list[Answer]:
         """Asks until each answer is one that is no fault; any daemon, of each item that has none."""
-        answers = list(await self.ask(game, operation, items, flags=flags))
+        answers = list(await self.ask(scenario, operation, items, flags=flags))
         until, pause = time.monotonic() + _INSIST_SECONDS, _FIRST_PAUSE
         while time.monotonic() < until:
             left = [index for index, answer in enumerate(answers) if not is_settled(answer)]
@@ -78,13 +75,13 @@ class Asker:
                 break
             await asyncio.sleep(pause)
             pause = min(pause * 1.5, _LONGEST_PAUSE)
-            again = await self.ask(game, operation, [items[index] for index in left], flags=flags)
+            again = await self.ask(scenario, operation, [items[index] for index in left], flags=flags)
             for index, answer in zip(left, again, strict=True):
                 answers[index] = answer
         return answers
 
-    def game_is_over(self, game: Game) -> None:
-        self._history.over(game.number)
+    def scenario_is_over(self, scenario: Scenario) -> None:
+        self._history.over(scenario.number)
 
 
 def is_settled(answer: Answer) -> bool:
@@ -93,14 +90,14 @@ def is_settled(answer: Answer) -> bool:
 
 
 async def _call(
-    client: AsyncClient, game: Game, operation: str, items: Sequence[Item], timeout: float, flags: int
+    client: AsyncClient, scenario: Scenario, operation: str, items: Sequence[Item], timeout: float, flags: int
 ) -> Any:
     if operation == "create":
-        return await client.create_many([game.parents[parent].creation for _, parent in items], timeout=timeout)
+        return await client.create_many([scenario.parents[parent].creation for _, parent in items], timeout=timeout)
     if operation == "set_locked":
-        locks = [SetLocked(game.parents[parent].txid, value) for _, parent, value in items]
+        locks = [SetLocked(scenario.parents[parent].txid, value) for _, parent, value in items]
         return await client.set_locked_many(locks, timeout=timeout)
-    spends = [spend_of(game, item, flags) for item in items]
+    spends = [spend_of(scenario, item, flags) for item in items]
     if operation == "transaction":
         return await client.spend_transaction(spends, timeout=timeout)
     if operation == "abandon":
@@ -110,28 +107,28 @@ async def _call(
     return await client.spend_many(spends, timeout=timeout)
 
 
-def spend_of(game: Game, item: Item, flags: int = 0) -> Spend:
+def spend_of(scenario: Scenario, item: Item, flags: int = 0) -> Spend:
     _, parent, vout, spender, vin, height = item
-    return game.spend((parent, vout), bytes.fromhex(spender), vin, height, flags)
+    return scenario.spend((parent, vout), bytes.fromhex(spender), vin, height, flags)
 
 
-def _answers(game: Game, operation: str, items: Sequence[Item], given: Any) -> list[Answer]:
+def _answers(scenario: Scenario, operation: str, items: Sequence[Item], given: Any) -> list[Answer]:
     if isinstance(given, UtxodError):
-        return [_refusal(game, given)] * len(items)
+        return [_refusal(scenario, given)] * len(items)
     if isinstance(given, BaseException) or len(given) != len(items):
         return [Answer(UNREADABLE, "unknown", repr(given))] * len(items)
-    return [_answer(game, operation, result) for result in given]
+    return [_answer(scenario, operation, result) for result in given]
 
 
-def _answer(game: Game, operation: str, result: Any) -> Answer:
+def _answer(scenario: Scenario, operation: str, result: Any) -> Answer:
     if isinstance(result, Outcome):
         if result.error is not None:
-            return _refusal(game, result.error)
+            return _refusal(scenario, result.error)
         result = result.result
     return Answer("OK", YES, result["records"] if operation == "create" else result)
 
 
-def _refusal(game: Game, error: UtxodError) -> Answer:
+def _refusal(scenario: Scenario, error: UtxodError) -> Answer:
     details = error.details
     value: dict[str, Any] = {"message": error.message} if error.code not in codes.REJECTIONS else {}
     if "spending_txid" in details:
@@ -139,12 +136,12 @@ def _refusal(game: Game, error: UtxodError) -> Answer:
     if "because" in details:
         value["because"] = details["because"]
     if "outpoint" in details:
-        value["outpoint"] = _place(game, details["outpoint"])
-    held = [_place(game, outpoint) for outpoint in (*details.get("held", ()), *details.get("outpoints", ()))]
+        value["outpoint"] = _coin(scenario, details["outpoint"])
+    held = [_coin(scenario, outpoint) for outpoint in (*details.get("held", ()), *details.get("outpoints", ()))]
     return Answer(error.code, error.executed, value, held)
 
 
-def _place(game: Game, outpoint: Sequence[Any]) -> Place:
-    """Parent -1: none of this game's."""
+def _coin(scenario: Scenario, outpoint: Sequence[Any]) -> Coin:
+    """Parent -1: none of this scenario's."""
     txid, vout = outpoint
-    return next((number for number, parent in enumerate(game.parents) if parent.txid == txid), -1), vout
+    return next((number for number, parent in enumerate(scenario.parents) if parent.txid == txid), -1), vout

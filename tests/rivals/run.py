@@ -27,23 +27,22 @@ from urllib.parse import quote
 
 import psutil
 
-from bench.direct import refuse_used
 from bench.report import Figure, Report
-from protocol.client.blocking import Client
-from protocol.client.errors import UtxodError
+from protocol import Client, UtxodError
 from store import Store, open_store
 from tests.chaos.checker import Findings, Violation
-from tests.chaos.history import read_games
+from tests.chaos.history import read_scenarios
 from tests.chaos.processes import start_process
-from tests.rivals.checker import COUNTER, LOCKS, TORN, TWICE, UNDONE, UNNAMED, UNRESOLVED, WRONG, RivalsChecker
+from tests.rivals.checker import COUNTER, LOCKS, TORN, TWICE, UNDONE, UNNAMED, UNRESOLVED, WRONG, Checker
 from tests.rivals.clients import ClientSettings
-from tests.rivals.model import UTXO_BATCH_SIZE, Games
+from tests.rivals.model import UTXO_BATCH_SIZE, Scenarios
 from tests.rivals.recount import recount
+from tests.support.fresh_set import refuse_used
 from utxod.own_daemon import DaemonError, OwnDaemon, last_lines, own_daemon
 
 DAEMONS: Final = 2
 PROCESSES: Final = 2
-AT_ONCE: Final = 12  # games of a process
+AT_ONCE: Final = 12  # scenarios of a process
 _SETTINGS: Final = {
     "workers.write": 2,
     "workers.read": 1,
@@ -52,7 +51,7 @@ _SETTINGS: Final = {
     "broker.grace_seconds": 0.4,
 }
 _KILLED_POOLS: Final = ("write", "write", "write", "children")
-_LAST_GAMES_SECONDS: Final = 120.0
+_LAST_SCENARIOS_SECONDS: Final = 120.0
 _QUIET_SECONDS: Final = 30.0
 _LOOK_SECONDS: Final = 0.05
 _BUSY_SECONDS: Final = 0.1
@@ -72,9 +71,9 @@ PROMISES: Final = {
 }
 _RATES: Final = ("attempts", "acknowledged")
 _COUNTS: Final = (
-    "games", "plain spends", "plain spends acknowledged", "unknown", "held named", "refusals that name what is held",
-    "abandoned", "became unspent again", "spent outputs", "held at the end, as named", "counters",
-    "counters off before they were asked again", "locks",
+    "scenarios", "plain spends", "plain spends acknowledged", "unknown", "held named",
+    "refusals that name what is held", "abandoned", "became unspent again", "spent outputs",
+    "held at the end, as named", "counters", "counters off before they were asked again", "locks",
 )  # fmt: skip
 
 
@@ -102,7 +101,7 @@ class _Run:
         self._seconds = seconds
         self._kills = kills
         self._random = random.Random(f"{seed}:kills")
-        self._games = Games(seed)
+        self._scenarios = Scenarios(seed)
         self._done: Counter[str] = Counter()
         self._complaints: list[str] = []
         self._is_embedded = store is None
@@ -121,7 +120,7 @@ class _Run:
             started = time.monotonic()
             with self._callers(daemons, started + self._seconds) as callers:
                 self._break(daemons, started + self._seconds)
-                self._wait(callers, started + self._seconds + _LAST_GAMES_SECONDS)
+                self._wait(callers, started + self._seconds + _LAST_SCENARIOS_SECONDS)
             took = time.monotonic() - started
             store = stack.enter_context(contextlib.closing(open_store(self._store_url)))
             _wait_until_quiet(daemons)
@@ -164,7 +163,7 @@ class _Run:
     def _kill_one(self, daemon: OwnDaemon) -> None:
         pool = self._random.choice(_KILLED_POOLS)
         with contextlib.suppress(UtxodError, OSError), Client(daemon.endpoint) as client:
-            pids = [one["pid"] for one in client.status(timeout=2.0)["processes"] if one["pool"] == pool]
+            pids = [process["pid"] for process in client.status(timeout=2.0)["processes"] if process["pool"] == pool]
             if pids:
                 os.kill(_busy_one(pids) or self._random.choice(pids), signal.SIGKILL)
                 self._done["kills"] += 1
@@ -174,7 +173,7 @@ class _Run:
             try:
                 status = process.wait(max(0.1, until - time.monotonic()))
             except subprocess.TimeoutExpired:
-                self._complaints.append("callers did not end with their last games")
+                self._complaints.append("callers did not end with their last scenarios")
                 continue
             if status != 0:
                 self._complaints.append(f"callers failed: {last_lines(self._directory / 'callers.log')}")
@@ -182,17 +181,17 @@ class _Run:
     # ---- afterwards
 
     def _checked(self, store: Store, daemons: Sequence[OwnDaemon]) -> Findings:
-        checker = RivalsChecker(self._games, store)
+        checker = Checker(self._scenarios, store)
         for slot in range(PROCESSES):
-            for number, calls in read_games(self._history(slot)):
-                checker.check(number, calls)
+            for number, invocations in read_scenarios(self._history(slot)):
+                checker.check(number, invocations)
         findings = checker.findings
         findings.counts["counters off before they were asked again"] = len(checker.miscounted)
         nothing_was_lost = not self._done["kills"] and not findings.counts["unknown"]
         if nothing_was_lost:
-            for one in checker.miscounted:
-                findings.complain(COUNTER, f"game {one.game}, parent {one.parent}, where nothing was lost")
-        for problem in recount(daemons[0].endpoint, self._games, store, checker.miscounted):
+            for off in checker.miscounted:
+                findings.complain(COUNTER, f"scenario {off.scenario}, parent {off.parent}, where nothing was lost")
+        for problem in recount(daemons[0].endpoint, self._scenarios, store, checker.miscounted):
             findings.complain(COUNTER, problem)
         return findings
 
@@ -232,7 +231,10 @@ def _busy_one(pids: Sequence[int]) -> int | None:
 
 def _seen_after(violation: Violation, started: float) -> float:
     """Seconds after which all was answered that shows it."""
-    return max((call.answered or call.asked for call in violation.calls), default=started) - started
+    return (
+        max((invocation.answered or invocation.asked for invocation in violation.invocations), default=started)
+        - started
+    )
 
 
 def _wait_until_quiet(daemons: Sequence[OwnDaemon]) -> None:

@@ -9,24 +9,28 @@ from typing import Any
 import pytest
 from click.testing import CliRunner
 
-from bench.__main__ import bench
 from store import Mode, RuleCall, Store, Write, open_store
 from store.layout import Circumstances, create_records, locate, pack_spending_data, record_key
-from tests.chaos.history import YES, Answer, HistoryFile, Invocation, read_games
-from tests.rivals.checker import LOCKS, TORN, TWICE, UNDONE, UNNAMED, UNRESOLVED, WRONG, RivalsChecker
-from tests.rivals.model import FINE, IMMATURE, LATE, LOCKED, UTXO_BATCH_SIZE, Game, Games
+from tests.chaos.history import YES, Answer, HistoryFile, Invocation, read_scenarios
+from tests.rivals.__main__ import COMMAND
+from tests.rivals.checker import LOCKS, TORN, TWICE, UNDONE, UNNAMED, UNRESOLVED, WRONG, Checker
+from tests.rivals.model import FINE, IMMATURE, LATE, LOCKED, UTXO_BATCH_SIZE, Scenario, Scenarios
 from tests.support.aerospike_server import EMBEDDED_ONLY, own_set
 
-GAMES = Games(1)
+SCENARIOS = Scenarios(1)
 
 
-def game_with(*troubles: str) -> Game:
-    """One with these parents, the last of several records."""
-    found = (GAMES.game(number) for number in range(10_000))
-    return next(one for one in found if [p.trouble for p in one.parents] == list(troubles) and one.parents[-1].children)
+def scenario_with(*troubles: str) -> Scenario:
+    """A scenario with these parents, the last of several records."""
+    found = (SCENARIOS.scenario(number) for number in range(10_000))
+    return next(
+        scenario
+        for scenario in found
+        if [parent.trouble for parent in scenario.parents] == list(troubles) and scenario.parents[-1].children
+    )
 
 
-GAME = game_with(FINE, IMMATURE)
+SCENARIO = scenario_with(FINE, IMMATURE)
 APPLIED, JOINED = Answer("OK", YES, True), Answer("OK", YES, False)
 CRASHED = Answer("WORKER_CRASHED", "unknown", {})
 A, B = "11" * 32, "22" * 32
@@ -37,59 +41,61 @@ def refused(code: str, because: int = 1, outpoint: tuple[int, int] = (1, 0), hel
 
 
 class Scene:
-    """A set and the history of one game, to be made to disagree."""
+    """A set and the history of one scenario, to be made to disagree."""
 
-    def __init__(self, directory: Path, game: Game) -> None:
-        self.game = game
+    def __init__(self, directory: Path, scenario: Scenario) -> None:
+        self.scenario = scenario
         self.store: Store = open_store(f"lmdb://{directory / 'store'}?sync=false&utxo_batch_size={UTXO_BATCH_SIZE}")
-        self.calls: list[Invocation] = []
+        self.invocations: list[Invocation] = []
         self._now = 100.0
-        for number, parent in enumerate(game.parents):
+        for number, parent in enumerate(scenario.parents):
             creation = create_records(
                 parent.transaction, Circumstances(parent.creation.block_height, 0, UTXO_BATCH_SIZE)
             )
             self.store.batch_operate([Write(key, bins, Mode.CREATE) for key, bins in creation.records], 1)
-            self.told("create", [(game.number, number)], Answer("OK", YES, parent.children + 1))
+            self.told("create", [(scenario.number, number)], Answer("OK", YES, parent.children + 1))
 
     def told(self, operation: str, items: list[Any], *answers: Answer) -> None:
         """One answer stands for all items."""
         listed = answers if len(answers) == len(items) else answers * len(items)
-        self.calls.append(
-            Invocation("callers", len(self.calls), operation, items, self._now, self._now + 5, self._now + 0.1, listed)
+        self.invocations.append(
+            Invocation(
+                "callers", len(self.invocations), operation, items, self._now, self._now + 5, self._now + 0.1, listed
+            )
         )
         self._now += 0.2
 
     def item(self, parent: int = 0, vout: int = 0, spender: str = A, vin: int = 0, early: bool = False) -> Any:
-        return self.game.number, parent, vout, spender, vin, self.game.height - early
+        return self.scenario.number, parent, vout, spender, vin, self.scenario.height - early
 
     def whole(self, spender: str = A, early: bool = False) -> list[Any]:
         return [self.item(0, 0, spender, 0, early), self.item(1, 0, spender, 1, early)]
 
     def spend(self, parent: int, vout: int, spender: str = A, vin: int = 0) -> None:
         """In the set."""
-        spend = self.game.spend((parent, vout), bytes.fromhex(spender), vin, self.game.height)
+        spend = self.scenario.spend((parent, vout), bytes.fromhex(spender), vin, self.scenario.height)
         key, offset = locate(spend.txid, vout, UTXO_BATCH_SIZE)
         data = pack_spending_data(spend.spending_txid, vin)
-        args = offset, spend.utxo_hash, data, False, False, self.game.height, 288
+        args = offset, spend.utxo_hash, data, False, False, self.scenario.height, 288
         self.store.batch_operate([RuleCall(key, "spend", args)], 1)
 
     def change(self, parent: int, index: int, **bins: Any) -> None:
-        key = record_key(self.game.parents[parent].txid, index)
+        key = record_key(self.scenario.parents[parent].txid, index)
         self.store.batch_operate([Write(key, bins, Mode.UPDATE)], 1)
 
     def found(self) -> list[str]:
         checker = self.check()
         return [violation.kind for violation in checker.findings.violations]
 
-    def check(self) -> RivalsChecker:
-        checker = RivalsChecker(GAMES, self.store)
-        checker.check(self.game.number, self.calls)
+    def check(self) -> Checker:
+        checker = Checker(SCENARIOS, self.store)
+        checker.check(self.scenario.number, self.invocations)
         return checker
 
 
 @pytest.fixture
 def scene(tmp_path: Path) -> Iterator[Scene]:
-    scene = Scene(tmp_path, GAME)
+    scene = Scene(tmp_path, SCENARIO)
     yield scene
     scene.store.close()
 
@@ -112,7 +118,7 @@ def test_the_fault_that_it_was_made_for(scene: Scene) -> None:
     scene.spend(1, 0, vin=1)
     scene.told("transaction", scene.whole(), JOINED, APPLIED)
     beside = [refused("COINBASE_IMMATURE")] * 2
-    scene.calls.append(replace(scene.calls[-1], items=scene.whole(early=True), answers=beside))
+    scene.invocations.append(replace(scene.invocations[-1], items=scene.whole(early=True), answers=beside))
     assert UNDONE in scene.found()
 
 
@@ -207,11 +213,11 @@ def test_records_that_are_not_whole(scene: Scene) -> None:
 
 
 def test_locks_that_end_half_and_half(tmp_path: Path) -> None:
-    scene = Scene(tmp_path, game_with(FINE, LOCKED))
-    number = scene.game.number
-    scene.told("set_locked", [(number, 1, True)], Answer("OK", YES, scene.game.parents[1].children))
+    scene = Scene(tmp_path, scenario_with(FINE, LOCKED))
+    number = scene.scenario.number
+    scene.told("set_locked", [(number, 1, True)], Answer("OK", YES, scene.scenario.parents[1].children))
     assert scene.found() == [LOCKS]
-    for index in range(scene.game.parents[1].children + 1):
+    for index in range(scene.scenario.parents[1].children + 1):
         assert scene.found() == [LOCKS]
         scene.change(1, index, locked=True)
     assert scene.found() == []
@@ -222,14 +228,14 @@ def test_a_counter_that_is_off_is_to_be_asked_about(scene: Scene) -> None:
     scene.change(1, 0, spentExtraRecs=1)
     checker = scene.check()
     assert checker.findings.violations == []
-    assert [one.parent for one in checker.miscounted] == [1]
+    assert [off.parent for off in checker.miscounted] == [1]
 
 
 def test_a_parent_that_comes_late_is_not_found_before(tmp_path: Path) -> None:
-    scene = Scene(tmp_path, game_with(FINE, LATE))
-    created = scene.calls.pop()
+    scene = Scene(tmp_path, scenario_with(FINE, LATE))
+    created = scene.invocations.pop()
     scene.told("transaction", scene.whole(), refused("TX_NOT_FOUND"))
-    scene.calls.append(created)
+    scene.invocations.append(created)
     created.asked, created.answered = 110.0, 110.1
     assert scene.found() == []
     created.asked, created.answered = 90.0, 90.1
@@ -237,20 +243,20 @@ def test_a_parent_that_comes_late_is_not_found_before(tmp_path: Path) -> None:
     scene.store.close()
 
 
-def test_the_games_of_a_history_come_as_they_end(tmp_path: Path) -> None:
+def test_the_scenarios_of_a_history_come_as_they_end(tmp_path: Path) -> None:
     history = HistoryFile(tmp_path / "callers.jsonl")
     history.asked(0, "create", [(7, 0)], 1.0, 2.0)
     history.asked(1, "create", [(8, 0)], 1.0, 2.0)
     history.answered(1, [Answer("OK", YES, 1)], 1.5)
     history.over(8)
     history.close()
-    (first, (answered,)), (second, (cut_off,)) = read_games(tmp_path / "callers.jsonl")
+    (first, (answered,)), (second, (cut_off,)) = read_scenarios(tmp_path / "callers.jsonl")
     assert (first, answered.answered, list(answered.answers)) == (8, 1.5, [Answer("OK", YES, 1)])
     assert (second, cut_off.answered) == (7, 0.0)
 
 
 def run_briefly(*arguments: str) -> dict[str, Any]:
-    result = CliRunner().invoke(bench, ["rivals", "--json", *arguments], catch_exceptions=False)
+    result = CliRunner().invoke(COMMAND, ["--json", *arguments], catch_exceptions=False)
     print(result.output)
     found: dict[str, Any] = json.loads(result.stdout.splitlines()[-1])
     assert result.exit_code == 0

@@ -12,16 +12,16 @@ from random import Random
 from typing import Any, Final
 
 from broker.decoding import from_submitter
-from protocol import codes, wire
+from protocol import MinedBlock, codes, wire
 from protocol.wire import Error
 from store import RecordOperation, Result, RuleCall
-from store.layout import Circumstances, MinedBlock, Partial, child_key, create_records
+from store.layout import Circumstances, Partial, child_key, create_records
 from store.transaction import Output
 from tests.simulation.callers import HIGH, MIXES, Asked, Caller, Coin, Spender, coins_of, lost
 from tests.simulation.daemons import Daemon
 from tests.simulation.promises import Promises, check_counters, check_locks, check_marks
 from tests.simulation.records import Bins, Steps
-from tests.simulation.replay import Workshop
+from tests.simulation.replay import Replayer
 from tests.simulation.storm import Storm
 from tests.simulation.tasks import Violation
 
@@ -52,7 +52,7 @@ class Cluster:
         self.promises = Promises()
         self.storm = Storm(self.rng)
         self.utxo_batch_size = self.rng.choice((1, 1, 2))
-        self.workshop = Workshop(utxo_batch_size=self.utxo_batch_size)
+        self.replayer = Replayer(utxo_batch_size=self.utxo_batch_size)
         self._steps = steps
         self._trace = trace
         self._heap: list[tuple[int, int, Callable[..., None], tuple[Any, ...]]] = []

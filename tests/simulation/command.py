@@ -1,5 +1,5 @@
 """The broker's core in a simulated world, or daemons on a simulated set that is changed record by record, as many runs
-as asked; or every interleaving of a few callers: no promise breaks, and every planted bug is found."""
+as asked: no promise breaks, and every planted bug is found."""
 
 import logging
 import os
@@ -7,16 +7,16 @@ import time
 from collections.abc import Callable, Iterator, Mapping
 from concurrent.futures import ProcessPoolExecutor
 from contextlib import contextmanager
-from typing import TYPE_CHECKING, Any, Final
+from typing import Any, Final
 
 import click
 from rich.console import Console
 from rich.progress import MofNCompleteColumn, Progress, TimeRemainingColumn
 
 from bench.report import Figure, Report
-
-if TYPE_CHECKING:
-    from tests.simulation.run import Outcome
+from tests.simulation.mutants import MUTANTS
+from tests.simulation.record_mutants import SIMULATED
+from tests.simulation.run import Outcome, run_records_seed, run_seed
 
 STEP_GOAL_US: Final = 60.0
 NO_VIOLATION: Final = "no simulated run broke a promise"
@@ -26,26 +26,22 @@ _FOUND_WITHIN: Final = 300
 _VIOLATIONS_SHOWN: Final = 10
 
 
-def simulate(
-    seeds: int, first_seed: int, processes: int, seed: int | None, trace: bool, records: bool, interleavings: bool
-) -> Report:
+def simulate(seeds: int, first_seed: int, processes: int, seed: int | None, trace: bool, records: bool) -> Report:
     """seeds: how many runs, from `first_seed` on. processes: 0 for as many as there are CPUs. seed: this run alone.
-    trace: print its events. records: runs of daemons on one set of records, in place of the broker's. interleavings:
-    all of them, in place of any run."""
-    report = Report("simulate")
-    with _without_news():
-        if interleavings:
-            _explore(report)
-        elif seed is not None:
-            _check(report, _one(seed, trace, records), records)
-        else:
+    trace: print its events. records: runs of daemons on one set of records, in place of the broker's."""
+    report = Report("simulation")
+    with without_log():
+        if seed is None:
             _run(report, seeds, first_seed, processes, records)
+        else:
+            outcome = _simulator(records)(seed, trace=click.echo if trace else None)
+            _check(report, outcome, records)
     return report
 
 
 @contextmanager
-def _without_news() -> Iterator[None]:
-    """What workers log of faults is none here."""
+def without_log() -> Iterator[None]:
+    """What workers log of faults is no news here."""
     log = logging.getLogger("utxod")
     before = log.level
     log.setLevel(logging.CRITICAL)
@@ -85,35 +81,25 @@ def _run(report: Report, seeds: int, first_seed: int, processes: int, records: b
     _find_planted_bugs(report, records)
 
 
-def _one(seed: int, trace: bool, records: bool) -> "Outcome":
-    run_seed = _simulator(records)
-    return run_seed(seed, trace=click.echo if trace else None)
-
-
-def _chunk(first: int, count: int, records: bool) -> tuple[int, float, "list[Outcome]"]:
+def _chunk(first: int, count: int, records: bool) -> tuple[int, float, list[Outcome]]:
     """Runs `count` seeds: (steps, seconds of processor time, what broke a promise)."""
     run_seed = _simulator(records)
     started = time.process_time()
-    with _without_news():
+    with without_log():
         outcomes = [run_seed(seed) for seed in range(first, first + count)]
     seconds = time.process_time() - started
-    return sum(outcome.steps for outcome in outcomes), seconds, [one for one in outcomes if one.violation]
+    return sum(outcome.steps for outcome in outcomes), seconds, [outcome for outcome in outcomes if outcome.violation]
 
 
-def _check(report: Report, outcome: "Outcome", records: bool, shown: bool = True) -> None:
+def _check(report: Report, outcome: Outcome, records: bool, shown: bool = True) -> None:
     report.promise(NO_VIOLATION, outcome.violation is None)
     if outcome.violation is not None and shown:
         click.echo(f"seed {outcome.seed}, step {outcome.steps}: {outcome.violation}")
         which = " --records" if records else ""
-        click.echo(f"  its events: python -m bench simulate{which} --seed {outcome.seed} --trace")
+        click.echo(f"  its events: python -m tests.simulation{which} --seed {outcome.seed} --trace")
 
 
-def _simulator(records: bool) -> "Callable[..., Outcome]":
-    """The simulator is a part of the tests, which are not installed."""
-    try:
-        from tests.simulation.run import run_records_seed, run_seed
-    except ImportError as error:
-        raise click.ClickException(f"the simulator is in a checkout's tests/: {error}") from None
+def _simulator(records: bool) -> Callable[..., Outcome]:
     return run_records_seed if records else run_seed
 
 
@@ -129,36 +115,8 @@ def _progress(total: int) -> Iterator[Progress]:
 
 def _find_planted_bugs(report: Report, records: bool) -> None:
     run_seed = _simulator(records)
-    from tests.simulation.mutants import MUTANTS
-    from tests.simulation.record_mutants import SIMULATED
-
     mutants: Mapping[str, Any] = SIMULATED if records else MUTANTS
     for name, mutant in mutants.items():
         found = next((seed for seed in range(_FOUND_WITHIN) if run_seed(seed, mutant).violation), None)
         report.promise(BUGS_FOUND, found is not None)
         report.figures.append(Figure(f"planted bug {name} found after", [(found or 0) + 1], "seeds"))
-
-
-def _explore(report: Report) -> None:
-    """Every model, with one fault more than the tests take the time for; then the planted bugs."""
-    try:
-        from tests.interleavings.mutants import MUTANTS
-        from tests.interleavings.run import FAMILIES, explore, find, larger
-    except ImportError as error:
-        raise click.ClickException(f"the models are in a checkout's tests/: {error}") from None
-    for family in FAMILIES:
-        started, states = time.perf_counter(), 0
-        for model in larger(family):
-            verdict = explore(model)
-            states += verdict.states
-            report.promise(NO_VIOLATION, verdict.violation is None)
-            if verdict.violation is not None:
-                click.echo("\n  ".join((f"{family}, {model.name}: {verdict.violation}", *verdict.trace)))
-            elif not verdict.complete:
-                click.echo(f"{family}, {model.name}: not all of its states")
-        report.figures.append(Figure(f"states of {family}", [states], "states"))
-        report.figures.append(
-            Figure(f"time for {family}", [time.perf_counter() - started], "s", higher_is_better=False)
-        )
-        for mutant in MUTANTS[family].values():
-            report.promise(BUGS_FOUND, find(family, mutant) is not None)

@@ -140,7 +140,7 @@ class Daemon:
 
     def _go_on(self, worker: Worker, running: Running) -> None:
         storm = self.cluster.storm
-        asked = self.cluster.workshop.advance(running.job, running.history)
+        asked = self.cluster.replayer.advance(running.job, running.history)
         if isinstance(asked, Finished):
             self._reply(worker, running, asked)
         elif storm.strikes("hang"):

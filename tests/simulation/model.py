@@ -30,7 +30,7 @@ class Model(Reckoning):
     def handed(self, identity: bytes, hand: Hand, deadlines: Sequence[int]) -> None:
         """A worker is given work."""
         pool = self.pools.get(identity)
-        if pool is None or identity in self.hands or identity in self.retired or identity in self.condemned:
+        if pool is None or identity in self.hands or identity in self.retired or identity in self.terminated:
             raise Violation(f"worker {identity!r} is given work that it has no credit for")
         if hand.number <= self._last_number or not hand.tasks:
             raise Violation(f"dispatch {hand.number} is empty, or its number is not new")
@@ -94,11 +94,11 @@ class Model(Reckoning):
             raise Violation(f"worker {identity!r} is told to stop, unasked or with work in hand")
         self.to_stop.discard(identity)
 
-    def told_to_condemn(self, identity: bytes) -> None:
-        if identity not in self.to_condemn:
-            raise Violation(f"worker {identity!r} is condemned without a cause")
-        self.to_condemn.discard(identity)
-        self.condemned.add(identity)
+    def told_to_terminate(self, identity: bytes) -> None:
+        if identity not in self.to_terminate:
+            raise Violation(f"worker {identity!r} is terminated without a cause")
+        self.to_terminate.discard(identity)
+        self.terminated.add(identity)
 
     def executes(self, task: Task, mask: int, number: int) -> None:
         """The ground truth: a worker does what it was told, though it may be dead already."""
@@ -113,8 +113,8 @@ class Model(Reckoning):
     # ---- after every step
 
     def check(self) -> None:
-        if self.due or self.doubts or self.losses or self.to_stop or self.to_condemn:
-            missing = self.due or self.doubts or self.losses or self.to_stop or self.to_condemn
+        if self.due or self.doubts or self.losses or self.to_stop or self.to_terminate:
+            missing = self.due or self.doubts or self.losses or self.to_stop or self.to_terminate
             raise Violation(f"not done at once: {missing}")
         core = self.core
         counters = core.counters
@@ -146,7 +146,7 @@ class Model(Reckoning):
         hand = self.hands.get(identity)
         if (worker.dispatch and worker.dispatch.number) != (hand and hand.number):
             raise Violation(f"worker {identity!r} holds something else than it was given")
-        credit = hand is None and identity not in self.retired and identity not in self.condemned
+        credit = hand is None and identity not in self.retired and identity not in self.terminated
         if (worker in worker.pool.idle) != credit:
             raise Violation(f"worker {identity!r} {'has lost its credit' if credit else 'has credit that it may not'}")
 

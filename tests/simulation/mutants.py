@@ -230,27 +230,30 @@ def _in_ledger(bug: type[Ledger]) -> Callable[..., Core]:
     return make_core
 
 
+_IN_LEDGER: Final[tuple[type[Ledger], ...]] = (
+    SkipsACompletion,
+    CompletesTwice,
+    ForgetsItsParts,
+    TakesAMissingPartForSuccess,
+    SaysNoAfterDispatch,
+    LosesOwedWorkOnACrash,
+    RepeatsReadsTogether,
+    ShiftsResults,
+)
+_IN_CORE: Final[tuple[type[Core], ...]] = (
+    KeepsAskingASilentStore,
+    LeaksAnEntry,
+    RepeatsWrites,
+    HandsOutWhatHasExpired,
+    ForgetsCredit,
+    AcceptsAnotherEpoch,
+    HasNoBounds,
+    Stampedes,
+    EvictsOwedWork,
+    SweepsLate,
+    SweepsTheFirstSlice,
+)
 MUTANTS: Final[dict[str, Callable[..., Core]]] = {
-    mutant.__name__: _in_ledger(mutant) if issubclass(mutant, Ledger) else mutant
-    for mutant in (
-        SkipsACompletion,
-        CompletesTwice,
-        ForgetsItsParts,
-        TakesAMissingPartForSuccess,
-        KeepsAskingASilentStore,
-        SaysNoAfterDispatch,
-        LeaksAnEntry,
-        LosesOwedWorkOnACrash,
-        RepeatsWrites,
-        RepeatsReadsTogether,
-        HandsOutWhatHasExpired,
-        ForgetsCredit,
-        AcceptsAnotherEpoch,
-        ShiftsResults,
-        HasNoBounds,
-        Stampedes,
-        EvictsOwedWork,
-        SweepsLate,
-        SweepsTheFirstSlice,
-    )
+    **{bug.__name__: _in_ledger(bug) for bug in _IN_LEDGER},
+    **{bug.__name__: bug for bug in _IN_CORE},
 }

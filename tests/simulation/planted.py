@@ -28,8 +28,9 @@ def in_rule(text: str, instead: str) -> Mutant:
     return Mutant(rules=[(text, instead)])
 
 
-def in_worker(target: Any, name: str, value: Any) -> Mutant:
-    return Mutant(workers=[(target, name, value)])
+def in_worker(targets: Sequence[Any], name: str, value: Any) -> Mutant:
+    """targets: the modules, or classes, that know it by this name."""
+    return Mutant(workers=[(target, name, value) for target in targets])
 
 
 SOUND = Mutant()

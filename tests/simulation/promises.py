@@ -82,11 +82,11 @@ class Promises:
 def check_counters(records: Mapping[bytes, Bins], txid: bytes, children: Iterable[bytes]) -> None:
     """The master's counter, and its delete-at-height, are what its children's coins say."""
     master = records[txid]
-    parts = [records[key] for key in children]
-    spent = sum(is_spent(part) for part in parts)
+    spent_children = [is_spent(records[key]) for key in children]
+    spent = sum(spent_children)
     if master["spentExtraRecs"] != spent:
         raise Violation(f"{master['spentExtraRecs']} children count as spent, where {spent} are")
-    finished = spent == len(parts) and is_spent(master) and "unminedSince" not in master and not master["locked"]
+    finished = all(spent_children) and is_spent(master) and "unminedSince" not in master and not master["locked"]
     if finished != ("deleteAtHeight" in master):
         raise Violation("what is finished stays" if finished else "what holds a live coin is to be deleted")
 

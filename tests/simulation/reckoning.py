@@ -23,7 +23,7 @@ ITEMS = "item by item"
 
 class Reckoning:
     """One incarnation of the daemon. due: the answers that this step owes, and what they must say; doubts, losses: the
-    reports of lost work; to_stop, to_condemn: workers. `now` is set before each event."""
+    reports of lost work; to_stop, to_terminate: workers. `now` is set before each event."""
 
     def __init__(self, settings: BrokerSettings, now: int) -> None:
         self.now = now
@@ -33,12 +33,12 @@ class Reckoning:
         self.queued: dict[str, dict[tuple[Task, int | None], None]] = {name: {} for name in POOLS}
         self.pools: dict[bytes, str] = {}
         self.retired: set[bytes] = set()
-        self.condemned: set[bytes] = set()
+        self.terminated: set[bytes] = set()
         self.due: dict[Task, tuple[Any, ...]] = {}
         self.doubts: Counter[tuple[bytes, str]] = Counter()
         self.losses: Counter[bytes] = Counter()
         self.to_stop: set[bytes] = set()
-        self.to_condemn: set[bytes] = set()
+        self.to_terminate: set[bytes] = set()
         self.touched: bytes | None = None
         self.pending = 0
         self.ended = False
@@ -82,8 +82,8 @@ class Reckoning:
             for task, only in hand.tasks:
                 self._failed(task, only, codes.INTERNAL)
             self._lost_with(hand)
-            if identity not in self.condemned:
-                self.to_condemn.add(identity)
+            if identity not in self.terminated:
+                self.to_terminate.add(identity)
         self._release(identity)
 
     def lost(self, identity: bytes) -> None:
@@ -99,19 +99,19 @@ class Reckoning:
             self._lost_with(hand)
         pool = self.pools.pop(identity)
         self.retired.discard(identity)
-        self.condemned.discard(identity)
+        self.terminated.discard(identity)
         self._release(identity)
         if pool not in self.pools.values():
             self._empty_since[pool] = self.now
 
-    def condemn(self, identity: bytes) -> None:
-        if identity in self.pools and identity not in self.condemned:
-            self.to_condemn.add(identity)
+    def terminate(self, identity: bytes) -> None:
+        if identity in self.pools and identity not in self.terminated:
+            self.to_terminate.add(identity)
 
     def retire(self, identity: bytes) -> None:
         if identity in self.pools and identity not in self.retired:
             self.retired.add(identity)
-            if identity not in self.hands and identity not in self.condemned:
+            if identity not in self.hands and identity not in self.terminated:
                 self.to_stop.add(identity)
 
     def sweep(self) -> None:
@@ -120,8 +120,8 @@ class Reckoning:
             task = heapq.heappop(self._deadlines)[2]
             self._due(task, codes.DEADLINE_EXCEEDED, NO if task.state == QUEUED and not task.handed else UNKNOWN)
         for identity, hand in self.hands.items():
-            if identity not in self.condemned and now - hand.started > self._execution_limit:
-                self.to_condemn.add(identity)
+            if identity not in self.terminated and now - hand.started > self._execution_limit:
+                self.to_terminate.add(identity)
                 self._open(self.pools[identity])
         for pool in self.queued:
             if self.is_deserted(pool):
@@ -269,7 +269,7 @@ class Reckoning:
     def _release(self, identity: bytes) -> None:
         self.touched = identity
         hand = self.hands.pop(identity, None)
-        if hand and identity in self.retired and identity not in self.condemned and identity not in self.to_condemn:
+        if hand and identity in self.retired and identity not in self.terminated and identity not in self.to_terminate:
             self.to_stop.add(identity)
 
 

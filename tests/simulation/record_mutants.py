@@ -7,34 +7,39 @@ from typing import Any, Final
 
 from protocol.codes import UNKNOWN
 from tests.simulation.planted import Mutant, in_rule, in_worker
-from workers.runtime.context import Answer, Work
-from workers.runtime.operations import children, one_transaction, spend
+from workers.runtime.children import counting, delete_at_height
+from workers.runtime.children.follow_ups import owe_follow_ups
+from workers.runtime.context import DispatchContext
+from workers.runtime.operations import abandon, note_child, set_dah_children, spend
+from workers.runtime.rule_answer import RuleAnswer
+from workers.runtime.spending import one_transaction
+from workers.runtime.spending.parsed_spend import ParsedSpend
 
 # ---- coins
 
-_give_back, _try, _call = one_transaction._give_back, spend._try, spend._call
+_release, _try, _call = one_transaction._release, spend._try, spend._call
 
 
-def _gives_back_what_it_applied(work: Work, spends: Any, tried: Any) -> Any:
-    return _give_back(work, [one for one in spends if one.item in tried.applied], tried)
+def _releases_what_it_applied(context: DispatchContext, spends: Any, outcomes: Any) -> Any:
+    return _release(context, [applied for applied in spends if applied.item_index in outcomes.applied], outcomes)
 
 
-def _gives_back_twice(work: Work, spends: Any, tried: Any) -> Any:
-    _give_back(work, spends, tried)
-    return _give_back(work, spends, tried)
+def _releases_twice(context: DispatchContext, spends: Any, outcomes: Any) -> Any:
+    _release(context, spends, outcomes)
+    return _release(context, spends, outcomes)
 
 
-def _tells_nothing_where_all_is_put_back(work: Work, spends: Any, tried: Any) -> Any:
-    return one_transaction._Returned(set(), {}) if work.store.is_atomic else _give_back(work, spends, tried)
+def _tells_nothing_where_all_is_put_back(context: DispatchContext, spends: Any, outcomes: Any) -> Any:
+    return one_transaction._Released(set(), {}) if context.store.is_atomic else _release(context, spends, outcomes)
 
 
-def _tries_and_believes(work: Work, spends: Any, errors: Any) -> Any:
+def _tries_and_believes(context: DispatchContext, spends: Any, errors: Any) -> Any:
     """What is in doubt counts as applied."""
-    tried = _try(work, spends, errors)
-    for one in spends:
-        if one.item in errors and errors[one.item].executed == UNKNOWN:
-            tried.lives[one.item] = 0
-    return tried
+    outcomes = _try(context, spends, errors)
+    for tried in spends:
+        if tried.item_index in errors and errors[tried.item_index].executed == UNKNOWN:
+            outcomes.lives[tried.item_index] = 0
+    return outcomes
 
 
 COINS: Final = {
@@ -57,46 +62,46 @@ COINS: Final = {
     "joining a spend is not counted": in_rule("isApplied and 0 or count + 1", "isApplied and 0 or count"),
     "a refusal of a whole record does not tell what is the asker's": in_rule('refusal["mine"] = mine', ""),
     "a refused attempt takes its spends back": in_worker(
-        spend.Spend, "releasing", lambda self, retention, life: self.undoing(retention)
+        [ParsedSpend], "release_call", lambda self, retention, life: self.unspend_call(retention)
     ),
     "a refused attempt gives back only what it applied": in_worker(
-        one_transaction, "_give_back", _gives_back_what_it_applied
+        [one_transaction], "_release", _releases_what_it_applied
     ),
-    "a refused attempt gives back twice": in_worker(one_transaction, "_give_back", _gives_back_twice),
-    "a refused attempt gives back what is in doubt": in_worker(spend, "_try", _tries_and_believes),
-    "a refusal does not tell what stands": in_worker(one_transaction, "_held", lambda *_: []),
+    "a refused attempt gives back twice": in_worker([one_transaction], "_release", _releases_twice),
+    "a refused attempt gives back what is in doubt": in_worker([spend], "_try", _tries_and_believes),
+    "a refusal does not tell what stands": in_worker([one_transaction], "_held", lambda *_: []),
     "a refused attempt gives nothing back": in_worker(
-        one_transaction, "_give_back", lambda *_: one_transaction._Returned(set(), {})
+        [one_transaction], "_release", lambda *_: one_transaction._Released(set(), {})
     ),
 }
 
 # In a store whose batches are one whole.
 WHOLE_BATCHES: Final = {
     "the spends of a transaction are no group": in_worker(
-        spend, "_call", lambda group, retention: replace(_call(group, retention), group=None)
+        [spend], "_call", lambda group, retention: replace(_call(group, retention), group=None)
     ),
     "what stands is not told where all is put back": in_worker(
-        one_transaction, "_give_back", _tells_nothing_where_all_is_put_back
+        [one_transaction], "_release", _tells_nothing_where_all_is_put_back
     ),
 }
 
 # ---- counters and locks
 
-_owe = children.owe_what_follows
+
+def _owes_only_news(context: DispatchContext, record: bytes, answer: RuleAnswer, height: int, **_: Any) -> None:
+    owe_follow_ups(context, record, answer, height)
 
 
-def _owes_only_news(work: Work, record: bytes, answer: Answer, height: int, **_: Any) -> None:
-    _owe(work, record, answer, height)
-
-
-def _owes_nothing_for_taking_back(work: Work, record: bytes, answer: Answer, height: int, **rest: Any) -> None:
+def _owes_nothing_for_taking_back(
+    context: DispatchContext, record: bytes, answer: RuleAnswer, height: int, **rest: Any
+) -> None:
     if answer.signal != "NOTALLSPENT":
-        _owe(work, record, answer, height, **rest)
+        owe_follow_ups(context, record, answer, height, **rest)
 
 
-def _writes_dah_once(work: Work, txid: bytes, count: int) -> Any:
-    dah, error = children._master_dah(work, txid)
-    return error or children._first_error(work, [children.dah_write(txid, n, dah) for n in range(1, count + 1)])
+def _writes_dah_once(context: DispatchContext, txid: bytes, count: int) -> Any:
+    dah, error = delete_at_height._read_master(context, txid)
+    return error or delete_at_height._write_children(context, txid, count, dah)
 
 
 COUNTERS: Final = {
@@ -117,10 +122,14 @@ COUNTERS: Final = {
     "a lock keeps the delete-at-height": in_rule(
         'rec["deleteAtHeight"] = nil\n        conclude(rec, result, true', "conclude(rec, result, true"
     ),
-    "what was done already is not noted again": in_worker(spend, "owe_what_follows", _owes_only_news),
-    "taking back is not noted": in_worker(spend, "owe_what_follows", _owes_nothing_for_taking_back),
-    "a recount is not done": in_worker(children, "note_children", lambda work, txid, answer, height: (None, None)),
-    "the children's delete-at-height is written once": in_worker(children, "set_children_dah", _writes_dah_once),
+    "what was done already is not noted again": in_worker([spend, abandon], "owe_follow_ups", _owes_only_news),
+    "taking back is not noted": in_worker([spend, abandon], "owe_follow_ups", _owes_nothing_for_taking_back),
+    "a recount is not done": in_worker(
+        [note_child], "finish_counting", lambda context, txid, answer, height: (None, None)
+    ),
+    "the children's delete-at-height is written once": in_worker(
+        [counting, set_dah_children], "set_children_dah", _writes_dah_once
+    ),
 }
 
 

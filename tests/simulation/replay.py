@@ -16,8 +16,9 @@ from protocol.worker_wire import Assignment, FollowUp
 from store import RecordOperation, Result, StoreError
 from store.layout import DEFAULT_GENESIS_HEIGHT
 from workers.runtime.batch import Batch
+from workers.runtime.creation import under_lock
 from workers.runtime.executor import Executor
-from workers.runtime.operations import OPERATIONS, create, create_locked
+from workers.runtime.operations import OPERATIONS, create
 
 RETENTION: Final = 288
 _FAR: Final = 1e9  # seconds: no dispatch runs out of time here
@@ -31,7 +32,7 @@ class Job(NamedTuple):
     daemon's clock, in microseconds."""
 
     operation: str
-    parts: tuple[Assignment, ...]
+    assignments: tuple[Assignment, ...]
     bodies: tuple[bytes, ...]
     token: bytes = b""
     now: int = 0
@@ -57,7 +58,7 @@ class _Asks(BaseException):
         self.records = list(records)
 
 
-class Workshop:
+class Replayer:
     """is_atomic: whether the store's batches are one whole."""
 
     def __init__(self, *, utxo_batch_size: int = 1, is_atomic: bool = False) -> None:
@@ -66,7 +67,7 @@ class Workshop:
 
     def advance(self, job: Job, history: Sequence[Exchange]) -> list[RecordOperation] | Finished:
         """The records that the dispatch asks for next, or its end."""
-        batch = Batch(job.parts, job.bodies, job.now)
+        batch = Batch(job.assignments, job.bodies, job.now)
         store = _Recorded(history, self._utxo_batch_size, self.is_atomic)
         executor = Executor(OPERATIONS, store, budget=_FAR, retention=RETENTION)
         with _chance(job):
@@ -77,10 +78,10 @@ class Workshop:
         return Finished(tuple(batch.replies()), tuple(batch.follow_ups), batch.timed_out)
 
 
-def run_through(workshop: Workshop, job: Job, take: Callable[[list[RecordOperation]], list[Result]]) -> Finished:
+def run_through(replayer: Replayer, job: Job, take: Callable[[list[RecordOperation]], list[Result]]) -> Finished:
     """The whole dispatch at once. take: does a batch on what there is."""
     history: list[Exchange] = []
-    while isinstance(asked := workshop.advance(job, history), list):
+    while isinstance(asked := replayer.advance(job, history), list):
         history.append((asked, take(asked)))
     return asked
 
@@ -92,7 +93,7 @@ def _chance(job: Job) -> Iterator[None]:
         yield
         return
     with (
-        patch.object(create_locked, "secrets", SimpleNamespace(token_bytes=lambda _: job.token)),
+        patch.object(under_lock, "secrets", SimpleNamespace(token_bytes=lambda _: job.token)),
         patch.object(create, "time", SimpleNamespace(time_ns=lambda: 0)),
     ):
         yield

@@ -27,7 +27,7 @@ _STORE_FAILED: Final = {
 _FATES: Final = ("crash", "hang", "slow", "twice", "nonsense", "stop", "store_error")
 
 
-class SimWorker:
+class SimulatedWorker:
     """arrives: when the last that it has sent will have been delivered. frozen: stopped by a signal."""
 
     __slots__ = ("alive", "arrives", "busy", "epoch", "frozen", "identity", "leaving", "pool")
@@ -43,11 +43,11 @@ class SimWorker:
         self.arrives = 0
 
 
-class SimFleet:
+class SimulatedManager:
     def __init__(self, world: "World") -> None:
         self.world = world
         self.rng = world.rng
-        self.workers: dict[bytes, SimWorker] = {}
+        self.workers: dict[bytes, SimulatedWorker] = {}
         self.targets = {name: self.rng.choice((1, 1, 2, 3)) for name in POOLS}
         self.wedged_until = dict.fromkeys(POOLS, 0)
         self._started = 0
@@ -64,12 +64,12 @@ class SimFleet:
 
     def start(self, pool: str) -> None:
         self._started += 1
-        worker = SimWorker(b"w%d" % self._started, pool, self.world.epoch)
+        worker = SimulatedWorker(b"w%d" % self._started, pool, self.world.epoch)
         self.workers[worker.identity] = worker
         boot = 600 if self.rng.random() < 0.05 * self.world.windy else self.rng.randint(1, 30)
         self.world.after(boot * MS, self._ready, worker)
 
-    def _ready(self, worker: SimWorker) -> bool:
+    def _ready(self, worker: SimulatedWorker) -> bool:
         if worker.epoch != self.world.epoch or (not worker.alive and self.rng.random() > 0.2 * self.world.windy):
             # Where it is dead already, its greeting is mostly read before its end is noticed, or not at all.
             return False
@@ -78,7 +78,7 @@ class SimFleet:
         self.world.core.handle(WorkerReady(worker.identity, worker.pool, 1), self.world.now)
         return True
 
-    def die(self, worker: SimWorker, why: str) -> bool:
+    def die(self, worker: SimulatedWorker, why: str) -> bool:
         """It is gone; its end is noticed when all that it had sent has arrived, mostly."""
         if not worker.alive:
             return False
@@ -93,7 +93,7 @@ class SimFleet:
         self.world.after(self.rng.randint(5, 60) * MS, self.tend)
         return False
 
-    def _lost(self, worker: SimWorker, why: str) -> bool:
+    def _lost(self, worker: SimulatedWorker, why: str) -> bool:
         self._dying.discard(worker.identity)
         return self._gone(worker.identity, worker.epoch, why)
 
@@ -105,7 +105,7 @@ class SimFleet:
         self.world.core.handle(WorkerLost(identity, why), self.world.now)
         return True
 
-    def retire(self, worker: SimWorker) -> bool:
+    def retire(self, worker: SimulatedWorker) -> bool:
         if not worker.alive or worker.epoch != self.world.epoch:
             return False
         worker.leaving = True
@@ -164,24 +164,24 @@ class SimFleet:
             world.after(world.latency(), self._begin, worker, hand)
 
     def terminated(self, identity: bytes, reason: str) -> None:
-        self.world.note("condemned", identity, reason)
-        self.world.model.told_to_condemn(identity)
+        self.world.note("terminated", identity, reason)
+        self.world.model.told_to_terminate(identity)
         worker = self.workers.get(identity)
         if worker is None:
             # One that greeted when it was dead, or dying: there is nobody to end.
             self.world.after(1, self._gone, identity, self.world.epoch)
             return
         worker.leaving = True
-        self.world.after(self.rng.randint(1, 50) * MS, self.die, worker, "was condemned")
+        self.world.after(self.rng.randint(1, 50) * MS, self.die, worker, "was terminated")
         self.tend()
 
     # ---- a worker's life
 
-    def _stop(self, worker: SimWorker) -> bool:
+    def _stop(self, worker: SimulatedWorker) -> bool:
         worker.leaving = True
         return self.die(worker, "exited with status 0") if worker.busy is None and not worker.frozen else False
 
-    def _begin(self, worker: SimWorker, hand: Hand) -> bool:
+    def _begin(self, worker: SimulatedWorker, hand: Hand) -> bool:
         if not worker.alive or worker.frozen:
             return False
         world, rng, now = self.world, self.rng, self.world.now
@@ -213,15 +213,15 @@ class SimFleet:
                 return name
         return ""
 
-    def _noticed(self, worker: SimWorker) -> bool:
+    def _noticed(self, worker: SimulatedWorker) -> bool:
         if not worker.alive or worker.epoch != self.world.epoch:
             return False
         self.world.note("is stopped", worker.identity)
-        self.world.model.condemn(worker.identity)
+        self.world.model.terminate(worker.identity)
         self.world.core.terminate(worker.identity, "is stopped")
         return True
 
-    def _commit(self, worker: SimWorker, hand: Hand, fate: str) -> bool:
+    def _commit(self, worker: SimulatedWorker, hand: Hand, fate: str) -> bool:
         world, rng = self.world, self.rng
         if not worker.alive:
             if not POOLS[worker.pool].repeatable and fate != "store_error" and rng.random() < 0.5:
@@ -258,7 +258,7 @@ class SimFleet:
         ]
         return _message(hand, replies, [], [], timed_out=self.rng.random() < 0.3)
 
-    def _send(self, worker: SimWorker, message: Message, twice: bool) -> None:
+    def _send(self, worker: SimulatedWorker, message: Message, twice: bool) -> None:
         world = self.world
         worker.arrives = max(world.now + world.latency(), worker.arrives + 1)
         world.at(worker.arrives, self._deliver, worker.identity, message)

@@ -19,7 +19,7 @@ from tests.simulation.model import Model
 from tests.simulation.submitters import Submitter
 from tests.simulation.tasks import OK, Task, Violation
 from tests.simulation.weather import forecast, small_settings
-from tests.simulation.workers import SimFleet
+from tests.simulation.workers import SimulatedManager
 
 MS: Final = 1000
 SECOND: Final = 1000 * MS
@@ -61,18 +61,18 @@ class World:
         self.core = make_core(self.settings, self.epoch, self.now)
         self.core._slice = _SLICE
         self.model = Model(self.core, self.settings, self.now)
-        self.fleet = SimFleet(self)
+        self.manager = SimulatedManager(self)
         self.submitters = [Submitter(self, number) for number in range(self.rng.randint(2, 5))]
 
     def run(self) -> int:
         """Runs to the end; returns the steps. Raises Violation."""
         rng = self.rng
-        self.fleet.tend()
+        self.manager.tend()
         for submitter in self.submitters:
             self.after(rng.randint(1, 50 * MS), submitter.turn)
         self.after(_SWEEP, self._sweep)
         self.after(_TICK, self._tick)
-        self.after(_TICK, self.fleet.watch)
+        self.after(_TICK, self.manager.watch)
         storm = int(rng.uniform(0.6, 2.2) * SECOND)
         ending = rng.choice(("settle", "settle", "drain", "abrupt"))
         self._until(storm, lambda: False)
@@ -90,11 +90,11 @@ class World:
         self.closing = True
         self._step(self._end, ())
         self._clear()
-        for pool in self.fleet.targets:
-            self.fleet.targets[pool] = 0
-        for worker in list(self.fleet.workers.values()):
-            self.after(1, self.fleet.retire, worker)
-            self.after(2 * SECOND, self.fleet.die, worker, "was killed")
+        for pool in self.manager.targets:
+            self.manager.targets[pool] = 0
+        for worker in list(self.manager.workers.values()):
+            self.after(1, self.manager.retire, worker)
+            self.after(2 * SECOND, self.manager.die, worker, "was killed")
         self._until(self.now + 6 * SECOND, lambda: False)
         audit_end(self)
         return self.steps
@@ -160,9 +160,9 @@ class World:
             if isinstance(action, Send):
                 self._send(action)
             elif isinstance(action, Instruct):
-                self.fleet.instructed(action.worker, action.frames)
+                self.manager.instructed(action.worker, action.frames)
             elif isinstance(action, Terminate):
-                self.fleet.terminated(action.worker, action.reason)
+                self.manager.terminated(action.worker, action.reason)
             elif isinstance(action, InDoubt):
                 self.note("in doubt", action.key, action.operation, action.reason)
                 self.model.in_doubt(action.key, action.operation)
@@ -191,20 +191,22 @@ class World:
         return True
 
     def _tick(self) -> bool:
-        """The weather changes: the store, the fleet, the daemon itself."""
+        """The weather changes: the store, the workers, the daemon itself."""
         rng, weather = self.rng, self.weather
         if self.closing:
             return False
         self.after(_TICK, self._tick)
         if rng.random() < weather.wedge:
-            pools = list(self.fleet.wedged_until) if rng.random() < 0.5 else [rng.choice(list(self.fleet.wedged_until))]
+            pools = (
+                list(self.manager.wedged_until) if rng.random() < 0.5 else [rng.choice(list(self.manager.wedged_until))]
+            )
             for pool in pools:
-                self.fleet.wedged_until[pool] = self.now + rng.randint(20, 900) * MS
+                self.manager.wedged_until[pool] = self.now + rng.randint(20, 900) * MS
             self.note("the store is wedged", pools)
         if rng.random() < weather.upheaval:
-            self.fleet.upheaval()
-        if rng.random() < weather.idle_crash and self.fleet.workers:
-            self.fleet.die(rng.choice(list(self.fleet.workers.values())), "crashed")
+            self.manager.upheaval()
+        if rng.random() < weather.idle_crash and self.manager.workers:
+            self.manager.die(rng.choice(list(self.manager.workers.values())), "crashed")
         if rng.random() < weather.restart and not self.core.draining:
             self._restart()
         return False
@@ -215,13 +217,13 @@ class World:
         self.epoch += 1
         self.core = self._make_core(self.settings, self.epoch, self.now)
         self.model = Model(self.core, self.settings, self.now)
-        self.fleet.restart()
+        self.manager.restart()
 
     def _clear(self) -> None:
         self.weather.clear()
         self.windy = 0
-        for pool in self.fleet.wedged_until:
-            self.fleet.wedged_until[pool] = 0
+        for pool in self.manager.wedged_until:
+            self.manager.wedged_until[pool] = 0
 
     def _end(self) -> bool:
         self.note("end")

@@ -9,7 +9,8 @@ from time import monotonic
 import pytest
 
 from store import Mode, Read, RuleCall, Status, StoreError, Write, open_store
-from store.aerospike.cluster import INDEXED_BINS, indexes, nodes_without_module, rules_module
+from store.aerospike.indexes import INDEXED_BINS, find_indexes
+from store.aerospike.rules_module import nodes_without_module, own_name
 from store.aerospike.settings import settings_set
 from store.layout import LAYOUT_VERSION, Circumstances, Partial, create_records
 from store.transaction import Output
@@ -37,8 +38,8 @@ def test_opening_makes_module_and_indexes_once_and_leaves_nothing_in_the_working
     for _ in range(2):
         open_store(server_url()).close()
         with server_client() as client:
-            assert nodes_without_module(client, rules_module()) == []
-            assert set(INDEXED_BINS) <= set(indexes(client, NAMESPACE, SET))
+            assert nodes_without_module(client, own_name()) == []
+            assert set(INDEXED_BINS) <= set(find_indexes(client, NAMESPACE, SET))
     assert list(tmp_path.iterdir()) == []
 
 
@@ -67,7 +68,7 @@ def refusing_writes(set_name: str) -> Iterator[None]:
             client.info_all(f"{change}0")
 
 
-def test_a_set_of_before_is_opened_where_nothing_can_be_written_and_raised_by_its_first_write() -> None:
+def test_a_set_of_layout_1_is_opened_where_nothing_can_be_written_and_raised_by_its_first_write() -> None:
     with server_client() as client:
         client.put(settings_key(), {"layout": 1, "utxoBatchSize": 4})
         with refusing_writes(settings_set(SET)):
@@ -109,7 +110,7 @@ def test_rules_that_are_removed_from_the_server_come_back() -> None:
     create(store, totalExtraRecs=0)
     call = RuleCall(KEY, "setLocked", (True, 0, 288))
     with server_client() as client:
-        client.info_random_node(f"udf-remove:filename={rules_module()}.lua;")
+        client.info_random_node(f"udf-remove:filename={own_name()}.lua;")
     seen = set()
     until = monotonic() + 10
     while (result := run(store, call)[0]).status is not Status.OK or not seen:

@@ -14,7 +14,8 @@ from urllib.parse import parse_qsl
 import pytest
 
 from store import StoreError
-from store.aerospike.store import OPEN_BUDGET, connect
+from store.aerospike.connection import connect
+from store.aerospike.store import OPEN_BUDGET
 from store.aerospike.url import parse_aerospike_url
 from store.opening import split_url
 

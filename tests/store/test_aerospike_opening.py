@@ -6,8 +6,8 @@ import aerospike
 import pytest
 
 from store import StoreError, open_store
-from store.aerospike.cluster import INDEXED_BINS
-from store.aerospike.records import call_policy
+from store.aerospike.batch_records import call_policy
+from store.aerospike.indexes import INDEXED_BINS
 from tests.support.scripted_aerospike import ScriptedCluster
 
 URL = "aerospike://one/coins"

@@ -1,5 +1,5 @@
-"""What becomes of batches that the servers refuse: rules that were removed, batches that are too large; and that the
-log says so."""
+"""Batches that the servers refuse, because the rules were removed or the batch is too large: what comes of them, and
+what the log says."""
 
 import logging
 from collections.abc import Callable
@@ -21,7 +21,7 @@ def heard(caplog: pytest.LogCaptureFixture) -> None:
 
 
 def keys(count: int) -> list[bytes]:
-    """Of records that all nodes keep their share of."""
+    """Spread over all nodes alike."""
     return [bytes([number % 256]) + number.to_bytes(31, "big") for number in range(count)]
 
 
@@ -30,8 +30,8 @@ def calls(count: int) -> list[RecordOperation]:
 
 
 def limit(cluster: ScriptedCluster, *limits: int) -> None:
-    for node, one in zip(cluster.nodes, limits, strict=True):
-        node.limit = one
+    for node, node_limit in zip(cluster.nodes, limits, strict=True):
+        node.limit = node_limit
 
 
 def lines(caplog: pytest.LogCaptureFixture) -> list[str]:
@@ -44,17 +44,17 @@ def test_rules_that_were_removed_are_registered_again_and_the_calls_may_be_repea
     store = open_store(URL)
     cluster.remove_rules()
     refused = store.batch_operate(calls(6), 1)
-    assert {(one.status, one.in_doubt) for one in refused} == {(Status.UNAVAILABLE, False)}
+    assert {(result.status, result.in_doubt) for result in refused} == {(Status.UNAVAILABLE, False)}
     assert "does not have the rules" in refused[0].message
     assert any("were removed from one, three, two: registered again" in line for line in lines(caplog))
-    assert {one.status for one in store.batch_operate(calls(6), 1)} == {Status.OK}
+    assert {result.status for result in store.batch_operate(calls(6), 1)} == {Status.OK}
 
 
 def test_only_the_node_that_lacks_the_rules_refuses(cluster: ScriptedCluster) -> None:
     store = open_store(URL)
     cluster.nodes[1].modules.clear()
     results = store.batch_operate(calls(6), 1)
-    assert [one.status for one in results] == [Status.OK, Status.UNAVAILABLE, Status.OK] * 2
+    assert [result.status for result in results] == [Status.OK, Status.UNAVAILABLE, Status.OK] * 2
 
 
 def test_rules_that_cannot_be_registered_are_asked_for_once_a_second_not_by_each_call(
@@ -72,7 +72,7 @@ def test_rules_that_cannot_be_registered_are_asked_for_once_a_second_not_by_each
     assert cluster.puts == 3
 
 
-def test_an_error_in_a_rule_stays_one_and_nothing_is_registered(cluster: ScriptedCluster) -> None:
+def test_an_error_in_a_rule_stays_an_error_and_nothing_is_registered(cluster: ScriptedCluster) -> None:
     store = open_store(URL)
     cluster.failing_rule = "one /udf/utxod.lua:7: attempt to index a nil value"
     (result,) = store.batch_operate(calls(1), 1)
@@ -99,10 +99,10 @@ def test_no_more_is_sent_at_once_than_every_node_takes(cluster: ScriptedCluster,
     store = open_store(URL)
     store.batch_operate(some_writes(118), 1)
     cluster.sent.clear()
-    records = make(118)
-    results = store.batch_operate(records, 1)
-    assert {one.status for one in results} == {Status.OK}
-    assert [one.key for one in results] == [record.key for record in records]
+    operations = make(118)
+    results = store.batch_operate(operations, 1)
+    assert {result.status for result in results} == {Status.OK}
+    assert [result.key for result in results] == [operation.key for operation in operations]
     assert cluster.sent == [10] * 11 + [8]
 
 
@@ -112,19 +112,21 @@ def test_a_limit_that_is_lowered_refuses_one_batch_and_is_learnt(cluster: Script
     store.batch_operate(some_writes(60), 1)
     limit(cluster, 0, 0, 5)
     first = store.batch_operate(make(60), 1)
-    assert {(one.status, one.in_doubt) for one in first} == {(Status.OK, False), (Status.OVERLOADED, False)}
-    assert {one.status for one in first if one.key and one.key[0] % 3 != 2} == {Status.OK}  # of the other nodes
-    assert all("batch-max-requests" in one.message for one in first if one.status is Status.OVERLOADED)
-    assert {one.status for one in store.batch_operate(make(60), 1)} == {Status.OK}
+    assert {(result.status, result.in_doubt) for result in first} == {(Status.OK, False), (Status.OVERLOADED, False)}
+    assert {result.status for result in first if result.key and result.key[0] % 3 != 2} == {
+        Status.OK
+    }  # of the other nodes
+    assert all("batch-max-requests" in result.message for result in first if result.status is Status.OVERLOADED)
+    assert {result.status for result in store.batch_operate(make(60), 1)} == {Status.OK}
 
 
-def test_records_of_one_key_keep_their_order_across_parts(cluster: ScriptedCluster) -> None:
+def test_operations_on_one_key_keep_their_order_across_parts(cluster: ScriptedCluster) -> None:
     limit(cluster, 2, 2, 2)
     store = open_store(URL)
     first, *others = keys(5)
-    records = [Write(key, {"a": turn}, Mode.UPSERT) for turn in range(3) for key in (first, *others)]
+    operations = [Write(key, {"a": turn}, Mode.UPSERT) for turn in range(3) for key in (first, *others)]
     cluster.log.clear()
-    assert {one.status for one in store.batch_operate(records, 1)} == {Status.OK}
+    assert {result.status for result in store.batch_operate(operations, 1)} == {Status.OK}
     assert cluster.data["utxo", first] == {"a": 2}
     assert max(cluster.sent) <= 2
     assert [key for _, key in cluster.log].count(first) == 3
@@ -137,7 +139,7 @@ def test_a_store_that_refuses_everything_says_so_in_one_line(
     for node in cluster.nodes:
         node.refuses = 22
     for _ in range(50):
-        assert {one.status for one in store.batch_operate(calls(3), 1)} == {Status.UNAVAILABLE}
+        assert {result.status for result in store.batch_operate(calls(3), 1)} == {Status.UNAVAILABLE}
     (line,) = lines(caplog)
     assert line.startswith("spend: failed for 3 ")
     assert "clocks differ" in line

@@ -73,6 +73,19 @@ def test_settings_that_another_daemon_makes_meanwhile_are_found_though_it_writes
     assert open_store(url()).utxo_batch_size == 32
 
 
+@pytest.mark.parametrize(
+    "bins",
+    [{"utxoBatchSize": "64"}, {"utxoBatchSize": 0}, {"utxoBatchSize": None}, {"genesisHeight": b""}, {"layout": ""}],
+)
+def test_damaged_settings_are_refused_and_left_as_they_are(cluster: ScriptedCluster, bins: dict[str, object]) -> None:
+    damaged = OLD | bins
+    cluster.data[SETTINGS] = dict(damaged)
+    for options in ({}, {"utxo_batch_size": 64, "adopt": "true"}):
+        with pytest.raises(StoreError, match=r"set=utxo: its settings can't be read: it is damaged"):
+            open_store(url(**options))
+    assert cluster.data[SETTINGS] == damaged
+
+
 def test_a_node_that_does_not_answer_is_not_taken_for_empty(cluster: ScriptedCluster) -> None:
     cluster.nodes[2].is_silent = True
     with pytest.raises(StoreError, match="cannot be told: three does not say"):

@@ -6,13 +6,13 @@ from urllib.parse import parse_qsl
 import pytest
 
 from store import open_store
-from store.aerospike.url import AerospikeSettings, parse_aerospike_url
+from store.aerospike.url import AerospikeUrl, parse_aerospike_url
 from store.layout import GENESIS_NEVER
 from store.opening import split_url
-from store.set_settings import Wanted
+from store.set_settings import WantedSettings
 
 
-def parse(url: str) -> AerospikeSettings:
+def parse(url: str) -> AerospikeUrl:
     parts = split_url(url)
     options = dict(parse_qsl(parts.query, keep_blank_values=True))
     settings = parse_aerospike_url(parts, options)
@@ -24,16 +24,16 @@ def test_hosts_namespace_and_set() -> None:
     settings = parse("aerospike://one,two:4000,[::1]:5000/coins?set=main&read_retries=0&utxo_batch_size=64")
     assert settings.hosts == (("one", 3000), ("two", 4000), ("::1", 5000))
     assert (settings.namespace, settings.set) == ("coins", "main")
-    assert (settings.read_retries, settings.wanted) == (0, Wanted(64))
+    assert (settings.read_retries, settings.wanted) == (0, WantedSettings(64))
     assert str(settings) == "aerospike://one:3000,two:4000,[::1]:5000/coins?set=main"
     assert parse("aerospike://one/coins").set == "utxo"
 
 
 def test_what_is_fixed_for_the_life_of_a_set() -> None:
-    assert parse("aerospike://one/coins").wanted == Wanted(None, None, adopt=False)
-    assert parse("aerospike://one/coins?genesis_height=0").wanted == Wanted(None, 0)
+    assert parse("aerospike://one/coins").wanted == WantedSettings(None, None, adopt=False)
+    assert parse("aerospike://one/coins?genesis_height=0").wanted == WantedSettings(None, 0)
     settings = parse("aerospike://one/coins?genesis_height=never&utxo_batch_size=64&adopt=true")
-    assert settings.wanted == Wanted(64, GENESIS_NEVER, adopt=True)
+    assert settings.wanted == WantedSettings(64, GENESIS_NEVER, adopt=True)
 
 
 def test_a_password_comes_from_a_file_or_the_environment_and_is_not_shown(

@@ -48,9 +48,9 @@ def asked() -> Iterator[RecordOperation]:
 
 def test_one_that_was_cut_off_is_never_absent_and_harms_no_other(store: Store, raw: bytes) -> None:
     for size in range(len(raw)):
-        for record in asked():
+        for operation in asked():
             damage(store, raw[:size])
-            results = run(store, record, Write(OTHER, {"a": size}, Mode.UPDATE))
+            results = run(store, operation, Write(OTHER, {"a": size}, Mode.UPDATE))
             assert results[0].status not in ("NOT_FOUND", "TOO_BIG")
             assert (results[1].status, read(store, OTHER)) == ("OK", {"a": size})
             if size < HEADER_BYTES:

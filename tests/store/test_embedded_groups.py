@@ -113,7 +113,7 @@ def test_what_an_atomic_store_has_put_back_is_not_seen_after_opening_again(tmp_p
 
 
 KEYS = [KEY, OTHER, THIRD]
-records = st.one_of(
+operations = st.one_of(
     st.builds(add, st.sampled_from(KEYS), st.sampled_from([-1, 1, 1, 2]), st.sampled_from([None, 1, 2])),
     st.builds(
         Write,
@@ -131,16 +131,17 @@ def is_well(result: Result) -> bool:
 
 
 @settings(max_examples=300, deadline=None)
-@given(st.lists(records, max_size=12))
+@given(st.lists(operations, max_size=12))
 def test_a_batch_leaves_what_it_would_leave_without_its_refused_groups(batch: list[RecordOperation]) -> None:
-    with tempfile.TemporaryDirectory() as one, tempfile.TemporaryDirectory() as other:
-        grouped, plain = EmbeddedStore(Path(one), sync=False), EmbeddedStore(Path(other), sync=False)
+    with tempfile.TemporaryDirectory() as directory:
+        grouped = EmbeddedStore(Path(directory) / "grouped", sync=False)
+        plain = EmbeddedStore(Path(directory) / "plain", sync=False)
         answers = zip(batch, grouped.batch_operate(batch, BUDGET), strict=True)
         kept: list[RecordOperation] = []
         for number, run_of in groupby(answers, lambda pair: getattr(pair[0], "group", None)):
-            part = list(run_of)
-            if number is None or all(is_well(result) for _, result in part):
-                kept += [record for record, _ in part]
+            group = list(run_of)
+            if number is None or all(is_well(result) for _, result in group):
+                kept += [operation for operation, _ in group]
         plain.batch_operate(kept, BUDGET)
         reads = [Read(key) for key in KEYS]
         assert grouped.batch_operate(reads, BUDGET) == plain.batch_operate(reads, BUDGET)

@@ -12,7 +12,7 @@ import pytest
 
 from store import StoreError, open_store
 from store.layout import DEFAULT_GENESIS_HEIGHT, GENESIS_NEVER, LAYOUT_VERSION, MAX_UTXO_BATCH_SIZE
-from tests.support.set_of_before import kept_settings
+from tests.support.layout_1_set import kept_settings
 from tests.support.storing import create, read
 
 REPOSITORY = Path(__file__).parents[2]

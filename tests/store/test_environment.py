@@ -119,8 +119,8 @@ assert store.batch_operate([Write(KEY, {"a": 2}, Mode.UPDATE)], 5)[0].status == 
 # Not even for that.
 another_writes(1 << 40, 100)
 limit_to(8 * MIB)
-for record in (Read(KEY), Write(KEY, {"a": 3}, Mode.UPDATE), Read(KEY)):
-    message = refused(lambda: store.batch_operate([record], 5))
+for operation in (Read(KEY), Write(KEY, {"a": 3}, Mode.UPDATE), Read(KEY)):
+    message = refused(lambda: store.batch_operate([operation], 5))
     assert "no memory for a map of map_size=" in message, message
 limit_to(None)
 assert store.batch_operate([Read(KEY)], 5)[0].value == {"a": 2}

@@ -2,9 +2,11 @@ from hashlib import sha256
 
 import pytest
 
+from protocol import MinedBlock
+from protocol.hashing import utxo_hash, varint
 from store import layout
-from store.layout import Circumstances, MinedBlock, Partial, create_records
-from store.transaction import Output, Transaction, parse_transaction, varint
+from store.layout import Circumstances, Partial, create_records
+from store.transaction import Output, Transaction, parse_transaction
 
 TXID = bytes(range(32))
 AT_1000 = Circumstances(block_height=1000, now_ms=1_700_000_000_000)
@@ -33,7 +35,7 @@ def test_the_lock_lives_30_s_and_2_s_per_record_and_at_most_300_s() -> None:
 def test_a_utxo_hash_is_of_txid_vout_script_and_satoshis() -> None:
     output = Output(50_000, b"\x76\xa9")
     expected = sha256(TXID + b"\xfd\x2c\x01" + b"\x76\xa9" + b"\xfd\x50\xc3").digest()
-    assert layout.utxo_hash(TXID, 300, output) == expected
+    assert utxo_hash(TXID, 300, output.locking_script, output.satoshis) == expected
 
 
 GENESIS = 620_538
@@ -101,7 +103,10 @@ def test_the_master_of_a_small_transaction(first_payment: Transaction) -> None:
         "isCoinbase": False,
         "conflicting": False,
         "locked": False,
-        "utxos": [layout.utxo_hash(key, vout, output) for vout, output in enumerate(first_payment.outputs)],
+        "utxos": [
+            utxo_hash(key, vout, output.locking_script, output.satoshis)
+            for vout, output in enumerate(first_payment.outputs)
+        ],
         "recordUtxos": 2,
         "spentUtxos": 0,
         "totalUtxos": 2,
@@ -242,7 +247,7 @@ def test_the_lists_of_a_partial_creation_are_sparse() -> None:
     records, external = create_records(Partial(TXID, {3: PAYMENT, 1: DATA}), AT_1000)
     [(_, bins)] = records
     assert not external
-    assert bins["utxos"] == [None, None, None, layout.utxo_hash(TXID, 3, PAYMENT)]
+    assert bins["utxos"] == [None, None, None, utxo_hash(TXID, 3, PAYMENT.locking_script, PAYMENT.satoshis)]
     assert bins["outputs"] == [None, DATA.serialise(), None, PAYMENT.serialise()]
     assert (bins["totalUtxos"], bins["recordUtxos"], bins["inputs"]) == (4, 1, [])
 
@@ -252,7 +257,7 @@ def test_the_highest_vout_decides_the_number_of_records() -> None:
     assert len(records) == 26
     assert external
     assert records[0][1]["spentExtraRecs"] == 24
-    assert records[25][1]["utxos"][78] == layout.utxo_hash(TXID, 3278, PAYMENT)
+    assert records[25][1]["utxos"][78] == utxo_hash(TXID, 3278, PAYMENT.locking_script, PAYMENT.satoshis)
 
 
 @pytest.mark.parametrize("vouts", [[], [-1], [1 << 20]])

@@ -13,8 +13,8 @@ def test_everything_is_answered_as_if_all_were_well(first_payment: Transaction) 
         RuleCall(KEY, "setLocked", (True,)),
         RuleCall(KEY, "freeze", (0, KEY)),
     ]
-    records: list[RecordOperation] = [Read(KEY), Write(KEY, {"a": 1}, Mode.CREATE), Remove(KEY), *calls]
-    results = store.batch_operate(records, 0)
+    operations: list[RecordOperation] = [Read(KEY), Write(KEY, {"a": 1}, Mode.CREATE), Remove(KEY), *calls]
+    results = store.batch_operate(operations, 0)
     assert {result.status for result in results} == {Status.OK}
     assert results[0].value["totalExtraRecs"] == 0
     assert len(results[0].value["outputs"]) == 2
@@ -26,6 +26,7 @@ def test_everything_is_answered_as_if_all_were_well(first_payment: Transaction) 
     ]
     assert store.blobs.put_new(first_payment) is True
     store.blobs.replace(first_payment)
+    assert store.blobs.has_whole(first_payment.txid) is False
     assert store.blobs.get(first_payment.txid) is None
     assert store.blobs.output(first_payment.txid, 0) is None
     assert store.blobs.delete(first_payment.txid) is False

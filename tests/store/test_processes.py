@@ -7,29 +7,15 @@ import time
 from collections.abc import Iterator
 from contextlib import contextmanager
 from pathlib import Path
-from typing import Any
 
 import pytest
 
-from store import Mode, Read, RecordOperation, Result, RuleCall, Status, Store, StoreError, Write, open_store
+from store import Mode, Read, RuleCall, Status, Store, StoreError, Write, open_store
 from store.lmdb.store import EmbeddedStore
 from store.lmdb.writer_lock import WriterLock, WriterLockTimeout
+from tests.support.storing import KEY, create, read, run
 
 REPOSITORY = Path(__file__).parents[2]
-KEY, OTHER = b"k" * 32, b"o" * 32
-BUDGET = 5.0
-
-
-def run(store: Store, *records: RecordOperation) -> list[Result]:
-    return store.batch_operate(records, BUDGET)
-
-
-def create(store: Store, key: bytes = KEY, **bins: Any) -> None:
-    assert run(store, Write(key, bins, Mode.CREATE))[0].status is Status.OK
-
-
-def read(store: Store, key: bytes = KEY) -> Any:
-    return run(store, Read(key))[0].value
 
 
 @contextmanager

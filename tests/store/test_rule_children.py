@@ -290,15 +290,15 @@ def test_every_order_loss_and_doubling_of_a_childs_notes_gives_the_same_master(
 def interleavings(first: Sequence[Note], second: Sequence[Note]) -> Iterator[list[Note]]:
     """All orders of both, each in its own order."""
     for places in itertools.combinations(range(len(first) + len(second)), len(first)):
-        ones, others = iter(first), iter(second)
-        yield [next(ones if at in places else others) for at in range(len(first) + len(second))]
+        firsts, seconds = iter(first), iter(second)
+        yield [next(firsts if at in places else seconds) for at in range(len(first) + len(second))]
 
 
 def test_notes_of_two_children_do_not_disturb_each_other() -> None:
     for flips_1, flips_2 in ((2, 1), (2, 2), (3, 1)):
         expected = None
-        for one, other in itertools.product(histories(flips_1, 1), histories(flips_2, 1)):
-            for notes in interleavings([(1, seq) for seq in one], [(3, seq) for seq in other]):
+        for first, second in itertools.product(histories(flips_1, 1), histories(flips_2, 1)):
+            for notes in interleavings([(1, seq) for seq in first], [(3, seq) for seq in second]):
                 record = play(master(0, 1, 0), notes)
                 after = (heard(record), record["spentExtraRecs"], record["deleteAtHeight"])
                 expected = expected or after

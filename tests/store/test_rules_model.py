@@ -342,7 +342,7 @@ class Histories(RuleBasedStateMachine):
         for key, model in self.models.items():
             if any(coin.is_spent and (coin.holder or b"").startswith(txid) for coin in model.coins):
                 model.pruned.add(txid)
-                self.write(key, deletedChildren={one[::-1].hex(): True for one in model.pruned})
+                self.write(key, deletedChildren={spender[::-1].hex(): True for spender in model.pruned})
 
     @precondition(lambda self: any(model.pruned for model in self.models.values()))
     @rule(position=positions, offset=outputs, takes_back=flags)

@@ -9,8 +9,9 @@ from hypothesis import HealthCheck, settings
 from hypothesis import strategies as st
 from hypothesis.stateful import RuleBasedStateMachine, invariant, rule, run_state_machine_as_test
 
+from protocol import MinedBlock
 from store import Mode, Read, RecordOperation, Remove, Result, RuleCall, Write, open_store
-from store.layout import FROZEN, Circumstances, MinedBlock, Partial, child_key, create_records
+from store.layout import FROZEN, Circumstances, Partial, child_key, create_records
 from store.transaction import Output
 from tests.support.aerospike_server import SERVER, SET, empty, server_url
 
@@ -87,16 +88,13 @@ class Stores(RuleBasedStateMachine):
         for txid in TXIDS:
             self.create(txid, conflicting=False, mined=False, height=95)
 
-    def both(self, *records: RecordOperation) -> list[Result]:
-        ours = self.embedded.batch_operate(records, BUDGET)
-        theirs = self.served.batch_operate(records, BUDGET)
-        for record, one, other in zip(records, ours, theirs, strict=True):
-            assert (one.status, one.in_doubt, one.key) == (other.status, other.in_doubt, other.key), (
-                record,
-                one,
-                other,
-            )
-            assert canonical(one.value) == canonical(other.value), (record, one, other)
+    def both(self, *operations: RecordOperation) -> list[Result]:
+        ours = self.embedded.batch_operate(operations, BUDGET)
+        theirs = self.served.batch_operate(operations, BUDGET)
+        for operation, our, their in zip(operations, ours, theirs, strict=True):
+            said = (operation, our, their)
+            assert (our.status, our.in_doubt, our.key) == (their.status, their.in_doubt, their.key), said
+            assert canonical(our.value) == canonical(their.value), said
         return theirs
 
     def call(self, key: bytes, function: str, *args: Any) -> None:

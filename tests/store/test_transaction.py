@@ -8,6 +8,7 @@ from bitcoin.core import CBlock, CTransaction
 from hypothesis import given
 from hypothesis import strategies as st
 
+from protocol.hashing import varint
 from store.transaction import (
     EXTENDED_MARKER,
     Input,
@@ -16,7 +17,6 @@ from store.transaction import (
     iter_block,
     parse_transaction,
     read_varint,
-    varint,
 )
 
 FIRST_SPENDS = json.loads((Path(__file__).parents[2] / "utxod" / "data" / "first-spends.json").read_text())

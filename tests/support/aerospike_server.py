@@ -60,10 +60,10 @@ def server_client() -> Iterator[Any]:
 
 
 def empty(*set_names: str) -> None:
-    """Removes every record, one by one: truncating a set takes what is written soon after, too."""
+    """Removes every record, one by one: truncating a set would remove what is written soon after, too."""
     with server_client() as client:
         for name in set_names:
-            for one in (name, f"{name}-settings"):
-                keys = [record[0] for record in client.query(NAMESPACE, one).results(options={"nobins": True})]
+            for set_name in (name, f"{name}-settings"):
+                keys = [record[0] for record in client.query(NAMESPACE, set_name).results(options={"nobins": True})]
                 for key in keys:
                     client.remove(key)

@@ -4,8 +4,7 @@ import time
 from concurrent.futures import Future, ThreadPoolExecutor
 from typing import Any
 
-from protocol.client.blocking import Client
-from protocol.client.errors import UtxodError
+from protocol import Client, UtxodError
 
 HEIGHT = 1
 OUTPUT = {0: (1, b"\x51")}

@@ -1,7 +1,6 @@
 """A real daemon for a test: its processes, its log as events, its faults, and what must be left of it: nothing."""
 
 import contextlib
-import json
 import os
 import re
 import select
@@ -16,9 +15,8 @@ from typing import Any
 
 import zmq
 
-from protocol import wire
-from protocol.client.blocking import Client
-from protocol.client.errors import UtxodError
+from bench.faults import Faults
+from protocol import Client, UtxodError, wire
 from store import Store, open_store
 from tests.support.aerospike_server import own_set
 
@@ -45,21 +43,6 @@ def until(condition: Callable[[], Any], within: float = 10.0) -> Any:
         assert time.monotonic() < deadline, f"not within {within} s"
         pause.wait(_LOOK_SECONDS)
     return value
-
-
-class Faults:
-    """The faults that a daemon's store injects, in the file that every worker of it reads."""
-
-    def __init__(self, file: Path) -> None:
-        self.file = file
-
-    def set(self, **fault: Any) -> None:
-        new = self.file.with_suffix(".new")
-        new.write_text(json.dumps([fault]))
-        new.rename(self.file)
-
-    def clear(self) -> None:
-        self.file.unlink(missing_ok=True)
 
 
 class Log:
@@ -113,7 +96,7 @@ class Daemon:
         self.directory = directory
         self.socket = directory / "u.sock"
         self.endpoint = f"ipc://{self.socket}"
-        self.faults = Faults(directory / "faults.json")
+        self.faults = Faults(directory)
         self.store_url = store_url
         self.temporary = directory / "tmp"
         self.temporary.mkdir(exist_ok=True)
@@ -138,7 +121,7 @@ class Daemon:
         )
         self.log = Log(self.process)
 
-    def wait_until_it_greets(self) -> None:
+    def wait_until_it_serves(self) -> None:
         with self.client(timeout=0.5) as client:
             deadline = time.monotonic() + START_SECONDS
             while time.monotonic() < deadline:
@@ -146,7 +129,7 @@ class Daemon:
                 with contextlib.suppress(UtxodError):
                     client.status()
                     return
-        raise AssertionError(f"no greeting:\n{self.log.text}")
+        raise AssertionError(f"it does not serve:\n{self.log.text}")
 
     def client(self, timeout: float = 10.0) -> Client:
         return Client(self.endpoint, timeout=timeout)
@@ -242,7 +225,7 @@ def running_daemon(
     with own_set(store_kind, directory, directory.name) as url:
         daemon = Daemon(directory, settings, (), url + store_options)
         try:
-            daemon.wait_until_it_greets()
+            daemon.wait_until_it_serves()
             yield daemon
             if daemon.process.poll() is None:
                 daemon.end()
@@ -276,7 +259,7 @@ class Raw:
         self.socket.connect(endpoint)
         self._ids = 0
 
-    def greet(self) -> wire.Welcome:
+    def handshake(self) -> wire.Welcome:
         self.socket.send_multipart([wire.pack_prefix(wire.HELLO, self._id())])
         return wire.unpack_welcome(self.receive()[1])
 

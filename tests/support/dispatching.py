@@ -66,7 +66,7 @@ def bins_of(store: Store, key: bytes) -> dict[str, Any]:
 
 
 def create(run: Run, *transactions: Transaction, height: int = 1, flags: int = 0) -> None:
-    assert run("create", [[one.raw, height, [], flags, None] for one in transactions]).results
+    assert run("create", [[transaction.raw, height, [], flags, None] for transaction in transactions]).results
 
 
 def matured(run: Run, generate: Generator, values: list[int]) -> Transaction:
@@ -76,10 +76,12 @@ def matured(run: Run, generate: Generator, values: list[int]) -> Transaction:
     return coinbase
 
 
-def follow(run: Run, dispatched: "Dispatched") -> list[Any]:
-    """Executes what follows from a dispatch; the results."""
+def execute_follow_ups(run: Run, dispatched: "Dispatched") -> list[Any]:
+    """The results of what follows from a dispatch."""
     return [
-        result for one in dispatched.follow_ups for result in run(one.operation, wire.unpack_body(one.body, 1)).results
+        result
+        for follow_up in dispatched.follow_ups
+        for result in run(follow_up.operation, wire.unpack_body(follow_up.body, 1)).results
     ]
 
 
@@ -102,8 +104,8 @@ def dispatch(
 ) -> Dispatched:
     """One dispatch of one or more requests; the outcomes of all their items. flags: of all, or of each."""
     of_each = [flags] * len(requests) if isinstance(flags, int) else flags
-    parts = [Assignment(FAR, len(items), own) for items, own in zip(requests, of_each, strict=True)]
-    batch = batch_class(parts, [wire.pack_body(items) for items in requests], now=0)
+    assignments = [Assignment(FAR, len(items), own) for items, own in zip(requests, of_each, strict=True)]
+    batch = batch_class(assignments, [wire.pack_body(items) for items in requests], now=0)
     Executor(operations, store, budget=budget, retention=RETENTION).run(operation, batch)
     frames = batch.replies()
     outcomes: list[Outcome] = []

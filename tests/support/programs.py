@@ -8,7 +8,7 @@ from pathlib import Path
 ROOT = Path(__file__).parents[2]
 
 
-def program(text: str, endpoint: str) -> "subprocess.Popen[str]":
+def start_program(text: str, endpoint: str) -> "subprocess.Popen[str]":
     """Starts it. ENDPOINT is the endpoint in it."""
     return subprocess.Popen(
         [sys.executable, "-c", f"ENDPOINT = {endpoint!r}\n{text}"],
@@ -20,7 +20,7 @@ def program(text: str, endpoint: str) -> "subprocess.Popen[str]":
     )
 
 
-def ended(process: "subprocess.Popen[str]", told: str | None = None) -> str:
+def output_of(process: "subprocess.Popen[str]", told: str | None = None) -> str:
     """What it says, once it has ended well."""
     try:
         out, error = process.communicate(told, 90)

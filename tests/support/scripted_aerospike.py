@@ -1,5 +1,5 @@
-"""A client of an Aerospike cluster that exists on paper: it takes the records that the real one takes, and answers with
-its codes. What a node answers was written down from servers of version 8.1.2.
+"""A client of an Aerospike cluster that is played in this process: it takes the batch records that the real one takes,
+and answers with its codes. What a node answers was written down from servers of version 8.1.2.
 
 A key's first byte says which node keeps it, by its place in `nodes`.
 """
@@ -46,8 +46,8 @@ class Node:
 class ScriptedCluster:
     """sent: how many records each call had. log: what nodes were given to write, kind and key. failing_rule: what they
     say of a rule that raised an error. out_of_reach: names of nodes that only the others can reach. puts: modules that
-    were registered. indexes: bins that have one. before_counting: called before a node says how many records a set
-    has."""
+    were registered. indexes: bins that have an index. before_counting: called before a node says how many records a
+    set has."""
 
     def __init__(self, *names: str) -> None:
         self.nodes = [Node(name) for name in names]
@@ -94,8 +94,8 @@ class ScriptedCluster:
             raise forbidden
         if question.startswith("udf-put"):
             self.puts += 1
-            for one in self.nodes:
-                one.modules.append(question.partition("filename=")[2].partition(";")[0])
+            for registered in self.nodes:
+                registered.modules.append(question.partition("filename=")[2].partition(";")[0])
         if question.startswith("sets/") and self.before_counting is not None:
             self.before_counting()
         if question.startswith("sindex-list"):
@@ -112,55 +112,55 @@ class ScriptedCluster:
     def batch_write(self, request: Any, policy: dict[str, Any]) -> Any:
         return self._batch(request.batch_records, request)
 
-    def _batch(self, records: list[Any], request: Any = None) -> Any:
-        request = request or batch.BatchRecords(records)
-        self.sent.append(len(records))
+    def _batch(self, batch_records: list[Any], request: Any = None) -> Any:
+        request = request or batch.BatchRecords(batch_records)
+        self.sent.append(len(batch_records))
         request.result = 0
         for node in self.nodes:
-            mine = [one for one in records if self._node(one) is node]
+            mine = [batch_record for batch_record in batch_records if self._node(batch_record) is node]
             if node.limit and len(mine) > node.limit:
                 request.result = TOO_LARGE
-                for one in mine:
-                    one.result = NO_RESPONSE
+                for batch_record in mine:
+                    batch_record.result = NO_RESPONSE
                 continue
-            for one in mine:
-                one.result, bins = self._execute(node, one)
-                one.record = ((*one.key, bytearray(20)), {"ttl": 0, "gen": 1}, bins)
-        if request.result == 0 and any(one.result != 0 for one in records):
+            for batch_record in mine:
+                batch_record.result, bins = self._execute(node, batch_record)
+                batch_record.record = ((*batch_record.key, bytearray(20)), {"ttl": 0, "gen": 1}, bins)
+        if request.result == 0 and any(batch_record.result != 0 for batch_record in batch_records):
             request.result = BATCH_FAILED
         return request
 
-    def _node(self, one: Any) -> Node:
-        return self.nodes[one.key[2][0] % len(self.nodes)]
+    def _node(self, batch_record: Any) -> Node:
+        return self.nodes[batch_record.key[2][0] % len(self.nodes)]
 
-    def _execute(self, node: Node, one: Any) -> Answer:
-        place = (one.key[1], bytes(one.key[2]))
+    def _execute(self, node: Node, batch_record: Any) -> Answer:
+        place = (batch_record.key[1], bytes(batch_record.key[2]))
         kept = self.data.get(place)
-        if isinstance(one, batch.Read):
+        if isinstance(batch_record, batch.Read):
             return (2, None) if kept is None else (0, dict(kept))
-        self.log.append((type(one).__name__, place[1]))
+        self.log.append((type(batch_record).__name__, place[1]))
         if node.refuses:
             return node.refuses, None
-        if isinstance(one, batch.Apply):
-            return self._apply(node, one)
-        return self._write(place, kept, one)
+        if isinstance(batch_record, batch.Apply):
+            return self._apply(node, batch_record)
+        return self._write(place, kept, batch_record)
 
-    def _apply(self, node: Node, one: Any) -> Answer:
-        if f"{one.module}.lua" not in node.modules:
-            one.message = f"{node.name} UDF: Execution Error 1"
+    def _apply(self, node: Node, batch_record: Any) -> Answer:
+        if f"{batch_record.module}.lua" not in node.modules:
+            batch_record.message = f"{node.name} UDF: Execution Error 1"
             return 100, None
         if self.failing_rule:
-            one.message = self.failing_rule
+            batch_record.message = self.failing_rule
             return 100, None
         return 0, {"SUCCESS": {"status": "OK"}}
 
-    def _write(self, place: tuple[str, bytes], kept: dict[str, Any] | None, one: Any) -> Answer:
-        exists = one.policy["exists"]
+    def _write(self, place: tuple[str, bytes], kept: dict[str, Any] | None, batch_record: Any) -> Answer:
+        exists = batch_record.policy["exists"]
         if exists == aerospike.POLICY_EXISTS_CREATE and kept is not None:
             return 5, None
         if exists == aerospike.POLICY_EXISTS_UPDATE and kept is None:
             return 2, None
-        if "expressions" in one.policy and kept is not None and kept.get("layout") != 1:
+        if "expressions" in batch_record.policy and kept is not None and kept.get("layout") != 1:
             return 27, None  # the one condition that is asked here
-        self.data[place] = (kept or {}) | {op["bin"]: op["val"] for op in one.ops if "bin" in op}
+        self.data[place] = (kept or {}) | {op["bin"]: op["val"] for op in batch_record.ops if "bin" in op}
         return 0, None

@@ -1,5 +1,5 @@
 """A daemon that follows a script: a ROUTER that answers each request as it is told to. Also a process of its own:
-`python scripted.py ENDPOINT` answers every item with true."""
+`python -m tests.support.scripted_daemon ENDPOINT` answers every item with true."""
 
 import contextlib
 import os
@@ -64,7 +64,7 @@ def answer_nothing(request: Request) -> Iterable[list[bytes]]:
 
 
 class ScriptedDaemon:
-    """script: what is sent back for a request. welcome: what is sent back for a greeting, None for nothing."""
+    """script: what is sent back for a request. answers_hello: whether it takes part in a handshake."""
 
     def __init__(
         self, endpoint: str, script: Script = answer_well, *, epoch: int = 1, limits: wire.Limits | None = None
@@ -73,8 +73,8 @@ class ScriptedDaemon:
         self.epoch = epoch
         self.limits = limits or wire.Limits()
         self.requests: list[Request] = []
-        self.greetings = 0
-        self.greets = True
+        self.handshakes = 0
+        self.answers_hello = True
         self._seen = threading.Condition()
         self._context: zmq.Context[zmq.Socket[bytes]] = zmq.Context()
         self._socket = self._context.socket(zmq.ROUTER)
@@ -93,10 +93,10 @@ class ScriptedDaemon:
                 raise TimeoutError(f"{len(self.requests)} requests of {count}")
             return list(self.requests)
 
-    def wait_for_greetings(self, count: int, within: float = 10.0) -> None:
+    def wait_for_handshakes(self, count: int, within: float = 10.0) -> None:
         with self._seen:
-            if not self._seen.wait_for(lambda: self.greetings >= count, within):
-                raise TimeoutError(f"{self.greetings} greetings of {count}")
+            if not self._seen.wait_for(lambda: self.handshakes >= count, within):
+                raise TimeoutError(f"{self.handshakes} handshakes of {count}")
 
     def stop(self) -> None:
         if self._thread.is_alive():
@@ -126,9 +126,9 @@ class ScriptedDaemon:
 
     def _messages(self, kind: wire.Prefix, frames: tuple[bytes, ...]) -> Iterable[list[bytes]]:
         if kind.type == wire.HELLO:
-            self.greetings += 1
+            self.handshakes += 1
             welcome = wire.pack_welcome(wire.Welcome(self.epoch, clock(), self.limits))
-            return [[wire.pack_prefix(wire.WELCOME, kind.request_id), welcome]] if self.greets else []
+            return [[wire.pack_prefix(wire.WELCOME, kind.request_id), welcome]] if self.answers_hello else []
         if kind.type == wire.STATUS:
             silent = self.script is answer_nothing
             return [] if silent else [[wire.pack_prefix(wire.REPORT, kind.request_id), wire.pack_report({"epoch": 1})]]

@@ -8,8 +8,8 @@ KEY, OTHER = b"k" * 32, b"o" * 32
 BUDGET = 5.0
 
 
-def run(store: Store, *records: RecordOperation) -> list[Result]:
-    return store.batch_operate(records, BUDGET)
+def run(store: Store, *operations: RecordOperation) -> list[Result]:
+    return store.batch_operate(operations, BUDGET)
 
 
 def create(store: Store, key: bytes = KEY, **bins: Any) -> None:

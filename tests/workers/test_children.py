@@ -13,7 +13,17 @@ from protocol.worker_wire import FollowUp
 from store import Mode, Read, RecordOperation, Remove, Result, RuleCall, Store, Write
 from store.layout import child_key
 from store.transaction import Transaction
-from tests.support.dispatching import HEIGHT, RETENTION, Dispatched, Run, Wrapped, bins_of, dispatch, follow, matured
+from tests.support.dispatching import (
+    HEIGHT,
+    RETENTION,
+    Dispatched,
+    Run,
+    Wrapped,
+    bins_of,
+    dispatch,
+    execute_follow_ups,
+    matured,
+)
 from utxod.generate import Generator
 
 
@@ -27,9 +37,9 @@ def spends_of(generate: Generator, coinbase: Transaction, *vouts: int) -> list[l
     return [[*generate.spend((coinbase, vout), height=HEIGHT)] for vout in vouts]
 
 
-def told(one: FollowUp) -> Any:
-    assert (one.request, one.operation) == (None, "note_child")
-    (item,) = wire.unpack_body(one.body, 1)
+def told(follow_up: FollowUp) -> Any:
+    assert (follow_up.request, follow_up.operation) == (None, "note_child")
+    (item,) = wire.unpack_body(follow_up.body, 1)
     return item
 
 
@@ -47,7 +57,7 @@ def test_the_last_spend_of_a_child_record_is_told_to_its_master(run: Run, store:
     (owed,) = dispatched.follow_ups
     assert owed.key == coinbase.txid
     assert told(owed) == [coinbase.txid, [[1, 1]], HEIGHT]
-    assert follow(run, dispatched) == [True]
+    assert execute_follow_ups(run, dispatched) == [True]
     assert bins_of(store, coinbase.txid)["spentExtraRecs"] == 1
 
 
@@ -65,20 +75,20 @@ def test_what_is_all_spent_and_mined_gets_its_delete_at_height_on_every_record(
     run: Run, store: Store, generate: Generator
 ) -> None:
     coinbase = mined(run, generate, 4)
-    follow(run, run("spend", spends_of(generate, coinbase, 0, 1, 2, 3)))
+    execute_follow_ups(run, run("spend", spends_of(generate, coinbase, 0, 1, 2, 3)))
     assert delete_at_heights(store, coinbase) == [HEIGHT + RETENTION] * 2
 
 
 def test_undoing_a_spend_takes_the_delete_at_height_back(run: Run, store: Store, generate: Generator) -> None:
     coinbase = mined(run, generate, 3)
     spends = spends_of(generate, coinbase, 0, 1, 2)
-    follow(run, run("spend", spends))
+    execute_follow_ups(run, run("spend", spends))
     for undone in (spends[0], spends[2]):
         dispatched = run("abandon", [undone])
         assert dispatched.results == [True]
-        follow(run, dispatched)
+        execute_follow_ups(run, dispatched)
         assert delete_at_heights(store, coinbase) == [None] * 2
-        follow(run, run("spend", [undone]))
+        execute_follow_ups(run, run("spend", [undone]))
         assert delete_at_heights(store, coinbase) == [HEIGHT + RETENTION] * 2
 
 
@@ -106,13 +116,13 @@ def test_asking_again_tells_the_master_again_what_it_may_not_have_heard(
     assert bins_of(store, coinbase.txid)["spentExtraRecs"] == 0
     again = run("spend", spends[2:])
     assert again.results == [False]
-    follow(run, again)
+    execute_follow_ups(run, again)
     assert bins_of(store, coinbase.txid)["spentExtraRecs"] == 1
     assert delete_at_heights(store, coinbase) == [HEIGHT + RETENTION] * 2
     run("abandon", spends[2:])
     again = run("abandon", spends[2:])
     assert again.results == [False]
-    follow(run, again)
+    execute_follow_ups(run, again)
     assert delete_at_heights(store, coinbase) == [None] * 2
 
 
@@ -125,9 +135,9 @@ def test_a_master_that_does_not_know_its_children_has_them_recounted(
     run: Run, store: Store, generate: Generator
 ) -> None:
     coinbase = mined(run, generate, 7)
-    follow(run, run("spend", spends_of(generate, coinbase, 2, 3)))
+    execute_follow_ups(run, run("spend", spends_of(generate, coinbase, 2, 3)))
     forget(store, coinbase.txid, spent=3)
-    follow(run, run("spend", spends_of(generate, coinbase, 4, 5)))
+    execute_follow_ups(run, run("spend", spends_of(generate, coinbase, 4, 5)))
     master = bins_of(store, coinbase.txid)
     assert (master["spentExtraRecs"], master["childStates"]) == (2, b"\1\0\1\0\0\0")
 
@@ -135,7 +145,7 @@ def test_a_master_that_does_not_know_its_children_has_them_recounted(
 def test_a_counter_that_another_program_wrote_is_recounted(run: Run, store: Store, generate: Generator) -> None:
     coinbase = mined(run, generate, 7)
     store.batch_operate([Write(coinbase.txid, {"spentExtraRecs": 2}, Mode.UPDATE)], 5.0)
-    follow(run, run("spend", spends_of(generate, coinbase, 2, 3)))
+    execute_follow_ups(run, run("spend", spends_of(generate, coinbase, 2, 3)))
     assert bins_of(store, coinbase.txid)["spentExtraRecs"] == 1
 
 
@@ -160,14 +170,14 @@ def test_a_recount_that_is_lost_is_asked_for_by_the_next_note(run: Run, store: S
     """And meanwhile the transaction is not taken for done, though a counter of before says so."""
     coinbase = mined(run, generate, 5)
     spends = spends_of(generate, coinbase, 0, 1, 2, 3, 4)
-    follow(run, run("spend", spends))
+    execute_follow_ups(run, run("spend", spends))
     assert delete_at_heights(store, coinbase)[0] == HEIGHT + RETENTION
     forget(store, coinbase.txid, spent=2)
     (undone,) = run("abandon", spends[4:]).follow_ups
     with pytest.raises(Dies):
         dispatch(DiesBefore(store, "tellState"), undone.operation, wire.unpack_body(undone.body, 1))
     assert delete_at_heights(store, coinbase)[0] is None
-    follow(run, run("spend", spends[2:3]))
+    execute_follow_ups(run, run("spend", spends[2:3]))
     master = bins_of(store, coinbase.txid)
     assert (master["spentExtraRecs"], "deleteAtHeight" in master) == (1, False)
 
@@ -179,12 +189,12 @@ def test_asking_again_reaches_children_that_kept_a_delete_at_height(
     """The worker died between the master and its child: a child with a live coin, marked as due."""
     coinbase = mined(run, generate, 3)
     spends = spends_of(generate, coinbase, 0, 1, 2)
-    follow(run, run("spend", spends))
+    execute_follow_ups(run, run("spend", spends))
     (note,) = run("abandon", spends[2:]).follow_ups
     store.batch_operate([RuleCall(coinbase.txid, "noteChild", (told(note)[1], HEIGHT, RETENTION))], 5.0)
     assert delete_at_heights(store, coinbase) == [None, HEIGHT + RETENTION]
     if asked == "abandon":
-        follow(run, run("abandon", spends[2:]))
+        execute_follow_ups(run, run("abandon", spends[2:]))
     else:
         run("increment", [[coinbase.txid, 0, HEIGHT]]).results  # noqa: B018
     assert delete_at_heights(store, coinbase) == [None, None]
@@ -209,12 +219,12 @@ def test_increment_of_a_master_that_another_program_wrote_is_believed_within_bou
     assert codes == ["INVALID_PARAMETER", "INVALID_PARAMETER", "OK"]
 
 
-@pytest.mark.parametrize("part", ["note_child", "set_dah_children", "lock_children", "increment"])
+@pytest.mark.parametrize("operation", ["note_child", "set_dah_children", "lock_children", "increment"])
 def test_a_child_that_is_missing_is_a_fault_and_not_the_absence_of_the_transaction(
-    run: Run, store: Store, generate: Generator, part: str
+    run: Run, store: Store, generate: Generator, operation: str
 ) -> None:
     coinbase = matured(run, generate, [1, 2, 3, 4, 5])
-    if part == "note_child":
+    if operation == "note_child":
         forget(store, coinbase.txid)
     store.batch_operate([Remove(child_key(coinbase.txid, 2))], 5.0)
     item = {
@@ -222,8 +232,8 @@ def test_a_child_that_is_missing_is_a_fault_and_not_the_absence_of_the_transacti
         "set_dah_children": [coinbase.txid, 2],
         "lock_children": [coinbase.txid, 2, True, 1],
         "increment": [coinbase.txid, 1, HEIGHT],
-    }[part]
-    (outcome,) = run(part, [item]).outcomes
+    }[operation]
+    (outcome,) = run(operation, [item]).outcomes
     assert outcome.code == "STORE_ERROR"
     assert outcome.error is not None
     assert "child record 2 is missing" in outcome.error.message
@@ -274,9 +284,9 @@ def test_children_are_locked_downstream_and_the_answer_waits_for_them(
     coinbase = matured(run, generate, [1, 2, 3, 4, 5])
     dispatched = run("set_locked", [[bytes(32), True]], [[coinbase.txid, True]])
     assert dispatched.codes == ["TX_NOT_FOUND", "OK"]
-    (part,) = dispatched.follow_ups
-    assert (part.request, part.item, part.operation, part.items) == (1, 0, "lock_children", 2)
-    assert follow(run, dispatched) == [True]
+    (awaited,) = dispatched.follow_ups
+    assert (awaited.request, awaited.item, awaited.operation, awaited.items) == (1, 0, "lock_children", 2)
+    assert execute_follow_ups(run, dispatched) == [True]
     assert locks(store, coinbase) == [True] * 3
     spend = [*generate.spend((coinbase, 4))]
     assert run("spend", [spend]).codes == ["LOCKED"]
@@ -292,7 +302,7 @@ def test_locks_of_two_daemons_end_as_the_masters_did_in_whatever_order_they_arri
             coinbase = matured(run, generate, [1, 2, 3, 4, 5])
             calls = [lock(run, coinbase, value) for value in values]
             for place in order:
-                assert follow(run, calls[place]) == [True]
+                assert execute_follow_ups(run, calls[place]) == [True]
             assert locks(store, coinbase) == [values[-1]] * 3
 
 
@@ -300,10 +310,10 @@ def test_unlocking_a_finished_transaction_brings_its_delete_at_height_back(
     run: Run, store: Store, generate: Generator
 ) -> None:
     coinbase = mined(run, generate, 3)
-    follow(run, run("spend", spends_of(generate, coinbase, 0, 1, 2)))
-    follow(run, lock(run, coinbase, True))
+    execute_follow_ups(run, run("spend", spends_of(generate, coinbase, 0, 1, 2)))
+    execute_follow_ups(run, lock(run, coinbase, True))
     assert delete_at_heights(store, coinbase) == [None] * 2
-    follow(run, lock(run, coinbase, False))
+    execute_follow_ups(run, lock(run, coinbase, False))
     assert delete_at_heights(store, coinbase) == [HEIGHT + RETENTION] * 2
 
 

@@ -22,17 +22,17 @@ def items_of(operation: str, store: Store, generate: Generator) -> list[Any]:
     """Items on transactions of their own, all of which would be well."""
     coinbases = [generate.coinbase([1, 2] if operation == "create" else [1, 2, 3, 4]) for _ in range(ITEMS)]
     if operation == "create":
-        return [[one.raw, HEIGHT, [], 0, None] for one in coinbases]
-    dispatch(store, "create", [[one.raw, 1, [], 0, None] for one in coinbases])
+        return [[coinbase.raw, HEIGHT, [], 0, None] for coinbase in coinbases]
+    dispatch(store, "create", [[coinbase.raw, 1, [], 0, None] for coinbase in coinbases])
     shapes: dict[str, Callable[[Any], list[Any]]] = {
-        "get": lambda one: [one.txid, None],
-        "outpoint": lambda one: [one.txid, 1],
-        "spend": lambda one: [*generate.spend((one, 0), height=HEIGHT)],
-        "increment": lambda one: [one.txid, 1, HEIGHT],
-        "set_dah": lambda one: [one.txid, 1, 500],
-        "set_locked": lambda one: [one.txid, True],
+        "get": lambda coinbase: [coinbase.txid, None],
+        "outpoint": lambda coinbase: [coinbase.txid, 1],
+        "spend": lambda coinbase: [*generate.spend((coinbase, 0), height=HEIGHT)],
+        "increment": lambda coinbase: [coinbase.txid, 1, HEIGHT],
+        "set_dah": lambda coinbase: [coinbase.txid, 1, 500],
+        "set_locked": lambda coinbase: [coinbase.txid, True],
     }
-    return [shapes[operation](one) for one in coinbases]
+    return [shapes[operation](coinbase) for coinbase in coinbases]
 
 
 class RaisesBefore(Batch):
@@ -40,11 +40,11 @@ class RaisesBefore(Batch):
 
     raised = False
 
-    def open(self) -> list[int]:
+    def uncompleted(self) -> list[int]:
         if not self.raised:
             self.raised = True
             raise RuntimeError("injected: before the store call")
-        return super().open()
+        return super().uncompleted()
 
 
 class RaisesHalfWay(Batch):
@@ -138,10 +138,10 @@ def _content(store: Store, items: Sequence[Any], operation: str) -> list[Any]:
 
 
 def test_a_second_completion_is_ignored_and_counted(store: Store) -> None:
-    def completes_twice(work: Any) -> None:
-        work.batch.complete(0, "first")
-        work.batch.complete(0, "second")
-        work.batch.fail(0, Error("INTERNAL", "no"))
+    def completes_twice(context: Any) -> None:
+        context.batch.complete(0, "first")
+        context.batch.complete(0, "second")
+        context.batch.fail(0, Error("INTERNAL", "no"))
 
     dispatched = dispatch(store, "twice", [1], operations={"twice": completes_twice})
     assert dispatched.results == ["first"]
@@ -149,11 +149,11 @@ def test_a_second_completion_is_ignored_and_counted(store: Store) -> None:
 
 
 def test_an_item_that_an_operation_forgets_is_failed(store: Store) -> None:
-    def forgets(work: Any) -> None:
-        work.batch.complete(0, "done")
+    def forgets(context: Any) -> None:
+        context.batch.complete(0, "done")
 
     dispatched = dispatch(store, "forgets", [1, 2], operations={"forgets": forgets})
-    assert [(one.code, one.executed) for one in dispatched.outcomes] == [("OK", None), ("INTERNAL", "no")]
+    assert [(outcome.code, outcome.executed) for outcome in dispatched.outcomes] == [("OK", None), ("INTERNAL", "no")]
 
 
 @pytest.mark.parametrize("operation", OPERATIONS)
@@ -174,5 +174,5 @@ def test_a_dispatch_that_had_one_answer_has_not_found_the_store_silent(store: St
     undoing = FaultyStore(store, [{"kind": "time_out", "function": "release"}], atomic=False)
     mine = [*free[:3], bytes(32), *free[4:]]
     dispatched = dispatch(undoing, "spend", [rival, mine], flags=ONE_TRANSACTION, budget=0.2)
-    assert {(one.code, one.executed) for one in dispatched.outcomes} == {("STORE_ERROR", "unknown")}
+    assert {(outcome.code, outcome.executed) for outcome in dispatched.outcomes} == {("STORE_ERROR", "unknown")}
     assert not dispatched.batch.timed_out

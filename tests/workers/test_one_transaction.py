@@ -55,7 +55,7 @@ def test_a_transaction_that_is_refused_one_spend_keeps_none(run: Run, generate: 
     assert run("spend", [rival]).results == [True]
     spends = payment_of(generate, (free, 0), (taken, 0), (free, 2))
     outcomes = whole(run, spends).outcomes
-    assert [(one.code, one.executed) for one in outcomes] == [("SPENT", "no")] * 3
+    assert [(outcome.code, outcome.executed) for outcome in outcomes] == [("SPENT", "no")] * 3
     where = {"because": 1, "outpoint": [taken.txid, 0]}
     assert details(outcomes[1]) == {**where, "spending_txid": rival[3], "spending_vin": 0}
     assert details(outcomes[0]) == details(outcomes[2]) == where
@@ -67,7 +67,7 @@ def test_one_input_that_is_not_there_is_named(run: Run, generate: Generator) -> 
     free = matured(run, generate, [1])
     absent = generate.coinbase([1])
     outcomes = whole(run, payment_of(generate, (free, 0), (absent, 0))).outcomes
-    assert [one.code for one in outcomes] == ["TX_NOT_FOUND"] * 2
+    assert [outcome.code for outcome in outcomes] == ["TX_NOT_FOUND"] * 2
     assert details(outcomes[0]) == {"because": 1, "outpoint": [absent.txid, 0]}
     assert run("spend", [[*generate.spend((free, 0))]]).results == [True]
 
@@ -79,7 +79,7 @@ def test_an_earlier_acknowledged_spend_is_never_undone_and_is_named(run: Run, ge
     assert run("spend", spends[:1]).results == [True]
     for _ in range(2):
         outcomes = whole(run, spends).outcomes
-        assert [one.code for one in outcomes] == ["SPENT"] * 3
+        assert [outcome.code for outcome in outcomes] == ["SPENT"] * 3
         assert details(outcomes[2])["held"] == [[free.txid, 0]]
         assert "held" not in details(outcomes[0])
     assert run("spend", spends[:2]).results == [False, True]
@@ -126,7 +126,7 @@ def test_a_refusal_names_what_the_spender_has_behind_a_record_that_refuses_as_a_
     spends = payment_of(generate, (coin, 0), (young, 0), (young, 1))
     assert run("spend", at(spends[1:2], 200)).results == [True]
     outcomes = whole(run, at(spends, 199)).outcomes
-    assert [one.code for one in outcomes] == ["COINBASE_IMMATURE"] * 3
+    assert [outcome.code for outcome in outcomes] == ["COINBASE_IMMATURE"] * 3
     assert details(outcomes[1])["held"] == [[young.txid, 0]]
 
 
@@ -136,7 +136,7 @@ def test_a_plain_refusal_names_what_its_spender_has(run: Run, generate: Generato
     assert run("spend", [mine]).results == [True]
     run("set_locked", [[coinbase.txid, True]])
     outcomes = run("spend", [mine, other]).outcomes
-    assert [one.code for one in outcomes] == ["LOCKED", "LOCKED"]
+    assert [outcome.code for outcome in outcomes] == ["LOCKED", "LOCKED"]
     assert details(outcomes[0]) == {"held": [[coinbase.txid, 0]]}
     assert details(outcomes[1]) == {}
 
@@ -146,7 +146,7 @@ def test_an_outpoint_that_a_request_names_twice_is_given_back_once(run: Run, sto
     run("spend", [[*generate.spend((taken, 0))]])
     spends = payment_of(generate, (free, 0), (taken, 0))
     outcomes = whole(run, [spends[0], spends[0], spends[1]]).outcomes
-    assert [one.code for one in outcomes] == ["SPENT"] * 3
+    assert [outcome.code for outcome in outcomes] == ["SPENT"] * 3
     assert "held" not in details(outcomes[2])
     assert not is_spent_by(store, spends[0])
 
@@ -157,8 +157,8 @@ def test_what_was_put_back_tells_no_master(run: Run, store: Store, generate: Gen
     run("spend", [[*generate.spend((taken, 0))]])
     refused = whole(run, payment_of(generate, (parent, 2), (taken, 0)))
     assert refused.codes == ["SPENT"] * 2
-    for one in refused.follow_ups:
-        run(one.operation, *[dispatch_body(one.body)])
+    for follow_up in refused.follow_ups:
+        run(follow_up.operation, *[dispatch_body(follow_up.body)])
     assert bins_of(store, parent.txid)["spentExtraRecs"] == 0
 
 
@@ -210,7 +210,7 @@ def test_where_giving_back_fails_the_answer_is_unknown_and_lists_the_outpoints(
     spends = payment_of(generate, (free, 1), (taken, 0))
     wedged = GivingBackFails(FaultyStore(store, [], atomic=False))
     outcomes = dispatch(wedged, "spend", spends, flags=ONE_TRANSACTION).outcomes
-    assert [(one.code, one.executed) for one in outcomes] == [("STORE_ERROR", "unknown")] * 2
+    assert [(outcome.code, outcome.executed) for outcome in outcomes] == [("STORE_ERROR", "unknown")] * 2
     assert details(outcomes[0]) == {"because": 0, "outpoints": [[free.txid, 1]]}
     assert details(outcomes[1]) == {"because": 0}
     assert run("abandon", spends).results == [True, False]
@@ -225,7 +225,7 @@ def test_a_spend_in_doubt_is_never_given_back(run: Run, store: Store, generate: 
     assert run("spend", spends[:1]).results == [True]
     lost = FaultyStore(store, [{"kind": "none", "index": 0}], atomic=False)
     outcomes = dispatch(lost, "spend", spends, flags=ONE_TRANSACTION).outcomes
-    assert [one.executed for one in outcomes] == ["unknown"] * 2
+    assert [outcome.executed for outcome in outcomes] == ["unknown"] * 2
     assert details(outcomes[0])["outpoints"] == [[free.txid, 0]]
     assert is_spent_by(store, spends[0])
 
@@ -236,7 +236,7 @@ def test_an_answer_grows_with_its_request_and_not_with_its_square(run: Run, stor
     lost = FaultyStore(store, [{"kind": "none", "index": 0}], atomic=False)
     outcomes = dispatch(lost, "spend", spends, flags=ONE_TRANSACTION).outcomes
     assert len(details(outcomes[0])["outpoints"]) == 40
-    assert all(details(one) == {"because": 0} for one in outcomes[1:])
+    assert all(details(outcome) == {"because": 0} for outcome in outcomes[1:])
 
 
 def test_what_was_given_back_since_is_not_named(run: Run, generate: Generator) -> None:
@@ -245,8 +245,8 @@ def test_what_was_given_back_since_is_not_named(run: Run, generate: Generator) -
     create(run, young, height=100)
     (spend,) = payment_of(generate, (young, 0))
     outcomes = whole(run, [*at([spend], 250), *at([spend], 150)]).outcomes
-    assert [one.code for one in outcomes] == ["COINBASE_IMMATURE"] * 2
-    assert all("held" not in details(one) for one in outcomes)
+    assert [outcome.code for outcome in outcomes] == ["COINBASE_IMMATURE"] * 2
+    assert all("held" not in details(outcome) for outcome in outcomes)
     assert run("spend", [[*generate.spend((young, 0), height=250)]]).results == [True]
 
 
@@ -257,7 +257,7 @@ def test_what_could_not_be_looked_at_is_named_as_unseen(run: Run, store: Store, 
     assert run("spend", spends).results == [True, True]
     failing = FaultyStore(store, [{"kind": "fail", "index": 1}], atomic=False)
     outcomes = dispatch(failing, "spend", spends, flags=ONE_TRANSACTION).outcomes
-    assert [(one.code, one.executed) for one in outcomes] == [("STORE_ERROR", "no")] * 2
+    assert [(outcome.code, outcome.executed) for outcome in outcomes] == [("STORE_ERROR", "no")] * 2
     assert details(outcomes[1])["unseen"] == [[parents[1].txid, 0]]
     assert details(outcomes[1])["held"] == [[parents[0].txid, 0]]
     assert all(is_spent_by(store, spend) for spend in spends)
@@ -280,8 +280,8 @@ def test_one_missing_child_harms_no_other_request_of_the_dispatch(run: Run, stor
     plain = [[*generate.spend((other, 0))]]
     flags = [0, ONE_TRANSACTION, 0]
     outcomes = dispatch(NoMasters(store), "spend", missing, refused, plain, flags=flags).outcomes
-    assert [one.code for one in outcomes] == ["STORE_ERROR"] * 3 + ["OK"]
-    assert all(one.executed == "no" for one in outcomes[:3])
+    assert [outcome.code for outcome in outcomes] == ["STORE_ERROR"] * 3 + ["OK"]
+    assert all(outcome.executed == "no" for outcome in outcomes[:3])
     assert not is_spent_by(store, refused[0])
 
 
@@ -308,4 +308,4 @@ def test_an_answer_of_other_spends_is_no_answer_and_harms_its_own_alone(
     parents = [matured(run, generate, [1]) for _ in range(2)]
     spends = [[*generate.spend((parent, 0))] for parent in parents]
     outcomes = dispatch(Confused(store), "spend", spends).outcomes
-    assert [(one.code, one.executed) for one in outcomes] == [("INTERNAL", "unknown"), ("OK", None)]
+    assert [(outcome.code, outcome.executed) for outcome in outcomes] == [("INTERNAL", "unknown"), ("OK", None)]

@@ -55,17 +55,17 @@ def test_a_bad_key_is_an_error_for_that_item_alone(run: Run, generate: Generator
     coinbase = generate.coinbase([1])
     create(run, coinbase)
     outcomes = run("get", [[coinbase.txid, None], item, [bytes(32), None]]).outcomes
-    assert [one.code for one in outcomes] == ["OK", "BAD_REQUEST", "TX_NOT_FOUND"]
+    assert [outcome.code for outcome in outcomes] == ["OK", "BAD_REQUEST", "TX_NOT_FOUND"]
     assert outcomes[1].executed == "no"
 
 
 def test_outpoint_reads_each_transaction_of_the_batch_once(store: Store, generate: Generator) -> None:
     coinbases = [generate.coinbase([1, 2]) for _ in range(3)]
     recording = Recording(store)
-    dispatch(store, "create", [[one.raw, 1, [], 0, None] for one in coinbases])
-    items = [[one.txid, vout] for vout in (0, 1) for one in coinbases]
+    dispatch(store, "create", [[coinbase.raw, 1, [], 0, None] for coinbase in coinbases])
+    items = [[coinbase.txid, vout] for vout in (0, 1) for coinbase in coinbases]
     results = dispatch(recording, "outpoint", items).results
-    assert results == [[*one.outputs[vout]] for vout in (0, 1) for one in coinbases]
+    assert results == [[*coinbase.outputs[vout]] for vout in (0, 1) for coinbase in coinbases]
     assert [len(batch) for batch in recording.batches] == [3]
 
 
@@ -83,8 +83,8 @@ def test_an_output_that_a_partial_creation_left_out_is_not_found(run: Run) -> No
     (created,) = run("create", [item]).results
     assert created["records"] == 3
     outcomes = run("outpoint", [[txid, 1], [txid, 5], [txid, 0], [txid, 6]]).outcomes
-    assert [one.code for one in outcomes] == ["OK", "OK", "UTXO_NOT_FOUND", "UTXO_NOT_FOUND"]
-    assert [one.result for one in outcomes[:2]] == [[5, b"\x51"], [6, b"\x52"]]
+    assert [outcome.code for outcome in outcomes] == ["OK", "OK", "UTXO_NOT_FOUND", "UTXO_NOT_FOUND"]
+    assert [outcome.result for outcome in outcomes[:2]] == [[5, b"\x51"], [6, b"\x52"]]
 
 
 # ---- create
@@ -93,18 +93,18 @@ def test_an_output_that_a_partial_creation_left_out_is_not_found(run: Run) -> No
 def test_create_a_second_time_is_tx_exists_and_changes_nothing(run: Run, store: Store, generate: Generator) -> None:
     small, large = generate.coinbase([1]), generate.coinbase([1, 2, 3])
     create(run, small, large)
-    before = [bins_of(store, one.txid) for one in (small, large)]
+    before = [bins_of(store, transaction.txid) for transaction in (small, large)]
     partial = [None, 1, [], 0, [large.txid, {0: [9, b""], 2: [9, b""]}]]
     outcomes = run("create", [[small.raw, 9, [], 0, None], [large.raw, 9, [], 0, None], partial]).outcomes
-    assert [one.code for one in outcomes] == ["TX_EXISTS"] * 3
-    assert [bins_of(store, one.txid) for one in (small, large)] == before
+    assert [outcome.code for outcome in outcomes] == ["TX_EXISTS"] * 3
+    assert [bins_of(store, transaction.txid) for transaction in (small, large)] == before
     assert store.blobs.get(large.txid) == large.raw
 
 
 def test_the_same_large_transaction_twice_in_a_batch_is_created_once(run: Run, generate: Generator) -> None:
     large = generate.coinbase([1, 2, 3])
     outcomes = run("create", [[large.raw, 1, [], 0, None]], [[large.raw, 1, [], 0, None]]).outcomes
-    assert [one.code for one in outcomes] == ["OK", "CREATING"]
+    assert [outcome.code for outcome in outcomes] == ["OK", "CREATING"]
     assert outcomes[1].error is not None
     assert outcomes[1].error.retry_after > 0
 
@@ -161,7 +161,7 @@ def test_a_coin_is_spent_by_the_first_of_two_in_one_batch(run: Run, generate: Ge
     coinbase = matured(run, generate, [1])
     first, second = [[*generate.spend((coinbase, 0))] for _ in range(2)]
     outcomes = run("spend", [first], [second]).outcomes
-    assert [one.code for one in outcomes] == ["OK", "SPENT"]
+    assert [outcome.code for outcome in outcomes] == ["OK", "SPENT"]
     assert outcomes[1].error is not None
     assert outcomes[1].error.details == {"spending_txid": first[3], "spending_vin": 0}
 

@@ -1,8 +1,8 @@
 """The worker processes of one daemon: how many of each pool there are to be, and those that there are.
 
-One that dies is replaced: at once, or with growing delay where one after the other dies young, or can't be started at
-all (no processes or descriptors left, the interpreter away in an upgrade), so that a worker that can't start costs no
-more than a try every ten seconds. One that is terminated dumps its stacks and is killed.
+One that dies is replaced: at once, or in a crash loop with growing delay, also where none can be started at all (no
+processes or descriptors left, the interpreter away in an upgrade): a worker that can't start costs no more than a try
+every ten seconds. One that is terminated dumps its stacks and is killed.
 """
 
 import logging
@@ -13,24 +13,17 @@ from collections.abc import Callable, Mapping
 from dataclasses import replace
 from typing import Final
 
-from protocol.worker_wire import BOOT_ERROR_STATUS
+from workers.launch import BOOT_ERROR_STATUS, WorkerSettings
 
-from .process import WorkerProcess, WorkerSettings
+from .crash_loop import CrashLoop
+from .process import WorkerProcess
 from .signals import signal_name
 
 log = logging.getLogger("utxod.workers")
 
 # How long a worker may take from its start to its first credit.
 _START_SECONDS: Final = 30.0
-# Where a worker dies younger than this, and its predecessor did, its successor waits; so where it can't be started.
-_INFANCY_SECONDS: Final = 5.0
-_FIRST_DELAY_SECONDS: Final = 0.1
-_LONGEST_DELAY_SECONDS: Final = 10.0
-# Where it can't even be started the next try costs hardly anything.
-_LONGEST_TRY_SECONDS: Final = 1.0
-# So many failures in a row, which take 4 s and more, are no longer taken for a moment's.
-_MANY_FAILURES: Final = 8
-# Between a wedged worker's order to dump its stacks and its end.
+# Between the order to a wedged worker to dump its stacks, and its end.
 _DUMP_SECONDS: Final = 0.2
 # How long a killed worker may take to be gone: longer where it hangs in the kernel.
 _GONE_SECONDS: Final = 2.0
@@ -55,16 +48,14 @@ class WorkerManager:
         self.counts = dict(counts)
         self.processes: dict[bytes, WorkerProcess] = {}
         self._store_refused = False
-        self._failures = dict.fromkeys(counts, 0)  # in a row
-        self._last_failure = dict.fromkeys(counts, 0.0)
-        self._not_before = dict.fromkeys(counts, 0.0)
+        self._crash_loops = {pool: CrashLoop(pool) for pool in counts}
         self._to_kill: dict[WorkerProcess, float] = {}
-        self._suspects: set[WorkerProcess] = set()
+        self._found_stopped: set[WorkerProcess] = set()
 
     @property
     def could_not_start(self) -> bool:
         """Whether a worker could not open the store, or nothing but failures has come of many starts in a row."""
-        return self._store_refused or max(self._failures.values()) >= _MANY_FAILURES
+        return self._store_refused or any(loop.has_lasted for loop in self._crash_loops.values())
 
     def members(self, pool: str) -> list[WorkerProcess]:
         """The pool's workers that are to stay, oldest first."""
@@ -77,8 +68,9 @@ class WorkerManager:
             if now >= due:
                 del self._to_kill[process]
                 process.kill()
-        for pool in self.counts:
-            self._forget_failures(pool, now)
+        for pool, loop in self._crash_loops.items():
+            if members := self.members(pool):
+                loop.runs(members[-1].started, now)
         missing = sorted((len(self.members(pool)), pool) for pool in self.counts if self._is_start_due(pool, now))
         for _, pool in missing[:1]:
             try:
@@ -86,11 +78,11 @@ class WorkerManager:
             except Exception as error:
                 defect = not isinstance(error, OSError)
                 log.error("a %s worker can't be started: %s", pool, error, exc_info=defect)
-                self._delay(pool, now, _LONGEST_TRY_SECONDS)
+                self._crash_loops[pool].start_failed(now)
         return any(self._is_start_due(pool, now) for _, pool in missing)
 
     def _is_start_due(self, pool: str, now: float) -> bool:
-        return len(self.members(pool)) < self.counts[pool] and now >= self._not_before[pool]
+        return len(self.members(pool)) < self.counts[pool] and self._crash_loops[pool].allows_start(now)
 
     def start(self, pool: str, now: float) -> WorkerProcess:
         """Raises OSError where the host has not what it takes."""
@@ -123,8 +115,8 @@ class WorkerManager:
         stopped = {
             process for process in self.processes.values() if not process.terminated_because and process.is_stopped()
         }
-        failing = [(process.identity, "is stopped") for process in stopped & self._suspects]
-        self._suspects = stopped
+        failing = [(process.identity, "is stopped") for process in stopped & self._found_stopped]
+        self._found_stopped = stopped
         for identity, process in self.processes.items():
             if now - process.started > _START_SECONDS and not process.leaving and not is_ready(identity):
                 failing.append((identity, f"has not become ready in {_START_SECONDS:g} s"))
@@ -140,7 +132,7 @@ class WorkerManager:
         until = time.monotonic() + _GONE_SECONDS
         for process in self.processes.values():
             try:
-                process.reap(max(0.0, until - time.monotonic()))
+                process.wait(max(0.0, until - time.monotonic()))
             except subprocess.TimeoutExpired:
                 log.error("%s worker %d was killed, and hangs in the kernel", process.pool, process.pid)
         self.processes.clear()
@@ -149,42 +141,17 @@ class WorkerManager:
         """The worker whose descriptor can be read has ended: which it was, and why in words."""
         process = next(process for process in self.processes.values() if process.descriptor == descriptor)
         self._unwatch(descriptor)
-        status = process.reap()
+        status = process.wait()
         del self.processes[process.identity]
         self._to_kill.pop(process, None)
-        self._suspects.discard(process)
+        self._found_stopped.discard(process)
         reason = process.terminated_because or _in_words(status)
         level = logging.INFO if process.leaving and not process.terminated_because else logging.WARNING
         log.log(level, "%s worker %d is gone: it %s", process.pool, process.pid, reason)
-        self._delay_successor(process, status)
+        if not process.leaving:
+            self._store_refused = self._store_refused or status == BOOT_ERROR_STATUS
+            self._crash_loops[process.pool].exited(process.started, time.monotonic())
         return process, reason
-
-    def _delay_successor(self, process: WorkerProcess, status: int) -> None:
-        now = time.monotonic()
-        if process.leaving:
-            return
-        if status == BOOT_ERROR_STATUS:
-            self._store_refused = True
-        # One of the same generation as the last that failed tells nothing more: they were killed together.
-        if now - process.started <= _INFANCY_SECONDS and process.started >= self._last_failure[process.pool]:
-            self._delay(process.pool, now, _LONGEST_DELAY_SECONDS)
-
-    def _forget_failures(self, pool: str, now: float) -> None:
-        """The row of failures ends with a worker that was started after them and has outlived its infancy."""
-        newest = self.members(pool)[-1:]
-        if newest and self._last_failure[pool] < newest[0].started < now - _INFANCY_SECONDS:
-            self._failures[pool] = 0
-
-    def _delay(self, pool: str, now: float, longest: float) -> None:
-        """One more has failed: the next one waits, where it is not the first."""
-        self._last_failure[pool] = now
-        self._failures[pool] += 1
-        failures = self._failures[pool]
-        if failures > 1:
-            delay = min(_FIRST_DELAY_SECONDS * 2.0 ** min(failures - 2, _MANY_FAILURES), longest)
-            self._not_before[pool] = now + delay
-            why = "died young or could not be started"
-            log.warning("the next %s worker starts in %.1f s: %d in a row %s", pool, delay, failures, why)
 
 
 def _in_words(status: int) -> str:

@@ -10,36 +10,21 @@ import os
 import signal
 import subprocess
 import sys
-from dataclasses import asdict, dataclass
+from dataclasses import asdict
 from pathlib import Path
 from typing import Final
 
 import psutil
 
+from workers.launch import DUMP_SIGNAL, WorkerSettings
+
 log = logging.getLogger("utxod.workers")
 
-_HOUSE: Final = Path(__file__).resolve().parents[2]
-
-# A worker that gets this writes the stack of each of its threads to the log.
-DUMP_SIGNAL: Final = signal.SIGUSR1
-
-
-@dataclass(frozen=True)
-class WorkerSettings:
-    """identity: of its connection, hex. backend: the broker's address. parent: the process to end with.
-    budget_seconds: for the store, per dispatch. retention: blocks after which a spent transaction may go."""
-
-    identity: str
-    pool: str
-    backend: str
-    store: str
-    parent: int
-    budget_seconds: float
-    retention: int
+_ROOT: Final = Path(__file__).resolve().parents[2]
 
 
 class WorkerProcess:
-    """started: seconds, monotonic. leaving: was told to end, or is being ended, for `terminated_because`.
+    """started: seconds, monotonic. leaving: was told to end, or is being terminated, for `terminated_because`.
 
     Raises OSError where the process can't be started, or not be watched; then there is none.
     """
@@ -50,7 +35,7 @@ class WorkerProcess:
         self.started = now
         self.leaving = False
         self.terminated_because = ""
-        path = [str(_HOUSE), *filter(None, [os.environ.get("PYTHONPATH")])]
+        path = [str(_ROOT), *filter(None, [os.environ.get("PYTHONPATH")])]
         self._popen = subprocess.Popen(  # noqa: S603 (our own interpreter, our own module)
             [sys.executable, "-P", "-m", "workers", json.dumps(asdict(settings))],
             stdin=subprocess.DEVNULL,
@@ -86,7 +71,7 @@ class WorkerProcess:
     def kill(self) -> None:
         self._signal(signal.SIGKILL)
 
-    def reap(self, within: float | None = None) -> int:
+    def wait(self, within: float | None = None) -> int:
         """Its exit status, negative for a signal. within: seconds to wait for its end, not needed once the descriptor
         can be read. Raises subprocess.TimeoutExpired."""
         status = self._popen.wait(within)

@@ -1,18 +1,22 @@
 """The items of one dispatch: each is completed exactly once.
 
-A second completion is ignored and counted; what is not completed when the operation ends or raises is failed by its
-runner. So no item can be forgotten, answered twice, or take the answer of another: results are kept by index.
+A second completion is ignored and counted; what is not completed when the operation ends or raises is failed by the
+executor. So no item can be forgotten, answered twice, or take the answer of another: results are kept by index.
 """
 
-from collections.abc import Sequence
-from typing import Any, Final, NamedTuple
+from collections.abc import Callable, Sequence
+from typing import Any, Final, NamedTuple, TypeVar
 
 from protocol import codes, wire
 from protocol.codes import NO, UNKNOWN
 from protocol.wire import Error, ProtocolError, ReplyHeader
 from protocol.worker_wire import Assignment, FollowUp
 
-_OPEN: Final = object()
+from .item_checks import BadItem
+
+T = TypeVar("T")
+
+_UNCOMPLETED: Final = object()
 
 
 class Request(NamedTuple):
@@ -23,68 +27,93 @@ class Request(NamedTuple):
     flags: int
     error: Error | None
 
+    @property
+    def indices(self) -> range:
+        """Of its items, in the batch."""
+        return range(self.start, self.end)
+
 
 class Batch:
     """items: what the submitters sent, undecoded beyond MessagePack. ignored: completions that came second. timed_out:
     the store gave no answer to a whole call, in all the time that there was."""
 
-    def __init__(self, parts: Sequence[Assignment], bodies: Sequence[Any], now: int) -> None:
-        """now: microseconds on the daemon's clock; what has expired by then is failed, untouched."""
+    def __init__(self, assignments: Sequence[Assignment], bodies: Sequence[Any], now: int) -> None:
+        """bodies: one per assignment. now: microseconds on the daemon's clock; what has expired by then is failed,
+        untouched."""
         self.items: list[Any] = []
         self.requests: list[Request] = []
         self.follow_ups: list[FollowUp] = []
         self.ignored = 0
         self.timed_out = False
-        for part, body in zip(parts, bodies, strict=True):
-            self._add(part, body, now)
-        self._results: list[Any] = [_OPEN] * len(self.items)
+        for assignment, body in zip(assignments, bodies, strict=True):
+            self._add(assignment, body, now)
+        self._results: list[Any] = [_UNCOMPLETED] * len(self.items)
         self._errors: dict[int, Error] = {}
 
-    def _add(self, part: Assignment, body: Any, now: int) -> None:
+    def _add(self, assignment: Assignment, body: Any, now: int) -> None:
         start = len(self.items)
         error = None
-        if part.deadline and part.deadline <= now:
+        if assignment.deadline and assignment.deadline <= now:
             error = Error(codes.DEADLINE_EXCEEDED, NO, "expired before execution")
         else:
             try:
-                items = wire.unpack_body(body, part.items if part.only is None else None)
-                self.items += items if part.only is None else [items[part.only]]
+                only = assignment.only
+                items = wire.unpack_body(body, assignment.items if only is None else None)
+                self.items += items if only is None else [items[only]]
             except (ProtocolError, IndexError) as fault:
                 error = Error(codes.BAD_REQUEST, NO, str(fault))
-        self.requests.append(Request(start, len(self.items), part.flags, error))
+        self.requests.append(Request(start, len(self.items), assignment.flags, error))
 
     def __len__(self) -> int:
         return len(self.items)
 
-    def open(self) -> list[int]:
+    def uncompleted(self) -> list[int]:
         """The indices of the items that are not completed."""
-        return [index for index, result in enumerate(self._results) if result is _OPEN]
+        return [index for index, result in enumerate(self._results) if result is _UNCOMPLETED]
+
+    def parse(self, parse: Callable[[Any], T]) -> dict[int, T]:
+        """What `parse` makes of each item that is not completed, by index. An item for which it raises BadItem is
+        failed, alone."""
+        parsed: dict[int, T] = {}
+        for index in self.uncompleted():
+            try:
+                parsed[index] = parse(self.items[index])
+            except BadItem as fault:
+                self.fail(index, fault.error)
+        return parsed
 
     def complete(self, index: int, result: Any) -> None:
         """The item is done, and this is its result: a value that MessagePack can hold."""
-        if self._results[index] is not _OPEN:
+        if self._results[index] is not _UNCOMPLETED:
             self.ignored += 1
             return
         self._results[index] = result
 
     def fail(self, index: int, error: Error) -> None:
-        if self._results[index] is not _OPEN:
+        if self._results[index] is not _UNCOMPLETED:
             self.ignored += 1
             return
         self._results[index] = None
         self._errors[index] = error
 
-    def fail_open(self, error: Error) -> None:
-        """Fails whatever is not completed."""
-        for index in self.open():
+    def complete_unless(self, error: Error | None, index: int, result: Any) -> None:
+        """Fails the item where there is an error."""
+        if error is None:
+            self.complete(index, result)
+        else:
             self.fail(index, error)
 
-    def owe(self, operation: str, key: bytes, records: int, item: Sequence[Any]) -> None:
-        """Follow-up work that nobody waits for: it is never refused, and never expires."""
+    def fail_uncompleted(self, error: Error) -> None:
+        for index in self.uncompleted():
+            self.fail(index, error)
+
+    def add_owed_follow_up(self, operation: str, key: bytes, records: int, item: Sequence[Any]) -> None:
+        """A follow-up that nobody waits for: it is never refused, and never expires. key: of the record that it is
+        about. records: how many it touches. item: what the operation is given."""
         self.follow_ups.append(FollowUp(None, 0, operation, key, records, wire.pack_body([item])))
 
-    def follow(self, index: int, operation: str, key: bytes, records: int, item: Sequence[Any]) -> None:
-        """Follow-up work that the item's answer waits for."""
+    def add_awaited_follow_up(self, index: int, operation: str, key: bytes, records: int, item: Sequence[Any]) -> None:
+        """A follow-up that the answer of the item at this index waits for; the rest as of an owed one."""
         for number, request in enumerate(self.requests):
             if request.start <= index < request.end:
                 self.follow_ups.append(

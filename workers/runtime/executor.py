@@ -11,11 +11,12 @@ from protocol.wire import Error
 from store import Store, StoreError
 
 from .batch import Batch
-from .context import Work, batch_failure
+from .context import DispatchContext
+from .store_errors import batch_error
 
 log = logging.getLogger("utxod.worker")
 
-Operation = Callable[[Work], None]
+Operation = Callable[[DispatchContext], None]
 
 
 class Executor:
@@ -26,27 +27,26 @@ class Executor:
         self._store = store
         self._budget = budget
         self._retention = retention
-        self.ignored = 0
 
     def run(self, operation: str, batch: Batch) -> None:
         """Completes every item of the batch, each exactly once."""
-        work = Work(batch, self._store, self._retention, time.monotonic() + self._budget)
+        context = DispatchContext(batch, self._store, self._retention, time.monotonic() + self._budget)
         try:
-            self._operations[operation](work)
+            self._operations[operation](context)
         except StoreError as error:
             # Where an earlier call of this dispatch came back, part of the item may be written.
-            executed = UNKNOWN if error.in_doubt or work.returned else NO
+            executed = UNKNOWN if error.in_doubt or context.store_returned else NO
             log.warning("%s of %d items: the store failed: %s", operation, len(batch), error)
-            batch.fail_open(batch_failure(error, executed))
+            batch.fail_uncompleted(batch_error(error, executed))
         except Exception as error:
             log.exception("%s of %d items raised", operation, len(batch))
-            batch.fail_open(Error(codes.INTERNAL, UNKNOWN if work.called else NO, _name(error)))
-        work.owe_notes()
-        batch.fail_open(Error(codes.INTERNAL, UNKNOWN if work.called else NO, f"{operation} left the item unanswered"))
+            batch.fail_uncompleted(Error(codes.INTERNAL, UNKNOWN if context.store_called else NO, _name(error)))
+        context.notes.owe(batch)
+        executed = UNKNOWN if context.store_called else NO
+        batch.fail_uncompleted(Error(codes.INTERNAL, executed, f"{operation} left the item unanswered"))
         if batch.timed_out:
             log.warning("%s of %d items: the store did not answer in time", operation, len(batch))
         if batch.ignored:
-            self.ignored += batch.ignored
             log.error("%s completed %d items a second time; ignored", operation, batch.ignored)
 
 

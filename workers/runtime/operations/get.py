@@ -14,8 +14,9 @@ from protocol.wire import Error
 from store import Read, Result, Status
 from store.layout import raw_transaction
 from store.transaction import parse_transaction
-from workers.runtime.checks import BadItem, check_fields, check_txid
-from workers.runtime.context import Work, failure, malformed
+from workers.runtime.context import DispatchContext
+from workers.runtime.item_checks import BadItem, check_fields, check_txid
+from workers.runtime.store_errors import record_error, unreadable_error
 
 _RAW: Final = "tx"
 _RAW_BINS: Final = ("external", "version", "locktime", "extendedSize", "inputs", "outputs")
@@ -60,13 +61,13 @@ METADATA_BINS: Final = (
 )
 
 
-def run(work: Work) -> None:
-    batch = work.batch
+def run(context: DispatchContext) -> None:
+    batch = context.batch
     indices: list[int] = []
     reads: list[Read] = []
     latest: Any = None
     bins: Sequence[str] = METADATA_BINS
-    for index in batch.open():
+    for index in batch.uncompleted():
         try:
             txid, fields = check_fields(batch.items[index], "txid", "fields")
             check_txid(txid)
@@ -78,8 +79,8 @@ def run(work: Work) -> None:
             continue
         indices.append(index)
         reads.append(Read(txid, bins))
-    for index, read, result in zip(indices, reads, work.operate(reads), strict=True):
-        _complete(work, index, read, result)
+    for index, read, result in zip(indices, reads, context.operate(reads), strict=True):
+        _complete(context, index, read, result)
 
 
 def _bins(fields: Any) -> list[str]:
@@ -91,29 +92,31 @@ def _bins(fields: Any) -> list[str]:
     return [*fields, *_RAW_BINS] if _RAW in fields else fields
 
 
-def _complete(work: Work, index: int, read: Read, result: Result) -> None:
+def _complete(context: DispatchContext, index: int, read: Read, result: Result) -> None:
     bins = result.value
     if result.status is not Status.OK:
-        work.batch.fail(index, failure(result, "record"))
+        context.batch.fail(index, record_error(result, "record"))
     elif type(bins) is not dict:
-        work.batch.fail(index, malformed("record", f"a {type(bins).__name__}, where a map was expected"))
-    elif _RAW in (fields := work.batch.items[index][1] or ()):
-        _complete_raw(work, index, fields, read.key, bins)
+        context.batch.fail(index, unreadable_error("record", f"a {type(bins).__name__}, where a map was expected"))
+    elif _RAW in (fields := context.batch.items[index][1] or ()):
+        _complete_raw(context, index, fields, read.key, bins)
     else:
-        work.batch.complete(index, bins)
+        context.batch.complete(index, bins)
 
 
-def _complete_raw(work: Work, index: int, fields: Sequence[str], txid: bytes, bins: dict[str, Any]) -> None:
+def _complete_raw(
+    context: DispatchContext, index: int, fields: Sequence[str], txid: bytes, bins: dict[str, Any]
+) -> None:
     found = {name: bins[name] for name in fields if name in bins}
     try:
-        raw = work.store.blobs.get(txid) if bins.get("external") else raw_transaction(bins)
+        raw = context.store.blobs.get(txid) if bins.get("external") else raw_transaction(bins)
         if raw is None and "version" in bins:
             raise ValueError("the store has only some of its outputs, where it is known as a whole")
         if raw is not None and parse_transaction(raw).txid != txid:
             raise ValueError("what the store has is another one")
     except (ValueError, KeyError, TypeError, OSError) as error:
-        work.batch.fail(index, Error(codes.STORE_ERROR, NO, f"transaction: {error}"))
+        context.batch.fail(index, Error(codes.STORE_ERROR, NO, f"transaction: {error}"))
         return
     if raw is not None:
         found[_RAW] = raw
-    work.batch.complete(index, found)
+    context.batch.complete(index, found)

@@ -5,53 +5,47 @@ Item [txid, child index (0: the master), height (0 removes)]; result true.
 """
 
 from collections.abc import Mapping
+from typing import Any, Final
 
 from protocol import codes
 from protocol.codes import NO
 from protocol.wire import Error
-from store import Mode, Read, Status, Write
-from store.layout import TXID_BYTES, child_index, record_key
-from workers.runtime.checks import BadItem, check_fields, check_height, check_txid, check_uint
-from workers.runtime.context import Work, failure
+from store import Read, Status, Write
+from store.layout import TXID_BYTES, child_index
+from workers.runtime.children.delete_at_height import write_of_dah
+from workers.runtime.context import DispatchContext
+from workers.runtime.item_checks import check_fields, check_height, check_txid, check_uint
+from workers.runtime.store_errors import record_error
 
-_MAX_CHILD = 0xFFFFFFFE  # the next one is the key of the creation lock
-
-
-def dah_write(txid: bytes, child: int, height: int) -> Write:
-    return Write(record_key(txid, child), {"deleteAtHeight": height or None}, Mode.UPDATE)
+_MAX_CHILD: Final = 0xFFFFFFFE  # the next one is the key of the creation lock
 
 
-def run(work: Work) -> None:
-    batch = work.batch
-    indices: list[int] = []
-    writes: list[Write] = []
-    for index in batch.open():
-        try:
-            txid, child, height = check_fields(batch.items[index], "txid", "child index", "height")
-            check_uint(child, "child index", _MAX_CHILD)
-            writes.append(dah_write(check_txid(txid), child, check_height(height, "height")))
-            indices.append(index)
-        except BadItem as fault:
-            batch.fail(index, fault.error)
-    results = dict(zip(indices, work.operate(writes), strict=True))
-    keys = {index: write.key for index, write in zip(indices, writes, strict=True)}
-    missing = {index: keys[index] for index, result in results.items() if result.status is Status.NOT_FOUND}
-    faults = _missing_children(work, missing)
+def run(context: DispatchContext) -> None:
+    writes = context.batch.parse(_parse)
+    results = dict(zip(writes, context.operate(list(writes.values())), strict=True))
+    missing = {index: writes[index].key for index, result in results.items() if result.status is Status.NOT_FOUND}
+    errors = _explain_missing_children(context, missing)
     for index, result in results.items():
         if result.status is Status.OK:
-            batch.complete(index, True)
+            context.batch.complete(index, True)
         else:
-            batch.fail(index, faults.get(index) or failure(result, "record"))
+            context.batch.fail(index, errors.get(index) or record_error(result, "record"))
 
 
-def _missing_children(work: Work, missing: Mapping[int, bytes]) -> dict[int, Error]:
-    """Of those child records that are not there: why, by their masters."""
+def _parse(item: Any) -> Write:
+    txid, child, height = check_fields(item, "txid", "child index", "height")
+    check_uint(child, "child index", _MAX_CHILD)
+    return write_of_dah(check_txid(txid), child, check_height(height, "height"))
+
+
+def _explain_missing_children(context: DispatchContext, missing: Mapping[int, bytes]) -> dict[int, Error]:
+    """missing: keys of records that are not there. Of the child records among them: why, by their masters."""
     children = [(index, key) for index, key in missing.items() if child_index(key)]
-    masters = work.try_operate([Read(key[:TXID_BYTES], ("totalExtraRecs",)) for _, key in children])
-    faults: dict[int, Error] = {}
+    masters = context.try_operate([Read(key[:TXID_BYTES], ("totalExtraRecs",)) for _, key in children])
+    errors: dict[int, Error] = {}
     for (index, key), master in zip(children, masters, strict=True):
         if master.status is not Status.OK:
-            faults[index] = failure(master, "record")
+            errors[index] = record_error(master, "record")
         elif child_index(key) <= (master.value.get("totalExtraRecs") or 0):
-            faults[index] = Error(codes.STORE_ERROR, NO, f"child record {child_index(key)} is missing")
-    return faults
+            errors[index] = Error(codes.STORE_ERROR, NO, f"child record {child_index(key)} is missing")
+    return errors

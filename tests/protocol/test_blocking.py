@@ -1,0 +1,45 @@
+"""The blocking client is what its source makes of it, and every public method says what it takes and gives."""
+
+import inspect
+import re
+
+import pytest
+
+from protocol import AsyncClient, Client
+from tests.protocol.generate_blocking import SOURCE, TWIN, generate
+
+METHODS = [name for name, _ in inspect.getmembers(AsyncClient, inspect.isfunction) if not name.startswith("_")]
+
+
+def test_the_blocking_client_is_the_one_that_is_generated() -> None:
+    current = generate(SOURCE.read_text()) == TWIN.read_text()
+    assert current, "protocol/client/blocking.py is not current; run: python -m tests.protocol.generate_blocking"
+
+
+def test_what_is_left_of_asyncio_and_a_replacement_of_no_use_are_refused() -> None:
+    source = SOURCE.read_text()
+    with pytest.raises(ValueError, match="would still say 'import asyncio'"):
+        generate(f"{source}\nimport asyncio\n")
+    with pytest.raises(ValueError, match="of no use any more"):
+        generate(source.replace("AsyncioDriver", "OtherDriver"))
+
+
+@pytest.mark.parametrize("client", [AsyncClient, Client])
+@pytest.mark.parametrize("method", METHODS)
+def test_every_method_has_a_docstring_that_names_its_parameters(client: type, method: str) -> None:
+    function = getattr(client, method)
+    text = function.__doc__
+    assert text
+    named = {"self", "txid", "vout", "timeout"}  # the class says what these are
+    for base in re.findall(r"As `(\w+)`|those of `(\w+)`", text):
+        named |= set(inspect.signature(getattr(client, "".join(base))).parameters)
+    parameters = set(inspect.signature(function).parameters) - named
+    assert {name for name in parameters if name not in text} == set()
+
+
+def test_the_twins_have_the_same_methods_and_parameters() -> None:
+    for method in METHODS:
+        asked, twin = getattr(AsyncClient, method), getattr(Client, method)
+        assert inspect.iscoroutinefunction(asked)
+        assert not inspect.iscoroutinefunction(twin)
+        assert inspect.signature(asked) == inspect.signature(twin)

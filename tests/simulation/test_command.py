@@ -1,0 +1,27 @@
+"""The simulator's command: what it reports, and that it ends well where no promise broke."""
+
+import json
+
+import pytest
+from click.testing import CliRunner
+
+from tests.simulation.__main__ import COMMAND
+
+
+@pytest.mark.parametrize("arguments", [[], ["--records"]])
+def test_a_few_runs_keep_every_promise_and_find_every_planted_bug(arguments: list[str]) -> None:
+    arguments = [*arguments, "--seeds", "20", "--processes", "1", "--json"]
+    result = CliRunner().invoke(COMMAND, arguments, catch_exceptions=False)
+    found = json.loads(result.output.splitlines()[-1])
+    assert result.exit_code == 0
+    assert len(found["promises"]) == 2
+    assert all(found["promises"].values())
+    assert found["figures"][0] == {
+        "name": "runs", "value": 20, "spread": [20, 20], "unit": "runs", "goal": None, "met": True,
+    }  # fmt: skip
+
+
+def test_one_seed_prints_its_events() -> None:
+    result = CliRunner().invoke(COMMAND, ["--seed", "7", "--trace"], catch_exceptions=False)
+    assert result.exit_code == 0
+    assert len(result.output.splitlines()) > 100

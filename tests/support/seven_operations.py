@@ -1,0 +1,130 @@
+"""The seven operations of the field, asked of a real daemon that several tests share; each of its own transaction."""
+
+import contextlib
+import itertools
+import os
+import signal
+import time
+from collections.abc import Iterator, Mapping
+from concurrent.futures import Future, ThreadPoolExecutor
+from pathlib import Path
+from typing import Any, NamedTuple
+
+from bench.waiters import ASK, HEIGHT, OUTPUTS
+from broker.scheduling import POOL_OF_REQUEST, POOLS, READ_POOL, WRITE_POOL
+from protocol import Client, CreateItem, UtxodError
+from store import Read
+from store.layout import record_key
+from tests.support.daemon import Daemon, running_daemon, until
+
+SEVEN = tuple(ASK)
+NOTHING_ENDS_IT = {"broker.budget_seconds": 30, "broker.grace_seconds": 60}
+# How much later than it is due an answer may be seen, by a caller's thread on a busy machine.
+SLACK = 0.5
+_TRANSACTIONS = 200
+_STORE_OPTIONS = "&utxo_batch_size=1"  # two outputs, and so a child record
+
+
+class Answer(NamedTuple):
+    """at: when, seconds, monotonic. result: None where there is an error."""
+
+    code: str
+    executed: str
+    at: float
+    result: Any = None
+    error: UtxodError | None = None
+
+    @property
+    def verdict(self) -> tuple[str, str]:
+        return self.code, self.executed
+
+
+class Service:
+    """A daemon, a client, and transactions that nobody has asked anything of."""
+
+    def __init__(self, daemon: Daemon) -> None:
+        self.daemon = daemon
+        self.client = Client(daemon.endpoint)
+        self._threads = ThreadPoolExecutor(64)
+        self._numbers = itertools.count(1)
+        prepared = [
+            CreateItem.partial(_txid(number), OUTPUTS, block_height=HEIGHT) for number in range(1, _TRANSACTIONS)
+        ]
+        assert all(outcome.ok for outcome in self.client.create_many(prepared))
+
+    def close(self) -> None:
+        self.client.close()
+        self._threads.shutdown()
+
+    def fresh(self, operation: str) -> bytes:
+        """The txid of a transaction to ask this of."""
+        number = next(self._numbers)
+        return _txid(number + _TRANSACTIONS if operation == "create" else number)
+
+    def ask(self, operation: str, txid: bytes, timeout: float = 30.0, client: Client | None = None) -> Future[Answer]:
+        def call() -> Answer:
+            try:
+                result = ASK[operation](client or self.client, txid, timeout)
+            except UtxodError as error:
+                return Answer(error.code, error.executed, time.monotonic(), error=error)
+            return Answer("OK", "", time.monotonic(), result)
+
+        return self._threads.submit(call)
+
+    def hand_out(self, operation: str, txid: bytes, timeout: float = 30.0) -> Future[Answer]:
+        """Asks, and returns once a worker has it in its hands."""
+        pool = POOL_OF_REQUEST[operation]
+        before = self.daemon.status()["pools"][pool]["in_flight"]
+        future = self.ask(operation, txid, timeout)
+        self.daemon.wait_until(lambda status: status["pools"][pool]["in_flight"] > before)
+        return future
+
+    def line_up(self, operation: str, txid: bytes, timeout: float = 30.0) -> Future[Answer]:
+        """Asks, and returns once it waits in its pool's queue."""
+        pool = POOL_OF_REQUEST[operation]
+        before = self.daemon.status()["pools"][pool]["queued"]
+        future = self.ask(operation, txid, timeout)
+        self.daemon.wait_until(lambda status: status["pools"][pool]["queued"] > before)
+        return future
+
+    def kill_worker(self, operation: str) -> float:
+        """SIGKILL to the operation's one worker; when."""
+        (worker,) = self.daemon.workers(POOL_OF_REQUEST[operation])
+        killed = time.monotonic()
+        os.kill(worker, signal.SIGKILL)
+        return killed
+
+    def record(self, txid: bytes) -> Mapping[str, Any] | None:
+        """The master record as it stands, None where there is none."""
+        with self.daemon.store() as store:
+            value: Mapping[str, Any] | None = store.batch_operate([Read(record_key(txid, 0))], 5)[0].value
+            return value
+
+    def serves(self, operation: str) -> bool:
+        """Whether it does, as soon as no breaker is open."""
+        txid = self.fresh(operation)
+        answer = until(lambda: told if (told := self.ask(operation, txid).result()).code != "UNAVAILABLE" else None)
+        return bool(answer.code == "OK")
+
+
+@contextlib.contextmanager
+def serving(directory: Path, settings: Mapping[str, Any], store_kind: str) -> Iterator[Service]:
+    """At the end the daemon, where it still runs, is told to end, and must leave nothing."""
+    with running_daemon(directory, settings, store_kind, _STORE_OPTIONS) as daemon:
+        daemon.wait_until(
+            lambda status: all(status["pools"][name]["workers"] == settings.get(f"workers.{name}", 1) for name in POOLS)
+        )
+        with contextlib.closing(Service(daemon)) as service:
+            yield service
+
+
+def is_read(operation: str) -> bool:
+    return POOL_OF_REQUEST[operation] == READ_POOL
+
+
+def of_another_pool(operation: str) -> str:
+    return "get" if POOL_OF_REQUEST[operation] == WRITE_POOL else "create"
+
+
+def _txid(number: int) -> bytes:
+    return number.to_bytes(32, "big")

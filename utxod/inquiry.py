@@ -1,0 +1,64 @@
+"""One question to a running daemon, for a command: its answer, or an end that says why there is none.
+
+What went wrong is told to a person on standard error, to a program (--json) on standard output too, and to a script by
+the exit code.
+"""
+
+# ruff: noqa: PLC0415
+
+import errno
+import json
+from collections.abc import Callable
+from typing import TYPE_CHECKING, Any, NoReturn
+
+import click
+
+from protocol import codes
+
+from .endpoint_checks import WANTED, check, may_connect
+from .exits import NO_DAEMON, NOT_FOUND, WRONG
+
+if TYPE_CHECKING:
+    from protocol import Client
+
+
+def ask(endpoint: str, timeout: float, as_json: bool, question: Callable[["Client"], dict[str, Any]]) -> dict[str, Any]:
+    """The daemon's answer to the question. Where there is none, the process ends with a line that says why and what
+    to do."""
+    import zmq
+
+    from protocol import Client, UtxodError
+
+    nobody = f"no daemon answers at {endpoint}: start one (utxod serve), or name another with --connect"
+    try:
+        check(endpoint)
+        if not may_connect(endpoint):
+            give_up(nobody, as_json, NO_DAEMON)
+    except ValueError as error:
+        give_up(str(error), as_json, WRONG)
+    except PermissionError as error:
+        problem = f"{endpoint}: {error.strerror}: whoever runs the daemon decides who may connect to it"
+        give_up(problem, as_json, NO_DAEMON)
+    try:
+        with Client(endpoint, timeout=timeout) as client:
+            return question(client)
+    except UtxodError as error:
+        if error.code == codes.NO_ANSWER:
+            give_up(f"{nobody} ({error.message})", as_json, NO_DAEMON, executed=error.executed)
+        exit_code = NOT_FOUND if error.code == codes.TX_NOT_FOUND else WRONG
+        give_up(error.message, as_json, exit_code, error.code, error.executed)
+    except zmq.ZMQError as error:
+        if error.errno in (errno.EMFILE, errno.ENFILE):
+            raise
+        problem = f"{endpoint}: {zmq.strerror(error.errno or 0)}; {WANTED}"
+        give_up(problem, as_json, WRONG)
+
+
+def give_up(
+    message: str, as_json: bool, exit_code: int, code: str = codes.NO_ANSWER, executed: str = codes.NO
+) -> NoReturn:
+    """There is nothing to show: says why, where JSON was asked for on standard output as well, and ends the process."""
+    click.echo(f"Error: {message}" if code == codes.NO_ANSWER else f"Error: {code}: {message}", err=True)
+    if as_json:
+        click.echo(json.dumps({"error": {"code": code, "executed": executed, "message": message}}))
+    raise SystemExit(exit_code)

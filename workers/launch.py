@@ -1,0 +1,27 @@
+"""What the daemon and a worker agree on about its start and its end: the settings it is handed on its command line, the
+signal that makes it dump its stacks, and the exit status that says that it could not start. Both sides import this, and
+nothing of each other."""
+
+import signal
+from dataclasses import dataclass
+from typing import Final
+
+# A worker that gets this writes the stack of each of its threads to the log.
+DUMP_SIGNAL: Final = signal.SIGUSR1
+
+# The exit status of a worker that could not start (a store that cannot be opened, say): restarting is no remedy.
+BOOT_ERROR_STATUS: Final = 3
+
+
+@dataclass(frozen=True)
+class WorkerSettings:
+    """identity: of its connection, hex. backend: the broker's address. parent: the process to end with.
+    budget_seconds: for the store, per dispatch. retention: blocks after which a spent transaction may go."""
+
+    identity: str
+    pool: str
+    backend: str
+    store: str
+    parent: int
+    budget_seconds: float
+    retention: int

@@ -1,0 +1,46 @@
+"""The delete-at-height of a transaction: its child records have their master's."""
+
+from protocol.wire import Error
+from store import Mode, Read, Status, Write
+from store.layout import record_key
+from workers.runtime.context import DispatchContext
+from workers.runtime.store_errors import record_error, unreadable_error
+
+from .missing import as_child_error
+
+
+def write_of_dah(txid: bytes, child: int, height: int) -> Write:
+    """Update-only. child: its index, 0 for the master. height: 0 removes the delete-at-height."""
+    return Write(record_key(txid, child), {"deleteAtHeight": height or None}, Mode.UPDATE)
+
+
+def set_children_dah(context: DispatchContext, txid: bytes, child_count: int) -> Error | None:
+    """Gives all child records their master's delete-at-height: as it is now, and once more if it has changed
+    meanwhile."""
+    dah, error = _read_master(context, txid)
+    while error is None and child_count:
+        error = _write_children(context, txid, child_count, dah)
+        if error is None:
+            written = dah
+            dah, error = _read_master(context, txid)
+            if error is None and dah == written:
+                break
+    return error
+
+
+def _write_children(context: DispatchContext, txid: bytes, child_count: int, dah: int) -> Error | None:
+    writes = [write_of_dah(txid, child, dah) for child in range(1, child_count + 1)]
+    for child, result in enumerate(context.operate(writes), start=1):
+        if result.status is not Status.OK:
+            return as_child_error(record_error(result, f"child record {child}"), child)
+    return None
+
+
+def _read_master(context: DispatchContext, txid: bytes) -> tuple[int, Error | None]:
+    (master,) = context.operate([Read(txid, ("deleteAtHeight",))])
+    if master.status is not Status.OK:
+        return 0, record_error(master, "master record")
+    dah = master.value.get("deleteAtHeight") or 0 if type(master.value) is dict else None
+    if type(dah) is not int:
+        return 0, unreadable_error("master record", "its delete-at-height is no integer")
+    return dah, None

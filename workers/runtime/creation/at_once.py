@@ -1,0 +1,75 @@
+"""Creation of transactions in one batch, all records of each as a group: for those of one record; and for all of them
+in a store where a group is applied as a whole, or not at all."""
+
+from collections.abc import Sequence
+
+from protocol.wire import Error
+from store import Mode, Read, Result, Status, Write
+from store.layout import move_out
+from workers.runtime.context import DispatchContext
+from workers.runtime.store_errors import record_error
+
+from .blobs import make_blob_own, put_blob
+from .candidate import Candidate, ItemErrors, creating_error, exists_error, leftover_error, without_errors
+
+
+def create_at_once(context: DispatchContext, candidates: Sequence[Candidate]) -> ItemErrors:
+    """Returns, by item, why it was not created. One that is too big for a record goes to the blob store."""
+    errors: ItemErrors = {}
+    writable = _put_blobs(context, candidates, errors)
+    writes = [
+        Write(key, bins, Mode.CREATE, group=candidate.item_index)
+        for candidate in writable
+        for key, bins in candidate.creation.records
+    ]
+    results = iter(context.operate(writes))
+    too_big: list[Candidate] = []
+    for candidate in writable:
+        own = [next(results) for _ in candidate.creation.records]
+        if own[0].status is Status.TOO_BIG and not candidate.creation.external:
+            too_big.append(candidate._replace(creation=move_out(candidate.creation)))
+            continue
+        error = _error_of(candidate, own)
+        if error is None and candidate.creation.external:
+            error = make_blob_own(context, candidate)
+        if error is not None:
+            errors[candidate.item_index] = error
+    if too_big:
+        errors |= create_at_once(context, too_big)
+    return errors
+
+
+def _put_blobs(context: DispatchContext, candidates: Sequence[Candidate], errors: ItemErrors) -> list[Candidate]:
+    """Writes the blobs of what does not exist yet. Returns what is still to be created."""
+    external = [candidate for candidate in candidates if candidate.creation.external]
+    keys = [key for candidate in external for key, _ in candidate.creation.records]
+    results = iter(context.operate([Read(key, ("recordUtxos",)) for key in keys]))
+    writable = [candidate for candidate in candidates if not candidate.creation.external]
+    begun: set[bytes] = set()
+    for candidate in external:
+        master, *children = [next(results) for _ in candidate.creation.records]
+        left = [key for (key, _), child in zip(candidate.children, children, strict=True) if child.status is Status.OK]
+        if master.status is not Status.NOT_FOUND:
+            there = master.status is Status.OK
+            errors[candidate.item_index] = exists_error() if there else record_error(master, "transaction")
+        elif left:
+            errors[candidate.item_index] = leftover_error(left)
+        elif candidate.txid in begun:
+            errors[candidate.item_index] = creating_error()
+        else:
+            begun.add(candidate.txid)
+            writable.append(put_blob(context, candidate, errors))
+    return without_errors(writable, errors)
+
+
+def _error_of(candidate: Candidate, results: Sequence[Result]) -> Error | None:
+    """results: of all records of the transaction, the master's first."""
+    for (key, _), number, result in zip(candidate.creation.records, range(len(results)), results, strict=True):
+        if result.status is Status.OK:
+            continue
+        if number == 0:
+            return record_error(result, "transaction")
+        if result.status is Status.EXISTS:
+            return leftover_error([key])
+        return record_error(result, f"child record {number}")
+    return None

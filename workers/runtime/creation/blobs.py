@@ -1,0 +1,29 @@
+"""The blob of an external transaction: it is put before the records that point to it, where there is none; one that is
+there is replaced after the master's creation has succeeded."""
+
+from protocol import codes
+from protocol.codes import NO, UNKNOWN
+from protocol.wire import Error
+from workers.runtime.context import DispatchContext
+
+from .candidate import Candidate, ItemErrors
+
+
+def put_blob(context: DispatchContext, candidate: Candidate, errors: ItemErrors) -> Candidate:
+    """Where there is none yet. What goes wrong is added to `errors`."""
+    try:
+        return candidate._replace(has_own_blob=context.store.blobs.put_new(candidate.source))
+    except OSError as error:
+        errors[candidate.item_index] = Error(codes.STORE_ERROR, NO, f"blob: {error}")
+        return candidate
+
+
+def make_blob_own(context: DispatchContext, candidate: Candidate) -> Error | None:
+    """After the master's creation: the blob is this transaction's, and not what an earlier attempt left."""
+    if candidate.has_own_blob:
+        return None
+    try:
+        context.store.blobs.replace(candidate.source)
+    except OSError as error:
+        return Error(codes.STORE_ERROR, UNKNOWN, f"blob: {error}")
+    return None

@@ -1,0 +1,60 @@
+"""A transaction that is to be created, and why one was not."""
+
+from collections.abc import Iterable, Sequence
+from typing import Any, Final, NamedTuple
+
+from protocol import codes
+from protocol.codes import NO
+from protocol.wire import Error
+from store.layout import Creation, Partial, child_index
+from store.transaction import Transaction
+
+# When it is worth asking again for a transaction that somebody else is creating, in milliseconds.
+SOON_MS: Final = 100
+
+_MAX_LEFTOVERS_TOLD: Final = 100
+
+# By item index.
+ItemErrors = dict[int, Error]
+
+
+class Candidate(NamedTuple):
+    """item_index: its place in the batch. source: the transaction, or what is known of it. creation: its records.
+    has_own_blob: what the blob store has of it was put by this attempt."""
+
+    item_index: int
+    source: Transaction | Partial
+    conflicting: bool
+    creation: Creation
+    has_own_blob: bool = False
+
+    @property
+    def txid(self) -> bytes:
+        return self.source.txid
+
+    @property
+    def children(self) -> list[tuple[bytes, dict[str, Any]]]:
+        """The keys and bins of its child records."""
+        return self.creation.records[1:]
+
+
+def without_errors(candidates: Iterable[Candidate], errors: ItemErrors) -> list[Candidate]:
+    return [candidate for candidate in candidates if candidate.item_index not in errors]
+
+
+def creating_error() -> Error:
+    return Error(codes.CREATING, NO, "another creation of it is under way", SOON_MS)
+
+
+def exists_error() -> Error:
+    return Error(codes.TX_EXISTS, NO, "transaction: is in the set already")
+
+
+def leftover_error(keys: Sequence[bytes]) -> Error:
+    """keys: of child records that stand there without their master."""
+    key = keys[0]
+    message = (
+        f"child record {child_index(key)} (key {key.hex()}) is left of an earlier life of the transaction; "
+        f"`utxod leftovers {key[31::-1].hex()} --remove` removes such records"
+    )
+    return Error(codes.LEFTOVER, NO, message, 0, {"keys": list(keys[:_MAX_LEFTOVERS_TOLD])})

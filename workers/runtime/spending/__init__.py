@@ -1,0 +1,1 @@
+"""What `spend` and `abandon` share, and the spends of one transaction."""
