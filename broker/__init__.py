@@ -1,12 +1,13 @@
 """The ledger of pending items and the pools. Knows nothing of UTXOs: a body is opaque, a key is bytes.
 
-core             every rule of the broker, without I/O and without a clock: events in, actions out
+core             who gives cause for an answer, and when; without I/O and without a clock: events in, actions out
 events           what happens to the core
 decoding         makes events of frames
 actions          what the core wants done
 admission        whether a request is let in
 entry            one piece of work that is owed an answer, and its states
-ledger           all entries, and by when each is to be answered
+ledger           all entries that are owed an answer, and how each comes to it
+deadlines        entries by when they are to be answered
 queue            what waits for a worker, fair between submitters
 pool             workers of one kind: credit, room, rate
 circuit_breaker  keeps dispatches away from a store that does not answer

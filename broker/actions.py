@@ -1,6 +1,9 @@
 """What the core wants done; its driver, the supervisor, does it. A submitter is whatever the driver has called it."""
 
+from collections.abc import Hashable
 from typing import Any, NamedTuple
+
+from protocol import wire
 
 from .entry import Body
 
@@ -11,6 +14,11 @@ class Send(NamedTuple):
     submitter: Any
     frames: list[Body]
     items: int
+
+
+def reply(submitter: Hashable, request_id: bytes, header: Body, body: Body, items: int) -> Send:
+    """The reply to a request of so many items."""
+    return Send(submitter, [wire.pack_prefix(wire.REPLY, request_id), header, body], items)
 
 
 class Instruct(NamedTuple):

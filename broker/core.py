@@ -2,12 +2,9 @@
 
 A request is admitted or refused the moment it arrives. Once admitted it is in the ledger, and leaves it with its one
 answer, which comes from the first of: its worker; its deadline; the end of its worker; the end of the daemon. Whatever
-else arrives for it later is dropped and counted. What the answer may say of its execution follows from its state; both
-stand in entry.py.
-
-Work that follows from work goes to a pool of a higher rank. A *part* is joined into the answer that waits for it, and
-dropped when that answer has gone out without it. *Owed* work has nobody waiting: it is never refused and never expires,
-and where its outcome is not known its key is reported as in doubt.
+else arrives for it later is dropped and counted. How an entry comes to its answer is the ledger's part (ledger.py), and
+what that may say of its execution follows from its state (entry.py). Here is who gives cause for it, and when: the
+submitters, the workers, and time.
 
 Its driver passes in events (events.py), with the time in microseconds on the daemon's monotonic clock, and carries out
 the `actions` (actions.py). Requests are queued as they come; `dispatch` hands them out, once per turn of the driver's
@@ -20,13 +17,13 @@ from collections.abc import Set as AbstractSet
 from typing import Any, assert_never
 
 from protocol import codes, wire
-from protocol.codes import DEADLINE_EXCEEDED, NO, UNKNOWN
+from protocol.codes import DEADLINE_EXCEEDED, NO
 from protocol.wire import Error
 from protocol.worker_wire import DISPATCH, STOP, Assignment, pack_dispatch
 
-from .actions import Action, InDoubt, Instruct, LostRequest, ReportWanted, Send, Terminate
+from .actions import Action, Instruct, LostRequest, ReportWanted, Send, Terminate, reply
 from .admission import WORKER_BACK_MS, no_place, unacceptable
-from .entry import ANSWERED, DISPATCHED, JOINING, QUEUED, Body, Entry, FanIn
+from .entry import ANSWERED, DISPATCHED, QUEUED, Entry
 from .events import (
     Event,
     HelloReceived,
@@ -41,11 +38,11 @@ from .events import (
     WorkerReady,
 )
 from .evictions import Evictions
-from .fan_in import FollowUpFanIn, ReadFanIn
-from .follow_ups import follow_up_entries, single_reads
+from .fan_in import FollowUpFanIn
+from .follow_ups import follow_up_entries
 from .ledger import Ledger
 from .pool import Dispatch, Pool, Worker
-from .reply_headers import failures_by_code, leaves_open, part_error, retried_header
+from .reply_headers import failures_by_code, leaves_open, retried_header
 from .scheduling import MAY_OWE, POOL_OF_REQUEST, POOLS
 from .settings import MICROSECONDS, BrokerSettings
 
@@ -62,16 +59,16 @@ class Core:
         self._version = version
         self.actions: list[Action] = []
         self.counters: Counter[str] = Counter()
-        self.ledger = Ledger(int(settings.sweep_seconds * MICROSECONDS))
         self.workers: dict[bytes, Worker] = {}
         self.draining = False
-        self.owed = 0
         self.pools = {name: Pool(name, kind, settings, now) for name, kind in POOLS.items()}
+        bucket_us = int(settings.sweep_seconds * MICROSECONDS)
+        self.ledger = Ledger(self.pools, bucket_us, self.counters, self.actions)
         self._limits = settings.limits
         self._batch_limit, self._owed_limit = settings.batch_limit, settings.owed_items
         self._execution_limit = int(settings.execution_limit_seconds * MICROSECONDS)
-        self._dispatches, self._ended = 0, False
-        self._evictions = Evictions(self._give_up)
+        self._dispatches = 0
+        self._evictions = Evictions(self.ledger.give_up)
 
     # ---- what its driver asks
 
@@ -95,7 +92,8 @@ class Core:
 
     def take_actions(self) -> list[Action]:
         """Each is given once."""
-        actions, self.actions = self.actions, []
+        actions = self.actions.copy()
+        self.actions.clear()
         return actions
 
     # ---- events
@@ -130,28 +128,27 @@ class Core:
     def _on_request(self, event: RequestReceived, now: int) -> None:
         """What can't be admitted is answered at once."""
         submitter, request_id, header, body = event
+        _, operation, deadline, count, flags = header
         error = unacceptable(header, len(body), self._limits, self.epoch, now)
         if error is None and self.draining:
             error = Error(codes.SHUTTING_DOWN, NO, "the daemon is shutting down")
         if error is None:
-            pool = self.pools[POOL_OF_REQUEST[header.operation]]
-            error = no_place(pool, submitter, header.count, len(body), now)
+            pool = self.pools[POOL_OF_REQUEST[operation]]
+            error = no_place(pool, submitter, count, len(body), now)
         if error is not None:
-            self._refuse(submitter, request_id, error, header.count)
+            self._refuse(submitter, request_id, error, count)
             return
         entry = Entry(
-            operation=header.operation,
+            operation=operation,
             pool=pool.name,
-            deadline=header.deadline,
-            weight=header.count,
+            deadline=deadline,
+            weight=count,
             body=body,
             submitter=submitter,
             request_id=request_id,
-            flags=header.flags,
+            flags=flags,
         )
-        self.counters["admitted"] += header.count
-        self.ledger.add(entry)
-        pool.queue.add(entry)
+        self.ledger.admit(entry)
 
     def _welcome(self, submitter: Hashable, request_id: bytes, now: int) -> None:
         welcome = wire.pack_welcome(wire.Welcome(self.epoch, now, self._limits, self._version))
@@ -161,7 +158,7 @@ class Core:
     def _refuse(self, submitter: Hashable, request_id: bytes, error: Error, count: int = 0) -> None:
         items = min(max(1, count), self._limits.max_items)  # a refused header may claim to hold anything
         self.counters[f"refused {error.code}"] += items
-        self._reply(submitter, request_id, wire.error_header(error, count), wire.EMPTY_BODY, items)
+        self.actions.append(reply(submitter, request_id, wire.error_header(error, count), wire.EMPTY_BODY, items))
 
     # ---- of workers
 
@@ -199,18 +196,14 @@ class Core:
             if entry.state is ANSWERED:
                 self.counters["late"] += entry.weight
             elif index in parts:
-                self._await(entry, FollowUpFanIn(parts[index], header, body))
+                self.ledger.await_parts(entry, FollowUpFanIn(parts[index], header, body))
             else:
-                self._answer(entry, retried_header(header) if entry.retried else header, body)
+                self.ledger.answer(entry, retried_header(header) if entry.retried else header, body)
         for entry in owed:
-            self._owe(entry)
+            self.ledger.owe(entry)
         if timed_out and worker.pool.breaker.is_current(dispatch.started):
             self._trip(worker.pool, now)
         self._release(worker)
-
-    def _count_codes(self, answered: Counter[str]) -> None:
-        for code, items in answered.items():
-            self.counters[f"answered {code}"] += items
 
     def _on_malformed(self, event: WorkerMalformed) -> None:
         """Whatever it was meant to be: who holds a dispatch and talks nonsense will not answer it."""
@@ -236,9 +229,9 @@ class Core:
             if entry.state is ANSWERED:
                 continue
             if pool.kind.repeatable and not entry.retried and entry.deadline > now:
-                self._read_again(entry)
+                self.ledger.retry(entry)
             else:
-                self._fail(entry, codes.WORKER_CRASHED, f"its worker {reason}")
+                self.ledger.fail(entry, codes.WORKER_CRASHED, f"its worker {reason}")
         self._report_all_lost(worker.dispatch, reason)
         self._release(worker)
 
@@ -267,7 +260,7 @@ class Core:
         self.counters["malformed"] += 1
         for entry in dispatch.entries:
             if entry.state is not ANSWERED:
-                self._fail(entry, codes.INTERNAL, f"its worker's answer can't be read: {reason}")
+                self.ledger.fail(entry, codes.INTERNAL, f"its worker's answer can't be read: {reason}")
         self._report_all_lost(dispatch, f"answered nonsense: {reason}")
         self.terminate(worker.identity, f"answers nonsense: {reason}")
         self._release(worker)
@@ -292,98 +285,18 @@ class Core:
         else:
             worker.pool.idle[worker] = None
 
-    # ---- work that follows from work
-
-    def _owe(self, entry: Entry) -> None:
-        if self._ended:
-            self._doubt(entry, "the daemon has shut down")
-            return
-        self.owed += 1
-        self.ledger.add(entry)
-        self.pools[entry.pool].queue.add(entry)
-
-    def _doubt(self, entry: Entry, reason: str) -> None:
-        self.counters["in_doubt"] += 1
-        self.actions.append(InDoubt(entry.key or b"", entry.operation, reason))
-
-    def _read_again(self, entry: Entry) -> None:
-        self.counters["read_again"] += entry.weight
-        if entry.item_count == 1:
-            entry.to(QUEUED)
-            self.pools[entry.pool].queue.add(entry)
-            return
-        self._await(entry, ReadFanIn(single_reads(entry)))
-
-    def _await(self, entry: Entry, fan_in: FanIn) -> None:
-        entry.to(JOINING)
-        entry.fan_in = fan_in
-        for part in fan_in.parts:
-            self.pools[part.pool].queue.add(part)
-
-    # ---- answers
-
-    def _fail(self, entry: Entry, code: str, message: str, retry_after: int = 0) -> None:
-        self.counters[f"failed {code}"] += entry.weight
-        header = wire.error_header(Error(code, entry.executed, message, retry_after), entry.item_count)
-        self._answer(entry, header, wire.EMPTY_BODY)
-
-    def _give_up(self, entry: Entry, code: str, message: str, retry_after: int = 0) -> None:
-        """Answers an entry that waits, or that somebody holds."""
-        if entry.state is QUEUED:
-            self.pools[entry.pool].queue.discard(entry)
-        if code != DEADLINE_EXCEEDED and entry.executed == UNKNOWN:
-            code = codes.WORKER_CRASHED  # The other codes say that nobody had it.
-        self._fail(entry, code, message, retry_after)
-
-    def _answer(self, entry: Entry, header: Body, body: Body) -> None:
-        """The entry's one answer. Parts that the answer no longer waits for are dropped."""
-        entry.to(ANSWERED)
-        fan_in, entry.fan_in = entry.fan_in, None
-        for part in fan_in.parts if fan_in else ():
-            self._drop(part)
-        parent, entry.parent = entry.parent, None
-        if parent is not None:
-            self._resolve(parent, entry, part_error(bytes(header)), body)
-            return
-        self.ledger.discard(entry)
-        if entry.submitter is not None:
-            self.counters["answered"] += entry.weight
-            self._reply(entry.submitter, entry.request_id, header, body, entry.weight)
-            return
-        self.owed -= 1
-        error = part_error(bytes(header))
-        if error is not None:
-            self._doubt(entry, f"{error.code}: {error.message}")
-
-    def _resolve(self, parent: Entry, part: Entry, error: Error | None, body: Body) -> None:
-        fan_in = parent.fan_in
-        if fan_in is not None:
-            fan_in.resolve(part, error, body)
-            if not fan_in.parts:
-                self._answer(parent, *fan_in.reply())
-
-    def _drop(self, part: Entry) -> None:
-        if part.state is QUEUED:
-            self.pools[part.pool].queue.discard(part)
-        part.to(ANSWERED)
-        part.parent = None
-
-    def _reply(self, submitter: Hashable, request_id: bytes, header: Body, body: Body, count: int) -> None:
-        frames = [wire.pack_prefix(wire.REPLY, request_id), header, body]
-        self.actions.append(Send(submitter, frames, count))
-
     # ---- handing out
 
     def dispatch(self, now: int) -> None:
         """Hands to the idle workers what is queued: everything there is for one operation, up to the batch limit."""
         for pool in self.pools.values():
             while pool.idle and pool.queue:
-                if pool.kind.feeds and self.owed >= self._owed_limit:
+                if pool.kind.feeds and self.ledger.owed >= self._owed_limit:
                     break
                 taken = pool.take(self._batch_limit, now)
                 if not taken:
                     break
-                entries = [entry for entry in taken if entry.owed or entry.deadline > now]
+                entries = [entry for entry in taken if entry.deadline > now or entry.owed]
                 if len(entries) < len(taken):
                     self._expire_taken([entry for entry in taken if not entry.owed and entry.deadline <= now])
                 if entries:
@@ -391,7 +304,7 @@ class Core:
 
     def _expire_taken(self, entries: list[Entry]) -> None:
         for entry in entries:
-            self._fail(entry, DEADLINE_EXCEEDED, "expired in the queue")
+            self.ledger.fail(entry, DEADLINE_EXCEEDED, "expired in the queue")
 
     def _hand_out(self, pool: Pool, entries: list[Entry], now: int) -> None:
         worker = next(iter(pool.idle))
@@ -413,8 +326,8 @@ class Core:
         what one sweep answers is bounded."""
         expired = self.ledger.take_expired(now, self._slice)
         for entry in expired:
-            where = "in the queue" if entry.state is QUEUED else "in execution"
-            self._give_up(entry, DEADLINE_EXCEEDED, f"expired {where}")
+            message = "expired in the queue" if entry.state is QUEUED else "expired in execution"
+            self.ledger.give_up(entry, DEADLINE_EXCEEDED, message)
         if len(expired) == self._slice:
             return True
         for worker in self.workers.values():
@@ -439,9 +352,7 @@ class Core:
 
     def end(self) -> None:
         """The time to drain is over: what is left is answered; what is owed, now or by a late answer, is in doubt."""
-        self._ended = True
-        for entry in list(self.ledger):
-            self._give_up(entry, codes.SHUTTING_DOWN, "the daemon shut down before it was executed, or answered")
+        self.ledger.close()
 
     def report(self) -> dict[str, Any]:
         """What `utxod status` shows of the broker."""
@@ -449,7 +360,7 @@ class Core:
             "epoch": self.epoch,
             "draining": self.draining,
             "pending": self.pending,
-            "owed": self.owed,
+            "owed": self.ledger.owed,
             "pools": {name: pool.report() for name, pool in self.pools.items()},
             "counters": dict(self.counters),
         }

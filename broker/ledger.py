@@ -1,72 +1,140 @@
-"""The ledger: every request and follow-up that is owed an answer, and by when.
+"""The ledger: every entry that is owed an answer, and how each comes to its one answer.
 
 An entry is in the ledger from its admission to its answer, and nowhere else afterwards: its removal is what makes a
-second answer impossible. Deadlines are kept in buckets as wide as a sweep, so that adding, removing and sweeping cost
-the same however many are pending, and nothing of an answered entry stays behind until its deadline.
+second answer impossible. Parts are not in it: they hang on the entry that waits for them, and are dropped with it, so
+that nothing is executed for an answer that has gone out. *Owed* work has nobody waiting: it is never refused and never
+expires, and where its outcome is not known its key is reported as in doubt.
 """
 
-import heapq
-from collections.abc import Iterator
-from itertools import islice
+from collections import Counter
+from collections.abc import Iterator, Mapping
 
-from .entry import NEVER, Entry
+from protocol import codes, wire
+from protocol.codes import DEADLINE_EXCEEDED, UNKNOWN
+from protocol.wire import Error
+
+from .actions import Action, InDoubt, reply
+from .deadlines import Deadlines
+from .entry import ANSWERED, JOINING, QUEUED, Body, Entry, FanIn
+from .fan_in import ReadFanIn
+from .follow_ups import single_reads
+from .pool import Pool
+from .reply_headers import part_error
 
 
 class Ledger:
-    """All entries that are not yet answered, by deadline."""
+    """pools: where entries wait, by name. counters, actions: the core's. owed: pieces of owed work."""
 
-    def __init__(self, bucket_us: int) -> None:
-        self._bucket_us = bucket_us
-        self._buckets: dict[int, dict[Entry, None]] = {}
-        self._order: list[int] = []
-        self._owed: dict[Entry, None] = {}
-        self._size = 0
+    def __init__(
+        self, pools: Mapping[str, Pool], bucket_us: int, counters: Counter[str], actions: list[Action]
+    ) -> None:
+        self.owed = 0
+        self._pools = pools
+        self._counters = counters
+        self._actions = actions
+        self._deadlines = Deadlines(bucket_us)
+        self._closed = False
 
     def __len__(self) -> int:
-        return self._size
+        return len(self._deadlines)
 
     def __iter__(self) -> Iterator[Entry]:
-        for bucket in self._buckets.values():
-            yield from bucket
-        yield from self._owed
+        return iter(self._deadlines)
 
-    def add(self, entry: Entry) -> None:
-        self._bucket_of(entry)[entry] = None
-        self._size += 1
+    # ---- in
 
-    def discard(self, entry: Entry) -> None:
-        """Takes the entry out, where `take_expired` has not done so before."""
-        bucket = self._owed if entry.deadline == NEVER else self._buckets.get(entry.deadline // self._bucket_us)
-        if bucket is not None and entry in bucket:
-            del bucket[entry]
-            self._size -= 1
-            if not bucket:
-                bucket.clear()  # gives the room of those that were in it back now, and not at their deadline
+    def admit(self, entry: Entry) -> None:
+        """A request: from now on it is owed an answer."""
+        self._counters["admitted"] += entry.weight
+        self._deadlines.add(entry)
+        self._pools[entry.pool].queue.add(entry)
+
+    def owe(self, entry: Entry) -> None:
+        """Owed work; in doubt at once where the ledger is closed."""
+        if self._closed:
+            self._doubt(entry, "the daemon has shut down")
+            return
+        self.owed += 1
+        self._deadlines.add(entry)
+        self._pools[entry.pool].queue.add(entry)
+
+    # ---- from state to state
+
+    def await_parts(self, entry: Entry, fan_in: FanIn) -> None:
+        """The entry's answer waits for parts, which are queued."""
+        entry.to(JOINING)
+        entry.fan_in = fan_in
+        for part in fan_in.parts:
+            self._pools[part.pool].queue.add(part)
+
+    def retry(self, entry: Entry) -> None:
+        """A read that lost its worker: dispatched once more, each of its items alone."""
+        self._counters["read_again"] += entry.weight
+        if entry.item_count == 1:
+            entry.to(QUEUED)
+            self._pools[entry.pool].queue.add(entry)
+        else:
+            self.await_parts(entry, ReadFanIn(single_reads(entry)))
+
+    # ---- out
 
     def take_expired(self, now: int, most: int) -> list[Entry]:
-        """Removes and returns the entries whose deadline has come at `now` (microseconds), up to so many."""
-        current = now // self._bucket_us
-        found: list[Entry] = []
-        while self._order and self._order[0] <= current and len(found) < most:
-            number = self._order[0]
-            bucket = self._buckets[number]
-            due = list(islice((entry for entry in bucket if entry.deadline <= now), most - len(found)))
-            for entry in due:
-                del bucket[entry]
-            found += due
-            if not bucket:
-                del self._buckets[heapq.heappop(self._order)]
-            elif number == current:
-                break
-        self._size -= len(found)
-        return found
+        """Those whose deadline has come, up to so many; the caller answers them."""
+        return self._deadlines.take_expired(now, most)
 
-    def _bucket_of(self, entry: Entry) -> dict[Entry, None]:
-        if entry.deadline == NEVER:
-            return self._owed
-        number = entry.deadline // self._bucket_us
-        bucket = self._buckets.get(number)
-        if bucket is None:
-            bucket = self._buckets[number] = {}
-            heapq.heappush(self._order, number)
-        return bucket
+    def give_up(self, entry: Entry, code: str, message: str, retry_after: int = 0) -> None:
+        """Answers an entry that waits, or that somebody holds. retry_after: milliseconds."""
+        if entry.state is QUEUED:
+            self._pools[entry.pool].queue.discard(entry)
+        if code != DEADLINE_EXCEEDED and entry.executed == UNKNOWN:
+            code = codes.WORKER_CRASHED  # The other codes say that nobody had it.
+        self.fail(entry, code, message, retry_after)
+
+    def fail(self, entry: Entry, code: str, message: str, retry_after: int = 0) -> None:
+        """Answers an entry that is in no queue with an error, for want of a worker's answer."""
+        self._counters[f"failed {code}"] += entry.weight
+        header = wire.error_header(Error(code, entry.executed, message, retry_after), entry.item_count)
+        self.answer(entry, header, wire.EMPTY_BODY)
+
+    def answer(self, entry: Entry, header: Body, body: Body) -> None:
+        """The entry's one answer. Parts that the answer no longer waits for are dropped."""
+        entry.to(ANSWERED)
+        fan_in, entry.fan_in = entry.fan_in, None
+        for part in fan_in.parts if fan_in else ():
+            self._drop(part)
+        parent, entry.parent = entry.parent, None
+        if parent is not None:
+            self._resolve(parent, entry, part_error(bytes(header)), body)
+            return
+        self._deadlines.discard(entry)
+        if entry.submitter is not None:
+            self._counters["answered"] += entry.weight
+            self._actions.append(reply(entry.submitter, entry.request_id, header, body, entry.weight))
+            return
+        self.owed -= 1
+        error = part_error(bytes(header))
+        if error is not None:
+            self._doubt(entry, f"{error.code}: {error.message}")
+
+    def close(self) -> None:
+        """Answers everything; what is owed, now or later, is in doubt."""
+        self._closed = True
+        for entry in list(self):
+            self.give_up(entry, codes.SHUTTING_DOWN, "the daemon shut down before it was executed, or answered")
+
+    def _resolve(self, parent: Entry, part: Entry, error: Error | None, body: Body) -> None:
+        fan_in = parent.fan_in
+        if fan_in is not None:
+            fan_in.resolve(part, error, body)
+            if not fan_in.parts:
+                self.answer(parent, *fan_in.reply())
+
+    def _drop(self, part: Entry) -> None:
+        if part.state is QUEUED:
+            self._pools[part.pool].queue.discard(part)
+        part.to(ANSWERED)
+        part.parent = None
+
+    def _doubt(self, entry: Entry, reason: str) -> None:
+        self._counters["in_doubt"] += 1
+        self._actions.append(InDoubt(entry.key or b"", entry.operation, reason))

@@ -169,4 +169,4 @@ def test_what_is_answered_leaves_no_room_taken_until_its_deadline(broker: Broker
     while broker.handed:
         broker.done(broker.handed.pop())
     assert broker.answers.keys() == set(requests)
-    assert sum(map(sys.getsizeof, broker.core.ledger._buckets.values())) < 1_000
+    assert sum(map(sys.getsizeof, broker.core.ledger._deadlines._buckets.values())) < 1_000

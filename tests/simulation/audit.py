@@ -51,10 +51,10 @@ def audit_end(world: "World") -> None:
     left = {
         "pending": len(core.ledger),
         "entries": list(core.ledger),
-        "buckets": core.ledger._buckets,
-        "order": core.ledger._order,
+        "buckets": core.ledger._deadlines._buckets,
+        "order": core.ledger._deadlines._order,
         "workers": core.workers,
-        "owed": core.owed,
+        "owed": core.ledger.owed,
         "actions": core.actions,
         "tasks": world.model.open or world.model.owing or world.model.hands,
     }

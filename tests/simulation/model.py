@@ -120,8 +120,8 @@ class Model(Reckoning):
         counters = core.counters
         if len(core.ledger) != len(self.open) + len(self.owing):
             raise Violation(f"ledger: {len(core.ledger)}, where {len(self.open)} are open, {len(self.owing)} owed")
-        if core.owed != len(self.owing):
-            raise Violation(f"owed: {core.owed}, where {len(self.owing)} are")
+        if core.ledger.owed != len(self.owing):
+            raise Violation(f"owed: {core.ledger.owed}, where {len(self.owing)} are")
         if counters["admitted"] != counters["answered"] + self.pending:
             raise Violation(f"counters: {dict(counters)}, where {self.pending} are pending")
         if self.touched is not None:

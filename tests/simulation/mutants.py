@@ -11,42 +11,40 @@ from broker.entry import DISPATCHED, NEVER, QUEUED, Entry, FanIn
 from broker.events import RequestReceived
 from broker.evictions import Evictions
 from broker.fan_in import FollowUpFanIn, ReadFanIn
+from broker.ledger import Ledger
 from broker.pool import Pool, Worker
 from protocol import wire
 from protocol.codes import NO
 from protocol.wire import Error
 
 
-class SkipsACompletion(Core):
+class SkipsACompletion(Ledger):
     """A batch that ends half way: who was not signalled yet waits for ever."""
 
-    def __init__(self, *args: Any) -> None:
-        super().__init__(*args)
-        self._completions = count(1)
-
-    def _answer(self, entry: Entry, header: Any, body: Any) -> None:
-        if entry.state is not DISPATCHED or next(self._completions) % 40:
-            super()._answer(entry, header, body)
+    def answer(self, entry: Entry, header: Any, body: Any) -> None:
+        self._counters["completions"] += 1
+        if entry.state is not DISPATCHED or self._counters["completions"] % 40:
+            super().answer(entry, header, body)
 
 
-class CompletesTwice(Core):
+class CompletesTwice(Ledger):
     """A request that expired in a worker's hands is answered again when the worker answers."""
 
-    def _give_up(self, entry: Entry, *args: Any) -> None:
+    def give_up(self, entry: Entry, *args: Any) -> None:
         dispatched = entry.state is DISPATCHED
-        super()._give_up(entry, *args)
+        super().give_up(entry, *args)
         if dispatched:
             entry.state = DISPATCHED
 
 
-class ForgetsItsParts(Core):
+class ForgetsItsParts(Ledger):
     """An answer goes out before the child records that it depends on are done."""
 
-    def _await(self, entry: Entry, fan_in: FanIn) -> None:
+    def await_parts(self, entry: Entry, fan_in: FanIn) -> None:
         if isinstance(fan_in, FollowUpFanIn):
-            self._answer(entry, *fan_in.reply())
+            self.answer(entry, *fan_in.reply())
         else:
-            super()._await(entry, fan_in)
+            super().await_parts(entry, fan_in)
 
 
 class KeepsAskingASilentStore(Core):
@@ -56,24 +54,24 @@ class KeepsAskingASilentStore(Core):
         pass
 
 
-class TakesAMissingPartForSuccess(Core):
+class TakesAMissingPartForSuccess(Ledger):
     """A child record's error is taken for success."""
 
-    def _await(self, entry: Entry, fan_in: FanIn) -> None:
+    def await_parts(self, entry: Entry, fan_in: FanIn) -> None:
         if isinstance(fan_in, FollowUpFanIn):
             resolve = fan_in.resolve
             fan_in.resolve = lambda part, error, body: resolve(part, None, body)  # type: ignore[method-assign]
-        super()._await(entry, fan_in)
+        super().await_parts(entry, fan_in)
 
 
-class SaysNoAfterDispatch(Core):
+class SaysNoAfterDispatch(Ledger):
     """A request that expires in execution is answered as if nobody had touched it."""
 
-    def _fail(self, entry: Entry, code: str, message: str, retry_after: int = 0) -> None:
+    def fail(self, entry: Entry, code: str, message: str, retry_after: int = 0) -> None:
         if entry.state is DISPATCHED:
-            self._answer(entry, wire.error_header(Error(code, NO, message), entry.item_count), wire.EMPTY_BODY)
+            self.answer(entry, wire.error_header(Error(code, NO, message), entry.item_count), wire.EMPTY_BODY)
         else:
-            super()._fail(entry, code, message, retry_after)
+            super().fail(entry, code, message, retry_after)
 
 
 class LeaksAnEntry(Core):
@@ -83,10 +81,10 @@ class LeaksAnEntry(Core):
         super()._expire_taken(entries)
         for entry in entries:
             if entry.submitter is not None:
-                self.ledger.add(entry)
+                self.ledger._deadlines.add(entry)
 
 
-class LosesOwedWorkOnACrash(Core):
+class LosesOwedWorkOnACrash(Ledger):
     """A counter that a dead worker held is neither counted nor reported."""
 
     def _doubt(self, entry: Entry, reason: str) -> None:
@@ -102,12 +100,12 @@ class RepeatsWrites(Core):
         self.pools["write"].kind = self.pools["write"].kind._replace(repeatable=True)
 
 
-class RepeatsReadsTogether(Core):
+class RepeatsReadsTogether(Ledger):
     """Reads that lost their worker are dispatched again as they were, poisonous ones among them."""
 
-    def _read_again(self, entry: Entry) -> None:
+    def retry(self, entry: Entry) -> None:
         entry.to(QUEUED)
-        self.pools[entry.pool].queue.add(entry)
+        self._pools[entry.pool].queue.add(entry)
 
 
 class HandsOutWhatHasExpired(Core):
@@ -156,11 +154,11 @@ class _ShiftingFanIn(ReadFanIn):
         return super().reply()
 
 
-class ShiftsResults(Core):
+class ShiftsResults(Ledger):
     """A read that failed is left out, and every later result lands on the wrong item."""
 
-    def _await(self, entry: Entry, fan_in: FanIn) -> None:
-        super()._await(entry, _ShiftingFanIn(list(fan_in.parts)) if isinstance(fan_in, ReadFanIn) else fan_in)
+    def await_parts(self, entry: Entry, fan_in: FanIn) -> None:
+        super().await_parts(entry, _ShiftingFanIn(list(fan_in.parts)) if isinstance(fan_in, ReadFanIn) else fan_in)
 
 
 class _BoundlessPool(Pool):
@@ -222,27 +220,40 @@ class SweepsLate(Core):
         return super().sweep(now - 100_000)
 
 
+def _in_ledger(bug: type[Ledger]) -> Callable[..., Core]:
+    def make_core(*args: Any) -> Core:
+        core = Core(*args)
+        core.ledger.__class__ = bug
+        return core
+
+    make_core.__doc__ = bug.__doc__
+    return make_core
+
+
+_IN_LEDGER: Final[tuple[type[Ledger], ...]] = (
+    SkipsACompletion,
+    CompletesTwice,
+    ForgetsItsParts,
+    TakesAMissingPartForSuccess,
+    SaysNoAfterDispatch,
+    LosesOwedWorkOnACrash,
+    RepeatsReadsTogether,
+    ShiftsResults,
+)
+_IN_CORE: Final[tuple[type[Core], ...]] = (
+    KeepsAskingASilentStore,
+    LeaksAnEntry,
+    RepeatsWrites,
+    HandsOutWhatHasExpired,
+    ForgetsCredit,
+    AcceptsAnotherEpoch,
+    HasNoBounds,
+    Stampedes,
+    EvictsOwedWork,
+    SweepsLate,
+    SweepsTheFirstSlice,
+)
 MUTANTS: Final[dict[str, Callable[..., Core]]] = {
-    mutant.__name__: mutant
-    for mutant in (
-        SkipsACompletion,
-        CompletesTwice,
-        ForgetsItsParts,
-        TakesAMissingPartForSuccess,
-        KeepsAskingASilentStore,
-        SaysNoAfterDispatch,
-        LeaksAnEntry,
-        LosesOwedWorkOnACrash,
-        RepeatsWrites,
-        RepeatsReadsTogether,
-        HandsOutWhatHasExpired,
-        ForgetsCredit,
-        AcceptsAnotherEpoch,
-        ShiftsResults,
-        HasNoBounds,
-        Stampedes,
-        EvictsOwedWork,
-        SweepsLate,
-        SweepsTheFirstSlice,
-    )
+    **{bug.__name__: _in_ledger(bug) for bug in _IN_LEDGER},
+    **{bug.__name__: bug for bug in _IN_CORE},
 }

@@ -142,7 +142,7 @@ class Broker:
     def nothing_is_left(self) -> bool:
         return (
             self.core.pending == 0
-            and self.core.owed == 0
+            and self.core.ledger.owed == 0
             and not any(list(pool.queue) or pool.queue.weight or pool.queue.bytes for pool in self.core.pools.values())
         )
 
