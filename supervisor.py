@@ -35,7 +35,7 @@ from broker.scheduling import WRITE_POOL
 from broker.settings import MICROSECONDS
 from broker.sweep_timer import SweepTimer
 from broker.transport.descriptors import make_room, reserve
-from broker.transport.sockets import FromSubmitter, FromWorker, Readable, Transport
+from broker.transport.sockets import Backend, Frontend, Readable, Transport
 from protocol import wire
 from workers.launch import WorkerSettings
 from workers.management.housekeeping import Housekeeping
@@ -134,29 +134,30 @@ class Supervisor:
         while actions := self._core.take_actions():
             for action in actions:
                 self._carry_out(action)
-            self._core.dispatch(clock())
 
     # ---- what comes in
 
     def _take_in(self, timeout_ms: int) -> None:
         """What has come, up to the transport's bounds; waits for it for so long."""
-        for received in self._transport.receive(1 if self._last_words else timeout_ms):
-            match received:
-                case FromSubmitter():
-                    self._core.handle(from_submitter(*received), clock())
-                case FromWorker():
-                    self._on_worker(received)
+        for source in self._transport.poll(1 if self._last_words else timeout_ms):
+            match source:
+                case Frontend():
+                    for submitter, frames, now in self._transport.receive_from_submitters(source):
+                        self._core.handle(from_submitter(submitter, frames), now)
+                case Backend():
+                    self._hear_workers()
                 case Readable():
-                    self._on_readable(received.descriptor)
+                    self._on_readable(source.descriptor)
                 case _:
-                    assert_never(received)
+                    assert_never(source)
         self._reap()
 
-    def _on_worker(self, message: FromWorker) -> None:
-        event = from_worker(*message)
-        if isinstance(event, WorkerMalformed):
-            log.warning("worker %s sent what can't be read: %s", event.worker.hex(), event.reason)
-        self._core.handle(event, clock())
+    def _hear_workers(self) -> None:
+        for identity, frames in self._transport.receive_from_workers():
+            event = from_worker(identity, frames)
+            if isinstance(event, WorkerMalformed):
+                log.warning("worker %s sent what can't be read: %s", identity.hex(), event.reason)
+            self._core.handle(event, clock())
 
     def _on_readable(self, descriptor: int) -> None:
         if descriptor == self._signals.descriptor:
@@ -170,8 +171,7 @@ class Supervisor:
     def _reap(self) -> None:
         """Answers for the dead, once what they had sent is read: until then the connection stands."""
         for identity, reason in self._last_words.take_silent(self._transport.can_reach):
-            for message in self._transport.receive_from_workers():
-                self._on_worker(message)
+            self._hear_workers()
             self._core.handle(WorkerLost(identity, reason), clock())
             self._sweep_timer.hasten(time.monotonic())  # its successor need not wait
 

@@ -49,18 +49,14 @@ _MOST_FRAMES: Final = 4
 Submitter = tuple[int, bytes]
 
 
-class FromSubmitter(NamedTuple):
-    """A message of a submitter. frames: without the identity."""
+class Frontend(NamedTuple):
+    """Submitters have sent something to the address of that number, counted from 0."""
 
-    submitter: Submitter
-    frames: list[Body]
+    number: int
 
 
-class FromWorker(NamedTuple):
-    """A message of a worker, by the identity of its connection. frames: without the identity."""
-
-    worker: bytes
-    frames: list[Body]
+class Backend(NamedTuple):
+    """Workers have sent something."""
 
 
 class Readable(NamedTuple):
@@ -131,7 +127,7 @@ class Transport:
     # ---- descriptors beside the sockets: signals, ends of processes
 
     def watch(self, descriptor: int) -> None:
-        """Has `receive` tell when the descriptor can be read."""
+        """Has `poll` tell when the descriptor can be read."""
         self._watched.add(descriptor)
         self._poller.register(descriptor, zmq.POLLIN)
 
@@ -141,29 +137,33 @@ class Transport:
 
     # ---- receiving
 
-    def receive(self, timeout_ms: int) -> Iterator[FromSubmitter | FromWorker | Readable]:
-        """Waits for something to come in, at most `timeout_ms`, and gives what there is, within the bounds of a turn.
-        What is done with one thing before the next is taken counts as the turn's time."""
+    def poll(self, timeout_ms: int) -> Iterator[Frontend | Backend | Readable]:
+        """Waits for something to come in, at most `timeout_ms`. Gives whence there is something, one after the other;
+        what is to be received from there is to be taken before the next."""
         for source, _ in self._poller.poll(timeout_ms):
             if isinstance(source, int):
                 # What was done since the poll may have ended the watch.
                 if source in self._watched and not self._doors.answer(source):
                     yield Readable(source)
             elif source is self._backend:
-                yield from self.receive_from_workers()
+                yield Backend()
             else:
-                yield from self._receive_from_submitters(self._frontends.index(source), source)
+                yield Frontend(self._frontends.index(source))
 
-    def receive_from_workers(self) -> Iterator[FromWorker]:
-        """What workers have sent, up to a burst."""
+    def receive_from_workers(self) -> Iterator[tuple[bytes, list[Body]]]:
+        """What workers have sent, up to a burst: whose it is by the identity of its connection, and the frames."""
         for _ in range(_BURST):
             message = _receive(self._backend, sys.maxsize)
             if message is None:
                 return
-            yield FromWorker(*message)
+            yield message
 
-    def _receive_from_submitters(self, index: int, socket: "zmq.Socket[bytes]") -> Iterator[FromSubmitter]:
-        until = self._clock() + _TURN_US
+    def receive_from_submitters(self, frontend: Frontend) -> Iterator[tuple[Submitter, list[Body], int]]:
+        """What submitters have sent, within the bounds of a turn: whose it is, the frames, and when it was read, in
+        microseconds. What is done with one message before the next is taken counts as the turn's time."""
+        index, socket = frontend.number, self._frontends[frontend.number]
+        now = self._clock()
+        until = now + _TURN_US
         for _ in range(_BURST):
             if index in self._in_excess and not self._drop_excess(index, socket, until):
                 return
@@ -174,8 +174,9 @@ class Transport:
             if len(frames) == _MOST_FRAMES and socket.rcvmore:
                 self._in_excess.add(index)
                 self.excess += 1
-            yield FromSubmitter((index, identity), frames)
-            if self._clock() > until:
+            yield (index, identity), frames, now
+            now = self._clock()
+            if now > until:
                 return
 
     def _drop_excess(self, index: int, socket: "zmq.Socket[bytes]", until: int) -> bool:

@@ -7,7 +7,7 @@ from pathlib import Path
 import pytest
 import zmq
 
-from broker.transport.sockets import FromSubmitter, FromWorker, Readable, Transport
+from broker.transport.sockets import Backend, Frontend, Readable, Transport
 from protocol.worker_wire import PROBE
 
 STEP_US = 1_000
@@ -53,10 +53,9 @@ def dealer() -> "Iterator[zmq.Socket[bytes]]":
         yield dealer
 
 
-def receive_one(transport: Transport) -> FromSubmitter | FromWorker | Readable:
-    while True:
-        for received in transport.receive(1):
-            return received
+def wait_for(transport: Transport, source: Frontend | Backend | Readable) -> None:
+    while source not in list(transport.poll(1)):
+        pass
 
 
 def test_a_turn_reads_no_longer_than_its_time(transport: Transport, clock: Clock, dealer: "zmq.Socket[bytes]") -> None:
@@ -69,9 +68,9 @@ def test_a_turn_reads_no_longer_than_its_time(transport: Transport, clock: Clock
     turns = []
     while len(messages) <= 101:
         before = clock.now
-        for received in transport.receive(1):
-            assert isinstance(received, FromSubmitter)
-            messages.append(len(received.frames))
+        for source in transport.poll(1):
+            assert isinstance(source, Frontend)
+            messages += [len(frames) for _, frames, _ in transport.receive_from_submitters(source)]
         turns.append(clock.now - before)
     assert messages == [1] * 100 + [4, 1]
     assert transport.excess == 1
@@ -83,8 +82,9 @@ def test_a_large_answer_of_our_own_starts_no_thread(transport: Transport, dealer
     """As pyzmq does for bytes that it is not to copy: a daemon that can have no thread would end of it."""
     dealer.connect(transport.addresses[0])
     dealer.send(b"hello")
-    received = receive_one(transport)
-    assert received == FromSubmitter((0, b"dealer"), [b"hello"])
+    wait_for(transport, Frontend(0))
+    [(submitter, frames, _)] = transport.receive_from_submitters(Frontend(0))
+    assert (submitter, frames) == ((0, b"dealer"), [b"hello"])
     before = len(os.listdir("/proc/self/task"))
     assert transport.send((0, b"dealer"), [bytes(1 << 20)])
     assert len(dealer.recv_multipart()[0]) == 1 << 20
@@ -100,12 +100,9 @@ def test_a_worker_can_be_reached_while_its_connection_stands(transport: Transpor
     assert not transport.can_reach(b"dealer")
     dealer.connect(transport.backend)
     dealer.send_multipart([b"tag", b"head", b"header", b"body"])
-    received = receive_one(transport)
-    assert isinstance(received, FromWorker)
-    assert (received.worker, [bytes(frame) for frame in received.frames]) == (
-        b"dealer",
-        [b"tag", b"head", b"header", b"body"],
-    )
+    wait_for(transport, Backend())
+    [(worker, frames)] = transport.receive_from_workers()
+    assert (worker, [bytes(frame) for frame in frames]) == (b"dealer", [b"tag", b"head", b"header", b"body"])
     assert transport.can_reach(b"dealer")
     assert dealer.recv_multipart() == [PROBE]
     assert transport.send_to_worker(b"dealer", [b"work"])
@@ -116,7 +113,7 @@ def test_a_worker_can_be_reached_while_its_connection_stands(transport: Transpor
     dealer.close()
     read = 0
     while transport.can_reach(b"dealer"):
-        read += sum(isinstance(received, FromWorker) for received in transport.receive(1))
+        read += len(list(transport.receive_from_workers()))
     assert read == 10
     assert not transport.send_to_worker(b"dealer", [b"work"])
 
@@ -126,9 +123,9 @@ def test_a_descriptor_is_told_of_while_it_is_watched(transport: Transport) -> No
     try:
         transport.watch(reading)
         os.write(writing, b"x")
-        assert receive_one(transport) == Readable(reading)
+        wait_for(transport, Readable(reading))
         transport.unwatch(reading)
-        assert list(transport.receive(0)) == []
+        assert list(transport.poll(0)) == []
     finally:
         os.close(reading)
         os.close(writing)

@@ -154,8 +154,9 @@ def test_the_ends_of_each_range_serve(number, end, tmp_path):
         socket.connect(f"ipc://{tmp_path}/u")
 
         def turn():
-            for received in transport.receive(max(1, round(settings.broker.sweep_seconds * 1000))):
-                core.handle(from_submitter(*received), clock())
+            for source in transport.poll(max(1, round(settings.broker.sweep_seconds * 1000))):
+                for submitter, frames, now in transport.receive_from_submitters(source):
+                    core.handle(from_submitter(submitter, frames), now)
             core.dispatch(clock())
             for action in core.take_actions():
                 match action:
