@@ -201,7 +201,7 @@ class Transport:
         return _send(self._backend, identity, frames)
 
     def can_reach(self, identity: bytes) -> bool:
-        """Whether a worker's connection still stands. When it does not, all that it had sent has been read."""
+        """Whether a worker's connection still stands. When it does not, all that it had sent can be read now."""
         try:
             self._backend.send_multipart([identity, PROBE], zmq.DONTWAIT)
         except zmq.ZMQError as error:
