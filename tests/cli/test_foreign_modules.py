@@ -6,14 +6,14 @@ import sys
 
 import pytest
 
-from utxod.import_guard import ROOMS, ROOT, ForeignModule, check
+from utxod.import_guard import PACKAGES, ROOT, ForeignModule, check
 
 
 def test_our_own_house_is_in_order():
     check()
 
 
-@pytest.mark.parametrize("room", ROOMS)
+@pytest.mark.parametrize("room", PACKAGES)
 def test_a_foreign_module_on_the_path_stops_utxod_and_is_named_with_its_path_and_the_remedy(tmp_path, room):
     (tmp_path / room).mkdir()
     (tmp_path / room / "__init__.py").write_text("raise SystemExit('imported')")
