@@ -24,5 +24,5 @@ Beside the core, for its driver:
 transport        receives and sends frames: sockets, and the places where newcomers wait
 sweep_timer      when the next sweep is due; whether the process stood still
 collector        Python's garbage collector, while the broker serves
-in_doubt_log     the list of what is in doubt
+in_doubt_log     the file of what is in doubt
 """

@@ -36,7 +36,7 @@ class Terminate(NamedTuple):
 
 
 class InDoubt(NamedTuple):
-    """Owed work whose outcome is not known: the record of `key` must be reconciled."""
+    """Owed work whose outcome is not known: the record of `key` may be out of date."""
 
     key: bytes
     operation: str
@@ -45,7 +45,7 @@ class InDoubt(NamedTuple):
 
 class LostRequest(NamedTuple):
     """A request that was in the hands of a worker that is gone, and whose follow-up work may be lost with it: the
-    masters that its body names must be reconciled."""
+    masters that its body names may be out of date."""
 
     operation: str
     body: Body

@@ -52,7 +52,7 @@ class Ledger:
     def owe(self, entry: Entry) -> None:
         """Owed work; in doubt at once where the ledger is closed."""
         if self._closed:
-            self._doubt(entry, "the daemon has shut down")
+            self._report_in_doubt(entry, "the daemon has shut down")
             return
         self.owed += 1
         self._deadlines.add(entry)
@@ -114,7 +114,7 @@ class Ledger:
         self.owed -= 1
         error = part_error(bytes(header))
         if error is not None:
-            self._doubt(entry, f"{error.code}: {error.message}")
+            self._report_in_doubt(entry, f"{error.code}: {error.message}")
 
     def close(self) -> None:
         """Answers everything; what is owed, now or later, is in doubt."""
@@ -135,6 +135,6 @@ class Ledger:
         part.to(ANSWERED)
         part.parent = None
 
-    def _doubt(self, entry: Entry, reason: str) -> None:
+    def _report_in_doubt(self, entry: Entry, reason: str) -> None:
         self._counters["in_doubt"] += 1
         self._actions.append(InDoubt(entry.key or b"", entry.operation, reason))
