@@ -211,7 +211,7 @@ class Supervisor:
 
     def _send(self, action: Send) -> None:
         if not self._transport.send(action.submitter, action.frames):
-            self._core.handle(ReplyUndelivered(action.items), clock())
+            self._core.handle(ReplyUndelivered(action.item_count), clock())
 
     def _terminate_process(self, identity: bytes, reason: str) -> None:
         """One that is no process of this daemon's (it runs elsewhere, or its READY was read after its end) has no end

@@ -9,16 +9,16 @@ from .entry import Body
 
 
 class Send(NamedTuple):
-    """Frames for a submitter. items: how many they answer."""
+    """Frames for a submitter. item_count: items that they answer."""
 
     submitter: Any
     frames: list[Body]
-    items: int
+    item_count: int
 
 
-def reply(submitter: Hashable, request_id: bytes, header: Body, body: Body, items: int) -> Send:
+def reply(submitter: Hashable, request_id: bytes, header: Body, body: Body, item_count: int) -> Send:
     """The reply to a request of so many items."""
-    return Send(submitter, [wire.pack_prefix(wire.REPLY, request_id), header, body], items)
+    return Send(submitter, [wire.pack_prefix(wire.REPLY, request_id), header, body], item_count)
 
 
 class Instruct(NamedTuple):

@@ -119,7 +119,7 @@ class Core:
             case UnreadableReceived():
                 self.counters["unreadable"] += 1
             case ReplyUndelivered():
-                self.counters["undeliverable"] += max(1, event.items)
+                self.counters["undeliverable"] += max(1, event.item_count)
             case _:
                 assert_never(event)
 

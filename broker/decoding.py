@@ -5,7 +5,7 @@ from typing import Final
 
 from protocol import codes, wire
 from protocol.wire import REQUEST_ID_BYTES, ProtocolError
-from protocol.worker_wire import Ready, WorkerWireError, unpack_from_worker
+from protocol.worker_wire import ReadyMessage, WorkerWireError, unpack_from_worker
 
 from .entry import Body
 from .events import (
@@ -62,7 +62,7 @@ def from_worker(worker: bytes, frames: Sequence[Body]) -> WorkerEvent:
         message = unpack_from_worker(frames)
     except WorkerWireError as error:
         return WorkerMalformed(worker, str(error))
-    if not isinstance(message, Ready):
+    if not isinstance(message, ReadyMessage):
         return WorkerDone(worker, *message)
     if message.pool not in POOLS:
         return WorkerMalformed(worker, f"READY: there is no pool {message.pool!r}")

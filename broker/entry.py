@@ -1,9 +1,9 @@
 """An entry: one piece of work that the broker owes an answer for, and the state machine that it goes through.
 
-    QUEUED      it waits in its pool's queue
-    DISPATCHED  a worker holds it
-    JOINING     its answer waits for parts: follow-ups, or the items of a read, each dispatched again alone
-    ANSWERED    it has had its one answer, or the answer that it was a part of has gone out without it
+    QUEUED          it waits in its pool's queue
+    DISPATCHED      a worker holds it
+    AWAITING_PARTS  its answer waits for parts: follow-ups, or the items of a read, each dispatched again alone
+    ANSWERED        it has had its one answer, or the answer that it was a part of has gone out without it
 
 The rules:
 
@@ -38,7 +38,7 @@ class State(Enum):
 
     QUEUED = "queued"
     DISPATCHED = "dispatched"
-    JOINING = "joining"
+    AWAITING_PARTS = "awaiting parts"
     ANSWERED = "answered"
 
     next: tuple["State", ...]
@@ -47,13 +47,13 @@ class State(Enum):
 # By these names, since an enum's member takes twice as long to look up by its class (Python 3.11).
 QUEUED: Final = State.QUEUED
 DISPATCHED: Final = State.DISPATCHED
-JOINING: Final = State.JOINING
+AWAITING_PARTS: Final = State.AWAITING_PARTS
 ANSWERED: Final = State.ANSWERED
 
 TRANSITIONS: Final[dict[State, tuple[State, ...]]] = {
     QUEUED: (DISPATCHED, ANSWERED),
-    DISPATCHED: (ANSWERED, JOINING, QUEUED),
-    JOINING: (ANSWERED,),
+    DISPATCHED: (ANSWERED, AWAITING_PARTS, QUEUED),
+    AWAITING_PARTS: (ANSWERED,),
     ANSWERED: (),
 }
 # For the door, which each item passes twice: to ask the state itself costs half of what a look into the table does.

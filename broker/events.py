@@ -43,9 +43,9 @@ class UnreadableReceived(NamedTuple):
 
 
 class ReplyUndelivered(NamedTuple):
-    """A submitter could not be sent an answer. items: how many it answered."""
+    """A submitter could not be sent an answer. item_count: items that it answered."""
 
-    items: int
+    item_count: int
 
 
 # ---- of workers

@@ -15,7 +15,7 @@ from protocol.wire import Error
 
 from .actions import Action, InDoubt, reply
 from .deadlines import Deadlines
-from .entry import ANSWERED, JOINING, QUEUED, Body, Entry, FanIn
+from .entry import ANSWERED, AWAITING_PARTS, QUEUED, Body, Entry, FanIn
 from .fan_in import ReadFanIn
 from .follow_ups import single_reads
 from .pool import Pool
@@ -62,7 +62,7 @@ class Ledger:
 
     def await_parts(self, entry: Entry, fan_in: FanIn) -> None:
         """The entry's answer waits for parts, which are queued."""
-        entry.to(JOINING)
+        entry.to(AWAITING_PARTS)
         entry.fan_in = fan_in
         for part in fan_in.parts:
             self._pools[part.pool].queue.add(part)

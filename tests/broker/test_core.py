@@ -287,7 +287,7 @@ def test_a_batch_grows_with_what_is_queued_up_to_the_limit() -> None:
         broker.submit(items=items)
     for number in range(4):
         broker.ready(f"r{number}".encode())
-    assert [[part.items for part in handed.parts] for handed in broker.handed] == [[4, 4], [4], [25], [1]]
+    assert [[part.item_count for part in handed.parts] for handed in broker.handed] == [[4, 4], [4], [25], [1]]
 
 
 def test_a_dispatch_is_of_one_operation_and_operations_take_turns(broker: Broker) -> None:

@@ -88,7 +88,7 @@ def test_a_result_that_is_none_shifts_none_of_the_reads_beside_it(broker: Broker
 
 
 def whole(error: Error) -> Callable[[Handed], list[bytes]]:
-    return lambda handed: [wire.error_header(error, handed.parts[0].items), wire.EMPTY_BODY]
+    return lambda handed: [wire.error_header(error, handed.parts[0].item_count), wire.EMPTY_BODY]
 
 
 def single(error: Error) -> Callable[[Handed], list[bytes]]:

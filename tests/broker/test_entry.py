@@ -8,18 +8,18 @@ from typing import Any
 import pytest
 
 import broker
-from broker.entry import ANSWERED, DISPATCHED, JOINING, QUEUED, TRANSITIONS, Entry, IllegalTransition, State
+from broker.entry import ANSWERED, AWAITING_PARTS, DISPATCHED, QUEUED, TRANSITIONS, Entry, IllegalTransition, State
 from protocol.codes import NO, UNKNOWN
 
 # How an entry comes to each state, and the table once more, by hand.
-WAYS = {QUEUED: [], DISPATCHED: [DISPATCHED], JOINING: [DISPATCHED, JOINING], ANSWERED: [ANSWERED]}
+WAYS = {QUEUED: [], DISPATCHED: [DISPATCHED], AWAITING_PARTS: [DISPATCHED, AWAITING_PARTS], ANSWERED: [ANSWERED]}
 LEGAL = {
     (QUEUED, DISPATCHED),
     (QUEUED, ANSWERED),
     (DISPATCHED, QUEUED),
-    (DISPATCHED, JOINING),
+    (DISPATCHED, AWAITING_PARTS),
     (DISPATCHED, ANSWERED),
-    (JOINING, ANSWERED),
+    (AWAITING_PARTS, ANSWERED),
 }
 
 
@@ -74,7 +74,7 @@ def test_a_part_of_a_read_that_lost_its_worker_goes_back_never() -> None:
     [
         ([], NO),
         ([DISPATCHED], UNKNOWN),
-        ([DISPATCHED, JOINING], UNKNOWN),
+        ([DISPATCHED, AWAITING_PARTS], UNKNOWN),
         ([DISPATCHED, QUEUED], UNKNOWN),
         ([DISPATCHED, QUEUED, DISPATCHED], UNKNOWN),
     ],

@@ -4,7 +4,7 @@ from collections import Counter
 from typing import TYPE_CHECKING
 
 from broker.core import Core
-from broker.entry import ANSWERED, DISPATCHED, JOINING, QUEUED, Entry
+from broker.entry import ANSWERED, AWAITING_PARTS, DISPATCHED, QUEUED, Entry
 from broker.pool import Pool
 from protocol.wire import pack_report
 from tests.simulation.model import Model
@@ -32,7 +32,7 @@ def audit(core: Core, model: Model) -> None:
         waiting += 1
         if entry.state is ANSWERED:
             raise Violation(f"an answered {entry.operation} is still in the ledger")
-        if entry.state is JOINING:
+        if entry.state is AWAITING_PARTS:
             _audit_fan_in(entry, places)
         elif entry not in places:
             raise Violation(f"{entry.operation} is in the ledger, and neither queued nor in hand")

@@ -12,7 +12,7 @@ from broker.events import WorkerLost, WorkerReady
 from broker.scheduling import CHILDREN_POOL, POOLS
 from protocol import codes, wire
 from protocol.wire import Error, ReplyHeader
-from protocol.worker_wire import DONE, Dispatch, FollowUp, pack_done, unpack_from_broker
+from protocol.worker_wire import DONE, DispatchMessage, FollowUp, pack_done, unpack_from_broker
 from tests.simulation.nonsense import garble
 from tests.simulation.tasks import NO, UNKNOWN, Hand, Message, Task
 
@@ -149,7 +149,7 @@ class SimulatedManager:
         world = self.world
         worker = self.workers.get(identity)
         message = unpack_from_broker(frames)
-        if not isinstance(message, Dispatch):
+        if not isinstance(message, DispatchMessage):
             world.note("stop", identity)
             world.model.told_to_stop(identity)
             if worker is not None:
