@@ -38,8 +38,8 @@ from broker.transport.descriptors import make_room, reserve
 from broker.transport.sockets import Backend, Frontend, Readable, Transport
 from protocol import wire
 from workers.launch import WorkerSettings
+from workers.management.dying_workers import DyingWorkers
 from workers.management.housekeeping import Housekeeping
-from workers.management.last_words import LastWords
 from workers.management.manager import WorkerManager
 from workers.management.process import WorkerProcess
 from workers.management.rolling_restart import RollingRestart
@@ -99,7 +99,7 @@ class Supervisor:
             unwatch=self._transport.unwatch,
         )
         self._restart = RollingRestart(self._manager, self._core.is_ready, self._retire)
-        self._last_words = LastWords()
+        self._dying_workers = DyingWorkers()
         self._housekeeping = Housekeeping()
         self._sweep_timer = SweepTimer(settings.broker.sweep_seconds, self._started)
         self._collector = Collector(self._started)
@@ -139,20 +139,20 @@ class Supervisor:
 
     def _take_in(self, timeout_ms: int) -> None:
         """What has come, up to the transport's bounds; waits for it for so long."""
-        for source in self._transport.poll(1 if self._last_words else timeout_ms):
+        for source in self._transport.poll(1 if self._dying_workers else timeout_ms):
             match source:
                 case Frontend():
                     for submitter, frames, now in self._transport.receive_from_submitters(source):
                         self._core.handle(from_submitter(submitter, frames), now)
                 case Backend():
-                    self._hear_workers()
+                    self._receive_from_workers()
                 case Readable():
                     self._on_readable(source.descriptor)
                 case _:
                     assert_never(source)
-        self._reap()
+        self._answer_for_dead()
 
-    def _hear_workers(self) -> None:
+    def _receive_from_workers(self) -> None:
         for identity, frames in self._transport.receive_from_workers():
             event = from_worker(identity, frames)
             if isinstance(event, WorkerMalformed):
@@ -164,14 +164,14 @@ class Supervisor:
             for info in self._signals.take():
                 self._on_signal(info)
             return
-        process, reason = self._manager.exited(descriptor)
+        process, reason = self._manager.reap(descriptor)
         self._core.retire(process.identity)  # what it were handed now would be lost
-        self._last_words.wait_for(process, reason)
+        self._dying_workers.add(process, reason)
 
-    def _reap(self) -> None:
+    def _answer_for_dead(self) -> None:
         """Answers for the dead, once what they had sent is read: until then the connection stands."""
-        for identity, reason in self._last_words.take_silent(self._transport.can_reach):
-            self._hear_workers()
+        for identity, reason in self._dying_workers.take_drained(self._transport.can_reach):
+            self._receive_from_workers()
             self._core.handle(WorkerLost(identity, reason), clock())
             self._sweep_timer.hasten(time.monotonic())  # its successor need not wait
 
@@ -218,7 +218,7 @@ class Supervisor:
         that would be noticed: it is lost now."""
         if identity in self._manager.processes:
             self._manager.terminate(identity, reason, time.monotonic())
-        elif identity not in self._last_words.identities:
+        elif identity not in self._dying_workers.identities:
             log.error("worker %s %s; it is no process of this daemon's, and gets no more work", identity.hex(), reason)
             self._core.handle(WorkerLost(identity, reason), clock())
 
@@ -277,7 +277,7 @@ class Supervisor:
         for identity, reason in self._manager.find_failing(time.monotonic(), self._core.is_ready):
             self._terminate(identity, reason)
         if not self._settings.listen_workers:
-            for identity in self._core.ready_workers - self._manager.processes.keys() - self._last_words.identities:
+            for identity in self._core.ready_workers - self._manager.processes.keys() - self._dying_workers.identities:
                 self._core.handle(WorkerLost(identity, "greeted with its last breath"), clock())
 
     def _terminate(self, identity: bytes, reason: str) -> None:
@@ -326,7 +326,7 @@ class Supervisor:
 
     def _wait_for_workers(self) -> None:
         until = time.monotonic() + _STOP_SECONDS
-        while (self._manager.processes or self._last_words) and time.monotonic() < until:
+        while (self._manager.processes or self._dying_workers) and time.monotonic() < until:
             self._step(self._take_in, _STOP_TURN_MS)
 
 

@@ -68,7 +68,7 @@ class Pool:
         if not queue:
             return True
         free = self._queue_items - queue.weight
-        return queue.held_by(submitter) + weight <= free and queue.bytes + size <= self._queue_bytes
+        return queue.waiting_of(submitter) + weight <= free and queue.bytes + size <= self._queue_bytes
 
     def retry_after_ms(self) -> int:
         """When the present queue should be done, by the rate of late; milliseconds."""

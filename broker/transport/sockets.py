@@ -97,9 +97,9 @@ class Transport:
         self.addresses: list[str] = []
         try:
             for address in frontends:
-                socket, told = self._bind(address, max_body_bytes * _FRAME_FACTOR, reserve)
+                socket, bound_address = self._bind(address, max_body_bytes * _FRAME_FACTOR, reserve)
                 self._frontends.append(socket)
-                self.addresses.append(told)
+                self.addresses.append(bound_address)
             self._backend, _ = self._bind(self.backend, -1, 0)
         except BaseException:
             self.close()
@@ -120,9 +120,9 @@ class Transport:
         socket.handshake_ivl = _HANDSHAKE_MS
         # With a domain libzmq refuses who speaks no ZMTP 3 by the first bytes; without a handler it asks nobody.
         socket.zap_domain = b"utxod"
-        told = self._doors.add(socket, address, reserve)
+        bound_address = self._doors.add(socket, address, reserve)
         self._poller.register(socket, zmq.POLLIN)
-        return socket, told
+        return socket, bound_address
 
     # ---- descriptors beside the sockets: signals, ends of processes
 
