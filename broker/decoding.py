@@ -52,7 +52,7 @@ def _from_other_prefix(submitter: Hashable, frame: bytes) -> SubmitterEvent:
     elif prefix.type == wire.STATUS:
         return StatusReceived(submitter, prefix.request_id)
     else:
-        problem = f"message type: {prefix.type} is none of a submitter's"
+        problem = f"message type: {prefix.type} is not one that a submitter may send"
     return MalformedReceived(submitter, prefix.request_id, codes.UNSUPPORTED, problem)
 
 
@@ -66,4 +66,4 @@ def from_worker(worker: bytes, frames: Sequence[Body]) -> WorkerEvent:
         return WorkerDone(worker, *message)
     if message.pool not in POOLS:
         return WorkerMalformed(worker, f"READY: there is no pool {message.pool!r}")
-    return WorkerReady(worker, *message)
+    return WorkerReady(worker, message.pool)

@@ -18,7 +18,7 @@ def follow_up_entries(
     owed: list[Entry] = []
     for request_index, item_index, operation, key, weight, body in follow_ups:
         target = POOL_OF_FOLLOW_UP.get(operation)
-        if target is None or not pool.kind.feeds or POOLS[target].rank <= pool.kind.rank:
+        if target is None or not pool.kind.has_follow_ups or POOLS[target].rank <= pool.kind.rank:
             raise ValueError(f"follow-up {operation!r} out of pool {pool.name}")
         parent = None if request_index is None else _parent(dispatch, request_index, item_index)
         entry = Entry(
@@ -28,7 +28,7 @@ def follow_up_entries(
             weight=weight,
             body=body,
             parent=parent,
-            item=item_index,
+            parent_item=item_index,
             key=key,
         )
         (owed if request_index is None else parts.setdefault(request_index, [])).append(entry)
@@ -53,8 +53,8 @@ def single_reads(entry: Entry) -> list[Entry]:
             body=entry.body,
             flags=entry.flags,
             parent=entry,
-            item=item,
-            only=item,
+            parent_item=item,
+            only_item=item,
         )
         for item in range(entry.item_count)
     ]

@@ -91,7 +91,7 @@ class Ledger:
         self.fail(entry, code, message, retry_after)
 
     def fail(self, entry: Entry, code: str, message: str, retry_after: int = 0) -> None:
-        """Answers an entry that is in no queue with an error, for want of a worker's answer."""
+        """Answers an entry that is in no queue with an error, because there is no answer of a worker."""
         self._counters[f"failed {code}"] += entry.weight
         header = wire.error_header(Error(code, entry.executed, message, retry_after), entry.item_count)
         self.answer(entry, header, wire.EMPTY_BODY)

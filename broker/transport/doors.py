@@ -185,10 +185,12 @@ class Doors:
             self._listen(door)
 
     def unhinge(self) -> None:
+        """All doors, before their sockets are closed."""
         for door in self._doors:
             door.unhinge()
 
     def release(self) -> None:
+        """All doors and their places, after the sockets were closed."""
         for door in self._doors:
             door.release()
         self._idle.close()

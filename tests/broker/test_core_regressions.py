@@ -56,7 +56,7 @@ def test_a_follow_up_that_is_none_is_a_fault_of_its_worker_and_touches_nobody_el
     assert broker.nothing_is_left()
 
 
-def test_work_follows_only_from_a_pool_that_feeds(broker: Broker) -> None:
+def test_work_follows_only_from_a_pool_that_has_follow_ups(broker: Broker) -> None:
     request = broker.submit("get")
     broker.ready(b"r")
     malformed(broker, (0, 0, "lock_children", MASTER, 1, BODY))

@@ -113,7 +113,7 @@ class Daemon:
         self._started += 1
         worker = Worker(b"%d.%d" % (self.number, self._started), pool)
         self.workers[worker.identity] = worker
-        self.core.handle(WorkerReady(worker.identity, pool, 1), self.cluster.now)
+        self.core.handle(WorkerReady(worker.identity, pool), self.cluster.now)
 
     def _die(self, worker: Worker, why: str) -> None:
         if not worker.alive:

@@ -75,7 +75,7 @@ class SimulatedManager:
             return False
         self.world.note("ready", worker.identity, worker.pool)
         self.world.model.ready(worker.identity, worker.pool)
-        self.world.core.handle(WorkerReady(worker.identity, worker.pool, 1), self.world.now)
+        self.world.core.handle(WorkerReady(worker.identity, worker.pool), self.world.now)
         return True
 
     def die(self, worker: SimulatedWorker, why: str) -> bool:

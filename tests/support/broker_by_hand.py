@@ -63,7 +63,7 @@ class Broker:
         return self._ids
 
     def ready(self, worker: bytes, pool: str = "read") -> None:
-        self.core.handle(WorkerReady(worker, pool, 1), self.now)
+        self.core.handle(WorkerReady(worker, pool), self.now)
         self.turn()
 
     def done(

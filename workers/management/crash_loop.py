@@ -34,6 +34,7 @@ class CrashLoop:
         return now >= self._not_before
 
     def start_failed(self, now: float) -> None:
+        """A worker could not be started at all: the next try waits, a second at most."""
         self._back_off(now, _LONGEST_TRY_SECONDS)
 
     def exited(self, started: float, now: float) -> None:

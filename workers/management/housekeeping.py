@@ -12,6 +12,8 @@ _LOG_SECONDS: Final = 10.0
 
 
 class Housekeeping:
+    """Does chores, and logs a failure every ten seconds at most."""
+
     def __init__(self) -> None:
         self._logged_at = -_LOG_SECONDS
 

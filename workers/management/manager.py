@@ -123,6 +123,7 @@ class WorkerManager:
         return failing
 
     def kill(self) -> None:
+        """Kills all that are left, without waiting for their end."""
         for process in self.processes.values():
             process.kill()
 
