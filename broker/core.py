@@ -82,6 +82,7 @@ class Core:
         return self.workers.keys()
 
     def is_ready(self, identity: bytes) -> bool:
+        """Whether the worker has given a credit, and is not lost."""
         return identity in self.workers
 
     def is_busy(self, identity: bytes) -> bool:
@@ -156,9 +157,9 @@ class Core:
         self.actions.append(Send(submitter, frames, 0))
 
     def _refuse(self, submitter: Hashable, request_id: bytes, error: Error, count: int = 0) -> None:
-        items = min(max(1, count), self._limits.max_items)  # a refused header may claim to hold anything
-        self.counters[f"refused {error.code}"] += items
-        self.actions.append(reply(submitter, request_id, wire.error_header(error, count), wire.EMPTY_BODY, items))
+        item_count = min(max(1, count), self._limits.max_items)  # a refused header may claim to hold anything
+        self.counters[f"refused {error.code}"] += item_count
+        self.actions.append(reply(submitter, request_id, wire.error_header(error, count), wire.EMPTY_BODY, item_count))
 
     # ---- of workers
 
@@ -182,8 +183,8 @@ class Core:
             parts, owed = follow_up_entries(worker.pool, dispatch, event.follow_ups)
             headers = [bytes(frame) for frame in replies[::2]]
             for header, entry in zip(headers, dispatch.entries, strict=True):
-                for code, items in failures_by_code(header, entry.item_count).items():
-                    self.counters[f"answered {code}"] += items
+                for code, count in failures_by_code(header, entry.item_count).items():
+                    self.counters[f"answered {code}"] += count
         except (ValueError, TypeError, IndexError) as error:
             self._fail_malformed(worker, dispatch, str(error))
             return

@@ -31,6 +31,7 @@ class Evictions:
         self._under_way[pool.name] = _Eviction(pool, iter(waiting), code, message, retry_after)
 
     def is_under_way(self, pool: Pool) -> bool:
+        """Whether some that waited there when it began are still to be answered."""
         return pool.name in self._under_way
 
     def go_on(self, most: int) -> bool:

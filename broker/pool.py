@@ -48,8 +48,8 @@ class Worker:
 
 
 class Pool:
-    """workers: those that have given a credit, and are not lost, by identity. idle: those of them that hold nothing, in
-    the order in which they are given work. queue: what waits for one. Times are microseconds."""
+    """workers: those that have given a credit, and are not lost, by identity. idle: those of them that can be handed
+    a dispatch, in the order in which they are. queue: what waits for one. Times are microseconds."""
 
     def __init__(self, name: str, kind: PoolKind, settings: BrokerSettings, now: int) -> None:
         self.name = name
@@ -84,10 +84,12 @@ class Pool:
         self._us_per_item += _SMOOTHING * (us_per_item - self._us_per_item)
 
     def add_worker(self, worker: Worker) -> None:
+        """The worker is not idle yet: whoever adds it gives it its credit."""
         self.workers[worker.identity] = worker
         self._workerless_since = None
 
     def remove_worker(self, worker: Worker, now: int) -> None:
+        """The worker is lost. From the last one on the pool counts as workerless."""
         del self.workers[worker.identity]
         self.idle.pop(worker, None)
         if not self.workers:

@@ -35,6 +35,7 @@ class Queue:
         return self._waiting.get(submitter, 0)
 
     def add(self, entry: Entry) -> None:
+        """The entry waits behind its submitter's others; one that is dispatched again, before them."""
         fifos = self._fifos.setdefault(entry.operation, OrderedDict())
         fifo = fifos.setdefault(entry.submitter, OrderedDict())
         fifo[entry] = None

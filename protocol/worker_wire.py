@@ -58,6 +58,8 @@ class FollowUp(NamedTuple):
 
 
 class ReadyMessage(NamedTuple):
+    """pool: whose work it does. pid: its process, for people."""
+
     pool: str
     pid: int
 
@@ -81,14 +83,15 @@ class DispatchMessage(NamedTuple):
 
 
 class StopMessage(NamedTuple):
-    pass
+    """The worker is to end."""
 
 
 class ProbeMessage(NamedTuple):
-    pass
+    """Asks nothing."""
 
 
 def pack_ready(pool: str, pid: int) -> list[bytes]:
+    """Both frames of READY."""
     return [READY, msgpack.packb({"pool": pool, "pid": pid})]
 
 

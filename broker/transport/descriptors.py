@@ -71,6 +71,7 @@ def take(count: int, like: int) -> list[int]:
 
 
 def give_back(taken: list[int]) -> None:
+    """Closes what `take` has taken, and empties the list."""
     for descriptor in taken:
         os.close(descriptor)
     taken.clear()

@@ -75,6 +75,7 @@ class Door:
             raise
 
     def has_room(self) -> bool:
+        """Whether descriptors are left for those who may wait, and for the reserve."""
         return left() >= FOR_PENDING_CONNECTIONS + self.reserve
 
     def let_in(self) -> None:

@@ -134,6 +134,7 @@ class Transport:
         self._poller.register(descriptor, zmq.POLLIN)
 
     def unwatch(self, descriptor: int) -> None:
+        """`poll` no longer tells of it. Raises KeyError where it is not watched."""
         self._watched.remove(descriptor)
         self._poller.unregister(descriptor)
 

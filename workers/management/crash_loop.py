@@ -31,6 +31,7 @@ class CrashLoop:
         return self._failures >= _MANY_FAILURES
 
     def allows_start(self, now: float) -> bool:
+        """Whether the pause after the last failure is over."""
         return now >= self._not_before
 
     def start_failed(self, now: float) -> None:
