@@ -38,8 +38,8 @@ from broker.transport.descriptors import make_room, reserve
 from broker.transport.sockets import Backend, Frontend, Readable, Transport
 from protocol import wire
 from workers.launch import WorkerSettings
+from workers.management.dying_workers import DyingWorkers
 from workers.management.housekeeping import Housekeeping
-from workers.management.last_words import LastWords
 from workers.management.manager import WorkerManager
 from workers.management.process import WorkerProcess
 from workers.management.rolling_restart import RollingRestart
@@ -58,12 +58,15 @@ class StartError(Exception):
     """The daemon can't start; the message says why, and what to do."""
 
 
-def clock() -> int:
-    """The daemon's clock: monotonic, microseconds."""
+def clock_us() -> int:
+    """The daemon's clock, which the core goes by: monotonic, microseconds. Elsewhere in this file times are seconds, by
+    `time.monotonic`, the same clock."""
     return time.monotonic_ns() // 1000
 
 
 class Supervisor:
+    """The driver of the broker's core, and the parent of the workers. Whatever happens is one step of its loop."""
+
     def __init__(self, settings: Settings, version: str) -> None:
         """Binds the addresses. version: the daemon's, for people. Raises StartError."""
         _check(settings)
@@ -77,12 +80,12 @@ class Supervisor:
                 settings.listen_workers,
                 max_body_bytes=settings.broker.max_body_bytes,
                 reserve=reserve(settings.workers.total),
-                clock=clock,
+                clock_us=clock_us,
             )
         except (OSError, zmq.ZMQError) as error:
             raise StartError(str(error)) from error
         log.info(room)
-        self._core = Core(settings.broker, secrets.randbits(63), clock(), version)
+        self._core = Core(settings.broker, secrets.randbits(63), clock_us(), version)
         self._in_doubt_log = InDoubtLog(Path(settings.state), settings.store)
         self._manager = WorkerManager(
             WorkerSettings(
@@ -99,7 +102,7 @@ class Supervisor:
             unwatch=self._transport.unwatch,
         )
         self._restart = RollingRestart(self._manager, self._core.is_ready, self._retire)
-        self._last_words = LastWords()
+        self._dying_workers = DyingWorkers()
         self._housekeeping = Housekeeping()
         self._sweep_timer = SweepTimer(settings.broker.sweep_seconds, self._started)
         self._collector = Collector(self._started)
@@ -130,7 +133,7 @@ class Supervisor:
     def _step(self, happens: Callable[..., None], *args: Any) -> None:
         """Something happens, then all is done that the core asks for because of it; here, and nowhere else."""
         happens(*args)
-        self._core.dispatch(clock())
+        self._core.dispatch(clock_us())
         while actions := self._core.take_actions():
             for action in actions:
                 self._carry_out(action)
@@ -139,40 +142,40 @@ class Supervisor:
 
     def _take_in(self, timeout_ms: int) -> None:
         """What has come, up to the transport's bounds; waits for it for so long."""
-        for source in self._transport.poll(1 if self._last_words else timeout_ms):
+        for source in self._transport.poll(1 if self._dying_workers else timeout_ms):
             match source:
                 case Frontend():
-                    for submitter, frames, now in self._transport.receive_from_submitters(source):
-                        self._core.handle(from_submitter(submitter, frames), now)
+                    for submitter, frames, received_us in self._transport.receive_from_submitters(source):
+                        self._core.handle(from_submitter(submitter, frames), received_us)
                 case Backend():
-                    self._hear_workers()
+                    self._receive_from_workers()
                 case Readable():
                     self._on_readable(source.descriptor)
                 case _:
                     assert_never(source)
-        self._reap()
+        self._answer_for_dead()
 
-    def _hear_workers(self) -> None:
+    def _receive_from_workers(self) -> None:
         for identity, frames in self._transport.receive_from_workers():
             event = from_worker(identity, frames)
             if isinstance(event, WorkerMalformed):
                 log.warning("worker %s sent what can't be read: %s", identity.hex(), event.reason)
-            self._core.handle(event, clock())
+            self._core.handle(event, clock_us())
 
     def _on_readable(self, descriptor: int) -> None:
         if descriptor == self._signals.descriptor:
             for info in self._signals.take():
                 self._on_signal(info)
             return
-        process, reason = self._manager.exited(descriptor)
+        process, reason = self._manager.reap(descriptor)
         self._core.retire(process.identity)  # what it were handed now would be lost
-        self._last_words.wait_for(process, reason)
+        self._dying_workers.add(process, reason)
 
-    def _reap(self) -> None:
+    def _answer_for_dead(self) -> None:
         """Answers for the dead, once what they had sent is read: until then the connection stands."""
-        for identity, reason in self._last_words.take_silent(self._transport.can_reach):
-            self._hear_workers()
-            self._core.handle(WorkerLost(identity, reason), clock())
+        for identity, reason in self._dying_workers.take_drained(self._transport.can_reach):
+            self._receive_from_workers()
+            self._core.handle(WorkerLost(identity, reason), clock_us())
             self._sweep_timer.hasten(time.monotonic())  # its successor need not wait
 
     def _on_signal(self, info: signal.struct_siginfo) -> None:
@@ -198,7 +201,7 @@ class Supervisor:
             case Instruct():
                 if not self._transport.send_to_worker(action.worker, action.frames):
                     # One of ours is about to be seen as dead; the end of another's tells nobody else.
-                    self._core.handle(WorkerLost(action.worker, "can't be reached"), clock())
+                    self._core.handle(WorkerLost(action.worker, "can't be reached"), clock_us())
             case Terminate():
                 self._terminate_process(action.worker, action.reason)
             case InDoubt() | LostRequest():
@@ -211,16 +214,16 @@ class Supervisor:
 
     def _send(self, action: Send) -> None:
         if not self._transport.send(action.submitter, action.frames):
-            self._core.handle(ReplyUndelivered(action.items), clock())
+            self._core.handle(ReplyUndelivered(action.item_count), clock_us())
 
     def _terminate_process(self, identity: bytes, reason: str) -> None:
         """One that is no process of this daemon's (it runs elsewhere, or its READY was read after its end) has no end
         that would be noticed: it is lost now."""
         if identity in self._manager.processes:
             self._manager.terminate(identity, reason, time.monotonic())
-        elif identity not in self._last_words.identities:
+        elif identity not in self._dying_workers.identities:
             log.error("worker %s %s; it is no process of this daemon's, and gets no more work", identity.hex(), reason)
-            self._core.handle(WorkerLost(identity, reason), clock())
+            self._core.handle(WorkerLost(identity, reason), clock_us())
 
     def _report(self) -> dict[str, Any]:
         broker = self._core.report()
@@ -277,8 +280,8 @@ class Supervisor:
         for identity, reason in self._manager.find_failing(time.monotonic(), self._core.is_ready):
             self._terminate(identity, reason)
         if not self._settings.listen_workers:
-            for identity in self._core.ready_workers - self._manager.processes.keys() - self._last_words.identities:
-                self._core.handle(WorkerLost(identity, "greeted with its last breath"), clock())
+            for identity in self._core.ready_workers - self._manager.processes.keys() - self._dying_workers.identities:
+                self._core.handle(WorkerLost(identity, "became ready after it had ended"), clock_us())
 
     def _terminate(self, identity: bytes, reason: str) -> None:
         if self._core.is_ready(identity):
@@ -326,7 +329,7 @@ class Supervisor:
 
     def _wait_for_workers(self) -> None:
         until = time.monotonic() + _STOP_SECONDS
-        while (self._manager.processes or self._last_words) and time.monotonic() < until:
+        while (self._manager.processes or self._dying_workers) and time.monotonic() < until:
             self._step(self._take_in, _STOP_TURN_MS)
 
 

@@ -120,7 +120,7 @@ def _admit(core: Core, messages: list[tuple[bytes, ...]]) -> None:
 
 def _answer(core: Core, items: int) -> tuple[float, float, int]:
     """Has a worker answer that many items at least: seconds to hand out, seconds to answer, items."""
-    core.handle(WorkerReady(b"worker", READ_POOL, 0), _NOW)
+    core.handle(WorkerReady(b"worker", READ_POOL), _NOW)
     handing = answering = 0.0
     answered = 0
     while answered < items:

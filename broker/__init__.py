@@ -1,6 +1,6 @@
 """The ledger of pending items and the pools. Knows nothing of UTXOs: a body is opaque, a key is bytes.
 
-core             who gives cause for an answer, and when; without I/O and without a clock: events in, actions out
+core             decides when an entry is answered; without I/O and without a clock: events in, actions out
 events           what happens to the core
 decoding         makes events of frames
 actions          what the core wants done
@@ -24,5 +24,5 @@ Beside the core, for its driver:
 transport        receives and sends frames: sockets, and the places where newcomers wait
 sweep_timer      when the next sweep is due; whether the process stood still
 collector        Python's garbage collector, while the broker serves
-in_doubt_log     the list of what is in doubt
+in_doubt_log     the file of what is in doubt
 """

@@ -9,16 +9,16 @@ from .entry import Body
 
 
 class Send(NamedTuple):
-    """Frames for a submitter. items: how many they answer."""
+    """Frames for a submitter. item_count: items that they answer."""
 
     submitter: Any
     frames: list[Body]
-    items: int
+    item_count: int
 
 
-def reply(submitter: Hashable, request_id: bytes, header: Body, body: Body, items: int) -> Send:
+def reply(submitter: Hashable, request_id: bytes, header: Body, body: Body, item_count: int) -> Send:
     """The reply to a request of so many items."""
-    return Send(submitter, [wire.pack_prefix(wire.REPLY, request_id), header, body], items)
+    return Send(submitter, [wire.pack_prefix(wire.REPLY, request_id), header, body], item_count)
 
 
 class Instruct(NamedTuple):
@@ -36,7 +36,7 @@ class Terminate(NamedTuple):
 
 
 class InDoubt(NamedTuple):
-    """Owed work whose outcome is not known: the record of `key` must be reconciled."""
+    """Owed work whose outcome is not known: the record of `key` may be out of date."""
 
     key: bytes
     operation: str
@@ -45,7 +45,7 @@ class InDoubt(NamedTuple):
 
 class LostRequest(NamedTuple):
     """A request that was in the hands of a worker that is gone, and whose follow-up work may be lost with it: the
-    masters that its body names must be reconciled."""
+    masters that its body names may be out of date."""
 
     operation: str
     body: Body

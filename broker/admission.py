@@ -1,4 +1,4 @@
-"""Whether a request is let in: could this daemon, in this incarnation, execute it, and is there a place for it now?
+"""Whether a request is let in: could this daemon, in this incarnation, execute it, and is there room for it now?
 
 Each check answers None, or the fault to refuse the request with. All of them say `executed: no`.
 """
@@ -20,7 +20,7 @@ WORKER_BACK_MS: Final = 1_000
 def unacceptable(header: RequestHeader, size: int, limits: Limits, epoch: int, now: int) -> Error | None:
     """size: bytes of the body. now: microseconds on the daemon's clock."""
     if header.epoch != epoch:
-        return Error(codes.STALE, NO, "epoch: the request was meant for another start of the daemon; greet again")
+        return Error(codes.STALE, NO, "epoch: meant for another start of the daemon; repeat the handshake")
     if header.deadline <= now:
         return Error(codes.STALE, NO, "deadline: had passed on arrival")
     if header.deadline > now + limits.max_timeout_us:
@@ -38,12 +38,12 @@ def unacceptable(header: RequestHeader, size: int, limits: Limits, epoch: int, n
     return None
 
 
-def no_place(pool: Pool, submitter: Hashable, weight: int, size: int, now: int) -> Error | None:
+def no_room(pool: Pool, submitter: Hashable, weight: int, size: int, now: int) -> Error | None:
     """Why the pool takes nothing, or nothing more of this submitter, just now."""
     if pool.refuses(now):
-        wait = max(1, (pool.breaker.probe_at - now) // 1000)
-        return Error(codes.UNAVAILABLE, NO, f"pool {pool.name}: its store does not answer", wait)
-    if pool.is_deserted(now):
+        wait_ms = max(1, (pool.breaker.probe_at - now) // 1000)
+        return Error(codes.UNAVAILABLE, NO, f"pool {pool.name}: its store does not answer", wait_ms)
+    if pool.is_workerless_for_too_long(now):
         return Error(codes.UNAVAILABLE, NO, f"pool {pool.name} has no worker", WORKER_BACK_MS)
     if not pool.has_room(submitter, weight, size):
         return Error(codes.OVERLOADED, NO, f"pool {pool.name}: its queue is full", pool.retry_after_ms())

@@ -2,9 +2,8 @@
 
 A request is admitted or refused the moment it arrives. Once admitted it is in the ledger, and leaves it with its one
 answer, which comes from the first of: its worker; its deadline; the end of its worker; the end of the daemon. Whatever
-else arrives for it later is dropped and counted. How an entry comes to its answer is the ledger's part (ledger.py), and
-what that may say of its execution follows from its state (entry.py). Here is who gives cause for it, and when: the
-submitters, the workers, and time.
+else arrives for it later is dropped and counted. This module decides when an entry is answered; ledger.py how. What an
+answer may say of the execution follows from the entry's state (entry.py).
 
 Its driver passes in events (events.py), with the time in microseconds on the daemon's monotonic clock, and carries out
 the `actions` (actions.py). Requests are queued as they come; `dispatch` hands them out, once per turn of the driver's
@@ -22,7 +21,7 @@ from protocol.wire import Error
 from protocol.worker_wire import DISPATCH, STOP, Assignment, pack_dispatch
 
 from .actions import Action, Instruct, LostRequest, ReportWanted, Send, Terminate, reply
-from .admission import WORKER_BACK_MS, no_place, unacceptable
+from .admission import WORKER_BACK_MS, no_room, unacceptable
 from .entry import ANSWERED, DISPATCHED, QUEUED, Entry
 from .events import (
     Event,
@@ -51,7 +50,7 @@ class Core:
     """actions: what the events so far ask for; the driver takes them and carries them out in order. version: the
     daemon's own, told in the handshake. draining: whether new requests are refused."""
 
-    # Entries that one sweep answers for a deadline, or for want of a worker, before the loop goes on: some 0.1 s.
+    # Entries that one sweep answers, by their deadline or because there is no worker, before the loop goes on: 0.1 s.
     _slice = 10_000
 
     def __init__(self, settings: BrokerSettings, epoch: int, now: int, version: str = "") -> None:
@@ -66,7 +65,7 @@ class Core:
         self.ledger = Ledger(self.pools, bucket_us, self.counters, self.actions)
         self._limits = settings.limits
         self._batch_limit, self._owed_limit = settings.batch_limit, settings.owed_items
-        self._execution_limit = int(settings.execution_limit_seconds * MICROSECONDS)
+        self._execution_limit_us = int(settings.execution_limit_seconds * MICROSECONDS)
         self._dispatches = 0
         self._evictions = Evictions(self.ledger.give_up)
 
@@ -83,6 +82,7 @@ class Core:
         return self.workers.keys()
 
     def is_ready(self, identity: bytes) -> bool:
+        """Whether the worker has given a credit, and is not lost."""
         return identity in self.workers
 
     def is_busy(self, identity: bytes) -> bool:
@@ -99,6 +99,7 @@ class Core:
     # ---- events
 
     def handle(self, event: Event, now: int) -> None:
+        """Applies one event; what follows from it is in `actions`. now: microseconds on the daemon's clock."""
         match event:
             case RequestReceived():
                 self._on_request(event, now)
@@ -119,7 +120,7 @@ class Core:
             case UnreadableReceived():
                 self.counters["unreadable"] += 1
             case ReplyUndelivered():
-                self.counters["undeliverable"] += max(1, event.items)
+                self.counters["undeliverable"] += max(1, event.item_count)
             case _:
                 assert_never(event)
 
@@ -134,7 +135,7 @@ class Core:
             error = Error(codes.SHUTTING_DOWN, NO, "the daemon is shutting down")
         if error is None:
             pool = self.pools[POOL_OF_REQUEST[operation]]
-            error = no_place(pool, submitter, count, len(body), now)
+            error = no_room(pool, submitter, count, len(body), now)
         if error is not None:
             self._refuse(submitter, request_id, error, count)
             return
@@ -156,16 +157,16 @@ class Core:
         self.actions.append(Send(submitter, frames, 0))
 
     def _refuse(self, submitter: Hashable, request_id: bytes, error: Error, count: int = 0) -> None:
-        items = min(max(1, count), self._limits.max_items)  # a refused header may claim to hold anything
-        self.counters[f"refused {error.code}"] += items
-        self.actions.append(reply(submitter, request_id, wire.error_header(error, count), wire.EMPTY_BODY, items))
+        item_count = min(max(1, count), self._limits.max_items)  # a refused header may claim to hold anything
+        self.counters[f"refused {error.code}"] += item_count
+        self.actions.append(reply(submitter, request_id, wire.error_header(error, count), wire.EMPTY_BODY, item_count))
 
     # ---- of workers
 
     def _on_ready(self, event: WorkerReady) -> None:
         if event.worker not in self.workers:
             pool = self.pools[event.pool]
-            worker = self.workers[event.worker] = Worker(event.worker, event.pid, pool)
+            worker = self.workers[event.worker] = Worker(event.worker, pool)
             pool.add_worker(worker)
             self._release(worker)
 
@@ -182,8 +183,8 @@ class Core:
             parts, owed = follow_up_entries(worker.pool, dispatch, event.follow_ups)
             headers = [bytes(frame) for frame in replies[::2]]
             for header, entry in zip(headers, dispatch.entries, strict=True):
-                for code, items in failures_by_code(header, entry.item_count).items():
-                    self.counters[f"answered {code}"] += items
+                for code, count in failures_by_code(header, entry.item_count).items():
+                    self.counters[f"answered {code}"] += count
         except (ValueError, TypeError, IndexError) as error:
             self._fail_malformed(worker, dispatch, str(error))
             return
@@ -291,14 +292,14 @@ class Core:
         """Hands to the idle workers what is queued: everything there is for one operation, up to the batch limit."""
         for pool in self.pools.values():
             while pool.idle and pool.queue:
-                if pool.kind.feeds and self.ledger.owed >= self._owed_limit:
+                if pool.kind.has_follow_ups and self.ledger.owed >= self._owed_limit:
                     break
                 taken = pool.take(self._batch_limit, now)
                 if not taken:
                     break
-                entries = [entry for entry in taken if entry.deadline > now or entry.owed]
+                entries = [entry for entry in taken if entry.deadline > now or entry.is_owed]
                 if len(entries) < len(taken):
-                    self._expire_taken([entry for entry in taken if not entry.owed and entry.deadline <= now])
+                    self._expire_taken([entry for entry in taken if not entry.is_owed and entry.deadline <= now])
                 if entries:
                     self._hand_out(pool, entries, now)
 
@@ -313,7 +314,7 @@ class Core:
         dispatch = worker.dispatch = Dispatch(self._dispatches, entries[0].operation, entries, now)
         for entry in entries:
             entry.to(DISPATCHED)
-        assignments = [Assignment(entry.deadline, entry.item_count, entry.flags, entry.only) for entry in entries]
+        assignments = [Assignment(entry.deadline, entry.item_count, entry.flags, entry.only_item) for entry in entries]
         head = pack_dispatch(dispatch.number, dispatch.operation, assignments)
         self.counters["dispatches"] += 1
         self.counters["dispatched"] += dispatch.weight
@@ -332,11 +333,11 @@ class Core:
             return True
         for worker in self.workers.values():
             dispatch = worker.dispatch
-            if dispatch is not None and not worker.terminating and now - dispatch.started > self._execution_limit:
+            if dispatch is not None and not worker.terminating and now - dispatch.started > self._execution_limit_us:
                 self._trip(worker.pool, now)
                 self.terminate(worker.identity, f"has been busy with {dispatch.operation} for too long")
         for pool in self.pools.values():
-            if pool.queue and pool.is_deserted(now) and not self._evictions.is_under_way(pool):
+            if pool.queue and pool.is_workerless_for_too_long(now) and not self._evictions.is_under_way(pool):
                 self._evictions.begin(pool, codes.UNAVAILABLE, f"pool {pool.name} has no worker", WORKER_BACK_MS)
         return self._evictions.go_on(self._slice)
 

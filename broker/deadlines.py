@@ -30,6 +30,7 @@ class Deadlines:
         yield from self._owed
 
     def add(self, entry: Entry) -> None:
+        """Keeps the entry until `discard` or `take_expired`; owed work until `discard`."""
         self._bucket_of(entry)[entry] = None
         self._size += 1
 

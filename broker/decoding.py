@@ -5,7 +5,7 @@ from typing import Final
 
 from protocol import codes, wire
 from protocol.wire import REQUEST_ID_BYTES, ProtocolError
-from protocol.worker_wire import Ready, WorkerWireError, unpack_from_worker
+from protocol.worker_wire import ReadyMessage, WorkerWireError, unpack_from_worker
 
 from .entry import Body
 from .events import (
@@ -52,7 +52,7 @@ def _from_other_prefix(submitter: Hashable, frame: bytes) -> SubmitterEvent:
     elif prefix.type == wire.STATUS:
         return StatusReceived(submitter, prefix.request_id)
     else:
-        problem = f"message type: {prefix.type} is none of a submitter's"
+        problem = f"message type: {prefix.type} is not one that a submitter may send"
     return MalformedReceived(submitter, prefix.request_id, codes.UNSUPPORTED, problem)
 
 
@@ -62,8 +62,8 @@ def from_worker(worker: bytes, frames: Sequence[Body]) -> WorkerEvent:
         message = unpack_from_worker(frames)
     except WorkerWireError as error:
         return WorkerMalformed(worker, str(error))
-    if not isinstance(message, Ready):
+    if not isinstance(message, ReadyMessage):
         return WorkerDone(worker, *message)
     if message.pool not in POOLS:
         return WorkerMalformed(worker, f"READY: there is no pool {message.pool!r}")
-    return WorkerReady(worker, *message)
+    return WorkerReady(worker, message.pool)

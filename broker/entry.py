@@ -1,9 +1,9 @@
 """An entry: one piece of work that the broker owes an answer for, and the state machine that it goes through.
 
-    QUEUED      it waits in its pool's queue
-    DISPATCHED  a worker holds it
-    JOINING     its answer waits for parts: follow-ups, or the items of a read, each dispatched again alone
-    ANSWERED    it has had its one answer, or the answer that it was a part of has gone out without it
+    QUEUED          it waits in its pool's queue
+    DISPATCHED      a worker holds it
+    AWAITING_PARTS  its answer waits for parts: follow-ups, or the items of a read, each dispatched again alone
+    ANSWERED        it has had its one answer, or the answer that it was a part of has gone out without it
 
 The rules:
 
@@ -38,7 +38,7 @@ class State(Enum):
 
     QUEUED = "queued"
     DISPATCHED = "dispatched"
-    JOINING = "joining"
+    AWAITING_PARTS = "awaiting parts"
     ANSWERED = "answered"
 
     next: tuple["State", ...]
@@ -47,13 +47,13 @@ class State(Enum):
 # By these names, since an enum's member takes twice as long to look up by its class (Python 3.11).
 QUEUED: Final = State.QUEUED
 DISPATCHED: Final = State.DISPATCHED
-JOINING: Final = State.JOINING
+AWAITING_PARTS: Final = State.AWAITING_PARTS
 ANSWERED: Final = State.ANSWERED
 
 TRANSITIONS: Final[dict[State, tuple[State, ...]]] = {
     QUEUED: (DISPATCHED, ANSWERED),
-    DISPATCHED: (ANSWERED, JOINING, QUEUED),
-    JOINING: (ANSWERED,),
+    DISPATCHED: (ANSWERED, AWAITING_PARTS, QUEUED),
+    AWAITING_PARTS: (ANSWERED,),
     ANSWERED: (),
 }
 # For the door, which each item passes twice: to ask the state itself costs half of what a look into the table does.
@@ -82,9 +82,9 @@ class Entry:
 
     submitter: who gets the answer; None for a part and for owed work. deadline: microseconds; NEVER for owed work.
     weight: what it counts in a batch and in a queue: the items of a request, the records that a follow-up touches.
-    size: bytes it adds to the backlog. parent, item: the entry whose answer waits for this part, and the item of it
-    that fails where the part does. key: of the record that owed work is about, told where its outcome is not known.
-    only: the one item of the body to execute, or None for all. retried: its worker, or its parent's, was lost once
+    size: bytes it adds to the backlog. parent, parent_item: the entry whose answer waits for this part, and the item of
+    it that fails where the part does. key: of the record that owed work is about, told where its outcome is not known.
+    only_item: the one item of the body to execute, or None for all. retried: its worker, or its parent's, was lost once
     already. fan_in: what the answer waits for. state: read it as you like; it changes through `to`.
     """
 
@@ -93,11 +93,11 @@ class Entry:
         "deadline",
         "fan_in",
         "flags",
-        "item",
         "key",
-        "only",
+        "only_item",
         "operation",
         "parent",
+        "parent_item",
         "pool",
         "request_id",
         "retried",
@@ -119,24 +119,24 @@ class Entry:
         request_id: bytes = b"",
         flags: int = 0,
         parent: "Entry | None" = None,
-        item: int = 0,
+        parent_item: int = 0,
         key: bytes | None = None,
-        only: int | None = None,
+        only_item: int | None = None,
     ) -> None:
         self.operation = operation
         self.pool = pool
         self.deadline = deadline
         self.weight = weight
         self.body = body
-        self.size = len(body) if only is None else 0
+        self.size = len(body) if only_item is None else 0
         self.submitter = submitter
         self.request_id = request_id
         self.flags = flags
         self.parent = parent
-        self.item = item
+        self.parent_item = parent_item
         self.key = key
-        self.only = only
-        self.retried = only is not None
+        self.only_item = only_item
+        self.retried = only_item is not None
         self.fan_in: FanIn | None = None
         self.state = QUEUED
 
@@ -150,14 +150,16 @@ class Entry:
 
     @property
     def executed(self) -> str:
-        """What an answer given now, for want of one by a worker, says of its execution: NO or UNKNOWN."""
+        """What an answer given now, because there is none of a worker, says of its execution: NO or UNKNOWN."""
         return NO if self.state is QUEUED and not self.retried else UNKNOWN
 
     @property
-    def owed(self) -> bool:
+    def is_owed(self) -> bool:
+        """Whether it is owed work, which nobody waits for."""
         return self.deadline == NEVER
 
     @property
     def item_count(self) -> int:
-        """Items to execute and to answer: a part, or owed work, is one, however many records it touches."""
+        """How many items a worker executes and answers: those of a request; one for a part or for owed work, however
+        many records it touches."""
         return 1 if self.submitter is None else self.weight

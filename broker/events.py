@@ -29,8 +29,8 @@ class RequestReceived(NamedTuple):
 
 
 class MalformedReceived(NamedTuple):
-    """A message whose request id can be read, and that is none of a submitter's all the same. code: of the error to
-    refuse it with."""
+    """A message with a readable request id that is not a valid message of a submitter. code: of the error to refuse it
+    with."""
 
     submitter: Hashable
     request_id: bytes
@@ -43,9 +43,9 @@ class UnreadableReceived(NamedTuple):
 
 
 class ReplyUndelivered(NamedTuple):
-    """A submitter could not be sent an answer. items: how many it answered."""
+    """A submitter could not be sent an answer. item_count: items that it answered."""
 
-    items: int
+    item_count: int
 
 
 # ---- of workers
@@ -56,7 +56,6 @@ class WorkerReady(NamedTuple):
 
     worker: bytes
     pool: str
-    pid: int
 
 
 class WorkerDone(NamedTuple):
@@ -71,7 +70,7 @@ class WorkerDone(NamedTuple):
 
 
 class WorkerMalformed(NamedTuple):
-    """A worker has sent what is none of its messages."""
+    """A worker has sent a message that can't be read."""
 
     worker: bytes
     reason: str

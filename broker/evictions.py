@@ -27,10 +27,11 @@ class Evictions:
 
     def begin(self, pool: Pool, code: str, message: str, retry_after: int = 0) -> None:
         """Those that wait there now are to be answered, but for owed work."""
-        waiting = [entry for entry in pool.queue if not entry.owed]
+        waiting = [entry for entry in pool.queue if not entry.is_owed]
         self._under_way[pool.name] = _Eviction(pool, iter(waiting), code, message, retry_after)
 
     def is_under_way(self, pool: Pool) -> bool:
+        """Whether some that waited there when it began are still to be answered."""
         return pool.name in self._under_way
 
     def go_on(self, most: int) -> bool:

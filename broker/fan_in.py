@@ -32,7 +32,7 @@ class FollowUpFanIn:
         del self.parts[part]
         if error is not None:
             # The parent's own part was executed: a part's `no` is never the whole's.
-            self.errors[part.item] = error._replace(executed=UNKNOWN)
+            self.errors[part.parent_item] = error._replace(executed=UNKNOWN)
 
     def reply(self) -> tuple[bytes, Body]:
         reply = unpack_reply_header(self._header)
@@ -59,10 +59,10 @@ class ReadFanIn:
                 # It would shift the results of the others.
                 error = Error(INTERNAL, UNKNOWN, str(fault))
         if error is not None:
-            self.errors[part.item] = error
+            self.errors[part.parent_item] = error
         else:
             # An array of one is one byte, then its element.
-            self._results[part.item] = result[1:]
+            self._results[part.parent_item] = result[1:]
 
     def reply(self) -> tuple[bytes, Body]:
         return pack_reply_header(ReplyHeader(None, len(self._results), self.errors)), join_results(self._results)

@@ -16,11 +16,11 @@ def follow_up_entries(
     is owed. Raises ValueError where one is not allowed: out of this pool, or for an item that there is not."""
     parts: dict[int, list[Entry]] = {}
     owed: list[Entry] = []
-    for request, item, operation, key, weight, body in follow_ups:
+    for request_index, item_index, operation, key, weight, body in follow_ups:
         target = POOL_OF_FOLLOW_UP.get(operation)
-        if target is None or not pool.kind.feeds or POOLS[target].rank <= pool.kind.rank:
+        if target is None or not pool.kind.has_follow_ups or POOLS[target].rank <= pool.kind.rank:
             raise ValueError(f"follow-up {operation!r} out of pool {pool.name}")
-        parent = None if request is None else _parent(dispatch, request, item)
+        parent = None if request_index is None else _parent(dispatch, request_index, item_index)
         entry = Entry(
             operation=operation,
             pool=target,
@@ -28,17 +28,18 @@ def follow_up_entries(
             weight=weight,
             body=body,
             parent=parent,
-            item=item,
+            parent_item=item_index,
             key=key,
         )
-        (owed if request is None else parts.setdefault(request, [])).append(entry)
+        (owed if request_index is None else parts.setdefault(request_index, [])).append(entry)
     return parts, owed
 
 
-def _parent(dispatch: Dispatch, request: int, item: int) -> Entry:
-    if not 0 <= request < len(dispatch.entries) or not 0 <= item < dispatch.entries[request].item_count:
-        raise ValueError(f"follow-up of item {item} of request {request}, which was not in the dispatch")
-    return dispatch.entries[request]
+def _parent(dispatch: Dispatch, request_index: int, item_index: int) -> Entry:
+    entries = dispatch.entries
+    if not 0 <= request_index < len(entries) or not 0 <= item_index < entries[request_index].item_count:
+        raise ValueError(f"follow-up of item {item_index} of request {request_index}, which was not in the dispatch")
+    return entries[request_index]
 
 
 def single_reads(entry: Entry) -> list[Entry]:
@@ -52,8 +53,8 @@ def single_reads(entry: Entry) -> list[Entry]:
             body=entry.body,
             flags=entry.flags,
             parent=entry,
-            item=item,
-            only=item,
+            parent_item=item,
+            only_item=item,
         )
         for item in range(entry.item_count)
     ]

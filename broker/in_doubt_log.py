@@ -1,4 +1,5 @@
-"""The list of what is in doubt: a file that outlives the daemon, from which `reconcile` starts.
+"""The in-doubt log: a file that outlives the daemon. It names what an operator may have to check; no command reads it
+yet.
 
 A line of JSON each: the store, why, and either the txid of a master whose owed work failed, or a request (operation and
 body, hexadecimal) whose worker was lost, and maybe follow-up work with it.
@@ -17,7 +18,7 @@ from typing import Final
 
 from .actions import InDoubt, LostRequest
 
-log = logging.getLogger("utxod.doubts")
+log = logging.getLogger("utxod.in_doubt")
 
 FILE_NAME: Final = "in-doubt.jsonl"
 # What may wait for a disk that takes nothing, in bytes.
@@ -40,18 +41,18 @@ class InDoubtLog:
         self._waiting = bytearray()
         self._closing = False
         self._is_begun = False
-        self._thread = threading.Thread(target=self._run, name="doubts", daemon=True)
+        self._thread = threading.Thread(target=self._run, name="in-doubt log", daemon=True)
         self._thread.start()
 
-    def add(self, doubt: InDoubt | LostRequest) -> None:
+    def add(self, action: InDoubt | LostRequest) -> None:
         """Returns at once."""
-        if isinstance(doubt, InDoubt):
-            what = {"txid": doubt.key[::-1].hex(), "operation": doubt.operation}
-            log.error("transaction %s is in doubt: %s failed: %s", what["txid"], doubt.operation, doubt.reason)
+        if isinstance(action, InDoubt):
+            what = {"txid": action.key[::-1].hex(), "operation": action.operation}
+            log.error("transaction %s is in doubt: %s failed: %s", what["txid"], action.operation, action.reason)
         else:
-            what = {"operation": doubt.operation, "request": bytes(doubt.body).hex()}
-            log.error("a request to %s is in doubt: %s", doubt.operation, doubt.reason)
-        line = json.dumps({"store": self._store, **what, "reason": doubt.reason}).encode() + b"\n"
+            what = {"operation": action.operation, "request": bytes(action.body).hex()}
+            log.error("a request to %s is in doubt: %s", action.operation, action.reason)
+        line = json.dumps({"store": self._store, **what, "reason": action.reason}).encode() + b"\n"
         with self._changed:
             if self._waiting and len(self._waiting) + len(line) > self._most_waiting:
                 log.error("that is lost to %s: %d bytes wait for the disk already", self._path, len(self._waiting))

@@ -15,7 +15,7 @@ from protocol.wire import Error
 
 from .actions import Action, InDoubt, reply
 from .deadlines import Deadlines
-from .entry import ANSWERED, JOINING, QUEUED, Body, Entry, FanIn
+from .entry import ANSWERED, AWAITING_PARTS, QUEUED, Body, Entry, FanIn
 from .fan_in import ReadFanIn
 from .follow_ups import single_reads
 from .pool import Pool
@@ -52,7 +52,7 @@ class Ledger:
     def owe(self, entry: Entry) -> None:
         """Owed work; in doubt at once where the ledger is closed."""
         if self._closed:
-            self._doubt(entry, "the daemon has shut down")
+            self._report_in_doubt(entry, "the daemon has shut down")
             return
         self.owed += 1
         self._deadlines.add(entry)
@@ -62,7 +62,7 @@ class Ledger:
 
     def await_parts(self, entry: Entry, fan_in: FanIn) -> None:
         """The entry's answer waits for parts, which are queued."""
-        entry.to(JOINING)
+        entry.to(AWAITING_PARTS)
         entry.fan_in = fan_in
         for part in fan_in.parts:
             self._pools[part.pool].queue.add(part)
@@ -91,7 +91,7 @@ class Ledger:
         self.fail(entry, code, message, retry_after)
 
     def fail(self, entry: Entry, code: str, message: str, retry_after: int = 0) -> None:
-        """Answers an entry that is in no queue with an error, for want of a worker's answer."""
+        """Answers an entry that is in no queue with an error, because there is no answer of a worker."""
         self._counters[f"failed {code}"] += entry.weight
         header = wire.error_header(Error(code, entry.executed, message, retry_after), entry.item_count)
         self.answer(entry, header, wire.EMPTY_BODY)
@@ -114,7 +114,7 @@ class Ledger:
         self.owed -= 1
         error = part_error(bytes(header))
         if error is not None:
-            self._doubt(entry, f"{error.code}: {error.message}")
+            self._report_in_doubt(entry, f"{error.code}: {error.message}")
 
     def close(self) -> None:
         """Answers everything; what is owed, now or later, is in doubt."""
@@ -135,6 +135,6 @@ class Ledger:
         part.to(ANSWERED)
         part.parent = None
 
-    def _doubt(self, entry: Entry, reason: str) -> None:
+    def _report_in_doubt(self, entry: Entry, reason: str) -> None:
         self._counters["in_doubt"] += 1
         self._actions.append(InDoubt(entry.key or b"", entry.operation, reason))

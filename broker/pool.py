@@ -37,11 +37,10 @@ class Dispatch:
 class Worker:
     """One worker, by the identity of its connection. retiring: gets no more work. terminating: is about to be ended."""
 
-    __slots__ = ("dispatch", "identity", "pid", "pool", "retiring", "terminating")
+    __slots__ = ("dispatch", "identity", "pool", "retiring", "terminating")
 
-    def __init__(self, identity: bytes, pid: int, pool: "Pool") -> None:
+    def __init__(self, identity: bytes, pool: "Pool") -> None:
         self.identity = identity
-        self.pid = pid
         self.pool = pool
         self.dispatch: Dispatch | None = None
         self.retiring = False
@@ -49,6 +48,9 @@ class Worker:
 
 
 class Pool:
+    """workers: those that have given a credit, and are not lost, by identity. idle: those of them that can be handed
+    a dispatch, in the order in which they are. queue: what waits for one. Times are microseconds."""
+
     def __init__(self, name: str, kind: PoolKind, settings: BrokerSettings, now: int) -> None:
         self.name = name
         self.kind = kind
@@ -56,7 +58,7 @@ class Pool:
         self.breaker = CircuitBreaker(int(settings.probe_seconds * MICROSECONDS), now)
         self.workers: dict[bytes, Worker] = {}
         self.idle: dict[Worker, None] = {}
-        self._deserted_us = int(settings.workerless_seconds * MICROSECONDS)
+        self._workerless_us = int(settings.workerless_seconds * MICROSECONDS)
         self._workerless_since: int | None = now
         self._queue_items = settings.queue_items
         self._queue_bytes = settings.queue_bytes
@@ -68,7 +70,7 @@ class Pool:
         if not queue:
             return True
         free = self._queue_items - queue.weight
-        return queue.held_by(submitter) + weight <= free and queue.bytes + size <= self._queue_bytes
+        return queue.waiting_of(submitter) + weight <= free and queue.bytes + size <= self._queue_bytes
 
     def retry_after_ms(self) -> int:
         """When the present queue should be done, by the rate of late; milliseconds."""
@@ -82,10 +84,12 @@ class Pool:
         self._us_per_item += _SMOOTHING * (us_per_item - self._us_per_item)
 
     def add_worker(self, worker: Worker) -> None:
+        """The worker is not idle yet: whoever adds it gives it its credit."""
         self.workers[worker.identity] = worker
         self._workerless_since = None
 
     def remove_worker(self, worker: Worker, now: int) -> None:
+        """The worker is lost. From the last one on the pool counts as workerless."""
         del self.workers[worker.identity]
         self.idle.pop(worker, None)
         if not self.workers:
@@ -96,9 +100,9 @@ class Pool:
         """Whether it has a worker, and its store answers."""
         return bool(self.workers) and not self.breaker.is_open
 
-    def is_deserted(self, now: int) -> bool:
+    def is_workerless_for_too_long(self, now: int) -> bool:
         """Whether it has been without a worker for longer than its items may be kept waiting."""
-        return self._workerless_since is not None and now - self._workerless_since > self._deserted_us
+        return self._workerless_since is not None and now - self._workerless_since > self._workerless_us
 
     def take(self, batch_limit: int, now: int) -> list[Entry]:
         """What is handed to an idle worker next; while the breaker is open, one entry as a probe."""

@@ -20,7 +20,7 @@ class Queue:
         self.weight = 0
         self.bytes = 0
         self._fifos: OrderedDict[str, OrderedDict[Hashable, _Fifo]] = OrderedDict()
-        self._held: dict[Hashable, int] = {}
+        self._waiting: dict[Hashable, int] = {}
 
     def __bool__(self) -> bool:
         return bool(self._fifos)
@@ -30,11 +30,12 @@ class Queue:
             for fifo in fifos.values():
                 yield from fifo
 
-    def held_by(self, submitter: Hashable) -> int:
+    def waiting_of(self, submitter: Hashable) -> int:
         """The weight of what this submitter has waiting."""
-        return self._held.get(submitter, 0)
+        return self._waiting.get(submitter, 0)
 
     def add(self, entry: Entry) -> None:
+        """The entry waits behind its submitter's others; one that is dispatched again, before them."""
         fifos = self._fifos.setdefault(entry.operation, OrderedDict())
         fifo = fifos.setdefault(entry.submitter, OrderedDict())
         fifo[entry] = None
@@ -42,7 +43,7 @@ class Queue:
             fifo.move_to_end(entry, last=False)
         self.weight += entry.weight
         self.bytes += entry.size
-        self._held[entry.submitter] = self._held.get(entry.submitter, 0) + entry.weight
+        self._waiting[entry.submitter] = self._waiting.get(entry.submitter, 0) + entry.weight
 
     def discard(self, entry: Entry) -> None:
         """Takes a waiting entry out, wherever in the queue it is."""
@@ -55,11 +56,11 @@ class Queue:
                 del self._fifos[entry.operation]
         self.weight -= entry.weight
         self.bytes -= entry.size
-        held = self._held[entry.submitter] - entry.weight
-        if held:
-            self._held[entry.submitter] = held
+        waiting = self._waiting[entry.submitter] - entry.weight
+        if waiting:
+            self._waiting[entry.submitter] = waiting
         else:
-            del self._held[entry.submitter]
+            del self._waiting[entry.submitter]
 
     def take(self, limit: int) -> list[Entry]:
         """What is handed to one worker: entries of one operation, of `limit` in weight at most; a larger one alone, and

@@ -11,17 +11,17 @@ CHILDREN_POOL: Final = "children"
 
 
 class PoolKind(NamedTuple):
-    """feeds: its work may have follow-ups. repeatable: its work changes nothing, and may be dispatched again."""
+    """has_follow_ups: its work may have some. repeatable: its work changes nothing, and may be dispatched again."""
 
     rank: int
-    feeds: bool
+    has_follow_ups: bool
     repeatable: bool
 
 
 POOLS: Final = {
-    READ_POOL: PoolKind(rank=0, feeds=False, repeatable=True),
-    WRITE_POOL: PoolKind(rank=0, feeds=True, repeatable=False),
-    CHILDREN_POOL: PoolKind(rank=1, feeds=False, repeatable=False),
+    READ_POOL: PoolKind(rank=0, has_follow_ups=False, repeatable=True),
+    WRITE_POOL: PoolKind(rank=0, has_follow_ups=True, repeatable=False),
+    CHILDREN_POOL: PoolKind(rank=1, has_follow_ups=False, repeatable=False),
 }
 
 # Of what a submitter may send.

@@ -26,6 +26,8 @@ class SweepTimer:
         return max(0, round((self._next - now) * 1000))
 
     def is_due(self, now: float) -> bool:
+        """Whether a sweep is to be made now; asking at that time starts the next interval. After a standstill one sweep
+        is left out."""
         if now < self._next:
             return False
         late, self._next = now - self._next, now + self._interval

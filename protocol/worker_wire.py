@@ -2,7 +2,7 @@
 `unpack_from_worker` and `unpack_from_broker` raise WorkerWireError, and nothing else, whatever the frames are.
 
     READY     worker -> broker   b"R", map {pool, pid}: one credit
-    DISPATCH  broker -> worker   b"D", array [number, operation, [[deadline, items, flags, only] per request]],
+    DISPATCH  broker -> worker   b"D", array [number, operation, [[deadline, item count, flags, only] per request]],
                                  a body per request
     DONE      worker -> broker   b"A", array [number, follow-ups, timed out], a reply header and a reply body per
                                  request: it returns the credit
@@ -10,7 +10,7 @@
     PROBE     broker -> worker   b"": asks nothing; that it could be sent says that the worker's connection stands
 
 A follow-up is work that follows from the dispatch, for a pool of a higher rank:
-[request index or nil, item index, operation, key, items, body]. Where it names a request, that request's answer waits
+[request index or nil, item index, operation, key, weight, body]. Where it names a request, that request's answer waits
 until the follow-up is done, and the item fails where it fails. Otherwise it is *owed*: never refused, never expired. It
 is done in any order, and may be done twice. Timed out says that the store gave no answer to anything in the time that
 the dispatch had.
@@ -33,34 +33,38 @@ class WorkerWireError(ValueError):
 
 
 class Assignment(NamedTuple):
-    """One request of a dispatch. deadline: microseconds on the daemon's clock, 0 for owed work, which has none.
-    only: the one item of the body to execute and to answer, or None for all: how a read that lost its worker is
-    dispatched again, alone, without anybody decoding the body in between."""
+    """One entry, as a worker is handed it. deadline: microseconds on the daemon's clock, 0 for owed work, which has
+    none. item_count: items to execute and to answer. only: the one item of the body to execute and to answer, or None
+    for all: how a read that lost its worker is dispatched again, alone, without anybody decoding the body in between.
+    """
 
     deadline: int
-    items: int
+    item_count: int
     flags: int
     only: int | None = None
 
 
 class FollowUp(NamedTuple):
-    """request, item: whose answer waits (None, 0: owed). key: of the record that it is about.
-    items: records it touches, its weight in a batch. body: as a request's."""
+    """request_index: in the dispatch, whose answer waits, or None: owed. item_index: in that request, which fails where
+    the follow-up fails; 0 for owed work. key: of the record that it is about. weight: what it counts in a batch, the
+    records that it touches. body: as a request's."""
 
-    request: int | None
-    item: int
+    request_index: int | None
+    item_index: int
     operation: str
     key: bytes
-    items: int
+    weight: int
     body: bytes
 
 
-class Ready(NamedTuple):
+class ReadyMessage(NamedTuple):
+    """pool: whose work it does. pid: its process, for people."""
+
     pool: str
     pid: int
 
 
-class Done(NamedTuple):
+class DoneMessage(NamedTuple):
     """replies: header and body of each request's reply, one after the other, unread."""
 
     number: int
@@ -69,7 +73,7 @@ class Done(NamedTuple):
     replies: Sequence[Any]
 
 
-class Dispatch(NamedTuple):
+class DispatchMessage(NamedTuple):
     """bodies: one per assignment, unread."""
 
     number: int
@@ -78,15 +82,16 @@ class Dispatch(NamedTuple):
     bodies: Sequence[Any]
 
 
-class Stop(NamedTuple):
-    pass
+class StopMessage(NamedTuple):
+    """The worker is to end."""
 
 
-class Probe(NamedTuple):
-    pass
+class ProbeMessage(NamedTuple):
+    """Asks nothing."""
 
 
 def pack_ready(pool: str, pid: int) -> list[bytes]:
+    """Both frames of READY."""
     return [READY, msgpack.packb({"pool": pool, "pid": pid})]
 
 
@@ -102,7 +107,7 @@ def pack_dispatch(number: int, operation: str, assignments: Sequence[Assignment]
     return packed
 
 
-def unpack_from_worker(frames: Sequence[Any]) -> Ready | Done:
+def unpack_from_worker(frames: Sequence[Any]) -> ReadyMessage | DoneMessage:
     """A worker's message. frames: tag and second frame are bytes, or what MessagePack reads like them; the others are
     passed on as they are. Raises WorkerWireError."""
     tag = _tag(frames)
@@ -116,7 +121,7 @@ def unpack_from_worker(frames: Sequence[Any]) -> Ready | Done:
     raise WorkerWireError(f"{tag[:8]!r} is no message of a worker")
 
 
-def unpack_from_broker(frames: Sequence[Any]) -> Dispatch | Stop | Probe:
+def unpack_from_broker(frames: Sequence[Any]) -> DispatchMessage | StopMessage | ProbeMessage:
     """The broker's message; as `unpack_from_worker`. Raises WorkerWireError."""
     tag = _tag(frames)
     if tag == DISPATCH:
@@ -125,9 +130,9 @@ def unpack_from_broker(frames: Sequence[Any]) -> Dispatch | Stop | Probe:
         except Exception as error:
             raise WorkerWireError(f"DISPATCH: {error}") from None
     if tag == STOP:
-        return Stop()
+        return StopMessage()
     if tag == PROBE:
-        return Probe()
+        return ProbeMessage()
     raise WorkerWireError(f"{tag[:8]!r} is no message of the broker")
 
 
@@ -137,37 +142,37 @@ def _tag(frames: Sequence[Any]) -> bytes:
     return bytes(frames[0])
 
 
-def _unpack_ready(frames: Sequence[Any]) -> Ready:
+def _unpack_ready(frames: Sequence[Any]) -> ReadyMessage:
     fields = msgpack.unpackb(frames[1])
     pool, pid = fields["pool"], fields["pid"]
     if type(pool) is not str or type(pid) is not int:
         raise ValueError("pool is no string, or pid no integer")
-    return Ready(pool, pid)
+    return ReadyMessage(pool, pid)
 
 
-def _unpack_done(frames: Sequence[Any]) -> Done:
+def _unpack_done(frames: Sequence[Any]) -> DoneMessage:
     number, follow_ups, timed_out = msgpack.unpackb(frames[1])
     if type(number) is not int or type(timed_out) is not bool:
         raise ValueError("number is no integer, or timed out no boolean")
-    return Done(number, [_checked(FollowUp(*fields)) for fields in follow_ups], timed_out, frames[2:])
+    return DoneMessage(number, [_checked(FollowUp(*fields)) for fields in follow_ups], timed_out, frames[2:])
 
 
-def _unpack_dispatch(frames: Sequence[Any]) -> Dispatch:
+def _unpack_dispatch(frames: Sequence[Any]) -> DispatchMessage:
     number, operation, assignments = msgpack.unpackb(frames[1])
     if type(number) is not int or type(operation) is not str:
         raise ValueError("number is no integer, or operation no string")
     bodies = frames[2:]
     if len(bodies) != len(assignments):
         raise ValueError(f"{len(bodies)} bodies for {len(assignments)} requests")
-    return Dispatch(number, operation, [Assignment(*fields) for fields in assignments], bodies)
+    return DispatchMessage(number, operation, [Assignment(*fields) for fields in assignments], bodies)
 
 
 def _checked(follow_up: FollowUp) -> FollowUp:
     types = tuple(map(type, follow_up))
-    if types not in (_JOINED, _OWED) or follow_up.items < 1:
+    if types not in (_AWAITED, _OWED) or follow_up.weight < 1:
         raise ValueError("a follow-up is not what it should be")
     return follow_up
 
 
-_JOINED: Final = (int, int, str, bytes, int, bytes)
+_AWAITED: Final = (int, int, str, bytes, int, bytes)
 _OWED: Final = (type(None), int, str, bytes, int, bytes)

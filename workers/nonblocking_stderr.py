@@ -33,7 +33,7 @@ class NonBlockingWriter(io.RawIOBase):
         # Its `put` is reentrant: a finalizer may write at any moment.
         self._queue: SimpleQueue[bytes | threading.Event] = SimpleQueue()
         self._dropped = 0
-        self._told = 0  # of those
+        self._reported = 0  # of those
         threading.Thread(target=self._run, name="stderr", daemon=True).start()
 
     def writable(self) -> bool:
@@ -67,8 +67,8 @@ class NonBlockingWriter(io.RawIOBase):
                 taken.set()
             elif not self._pass_on(taken):
                 self._dropped += taken.count(b"\n")
-            elif self._dropped > self._told and self._queue.empty():
-                missing, self._told = self._dropped - self._told, self._dropped
+            elif self._dropped > self._reported and self._queue.empty():
+                missing, self._reported = self._dropped - self._reported, self._dropped
                 log.warning("%d lines are missing here: nobody took them", missing)
 
     def _pass_on(self, chunk: bytes) -> bool:

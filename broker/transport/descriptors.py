@@ -9,7 +9,7 @@ import resource
 from contextlib import suppress
 from typing import Final
 
-from .places import BATCH_AT_MOST
+from .places import MOST_PENDING
 
 _OF_THIS_PROCESS: Final = "/proc/self/fd"
 # What the daemon has open itself.
@@ -18,8 +18,8 @@ _OWN: Final = 32
 _A_WORKER: Final = 2
 # What is kept free beside as much for the workers again: to start them, and for files.
 _KEPT: Final = 24
-# What letting a batch of newcomers in may take: theirs, and the next socket of the place.
-FOR_A_BATCH: Final = BATCH_AT_MOST + 3
+# What letting in those who wait at a place may take: their connections, and the next socket of the place.
+FOR_PENDING_CONNECTIONS: Final = MOST_PENDING + 3
 
 
 def reserve(workers: int) -> int:
@@ -31,7 +31,7 @@ def make_room(workers: int) -> str:
     """Raises the limit, and says in words how many submitters fit beside so many workers. Raises OSError where none
     does."""
     before, limit = raise_limit()
-    room = left() - _OWN - _A_WORKER * workers - reserve(workers) - FOR_A_BATCH
+    room = left() - _OWN - _A_WORKER * workers - reserve(workers) - FOR_PENDING_CONNECTIONS
     if room <= 0:
         raise OSError(
             f"the limit of descriptors is {limit}, and the daemon needs {limit - room + 1} at least: "
@@ -71,6 +71,7 @@ def take(count: int, like: int) -> list[int]:
 
 
 def give_back(taken: list[int]) -> None:
+    """Closes what `take` has taken, and empties the list."""
     for descriptor in taken:
         os.close(descriptor)
     taken.clear()

@@ -7,9 +7,9 @@ then what we have put into the slot with dup2: those who wait at a place (places
 stood for when it was added, accept(2) by what it stands for now; both are promised by the kernel. While the bell is
 silent the slot stands for a socket at which nobody waits, because libzmq's thread may look once more.
 
-A door is open for moments, while nothing else is done. Before, it is asked whether descriptors for the batch and a
-reserve can be had; where not, newcomers wait until others have left. Where a batch can't be closed to others but libzmq
-survives the want of a descriptor (tcp), the reserve is held while the door is open.
+A door is open for moments, while nothing else is done. Before, it is asked whether descriptors for those who wait
+and a reserve can be had; where not, newcomers wait until others have left. Where the queue can't be closed to others
+but libzmq survives the want of a descriptor (tcp), the reserve is held while the door is open.
 """
 
 import logging
@@ -24,9 +24,9 @@ from typing import Final
 
 import zmq
 
-from .descriptors import FOR_A_BATCH, give_back, left, take
+from .descriptors import FOR_PENDING_CONNECTIONS, give_back, left, take
 from .path import PathPlace
-from .places import IPC, NAME, TCP, Batch, NamePlace, Place, tcp_places
+from .places import IPC, NAME, TCP, NamePlace, PendingConnections, Place, tcp_places
 
 log = logging.getLogger("utxod.doors")
 
@@ -38,8 +38,8 @@ _FULL: Final = (
     "no descriptors are left for newcomers: they wait until others have left. "
     "A higher hard limit (ulimit -Hn, LimitNOFILE=) makes room for more"
 )
-# What goes on is told of so often.
-_SAY_SECONDS: Final = 10.0
+# What goes on is logged so often.
+_LOG_SECONDS: Final = 10.0
 
 
 def find_places(address: str) -> list[Place]:
@@ -75,26 +75,27 @@ class Door:
             raise
 
     def has_room(self) -> bool:
-        return left() >= FOR_A_BATCH + self.reserve
+        """Whether descriptors are left for those who may wait, and for the reserve."""
+        return left() >= FOR_PENDING_CONNECTIONS + self.reserve
 
     def let_in(self) -> None:
         """Those who wait. Raises OSError where the place does not give them, or there is no room for who may come."""
-        batch = self.place.take()
+        pending = self.place.take()
         kept: list[int] = []
         try:
-            if not batch.is_closed and self.place.survives_want:
+            if not pending.is_closed and self.place.survives_want:
                 kept = take(self.reserve, self._bell)
-            elif not batch.is_closed and left() < _UNBOUNDED + self.reserve:
+            elif not pending.is_closed and left() < _UNBOUNDED + self.reserve:
                 raise OSError("others could not be kept out, and too few descriptors are left for any number of them")
-            os.dup2(batch.listening.fileno(), self._slot, inheritable=False)
+            os.dup2(pending.listening.fileno(), self._slot, inheritable=False)
             os.eventfd_write(self._bell, 1)
-            _until_empty(batch)
+            _wait_until_empty(pending)
         finally:
             with ExitStack() as rest:
                 rest.callback(self.place.renew)
                 rest.callback(give_back, kept)
-                if batch.is_closed:
-                    rest.callback(batch.listening.close)
+                if pending.is_closed:
+                    rest.callback(pending.listening.close)
                 self._shut()
 
     def unhinge(self) -> None:
@@ -149,7 +150,7 @@ class Doors:
         self._unwatch = unwatch
         self._doors: list[Door] = []
         self._watched: dict[Door, int] = {}
-        self._said: dict[tuple[Door, str], float] = {}
+        self._logged_at: dict[tuple[Door, str], float] = {}
         self._idle = _listen_to_nobody()
 
     def add(self, entered: "zmq.Socket[bytes]", address: str, reserve: int) -> str:
@@ -181,14 +182,16 @@ class Doors:
             try:
                 door.place.renew()
             except OSError as error:
-                self._say(door, f"{error}")
+                self._log(door, f"{error}")
             self._listen(door)
 
     def unhinge(self) -> None:
+        """All doors, before their sockets are closed."""
         for door in self._doors:
             door.unhinge()
 
     def release(self) -> None:
+        """All doors and their places, after the sockets were closed."""
         for door in self._doors:
             door.release()
         self._idle.close()
@@ -215,14 +218,14 @@ class Doors:
                 raise OSError(_FULL)
             door.let_in()
         except OSError as error:
-            self._say(door, str(error))
+            self._log(door, str(error))
         else:
             self._listen(door)
 
-    def _say(self, door: Door, text: str) -> None:
+    def _log(self, door: Door, text: str) -> None:
         now = time.monotonic()
-        if now - self._said.get((door, text), -_SAY_SECONDS) >= _SAY_SECONDS:
-            self._said[door, text] = now
+        if now - self._logged_at.get((door, text), -_LOG_SECONDS) >= _LOG_SECONDS:
+            self._logged_at[door, text] = now
             log.warning("%s: %s", door.place.address, text)
 
 
@@ -236,10 +239,10 @@ def _listen_to_nobody() -> socket.socket:
     return idle
 
 
-def _until_empty(batch: Batch) -> None:
+def _wait_until_empty(pending: PendingConnections) -> None:
     """Until nobody waits any more, or the time is up."""
     poll = select.poll()  # select(2) can't look at high descriptors
-    poll.register(batch.listening, select.POLLIN)
-    until = time.monotonic() + batch.seconds
+    poll.register(pending.listening, select.POLLIN)
+    until = time.monotonic() + pending.seconds
     while time.monotonic() < until and poll.poll(0):
         time.sleep(_LOOK_SECONDS)

@@ -1,4 +1,4 @@
-"""A place with a file: locked (socket_lock.py), looked after, and with a fresh socket after every batch.
+"""A place with a file: locked (socket_lock.py), looked after, and with a fresh socket whenever newcomers are let in.
 
 The next socket is made under a name of its own and renamed over the one before, with its owner and mode: so the path
 leads somewhere at any moment, and the queue that was taken is closed. Where it can't be made (the directory is read
@@ -18,7 +18,7 @@ from contextlib import suppress
 from pathlib import Path
 from typing import Final
 
-from .places import CLOSED_SECONDS, IPC, OPEN_SECONDS, QUEUE, Batch
+from .places import CLOSED_SECONDS, IPC, OPEN_SECONDS, QUEUE, PendingConnections
 from .socket_lock import SocketLock
 
 log = logging.getLogger("utxod.path")
@@ -59,7 +59,7 @@ class PathPlace:
     def fileno(self) -> int:
         return -1 if self._socket is None else self._socket.fileno()
 
-    def take(self) -> Batch:
+    def take(self) -> PendingConnections:
         taken = self._socket
         if taken is None or not self._is_ours():
             raise FileNotFoundError("the socket is gone")
@@ -74,9 +74,9 @@ class PathPlace:
                     self.address,
                     error,
                 )
-            return Batch(taken, False, OPEN_SECONDS)
+            return PendingConnections(taken, False, OPEN_SECONDS)
         self._no_next = ""
-        return Batch(taken, True, CLOSED_SECONDS)
+        return PendingConnections(taken, True, CLOSED_SECONDS)
 
     def renew(self) -> None:
         if self._is_ours() and self._socket_lock.is_seen():

@@ -5,8 +5,8 @@
     tcp://HOST:PORT   HOST: a name, an IPv4 address, an IPv6 one in brackets, an interface, or * for all of them;
                       PORT 0 or *: any that is free
 
-Newcomers are let in by the batch: `take` gives the socket in whose queue they wait. Where it can be, it is closed to
-others from then on, and the next ones wait elsewhere; so a batch is never more than a queue can hold.
+Newcomers are let in together: `take` gives the socket in whose queue they wait. Where it can be, it is closed to others
+from then on, and the next ones wait elsewhere; so there are never more of them than a queue can hold.
 """
 
 import errno
@@ -21,7 +21,7 @@ NAME: Final = "ipc://@"
 TCP: Final = "tcp://"
 # Newcomers that may wait in a queue that can be closed; the kernel takes one more.
 QUEUE: Final = 16
-BATCH_AT_MOST: Final = QUEUE + 1
+MOST_PENDING: Final = QUEUE + 1
 _BACKLOG: Final = 128
 # As long as libzmq's thread may take to get to run on a busy machine.
 CLOSED_SECONDS: Final = 0.02
@@ -34,9 +34,9 @@ _WILDCARD: Final = "*"
 _NOT_HERE: Final = (errno.EADDRNOTAVAIL, errno.EAFNOSUPPORT)
 
 
-class Batch(NamedTuple):
-    """listening: newcomers wait in its queue. is_closed: nobody comes after them, and who has it is to close it.
-    seconds: how long the door is open for them at most."""
+class PendingConnections(NamedTuple):
+    """listening: the socket in whose queue they wait. is_closed: nobody comes after them, and whoever has the socket is
+    to close it. seconds: how long the door is open for them at most."""
 
     listening: socket.socket
     is_closed: bool
@@ -55,7 +55,7 @@ class Place(Protocol):
         `renew`."""
         ...
 
-    def take(self) -> Batch:
+    def take(self) -> PendingConnections:
         """Those who wait. Raises OSError where they can't be had now."""
         ...
 
@@ -69,7 +69,7 @@ class Place(Protocol):
 
 
 class NamePlace:
-    """address: ipc://@NAME. A name has one socket: between two batches it has none for a moment, and who comes then
+    """address: ipc://@NAME. A name has one socket: while those who wait are let in it has none, and who comes then
     comes again. Raises OSError."""
 
     survives_want = False
@@ -81,12 +81,12 @@ class NamePlace:
     def fileno(self) -> int:
         return -1 if self._socket is None else self._socket.fileno()
 
-    def take(self) -> Batch:
+    def take(self) -> PendingConnections:
         taken, self._socket = self._socket, None
         if taken is None:
             raise FileNotFoundError(errno.ENOENT, "somebody else has the name")
         taken.shutdown(socket.SHUT_RD)
-        return Batch(taken, True, _NAME_SECONDS)
+        return PendingConnections(taken, True, _NAME_SECONDS)
 
     def renew(self) -> None:
         if self._socket is None:
@@ -121,8 +121,8 @@ class TcpPlace:
     def fileno(self) -> int:
         return self._socket.fileno()
 
-    def take(self) -> Batch:
-        return Batch(self._socket, False, OPEN_SECONDS)
+    def take(self) -> PendingConnections:
+        return PendingConnections(self._socket, False, OPEN_SECONDS)
 
     def renew(self) -> None:
         """Nobody can take it away."""

@@ -27,6 +27,7 @@ class PrivateAddress:
         self.address = f"{IPC}{self._directory / _SOCKET}"
 
     def release(self) -> None:
+        """Removes the directory, and what is in it."""
         shutil.rmtree(self._directory, ignore_errors=True)
 
 

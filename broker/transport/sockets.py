@@ -1,9 +1,10 @@
-"""The transport: receives frames from ZeroMQ's sockets and sends some, and never waits for anybody in sending. What is
-in the frames it does not know.
+"""The transport receives frames from ZeroMQ's sockets and sends frames. It never blocks when it sends, and does not
+look into frames.
 
-One ROUTER per frontend address for submitters, one ROUTER for workers. All are MANDATORY, so that it is known of what
-nobody can take: a submitter that does not read fills its own queue of `_ANSWERS_WAITING` answers, and what does not fit
-could not be sent. Bodies are passed on as the frames they came in, uncopied.
+There is one ROUTER socket per frontend address for submitters, and one for workers. All sockets are ROUTER_MANDATORY,
+so a message that can't be delivered is reported. A submitter that does not read fills its own queue of
+`_ANSWERS_WAITING` answers; what does not fit can't be delivered. Bodies are passed on as the frames they came in,
+uncopied.
 
 What is read of submitters in one turn is bounded in messages, frames and time. A message of more frames than any has is
 judged by its first ones, and the rest is dropped piece by piece. A connection that does not get through ZeroMQ's
@@ -69,8 +70,9 @@ class Transport:
     """frontends: addresses for submitters. backend: the address for workers; a private one where it is empty, as the
     attribute tells. max_body_bytes: of a request.
 
-    reserve: descriptors that newcomers among the submitters must leave. clock: microseconds. addresses: the frontends',
-    with the ports that were chosen. excess: messages so far that had more frames than any has.
+    reserve: descriptors that newcomers among the submitters must leave. clock_us: the time in microseconds,
+    monotonic. addresses: the frontends', with the ports that were chosen. excess: messages so far that had more frames
+    than any has.
 
     Raises OSError, or ZMQError, with the address in its message, where one can't be bound.
     """
@@ -82,9 +84,9 @@ class Transport:
         *,
         max_body_bytes: int,
         reserve: int,
-        clock: Callable[[], int],
+        clock_us: Callable[[], int],
     ) -> None:
-        self._clock = clock
+        self._clock_us = clock_us
         self._private = None if backend else PrivateAddress()
         self.backend = backend if self._private is None else self._private.address
         self._context = zmq.Context()
@@ -97,9 +99,9 @@ class Transport:
         self.addresses: list[str] = []
         try:
             for address in frontends:
-                socket, told = self._bind(address, max_body_bytes * _FRAME_FACTOR, reserve)
+                socket, bound_address = self._bind(address, max_body_bytes * _FRAME_FACTOR, reserve)
                 self._frontends.append(socket)
-                self.addresses.append(told)
+                self.addresses.append(bound_address)
             self._backend, _ = self._bind(self.backend, -1, 0)
         except BaseException:
             self.close()
@@ -120,9 +122,9 @@ class Transport:
         socket.handshake_ivl = _HANDSHAKE_MS
         # With a domain libzmq refuses who speaks no ZMTP 3 by the first bytes; without a handler it asks nobody.
         socket.zap_domain = b"utxod"
-        told = self._doors.add(socket, address, reserve)
+        bound_address = self._doors.add(socket, address, reserve)
         self._poller.register(socket, zmq.POLLIN)
-        return socket, told
+        return socket, bound_address
 
     # ---- descriptors beside the sockets: signals, ends of processes
 
@@ -132,6 +134,7 @@ class Transport:
         self._poller.register(descriptor, zmq.POLLIN)
 
     def unwatch(self, descriptor: int) -> None:
+        """`poll` no longer tells of it. Raises KeyError where it is not watched."""
         self._watched.remove(descriptor)
         self._poller.unregister(descriptor)
 
@@ -162,7 +165,7 @@ class Transport:
         """What submitters have sent, within the bounds of a turn: whose it is, the frames, and when it was read, in
         microseconds. What is done with one message before the next is taken counts as the turn's time."""
         index, socket = frontend.number, self._frontends[frontend.number]
-        now = self._clock()
+        now = self._clock_us()
         until = now + _TURN_US
         for _ in range(_BURST):
             if index in self._in_excess and not self._drop_excess(index, socket, until):
@@ -175,13 +178,13 @@ class Transport:
                 self._in_excess.add(index)
                 self.excess += 1
             yield (index, identity), frames, now
-            now = self._clock()
+            now = self._clock_us()
             if now > until:
                 return
 
     def _drop_excess(self, index: int, socket: "zmq.Socket[bytes]", until: int) -> bool:
         """Whether all that is left of a message with too many frames is dropped."""
-        while self._clock() <= until:
+        while self._clock_us() <= until:
             for _ in range(_DROP):
                 if not socket.get(zmq.RCVMORE):
                     self._in_excess.remove(index)

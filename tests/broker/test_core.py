@@ -16,10 +16,10 @@ from tests.support.broker_by_hand import EPOCH, SECOND, Broker, locking, owed, o
 # ---- admission
 
 
-def test_the_greeting_tells_epoch_clock_and_limits(broker: Broker) -> None:
-    greeting = broker.bodies[broker.send([], kind=wire.HELLO)]
-    assert (greeting["epoch"], greeting["clock"]) == (EPOCH, broker.now)
-    assert greeting["limits"]["max_items"] == 10_000
+def test_the_handshake_tells_epoch_clock_and_limits(broker: Broker) -> None:
+    welcome = broker.bodies[broker.send([], kind=wire.HELLO)]
+    assert (welcome["epoch"], welcome["clock"]) == (EPOCH, broker.now)
+    assert welcome["limits"]["max_items"] == 10_000
 
 
 def header(broker: Broker, **changes: Any) -> bytes:
@@ -287,7 +287,7 @@ def test_a_batch_grows_with_what_is_queued_up_to_the_limit() -> None:
         broker.submit(items=items)
     for number in range(4):
         broker.ready(f"r{number}".encode())
-    assert [[part.items for part in handed.parts] for handed in broker.handed] == [[4, 4], [4], [25], [1]]
+    assert [[part.item_count for part in handed.parts] for handed in broker.handed] == [[4, 4], [4], [25], [1]]
 
 
 def test_a_dispatch_is_of_one_operation_and_operations_take_turns(broker: Broker) -> None:
@@ -386,7 +386,7 @@ def test_a_worker_is_ready_from_its_first_credit_until_it_is_lost_and_busy_while
 
 
 def test_an_action_is_taken_once(broker: Broker) -> None:
-    broker.core.handle(WorkerReady(b"r1", "read", 1), broker.now)
+    broker.core.handle(WorkerReady(b"r1", "read"), broker.now)
     broker.core.terminate(b"r1", "is stopped")
     broker.core.terminate(b"r1", "is stopped")
     assert broker.core.take_actions() == [Terminate(b"r1", "is stopped")]

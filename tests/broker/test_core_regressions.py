@@ -56,7 +56,7 @@ def test_a_follow_up_that_is_none_is_a_fault_of_its_worker_and_touches_nobody_el
     assert broker.nothing_is_left()
 
 
-def test_work_follows_only_from_a_pool_that_feeds(broker: Broker) -> None:
+def test_work_follows_only_from_a_pool_that_has_follow_ups(broker: Broker) -> None:
     request = broker.submit("get")
     broker.ready(b"r")
     malformed(broker, (0, 0, "lock_children", MASTER, 1, BODY))
@@ -88,7 +88,7 @@ def test_a_result_that_is_none_shifts_none_of_the_reads_beside_it(broker: Broker
 
 
 def whole(error: Error) -> Callable[[Handed], list[bytes]]:
-    return lambda handed: [wire.error_header(error, handed.parts[0].items), wire.EMPTY_BODY]
+    return lambda handed: [wire.error_header(error, handed.parts[0].item_count), wire.EMPTY_BODY]
 
 
 def single(error: Error) -> Callable[[Handed], list[bytes]]:

@@ -8,18 +8,18 @@ from typing import Any
 import pytest
 
 import broker
-from broker.entry import ANSWERED, DISPATCHED, JOINING, QUEUED, TRANSITIONS, Entry, IllegalTransition, State
+from broker.entry import ANSWERED, AWAITING_PARTS, DISPATCHED, QUEUED, TRANSITIONS, Entry, IllegalTransition, State
 from protocol.codes import NO, UNKNOWN
 
 # How an entry comes to each state, and the table once more, by hand.
-WAYS = {QUEUED: [], DISPATCHED: [DISPATCHED], JOINING: [DISPATCHED, JOINING], ANSWERED: [ANSWERED]}
+WAYS = {QUEUED: [], DISPATCHED: [DISPATCHED], AWAITING_PARTS: [DISPATCHED, AWAITING_PARTS], ANSWERED: [ANSWERED]}
 LEGAL = {
     (QUEUED, DISPATCHED),
     (QUEUED, ANSWERED),
     (DISPATCHED, QUEUED),
-    (DISPATCHED, JOINING),
+    (DISPATCHED, AWAITING_PARTS),
     (DISPATCHED, ANSWERED),
-    (JOINING, ANSWERED),
+    (AWAITING_PARTS, ANSWERED),
 }
 
 
@@ -64,7 +64,7 @@ def test_an_entry_goes_back_into_the_queue_once() -> None:
 
 
 def test_a_part_of_a_read_that_lost_its_worker_goes_back_never() -> None:
-    part = entry(DISPATCHED, only=0)
+    part = entry(DISPATCHED, only_item=0)
     with pytest.raises(IllegalTransition):
         part.to(QUEUED)
 
@@ -74,7 +74,7 @@ def test_a_part_of_a_read_that_lost_its_worker_goes_back_never() -> None:
     [
         ([], NO),
         ([DISPATCHED], UNKNOWN),
-        ([DISPATCHED, JOINING], UNKNOWN),
+        ([DISPATCHED, AWAITING_PARTS], UNKNOWN),
         ([DISPATCHED, QUEUED], UNKNOWN),
         ([DISPATCHED, QUEUED, DISPATCHED], UNKNOWN),
     ],
@@ -85,7 +85,7 @@ def test_no_is_said_only_of_what_no_worker_has_ever_held(way: list[State], execu
 
 
 def test_a_part_of_a_read_may_have_been_executed_before_it_is_dispatched() -> None:
-    assert entry(only=0).executed == UNKNOWN
+    assert entry(only_item=0).executed == UNKNOWN
 
 
 def test_nobody_else_in_the_broker_changes_a_state_or_says_that_it_was_retried() -> None:

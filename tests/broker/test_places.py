@@ -12,7 +12,7 @@ import pytest
 
 from broker.transport.doors import find_places
 from broker.transport.path import PathPlace
-from broker.transport.places import BATCH_AT_MOST, Place
+from broker.transport.places import MOST_PENDING, Place
 from broker.transport.socket_lock import SocketLock, SocketTaken
 
 
@@ -83,11 +83,11 @@ def test_what_is_taken_is_closed_to_others_who_wait_at_the_next(place: PathPlace
 
 
 def test_no_more_can_wait_than_a_batch(place: PathPlace) -> None:
-    waiting = [connect(place.address) for _ in range(BATCH_AT_MOST)]
+    waiting = [connect(place.address) for _ in range(MOST_PENDING)]
     with pytest.raises(BlockingIOError):
         connect(place.address)
     with place.take().listening as taken:
-        assert accept_all(taken) == BATCH_AT_MOST
+        assert accept_all(taken) == MOST_PENDING
     for newcomer in waiting:
         newcomer.close()
 

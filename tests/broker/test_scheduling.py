@@ -10,11 +10,11 @@ def test_every_operation_has_its_pool() -> None:
     assert {*POOL_OF_REQUEST.values(), *POOL_OF_FOLLOW_UP.values()} == POOLS.keys()
 
 
-def test_follow_ups_go_to_a_pool_of_a_higher_rank_than_any_that_feeds() -> None:
-    highest = max(kind.rank for kind in POOLS.values() if kind.feeds)
+def test_follow_ups_go_to_a_pool_of_a_higher_rank_than_any_that_has_some() -> None:
+    highest = max(kind.rank for kind in POOLS.values() if kind.has_follow_ups)
     assert all(POOLS[pool].rank > highest for pool in POOL_OF_FOLLOW_UP.values())
 
 
-def test_what_may_owe_comes_from_a_pool_that_feeds_and_is_never_dispatched_again() -> None:
+def test_what_may_owe_comes_from_a_pool_that_has_follow_ups_and_is_never_dispatched_again() -> None:
     kinds = [POOLS[POOL_OF_REQUEST[operation]] for operation in MAY_OWE]
-    assert all(kind.feeds and not kind.repeatable for kind in kinds)
+    assert all(kind.has_follow_ups and not kind.repeatable for kind in kinds)

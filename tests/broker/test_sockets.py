@@ -37,7 +37,7 @@ def transport(tmp_path: Path, clock: Clock) -> Iterator[Transport]:
         f"ipc://{tmp_path / 'back'}",
         max_body_bytes=1 << 20,
         reserve=0,
-        clock=clock,
+        clock_us=clock,
     )
     try:
         yield transport
@@ -132,7 +132,7 @@ def test_a_descriptor_is_told_of_while_it_is_watched(transport: Transport) -> No
 
 
 def test_the_private_address_for_workers_goes_with_the_transport(clock: Clock) -> None:
-    transport = Transport([], "", max_body_bytes=1, reserve=0, clock=clock)
+    transport = Transport([], "", max_body_bytes=1, reserve=0, clock_us=clock)
     directory = Path(transport.backend.removeprefix("ipc://")).parent
     assert directory.is_dir()
     transport.close()

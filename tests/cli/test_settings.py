@@ -17,7 +17,7 @@ from broker.daemon_settings import Settings
 from broker.decoding import from_submitter
 from broker.transport.sockets import Transport
 from protocol import Client, UtxodError, wire
-from supervisor import clock
+from supervisor import clock_us
 from utxod.own_daemon import own_daemon
 from utxod.settings import OTHER_VARIABLES, SettingsError, describe, load_settings
 
@@ -139,13 +139,13 @@ def test_the_ranges_are_of_all_numbers_that_there_are():
 def test_the_ends_of_each_range_serve(number, end, tmp_path):
     """Greeted, asked for a report, and swept: the numbers on the wire, of the sockets and of the ledger."""
     settings = load_settings(Settings, flags={number.key: (at(end, number), "--set")})
-    core = Core(settings.broker, 1, clock())
+    core = Core(settings.broker, 1, clock_us())
     transport = Transport(
         [f"ipc://{tmp_path}/u"],
         f"ipc://{tmp_path}/w",
         max_body_bytes=settings.broker.max_body_bytes,
         reserve=0,
-        clock=clock,
+        clock_us=clock_us,
     )
     context = zmq.Context()
     try:
@@ -157,7 +157,7 @@ def test_the_ends_of_each_range_serve(number, end, tmp_path):
             for source in transport.poll(max(1, round(settings.broker.sweep_seconds * 1000))):
                 for submitter, frames, now in transport.receive_from_submitters(source):
                     core.handle(from_submitter(submitter, frames), now)
-            core.dispatch(clock())
+            core.dispatch(clock_us())
             for action in core.take_actions():
                 match action:
                     case Send():
@@ -183,8 +183,8 @@ def test_the_ends_of_each_range_serve(number, end, tmp_path):
             [wire.pack_prefix(wire.REQUEST, bytes(16)), wire.pack_request_header(header), wire.pack_body([[bytes(32)]])]
         )
         wire.unpack_report(ask(wire.STATUS, wire.REPORT)[1])
-        core.sweep(clock())
-        core.sweep(clock() + 2 * welcome.limits.max_timeout_us)
+        core.sweep(clock_us())
+        core.sweep(clock_us() + 2 * welcome.limits.max_timeout_us)
         assert core.pending == 0
     finally:
         context.destroy(linger=0)

@@ -6,6 +6,7 @@ import signal
 from concurrent.futures import ThreadPoolExecutor
 from typing import Any
 
+from broker.in_doubt_log import FILE_NAME
 from protocol import Client, Spend, utxo_hash
 from store import Read
 from store.layout import record_key
@@ -59,7 +60,7 @@ def test_a_transaction_that_is_spent_is_given_its_delete_at_height_in_all_its_re
     assert daemon.counter("in_doubt") == 0
 
 
-def test_owed_work_whose_worker_is_lost_is_noted_for_reconcile(start: Start) -> None:
+def test_owed_work_whose_worker_is_lost_is_noted_in_the_in_doubt_log(start: Start) -> None:
     daemon = start(store_options="&utxo_batch_size=1")
     daemon.faults.set(kind="hang", function="noteChild")
     with daemon.client() as client:
@@ -68,7 +69,9 @@ def test_owed_work_whose_worker_is_lost_is_noted_for_reconcile(start: Start) -> 
         os.kill(daemon.workers("children")[0], signal.SIGKILL)
         daemon.wait_until(lambda status: status["owed"] == 0)
     daemon.faults.clear()
-    lines = [json.loads(line) for file in (daemon.directory / "state").iterdir() for line in file.open()]
+    log = daemon.directory / "state" / FILE_NAME
+    until(lambda: log.exists() and log.read_text().endswith("\n"))  # a thread writes it
+    lines = [json.loads(line) for line in log.open()]
     assert [(line["txid"], line["operation"]) for line in lines] == [(txid(1)[::-1].hex(), "note_child")]
     assert daemon.counter("in_doubt") == 1
 

@@ -13,7 +13,7 @@ import zmq
 
 from broker.scheduling import POOL_OF_REQUEST, POOLS
 from protocol import wire
-from protocol.worker_wire import DONE, Dispatch, pack_done, pack_ready, unpack_from_broker
+from protocol.worker_wire import DONE, DispatchMessage, pack_done, pack_ready, unpack_from_broker
 from tests.support.seven_operations import NOTHING_ENDS_IT, SEVEN, SLACK, Service, serving
 
 RESULTS = {
@@ -41,7 +41,7 @@ class OwnWorker:
         """The number of the next dispatch, of one item."""
         assert self._socket.poll(10_000), "no work came"
         dispatch = unpack_from_broker(self._socket.recv_multipart())
-        assert isinstance(dispatch, Dispatch)
+        assert isinstance(dispatch, DispatchMessage)
         assert len(dispatch.bodies) == 1
         return dispatch.number
 

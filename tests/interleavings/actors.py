@@ -189,7 +189,7 @@ class Actors:
             if isinstance(asked, list):
                 steps = 1 if self._replayer.is_atomic else len(asked)
                 return Move(self._node(place._replace(partial=(-1,) * steps)), tuple(jobs), told)
-            jobs += [self._follower(follow_up) for follow_up in asked.follow_ups if follow_up.request is None]
+            jobs += [self._follower(follow_up) for follow_up in asked.follow_ups if follow_up.request_index is None]
             finished = self._finished.of(asked)
             place = Place(place.actor, place.answers, (*place.stage, finished))
             if len(place.stage) > len(_parts(self._finished.known[place.stage[0]])):
@@ -253,7 +253,7 @@ class Actors:
         else:
             error = Error(codes.WORKER_CRASHED, UNKNOWN, "its worker died")
             outcomes = tuple(
-                (None, error) for assignment in self._known_job(place).assignments for _ in range(assignment.items)
+                (None, error) for assignment in self._known_job(place).assignments for _ in range(assignment.item_count)
             )
         move = self._walk(self._answer(place, outcomes), told=True)
         waiting: dict[bytes, list[int]] = {}
@@ -281,7 +281,7 @@ class Actors:
         starts = _starts(own)
         for part, error in zip(_parts(own), errors, strict=False):
             if error is not None:
-                outcomes[starts[part.request or 0] + part.item] = (None, error._replace(executed=UNKNOWN))
+                outcomes[starts[part.request_index or 0] + part.item_index] = (None, error._replace(executed=UNKNOWN))
         return tuple(outcomes)
 
     def _follower(self, follow_up: FollowUp) -> int:
@@ -313,7 +313,7 @@ def _send(script: Generator[Ask, Outcomes, None], outcomes: Outcomes) -> Ask | N
 
 def _parts(finished: Finished) -> list[FollowUp]:
     """The work that the answer waits for."""
-    return [follow_up for follow_up in finished.follow_ups if follow_up.request is not None]
+    return [follow_up for follow_up in finished.follow_ups if follow_up.request_index is not None]
 
 
 def follow_up_job(part: FollowUp, token: bytes) -> Job:

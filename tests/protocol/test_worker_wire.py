@@ -15,12 +15,12 @@ from protocol.worker_wire import (
     READY,
     STOP,
     Assignment,
-    Dispatch,
-    Done,
+    DispatchMessage,
+    DoneMessage,
     FollowUp,
-    Probe,
-    Ready,
-    Stop,
+    ProbeMessage,
+    ReadyMessage,
+    StopMessage,
     WorkerWireError,
     pack_dispatch,
     pack_done,
@@ -44,17 +44,17 @@ messages = st.lists(st.binary(max_size=50), max_size=4) | st.builds(
 
 
 def test_what_a_worker_packs_is_unpacked() -> None:
-    assert unpack_from_worker(pack_ready("read", 12)) == Ready("read", 12)
+    assert unpack_from_worker(pack_ready("read", 12)) == ReadyMessage("read", 12)
     frames = [DONE, pack_done(3, FOLLOW_UPS, timed_out=True), b"header", b"body"]
-    assert unpack_from_worker(frames) == Done(3, FOLLOW_UPS, True, [b"header", b"body"])
+    assert unpack_from_worker(frames) == DoneMessage(3, FOLLOW_UPS, True, [b"header", b"body"])
 
 
 def test_what_the_broker_packs_is_unpacked() -> None:
     frames = [DISPATCH, pack_dispatch(3, "get", ASSIGNMENTS), b"one", b"two"]
-    assert unpack_from_broker(frames) == Dispatch(3, "get", ASSIGNMENTS, [b"one", b"two"])
+    assert unpack_from_broker(frames) == DispatchMessage(3, "get", ASSIGNMENTS, [b"one", b"two"])
     assert unpack_from_broker([memoryview(frame) for frame in frames])[:3] == (3, "get", ASSIGNMENTS)
-    assert unpack_from_broker([STOP]) == Stop()
-    assert unpack_from_broker([PROBE]) == Probe()
+    assert unpack_from_broker([STOP]) == StopMessage()
+    assert unpack_from_broker([PROBE]) == ProbeMessage()
 
 
 def done(*head: Any) -> list[bytes]:
@@ -90,15 +90,15 @@ def follow_up(**changes: Any) -> list[bytes]:
         done(1, None, False),
         done(1, [None], False),
         done(1, [[0, 0, "lock_children"]], False),
-        follow_up(request="0"),
-        follow_up(item=None),
+        follow_up(request_index="0"),
+        follow_up(item_index=None),
         follow_up(operation=["lock_children"]),
         follow_up(operation=b"lock_children"),
         follow_up(key=None),
         follow_up(key="key"),
-        follow_up(items=0),
-        follow_up(items="1"),
-        follow_up(items=True),
+        follow_up(weight=0),
+        follow_up(weight="1"),
+        follow_up(weight=True),
         follow_up(body=None),
     ],
 )

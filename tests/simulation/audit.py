@@ -4,7 +4,7 @@ from collections import Counter
 from typing import TYPE_CHECKING
 
 from broker.core import Core
-from broker.entry import ANSWERED, DISPATCHED, JOINING, QUEUED, Entry
+from broker.entry import ANSWERED, AWAITING_PARTS, DISPATCHED, QUEUED, Entry
 from broker.pool import Pool
 from protocol.wire import pack_report
 from tests.simulation.model import Model
@@ -32,7 +32,7 @@ def audit(core: Core, model: Model) -> None:
         waiting += 1
         if entry.state is ANSWERED:
             raise Violation(f"an answered {entry.operation} is still in the ledger")
-        if entry.state is JOINING:
+        if entry.state is AWAITING_PARTS:
             _audit_fan_in(entry, places)
         elif entry not in places:
             raise Violation(f"{entry.operation} is in the ledger, and neither queued nor in hand")
@@ -62,7 +62,7 @@ def audit_end(world: "World") -> None:
         queue = pool.queue
         left |= {
             f"{name} queue": list(queue) or queue.weight or queue.bytes or queue._fifos,
-            f"{name} held": queue._held,
+            f"{name} held": queue._waiting,
             f"{name} workers": pool.workers or pool.idle,
         }
     pack_report(core.report())
@@ -93,8 +93,8 @@ def _audit_queue(pool: Pool, places: dict[Entry, str]) -> None:
                 raise Violation("a submitter who waits with nothing")
         if not fifos:
             raise Violation("an operation that nobody waits for")
-    if (weight, size, held) != (queue.weight, queue.bytes, queue._held):
-        counted = queue.weight, queue.bytes, queue._held
+    if (weight, size, held) != (queue.weight, queue.bytes, queue._waiting):
+        counted = queue.weight, queue.bytes, queue._waiting
         raise Violation(f"pool {pool.name} counts {counted}, where {(weight, size, held)} wait")
     for entry in queue:
         _place(places, entry, f"queued for {pool.name}")

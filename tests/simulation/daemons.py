@@ -15,7 +15,7 @@ from broker.events import WorkerLost, WorkerReady
 from broker.scheduling import POOLS
 from broker.settings import BrokerSettings
 from protocol import wire
-from protocol.worker_wire import DONE, Dispatch, pack_done, unpack_from_broker
+from protocol.worker_wire import DONE, DispatchMessage, pack_done, unpack_from_broker
 from store import RecordOperation, Result, Status, StoreError
 from tests.simulation.replay import Exchange, Finished, Job
 
@@ -95,7 +95,7 @@ class Daemon:
         elif isinstance(action, Instruct):
             worker = self.workers.get(action.worker)
             message = unpack_from_broker(action.frames)
-            if worker is not None and isinstance(message, Dispatch):
+            if worker is not None and isinstance(message, DispatchMessage):
                 begins = self.cluster.latency() + self.cluster.storm.step()
                 self.cluster.after(begins, self._begin, worker, message)
         elif isinstance(action, Terminate):
@@ -113,7 +113,7 @@ class Daemon:
         self._started += 1
         worker = Worker(b"%d.%d" % (self.number, self._started), pool)
         self.workers[worker.identity] = worker
-        self.core.handle(WorkerReady(worker.identity, pool, 1), self.cluster.now)
+        self.core.handle(WorkerReady(worker.identity, pool), self.cluster.now)
 
     def _die(self, worker: Worker, why: str) -> None:
         if not worker.alive:
@@ -128,7 +128,7 @@ class Daemon:
             self.core.handle(WorkerLost(worker.identity, why), self.cluster.now)
             self._spawn(worker.pool)
 
-    def _begin(self, worker: Worker, dispatch: Dispatch) -> None:
+    def _begin(self, worker: Worker, dispatch: DispatchMessage) -> None:
         if not worker.alive:
             return
         number, operation, parts, bodies = dispatch

@@ -38,7 +38,7 @@ class Model(Reckoning):
         alone = len(hand.tasks) == 1
         if not alone and sum(task.weight for task, _ in hand.tasks) > self._batch_limit:
             raise Violation(f"dispatch {hand.number} is larger than a batch")
-        if POOLS[pool].feeds and len(self.owing) >= self._owed_limit:
+        if POOLS[pool].has_follow_ups and len(self.owing) >= self._owed_limit:
             raise Violation("a new parent is handed out while more is owed than may be")
         core_pool = self.core.pools[pool]
         if core_pool.breaker.is_open and not (alone and self._may_probe(pool, core_pool)):
@@ -131,7 +131,7 @@ class Model(Reckoning):
     def check_dispatched(self) -> None:
         """After the core has handed out what it could: nobody waits for nothing."""
         for name, pool in self.core.pools.items():
-            held_back = pool.kind.feeds and len(self.owing) >= self._owed_limit
+            held_back = pool.kind.has_follow_ups and len(self.owing) >= self._owed_limit
             if pool.idle and pool.queue and not pool.breaker.is_open and not held_back:
                 raise Violation(f"pool {name} has work and an idle worker")
 

@@ -87,9 +87,9 @@ class LeaksAnEntry(Core):
 class LosesOwedWorkOnACrash(Ledger):
     """A counter that a dead worker held is neither counted nor reported."""
 
-    def _doubt(self, entry: Entry, reason: str) -> None:
+    def _report_in_doubt(self, entry: Entry, reason: str) -> None:
         if not reason.startswith("WORKER_CRASHED"):
-            super()._doubt(entry, reason)
+            super()._report_in_doubt(entry, reason)
 
 
 class RepeatsWrites(Core):

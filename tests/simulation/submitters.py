@@ -126,7 +126,7 @@ class Submitter:
         elif pool.queue:
             queue = pool.queue
             free = world.settings.queue_items - queue.weight
-            no_room = queue.held_by(task.submitter) + task.weight > free
+            no_room = queue.waiting_of(task.submitter) + task.weight > free
             if no_room or queue.bytes + len(task.body) > world.settings.queue_bytes:
                 must = codes.OVERLOADED
         return must, frozenset({codes.UNAVAILABLE}) if pool.breaker.is_open else frozenset()

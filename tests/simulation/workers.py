@@ -12,7 +12,7 @@ from broker.events import WorkerLost, WorkerReady
 from broker.scheduling import CHILDREN_POOL, POOLS
 from protocol import codes, wire
 from protocol.wire import Error, ReplyHeader
-from protocol.worker_wire import DONE, Dispatch, FollowUp, pack_done, unpack_from_broker
+from protocol.worker_wire import DONE, DispatchMessage, FollowUp, pack_done, unpack_from_broker
 from tests.simulation.nonsense import garble
 from tests.simulation.tasks import NO, UNKNOWN, Hand, Message, Task
 
@@ -75,7 +75,7 @@ class SimulatedManager:
             return False
         self.world.note("ready", worker.identity, worker.pool)
         self.world.model.ready(worker.identity, worker.pool)
-        self.world.core.handle(WorkerReady(worker.identity, worker.pool, 1), self.world.now)
+        self.world.core.handle(WorkerReady(worker.identity, worker.pool), self.world.now)
         return True
 
     def die(self, worker: SimulatedWorker, why: str) -> bool:
@@ -149,7 +149,7 @@ class SimulatedManager:
         world = self.world
         worker = self.workers.get(identity)
         message = unpack_from_broker(frames)
-        if not isinstance(message, Dispatch):
+        if not isinstance(message, DispatchMessage):
             world.note("stop", identity)
             world.model.told_to_stop(identity)
             if worker is not None:

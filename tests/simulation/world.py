@@ -175,7 +175,7 @@ class World:
         self.note("answer", action.submitter, action.frames[1])
         self.model.answered(action.submitter, action.frames)
         if not any(one.present and one.identity == action.submitter for one in self.submitters):
-            self.core.handle(ReplyUndelivered(action.items), self.now)
+            self.core.handle(ReplyUndelivered(action.item_count), self.now)
 
     # ---- what happens by itself
 

@@ -12,7 +12,7 @@ from broker.events import WorkerLost, WorkerReady
 from broker.settings import BrokerSettings
 from protocol import wire
 from protocol.wire import Error, RequestHeader
-from protocol.worker_wire import DONE, Assignment, Dispatch, FollowUp, Stop, pack_done, unpack_from_broker
+from protocol.worker_wire import DONE, Assignment, DispatchMessage, FollowUp, StopMessage, pack_done, unpack_from_broker
 
 EPOCH = 7
 SECOND = 1_000_000
@@ -21,7 +21,7 @@ SECOND = 1_000_000
 class Handed:
     """A dispatch in a worker's hands."""
 
-    def __init__(self, worker: bytes, dispatch: Dispatch) -> None:
+    def __init__(self, worker: bytes, dispatch: DispatchMessage) -> None:
         self.worker = worker
         self.number, self.operation, self.parts, self.bodies = dispatch
 
@@ -63,7 +63,7 @@ class Broker:
         return self._ids
 
     def ready(self, worker: bytes, pool: str = "read") -> None:
-        self.core.handle(WorkerReady(worker, pool, 1), self.now)
+        self.core.handle(WorkerReady(worker, pool), self.now)
         self.turn()
 
     def done(
@@ -114,10 +114,10 @@ class Broker:
 
     def _instructed(self, action: Instruct) -> None:
         message = unpack_from_broker(action.frames)
-        if isinstance(message, Dispatch):
+        if isinstance(message, DispatchMessage):
             self.handed.append(Handed(action.worker, message))
         else:
-            assert isinstance(message, Stop)
+            assert isinstance(message, StopMessage)
             self.stopped.append(action.worker)
 
     def _sent(self, action: Send) -> None:

@@ -38,7 +38,7 @@ def spends_of(generate: Generator, coinbase: Transaction, *vouts: int) -> list[l
 
 
 def told(follow_up: FollowUp) -> Any:
-    assert (follow_up.request, follow_up.operation) == (None, "note_child")
+    assert (follow_up.request_index, follow_up.operation) == (None, "note_child")
     (item,) = wire.unpack_body(follow_up.body, 1)
     return item
 
@@ -285,7 +285,7 @@ def test_children_are_locked_downstream_and_the_answer_waits_for_them(
     dispatched = run("set_locked", [[bytes(32), True]], [[coinbase.txid, True]])
     assert dispatched.codes == ["TX_NOT_FOUND", "OK"]
     (awaited,) = dispatched.follow_ups
-    assert (awaited.request, awaited.item, awaited.operation, awaited.items) == (1, 0, "lock_children", 2)
+    assert (awaited.request_index, awaited.item_index, awaited.operation, awaited.weight) == (1, 0, "lock_children", 2)
     assert execute_follow_ups(run, dispatched) == [True]
     assert locks(store, coinbase) == [True] * 3
     spend = [*generate.spend((coinbase, 4))]

@@ -8,7 +8,16 @@ from typing import Any
 import pytest
 import zmq
 
-from protocol.worker_wire import DISPATCH, PROBE, STOP, Done, Ready, WorkerWireError, pack_dispatch, unpack_from_worker
+from protocol.worker_wire import (
+    DISPATCH,
+    PROBE,
+    STOP,
+    DoneMessage,
+    ReadyMessage,
+    WorkerWireError,
+    pack_dispatch,
+    unpack_from_worker,
+)
 from store import open_store
 from workers.runtime.executor import Executor
 from workers.runtime.loop import serve
@@ -41,7 +50,7 @@ def broker(tmp_path: Path) -> Iterator[Broker]:
         executor = Executor({"nothing": lambda _: None}, store, budget=1.0, retention=288)
         worker = threads.submit(serve, executor, identity=b"worker", backend=address, pool="read")
         broker = Broker(socket, worker)
-        assert isinstance(broker.receive(), Ready)
+        assert isinstance(broker.receive(), ReadyMessage)
         yield broker
         if not worker.done():
             broker.send(STOP)
@@ -52,7 +61,7 @@ def test_a_probe_is_ignored_and_stop_ends_it(broker: Broker) -> None:
     broker.send(PROBE)
     broker.send(DISPATCH, pack_dispatch(1, "nothing", []))
     answer = broker.receive()
-    assert isinstance(answer, Done)
+    assert isinstance(answer, DoneMessage)
     assert answer.number == 1
     broker.send(PROBE)
     broker.send(STOP)

@@ -1,4 +1,4 @@
-"""The daemon's side of its workers: last words, rolling restarts, chores."""
+"""The daemon's side of its workers: dying workers, rolling restarts, chores."""
 
 import os
 import time
@@ -6,8 +6,8 @@ from collections.abc import Iterator
 
 import pytest
 
+from workers.management.dying_workers import DyingWorkers
 from workers.management.housekeeping import Housekeeping
-from workers.management.last_words import LastWords
 from workers.management.manager import WorkerManager
 from workers.management.process import WorkerProcess, WorkerSettings
 from workers.management.rolling_restart import RollingRestart
@@ -26,7 +26,7 @@ def process(manager: WorkerManager) -> WorkerProcess:
     return manager.start("read", time.monotonic())
 
 
-# ---- last words
+# ---- dying workers
 
 
 class Clock:
@@ -37,23 +37,23 @@ class Clock:
 
 
 def test_a_dead_worker_is_answered_for_when_its_connection_is_gone_and_once(process: WorkerProcess) -> None:
-    last_words = LastWords(Clock())
-    last_words.wait_for(process, "was ended")
-    assert last_words.take_silent(lambda _: True) == []
-    assert last_words.identities == {process.identity}
-    assert last_words.take_silent(lambda _: False) == [(process.identity, "was ended")]
-    assert not last_words
-    assert last_words.take_silent(lambda _: False) == []
+    dying_workers = DyingWorkers(Clock())
+    dying_workers.add(process, "was ended")
+    assert dying_workers.take_drained(lambda _: True) == []
+    assert dying_workers.identities == {process.identity}
+    assert dying_workers.take_drained(lambda _: False) == [(process.identity, "was ended")]
+    assert not dying_workers
+    assert dying_workers.take_drained(lambda _: False) == []
 
 
 def test_a_dead_worker_whose_connection_hangs_is_answered_for_all_the_same(process: WorkerProcess) -> None:
     clock = Clock()
-    last_words = LastWords(clock)
-    last_words.wait_for(process, "was ended")
+    dying_workers = DyingWorkers(clock)
+    dying_workers.add(process, "was ended")
     clock.now += 0.04
-    assert last_words.take_silent(lambda _: True) == []
+    assert dying_workers.take_drained(lambda _: True) == []
     clock.now += 0.02
-    assert last_words.take_silent(lambda _: True) == [(process.identity, "was ended")]
+    assert dying_workers.take_drained(lambda _: True) == [(process.identity, "was ended")]
 
 
 # ---- a rolling restart
@@ -75,7 +75,7 @@ class Restarting:
 def end(manager: WorkerManager, process: WorkerProcess) -> None:
     """It is killed, and its end is noticed."""
     process.kill()
-    assert manager.exited(process.descriptor) == (process, "was ended by SIGKILL")
+    assert manager.reap(process.descriptor) == (process, "was ended by SIGKILL")
 
 
 def test_a_worker_is_retired_when_its_replacement_is_ready_and_one_at_a_time(manager: WorkerManager) -> None:

@@ -31,9 +31,11 @@ class CrashLoop:
         return self._failures >= _MANY_FAILURES
 
     def allows_start(self, now: float) -> bool:
+        """Whether the pause after the last failure is over."""
         return now >= self._not_before
 
     def start_failed(self, now: float) -> None:
+        """A worker could not be started at all: the next try waits, a second at most."""
         self._back_off(now, _LONGEST_TRY_SECONDS)
 
     def exited(self, started: float, now: float) -> None:

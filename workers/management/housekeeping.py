@@ -1,4 +1,4 @@
-"""Chores on which no answer depends: what goes wrong in one is tried again, and told of now and then, and ends nothing
+"""Chores on which no answer depends: what goes wrong in one is tried again, and logged now and then, and ends nothing
 else."""
 
 import logging
@@ -8,12 +8,14 @@ from typing import Final
 
 log = logging.getLogger("utxod")
 
-_TELL_SECONDS: Final = 10.0
+_LOG_SECONDS: Final = 10.0
 
 
 class Housekeeping:
+    """Does chores, and logs a failure every ten seconds at most."""
+
     def __init__(self) -> None:
-        self._told = -_TELL_SECONDS
+        self._logged_at = -_LOG_SECONDS
 
     def do(self, *chores: Callable[[], None]) -> None:
         """Each, whatever becomes of the others."""
@@ -22,6 +24,6 @@ class Housekeeping:
                 chore()
             except Exception:
                 now = time.monotonic()
-                if now - self._told >= _TELL_SECONDS:
-                    self._told = now
+                if now - self._logged_at >= _LOG_SECONDS:
+                    self._logged_at = now
                     log.exception("a defect in the housekeeping; the daemon serves on")

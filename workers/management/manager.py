@@ -31,7 +31,7 @@ _GONE_SECONDS: Final = 2.0
 
 class WorkerManager:
     """template: the settings of every worker, but for identity and pool. counts: workers per pool to begin with.
-    watch, unwatch: whether `exited` is to be told when a descriptor can be read. Times are seconds, monotonic.
+    watch, unwatch: whether `reap` is to be called when a descriptor can be read. Times are seconds, monotonic.
     """
 
     def __init__(
@@ -123,6 +123,7 @@ class WorkerManager:
         return failing
 
     def kill(self) -> None:
+        """Kills all that are left, without waiting for their end."""
         for process in self.processes.values():
             process.kill()
 
@@ -137,8 +138,8 @@ class WorkerManager:
                 log.error("%s worker %d was killed, and hangs in the kernel", process.pool, process.pid)
         self.processes.clear()
 
-    def exited(self, descriptor: int) -> tuple[WorkerProcess, str]:
-        """The worker whose descriptor can be read has ended: which it was, and why in words."""
+    def reap(self, descriptor: int) -> tuple[WorkerProcess, str]:
+        """Collects the exit status of the worker whose descriptor can be read. Gives it, and why it ended in words."""
         process = next(process for process in self.processes.values() if process.descriptor == descriptor)
         self._unwatch(descriptor)
         status = process.wait()

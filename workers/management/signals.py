@@ -12,7 +12,7 @@ from contextlib import suppress
 from typing import Final
 
 _HARMLESS: Final = {signal.SIGCHLD, signal.SIGCONT, signal.SIGURG, signal.SIGWINCH}
-_HELD: Final = signal.valid_signals() - _HARMLESS - {signal.SIGKILL, signal.SIGSTOP}
+_BLOCKED: Final = signal.valid_signals() - _HARMLESS - {signal.SIGKILL, signal.SIGSTOP}
 _SIGSET_BYTES: Final = 128
 _BURST: Final = 64
 
@@ -23,17 +23,17 @@ class Signals:
 
     def __init__(self) -> None:
         self.descriptor = _signalfd()
-        self._before = signal.pthread_sigmask(signal.SIG_SETMASK, _HELD)
+        self._before = signal.pthread_sigmask(signal.SIG_SETMASK, _BLOCKED)
 
     def take(self) -> list[signal.struct_siginfo]:
         """What has been sent since the last time, each with its sender; not more than a burst."""
         taken: list[signal.struct_siginfo] = []
-        while len(taken) < _BURST and (info := signal.sigtimedwait(_HELD, 0)) is not None:
+        while len(taken) < _BURST and (info := signal.sigtimedwait(_BLOCKED, 0)) is not None:
             taken.append(info)
         return taken
 
     def close(self) -> None:
-        """Signals are held, or not, as they were before."""
+        """The signal mask is again what it was before."""
         self.take()
         os.close(self.descriptor)
         signal.pthread_sigmask(signal.SIG_SETMASK, self._before)
@@ -43,7 +43,7 @@ def _signalfd() -> int:
     libc = ctypes.CDLL(None, use_errno=True)
     mask = ctypes.create_string_buffer(_SIGSET_BYTES)
     libc.sigemptyset(mask)
-    for number in _HELD:
+    for number in _BLOCKED:
         libc.sigaddset(mask, int(number))
     descriptor = libc.signalfd(-1, mask, os.O_NONBLOCK | os.O_CLOEXEC)
     if descriptor < 0:

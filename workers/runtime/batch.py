@@ -58,7 +58,7 @@ class Batch:
         else:
             try:
                 only = assignment.only
-                items = wire.unpack_body(body, assignment.items if only is None else None)
+                items = wire.unpack_body(body, assignment.item_count if only is None else None)
                 self.items += items if only is None else [items[only]]
             except (ProtocolError, IndexError) as fault:
                 error = Error(codes.BAD_REQUEST, NO, str(fault))

@@ -10,7 +10,15 @@ from typing import Final
 
 import zmq
 
-from protocol.worker_wire import DONE, Dispatch, Probe, Stop, pack_done, pack_ready, unpack_from_broker
+from protocol.worker_wire import (
+    DONE,
+    DispatchMessage,
+    ProbeMessage,
+    StopMessage,
+    pack_done,
+    pack_ready,
+    unpack_from_broker,
+)
 
 from .batch import Batch
 from .executor import Executor
@@ -29,16 +37,16 @@ def serve(executor: Executor, *, identity: bytes, backend: str, pool: str) -> No
         socket.send_multipart(pack_ready(pool, os.getpid()))
         while True:
             match unpack_from_broker([frame.buffer for frame in socket.recv_multipart(copy=False)]):
-                case Dispatch() as dispatch:
+                case DispatchMessage() as dispatch:
                     # Copied: for large frames that it must not copy, pyzmq would start a context and a thread.
                     socket.send_multipart(_execute(executor, dispatch))
-                case Probe():
+                case ProbeMessage():
                     pass  # that it has come was all that it was for
-                case Stop():
+                case StopMessage():
                     return
 
 
-def _execute(executor: Executor, dispatch: Dispatch) -> list[bytes]:
+def _execute(executor: Executor, dispatch: DispatchMessage) -> list[bytes]:
     batch = Batch(dispatch.assignments, dispatch.bodies, time.monotonic_ns() // 1000)
     executor.run(dispatch.operation, batch)
     return [DONE, pack_done(dispatch.number, batch.follow_ups, batch.timed_out), *batch.replies()]
