@@ -344,7 +344,7 @@ def _replay(
     from .termination import run_to_an_end
 
     arguments = ["--workers", str(workers)]
-    for setting in planned.needs.joined(DEFAULTS).settings():
+    for setting in planned.needs.combined_with(DEFAULTS).settings():
         arguments += ["--set", setting]
     with contextlib.ExitStack() as stack:
         endpoint = connect or stack.enter_context(own_daemon(store or EMBEDDED, arguments)).endpoint

@@ -129,14 +129,14 @@ class AerospikeStore:
         """Reads of the same bins: the client has a call for them that costs half of what batch_write does. None where
         it cannot be done that way, because a value cannot be sent, or cannot be decoded."""
         results: list[Result] = []
-        for part in self._parts(reads):
-            found = self._read_part(part, bins, until)
+        for chunk in self._chunks(reads):
+            found = self._read_chunk(chunk, bins, until)
             if found is None:
                 return None
             results += found
         return results
 
-    def _read_part(
+    def _read_chunk(
         self, reads: Sequence[RecordOperation], bins: Sequence[str] | None, until: float
     ) -> list[Result] | None:
         budget = until - time.monotonic()
@@ -180,14 +180,14 @@ class AerospikeStore:
                 results[index] = Result(Status.ERROR, message=str(error), key=operation.key)
         is_read = is_read_only([operations[index] for index, _ in sent])
         code = None
-        for part in self._parts(sent):
+        for chunk in self._chunks(sent):
             try:
-                code = self._send([batch_record for _, batch_record in part], is_read, until)
+                code = self._send([batch_record for _, batch_record in chunk], is_read, until)
             except _Unsendable:
-                self._send_alone(operations, part, results, until)
+                self._send_alone(operations, chunk, results, until)
                 continue
             answered: list[_Answered] = []
-            for index, batch_record in part:
+            for index, batch_record in chunk:
                 result = results[index] = to_result(operations[index], batch_record, code)
                 answered.append((operations[index], batch_record, result))
             self._note_failures(answered, code)
@@ -195,13 +195,13 @@ class AerospikeStore:
         if code is not None and is_unsent:
             raise unsent_error(code)
 
-    def _parts(self, whole: Sequence[T]) -> Iterator[Sequence[T]]:
+    def _chunks(self, whole: Sequence[T]) -> Iterator[Sequence[T]]:
         """What is sent at once; the limit may be learnt anew in between."""
         start = 0
         while start < len(whole):
-            part = whole[start : start + (self._limit or len(whole))]
-            yield part
-            start += len(part)
+            chunk = whole[start : start + (self._limit or len(whole))]
+            yield chunk
+            start += len(chunk)
 
     def _send(self, batch_records: list[Any], is_read: bool, until: float) -> int:
         """The client's code for the call as a whole. Raises _Unsendable where the client cannot send a value: nothing

@@ -217,7 +217,7 @@ class EmbeddedStore:
         if write.condition is not None and not _holds(raw, write.condition):
             return Result(Status.CONDITION_FALSE)
         expires = None if write.ttl is None else now + write.ttl
-        before = codec.ABSENT if raw is None else codec.split(raw)
+        before = codec.ABSENT if raw is None else codec.unpack_parts(raw)
         return self._save(transaction, write.key, before, write.bins, expires)
 
     def _remove(self, transaction: Any, remove: Remove, now: int) -> Result:
@@ -231,7 +231,7 @@ class EmbeddedStore:
 
     def _call(self, transaction: Any, call: RuleCall, now: int) -> Result:
         raw = self._get(transaction, call.key, now)
-        before = codec.ABSENT if raw is None else codec.split(raw)
+        before = codec.ABSENT if raw is None else codec.unpack_parts(raw)
         parts = (None,) * 4 if raw is None else [part or None for part in before[1:]]
         try:
             packed, saved = self._rules.run(call.function.encode(), msgpack.packb(call.args), *parts)

@@ -54,6 +54,7 @@ def _parse(value: Any) -> RuleAnswer:
         raise _Malformed(f"status {status!r}")
     if not isinstance(signal, str | None):
         raise _Malformed("signal")
+    # The rule's `mine` is our `held`; the rule's `held` is our `relied_on`.
     lives, held = value.get("lives") or {}, value.get("mine") or []
     if not isinstance(applied, list | None) or type(lives) is not dict or type(held) is not list:
         raise _Malformed("applied, lives or mine")
