@@ -13,7 +13,7 @@ from typing import TYPE_CHECKING, Any
 
 import click
 
-from protocol.default_endpoint import default_endpoint
+from protocol.endpoint import default_endpoint
 
 from . import __version__
 from .endpoint_checks import check, prepare

@@ -24,9 +24,11 @@ from typing import Final
 
 import zmq
 
+from protocol.endpoint import IPC
+
 from .descriptors import FOR_A_BATCH, give_back, left, take
 from .path import PathPlace
-from .places import IPC, NAME, TCP, Batch, NamePlace, Place, tcp_places
+from .places import NAME, TCP, Batch, NamePlace, Place, tcp_places
 
 log = logging.getLogger("utxod.doors")
 

@@ -17,7 +17,7 @@ from workers.runtime.context import DispatchContext
 from workers.runtime.item_checks import check_fields, check_height, check_txid, check_uint
 from workers.runtime.store_errors import record_error
 
-_MAX_CHILD: Final = 0xFFFFFFFE  # the next one is the key of the creation lock
+_MAX_CHILD_INDEX: Final = 0xFFFFFFFE  # the next one is the key of the creation lock
 
 
 def run(context: DispatchContext) -> None:
@@ -34,7 +34,7 @@ def run(context: DispatchContext) -> None:
 
 def _parse(item: Any) -> Write:
     txid, child, height = check_fields(item, "txid", "child index", "height")
-    check_uint(child, "child index", _MAX_CHILD)
+    check_uint(child, "child index", _MAX_CHILD_INDEX)
     return write_of_dah(check_txid(txid), child, check_height(height, "height"))
 
 
