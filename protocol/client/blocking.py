@@ -57,7 +57,7 @@ class Client:
         check_headroom()
         self._driver = ThreadDriver(endpoint or default_endpoint(), grace)
         # Kept alive by this, what a client holds is closed in order, also where the garbage collector finds it.
-        weakref.finalize(self, self._driver.abandon).atexit = False
+        weakref.finalize(self, self._driver.on_collected).atexit = False
 
     def close(self) -> None:
         """Fails the calls that are pending at once, with NoAnswer ("unknown" for what was sent, "no" for the rest).

@@ -6,7 +6,7 @@ Item [txid, vout, utxo hash, spending txid, vin, block height, flags].
 from typing import Final, NamedTuple
 
 from protocol import codes
-from protocol.operations import SPEND_IGNORE_CONFLICTING, SPEND_IGNORE_LOCKED
+from protocol.item_flags import SPEND_IGNORE_CONFLICTING, SPEND_IGNORE_LOCKED
 from protocol.wire import Error
 from store import RuleCall
 from store.layout import FROZEN, UTXO_BYTES, locate, pack_spending_data
