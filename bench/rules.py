@@ -14,7 +14,7 @@ import psutil
 
 from protocol.hashing import utxo_hash
 from store import Mode, Remove, Status, Store, Write, open_store
-from store.layout import Circumstances, Partial, create_records
+from store.layout import CreationOptions, Partial, create_records
 from store.rules import rules_source
 from store.transaction import Output
 
@@ -122,7 +122,7 @@ class _Measurement:
 
 def _master(txid: bytes, outputs: int) -> Write:
     partial = Partial(txid, {vout: _output(txid) for vout in range(outputs)})
-    creation = create_records(partial, Circumstances(block_height=HEIGHT, now_ms=0))
+    creation = create_records(partial, CreationOptions(block_height=HEIGHT, now_ms=0))
     counted = creation.master | {"totalExtraRecs": 2, "inputs": [bytes(180)], "external": None}
     return Write(txid, counted, Mode.CREATE)
 

@@ -9,6 +9,7 @@ from typing import Any, Final, NamedTuple
 
 from protocol import AsyncClient, CreateItem
 from protocol.codes import OK
+from store.layout import TXID_BYTES
 
 START_SECONDS: Final = 1.5  # in which the processes start and connect
 _CONNECT_SECONDS: Final = 10.0
@@ -18,7 +19,6 @@ _TICK_SECONDS: Final = 0.005
 # Requests under way of one that sends as fast as it is answered: enough for full batches, too few to be refused.
 _IN_FLIGHT: Final = 6
 _OUTPUTS: Final = {0: (1, b"\x51")}
-_TXID_BYTES: Final = 32
 
 
 class Load(NamedTuple):
@@ -48,7 +48,7 @@ class Sent(NamedTuple):
 
 def txids_of(load: int, number: int, items: int) -> list[bytes]:
     """Every item creates a transaction of its own."""
-    return [b"%08d%08d%08d" % (load, number, item) + bytes(_TXID_BYTES - 24) for item in range(items)]
+    return [b"%08d%08d%08d" % (load, number, item) + bytes(TXID_BYTES - 24) for item in range(items)]
 
 
 def start(pool: ProcessPoolExecutor, endpoint: str, loads: list[Load]) -> "asyncio.Future[list[list[Sent]]]":

@@ -11,7 +11,7 @@ from typing import Any, Final
 
 from protocol import AsyncClient, CreateItem, Spend
 from store import Mode, Store, Write, open_store
-from store.layout import Circumstances, create_records, pack_spending_data
+from store.layout import CreationOptions, create_records, pack_spending_data
 from store.rules import rules_source
 from store.transaction import Transaction
 from utxod.generate import Generator
@@ -98,10 +98,8 @@ def _direct(
 
 
 def _create(report: Report, store: Store, coins: Sequence[Transaction]) -> None:
-    circumstances = Circumstances(block_height=1, now_ms=0, retention=RETENTION)
-    writes = [
-        Write(key, bins, Mode.CREATE) for coin in coins for key, bins in create_records(coin, circumstances).records
-    ]
+    options = CreationOptions(block_height=1, now_ms=0, retention=RETENTION)
+    writes = [Write(key, bins, Mode.CREATE) for coin in coins for key, bins in create_records(coin, options).records]
     for some in batched(writes, MANY):
         report.promise(RIGHT, all(result.status == "OK" for result in store.batch_operate(some, BUDGET)))
 

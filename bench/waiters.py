@@ -11,6 +11,7 @@ from typing import Any, Final, NamedTuple
 
 from protocol import AsyncClient, CreateItem, Spend, UtxodError, utxo_hash
 from protocol.codes import OK, TX_EXISTS, UNKNOWN
+from store.layout import TXID_BYTES
 
 PROCESSES: Final = 4
 # What a waiter's timeout is, by its number; seconds.
@@ -21,7 +22,6 @@ HEIGHT: Final = 100
 OUTPUTS: Final = {0: (1000, b"\x51"), 1: (2000, b"\x52")}
 START_SECONDS: Final = 2.0  # in which the processes start and connect
 _CONNECT_SECONDS: Final = 10.0
-_HASH_BYTES: Final = 32
 
 Ask = Callable[[AsyncClient, bytes, float | None], Awaitable[Any]]
 
@@ -58,7 +58,7 @@ _DONE_BEFORE: Final = {"create": TX_EXISTS}
 
 def txid_of(incident: int, number: int) -> bytes:
     """Every waiter has a transaction of its own."""
-    return b"%08d%08d" % (incident, number) + bytes(_HASH_BYTES - 16)
+    return b"%08d%08d" % (incident, number) + bytes(TXID_BYTES - 16)
 
 
 def prepared(incident: int, waiters: int) -> list[CreateItem]:

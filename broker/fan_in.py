@@ -8,7 +8,7 @@ from protocol.wire import (
     Error,
     ProtocolError,
     ReplyHeader,
-    join_results,
+    concatenate_results,
     pack_reply_header,
     unpack_body,
     unpack_reply_header,
@@ -65,4 +65,4 @@ class ReadFanIn:
             self._results[part.parent_item] = result[1:]
 
     def reply(self) -> tuple[bytes, Body]:
-        return pack_reply_header(ReplyHeader(None, len(self._results), self.errors)), join_results(self._results)
+        return pack_reply_header(ReplyHeader(None, len(self._results), self.errors)), concatenate_results(self._results)

@@ -25,8 +25,8 @@ from .client.errors import (
 from .client.items import CreateItem, Increment, SetDah, SetLocked, Spend
 from .client.results import Incremented, Outcome, Outpoint
 from .hashing import utxo_hash
+from .item_flags import SPEND_IGNORE_CONFLICTING, SPEND_IGNORE_LOCKED
 from .mined_block import MinedBlock
-from .operations import SPEND_IGNORE_CONFLICTING, SPEND_IGNORE_LOCKED
 
 __all__ = [
     "SPEND_IGNORE_CONFLICTING",

@@ -261,7 +261,7 @@ def unpack_body(frame: bytes | memoryview, count: int | None) -> list[Any]:
 EMPTY_BODY: Final = pack_body([])
 
 
-def join_results(packed: Sequence[bytes]) -> bytes:
+def concatenate_results(packed: Sequence[bytes]) -> bytes:
     """The body whose items are these packed values."""
     header: bytes = msgpack.Packer().pack_array_header(len(packed))
     return header + b"".join(packed)

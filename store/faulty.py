@@ -68,39 +68,40 @@ class FaultyStore:
     def blobs(self) -> BlobStore:
         return self._inner.blobs
 
-    def batch_operate(self, operations: Sequence[RecordOperation], budget: float) -> list[Result]:
-        fault = self._take(operations)
+    def batch_operate(self, record_operations: Sequence[RecordOperation], budget: float) -> list[Result]:
+        fault = self._take(record_operations)
         if fault is None:
-            return self._inner.batch_operate(operations, budget)
+            return self._inner.batch_operate(record_operations, budget)
         kind, index = fault["kind"], fault.get("index", 0)
         if kind == "raise_before":
             raise StoreError("injected: before the batch", in_doubt=False)
         if kind == "fail":
-            return self._fail(operations, index, budget)
+            return self._fail(record_operations, index, budget)
         if kind == "time_out":
             time.sleep(budget)
             return [
-                Result(Status.TIMEOUT, None, True, "injected: no answer", operation.key) for operation in operations
+                Result(Status.TIMEOUT, None, True, "injected: no answer", operation.key)
+                for operation in record_operations
             ]
         if fault.get("after"):
-            results = self._inner.batch_operate(operations, budget)
+            results = self._inner.batch_operate(record_operations, budget)
             self._wait(fault)
             return results
         self._wait(fault)
-        return _spoil(self._inner.batch_operate(operations, budget), kind, index)
+        return _spoil(self._inner.batch_operate(record_operations, budget), kind, index)
 
-    def _fail(self, operations: Sequence[RecordOperation], index: int, budget: float) -> list[Result]:
+    def _fail(self, record_operations: Sequence[RecordOperation], index: int, budget: float) -> list[Result]:
         """The operation is not executed, nor is the rest of its group, which would be put back."""
-        group = group_of(operations[index])
+        group = group_of(record_operations[index])
         failed = [
             place == index or (group is not None and group_of(operation) == group)
-            for place, operation in enumerate(operations)
+            for place, operation in enumerate(record_operations)
         ]
-        rest = [operation for operation, fails in zip(operations, failed, strict=True) if not fails]
+        rest = [operation for operation, fails in zip(record_operations, failed, strict=True) if not fails]
         results = iter(self._inner.batch_operate(rest, budget) if rest else [])
         return [
             Result(Status.ERROR, message="injected", key=operation.key) if fails else next(results)
-            for operation, fails in zip(operations, failed, strict=True)
+            for operation, fails in zip(record_operations, failed, strict=True)
         ]
 
     def _wait(self, fault: Fault) -> None:
@@ -113,11 +114,11 @@ class FaultyStore:
     def close(self) -> None:
         self._inner.close()
 
-    def _take(self, operations: Sequence[RecordOperation]) -> Fault | None:
+    def _take(self, record_operations: Sequence[RecordOperation]) -> Fault | None:
         """The first fault that applies, counted down."""
         for fault in self._faults():
             times = fault.setdefault("times", 1)
-            if times == 0 or not _applies(fault, operations):
+            if times == 0 or not _applies(fault, record_operations):
                 continue
             if times is not None and fault["kind"] not in ("hang", "time_out"):
                 fault["times"] = times - 1
@@ -125,12 +126,12 @@ class FaultyStore:
         return None
 
 
-def _applies(fault: Mapping[str, Any], operations: Sequence[RecordOperation]) -> bool:
-    if fault.get("index", 0) >= len(operations):
+def _applies(fault: Mapping[str, Any], record_operations: Sequence[RecordOperation]) -> bool:
+    if fault.get("index", 0) >= len(record_operations):
         return False
     function = fault.get("function")
     return function is None or any(
-        isinstance(operation, RuleCall) and operation.function == function for operation in operations
+        isinstance(operation, RuleCall) and operation.function == function for operation in record_operations
     )
 
 

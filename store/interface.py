@@ -74,9 +74,9 @@ class RuleCall:
 RecordOperation = Read | Write | Remove | RuleCall
 
 
-def is_read_only(operations: Sequence[RecordOperation]) -> bool:
+def is_read_only(record_operations: Sequence[RecordOperation]) -> bool:
     """Whether none of these operations changes a record."""
-    return all(type(operation) is Read for operation in operations)
+    return all(type(operation) is Read for operation in record_operations)
 
 
 def group_of(operation: RecordOperation) -> int | None:
@@ -207,7 +207,7 @@ class Store(Protocol):
     @property
     def is_atomic(self) -> bool: ...
 
-    def batch_operate(self, operations: Sequence[RecordOperation], budget: float) -> list[Result]:
+    def batch_operate(self, record_operations: Sequence[RecordOperation], budget: float) -> list[Result]:
         """Execute the operations, those on one key in their order. budget: seconds left for it. Raises StoreError."""
         ...
 

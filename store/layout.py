@@ -127,7 +127,7 @@ class Partial:
 
 
 @dataclass(frozen=True, slots=True)
-class Circumstances:
+class CreationOptions:
     """What a creation needs to know besides the transaction.
 
     block_height: the height of the chain, and of a coinbase's block. retention: blocks to keep a transaction that is
@@ -155,19 +155,19 @@ class Creation(NamedTuple):
         return self.records[0][1]
 
 
-def create_records(source: Transaction | Partial, circumstances: Circumstances) -> Creation:
+def create_records(source: Transaction | Partial, options: CreationOptions) -> Creation:
     """All records that keep a transaction. Raises ValueError where a partial one has no output, or a vout out of range;
     where an amount, or a sum of amounts, is more than there is; where a coinbase is not of the block it is mined in."""
     check_amounts(source)
-    if source.is_coinbase and any(block.block_height != circumstances.block_height for block in circumstances.mined):
-        raise ValueError(f"mined: a coinbase at block height {circumstances.block_height} is in no other block")
+    if source.is_coinbase and any(block.block_height != options.block_height for block in options.mined):
+        raise ValueError(f"mined: a coinbase at block height {options.block_height} is in no other block")
     outputs = _output_slots(source)
-    batch_size = circumstances.utxo_batch_size
-    utxos = _utxos(source, outputs, circumstances)
+    batch_size = options.utxo_batch_size
+    utxos = _utxos(source, outputs, options)
     slices = [utxos[start : start + batch_size] for start in range(0, len(utxos), batch_size)]
     external = len(slices) > 1 or _stored_bytes(source) > EXTERNAL_ABOVE_BYTES
-    common = _common_bins(source, circumstances)
-    dah = _delete_at_birth(circumstances, is_spendable=any(utxos))
+    common = _common_bins(source, options)
+    dah = _delete_at_birth(options, is_spendable=any(utxos))
     if dah is not None:
         common["deleteAtHeight"] = dah
     records = [
@@ -181,7 +181,7 @@ def create_records(source: Transaction | Partial, circumstances: Circumstances) 
     master["spentExtraRecs"] = sum(1 for bins in children if bins["recordUtxos"] == 0)
     if children:
         master["childStates"] = b"".join(_U16.pack(bins.get("stateSeq", 0)) for bins in children)
-    master.update(_master_bins(circumstances))
+    master.update(_master_bins(options))
     if external:
         master["external"] = True
     else:
@@ -225,9 +225,9 @@ def _output_slots(source: Transaction | Partial) -> list[Output | None]:
 
 
 def _utxos(
-    source: Transaction | Partial, outputs: Sequence[Output | None], circumstances: Circumstances
+    source: Transaction | Partial, outputs: Sequence[Output | None], options: CreationOptions
 ) -> list[bytes | None]:
-    height, genesis_height = circumstances.block_height, circumstances.genesis_height
+    height, genesis_height = options.block_height, options.genesis_height
     if source.is_coinbase and height == 0:  # that of the first block can't be spent
         return [None] * len(outputs)
     return [
@@ -238,14 +238,14 @@ def _utxos(
     ]
 
 
-def _delete_at_birth(circumstances: Circumstances, *, is_spendable: bool) -> int | None:
+def _delete_at_birth(options: CreationOptions, *, is_spendable: bool) -> int | None:
     """The delete-at-height rule, on the state that a creation makes."""
-    if not circumstances.retention or circumstances.locked:
+    if not options.retention or options.locked:
         return None
-    if circumstances.conflicting:
-        return circumstances.block_height + circumstances.retention
-    if circumstances.mined and not is_spendable:
-        return max(block.block_height for block in circumstances.mined) + circumstances.retention
+    if options.conflicting:
+        return options.block_height + options.retention
+    if options.mined and not is_spendable:
+        return max(block.block_height for block in options.mined) + options.retention
     return None
 
 
@@ -255,7 +255,7 @@ def _stored_bytes(source: Transaction | Partial) -> int:
     return sum(len(output.serialise()) for output in source.outputs.values())
 
 
-def _common_bins(source: Transaction | Partial, circumstances: Circumstances) -> dict[str, Any]:
+def _common_bins(source: Transaction | Partial, options: CreationOptions) -> dict[str, Any]:
     bins: dict[str, Any] = {"txID": source.txid, "isCoinbase": source.is_coinbase}
     if isinstance(source, Transaction):
         bins |= {"version": source.version, "locktime": source.locktime, "sizeInBytes": source.size}
@@ -263,9 +263,9 @@ def _common_bins(source: Transaction | Partial, circumstances: Circumstances) ->
             bins["extendedSize"] = source.extended_size
         if source.fee is not None:
             bins["fee"] = source.fee
-    bins |= {"conflicting": circumstances.conflicting, "locked": circumstances.locked}
+    bins |= {"conflicting": options.conflicting, "locked": options.locked}
     if source.is_coinbase:
-        bins["spendingHeight"] = circumstances.block_height + COINBASE_MATURITY
+        bins["spendingHeight"] = options.block_height + COINBASE_MATURITY
     return bins
 
 
@@ -278,11 +278,11 @@ def _utxo_bins(utxos: list[bytes | None], is_child: bool) -> dict[str, Any]:
     return bins
 
 
-def _master_bins(circumstances: Circumstances) -> dict[str, Any]:
-    bins: dict[str, Any] = {"createdAt": circumstances.now_ms}
-    if not circumstances.mined:
-        return bins | {"unminedSince": circumstances.block_height}
-    block_ids, heights, subtrees = zip(*circumstances.mined, strict=True)
+def _master_bins(options: CreationOptions) -> dict[str, Any]:
+    bins: dict[str, Any] = {"createdAt": options.now_ms}
+    if not options.mined:
+        return bins | {"unminedSince": options.block_height}
+    block_ids, heights, subtrees = zip(*options.mined, strict=True)
     return bins | {"blockIDs": list(block_ids), "blockHeights": list(heights), "subtreeIdxs": list(subtrees)}
 
 

@@ -4,7 +4,7 @@ from collections.abc import Sequence
 from typing import Any, Final
 
 from .interface import BlobStore, Read, RecordOperation, Result, RuleCall, Status
-from .layout import DEFAULT_GENESIS_HEIGHT, DEFAULT_UTXO_BATCH_SIZE, Circumstances, Partial, create_records
+from .layout import DEFAULT_GENESIS_HEIGHT, DEFAULT_UTXO_BATCH_SIZE, CreationOptions, Partial, create_records
 from .transaction import Output, Transaction
 
 _TXID: Final = bytes(range(32))
@@ -44,14 +44,15 @@ class NullStore:
 
     def __init__(self) -> None:
         self.blobs: BlobStore = NullBlobStore()
-        creation = create_records(Partial(_TXID, {0: _OUTPUT, 1: _OUTPUT}), Circumstances(block_height=0, now_ms=0))
+        creation = create_records(Partial(_TXID, {0: _OUTPUT, 1: _OUTPUT}), CreationOptions(block_height=0, now_ms=0))
         self._master = creation.master
         self._found: dict[tuple[str, ...] | None, Result] = {None: Result(Status.OK, creation.master)}
         self._done = Result(Status.OK)
 
-    def batch_operate(self, operations: Sequence[RecordOperation], budget: float) -> list[Result]:
+    def batch_operate(self, record_operations: Sequence[RecordOperation], budget: float) -> list[Result]:
         return [
-            self._read(operation) if type(operation) is Read else self._answer(operation) for operation in operations
+            self._read(operation) if type(operation) is Read else self._answer(operation)
+            for operation in record_operations
         ]
 
     def close(self) -> None:

@@ -1,10 +1,10 @@
 """The active chain among blocks that lie in any order: the one with the most work, as a node would have it.
 
-Where blocks are missing, the others fall apart into parts, each a tree. Of a part, the branch with the most accumulated
-work (by nBits) counts, and of equal ones that whose tip was found first. A part beside that with the most work is of
+Where blocks are missing, the others fall apart into separate trees. Of a tree, the branch with the most accumulated
+work (by nBits) counts, and of equal ones that whose tip was found first. A tree beside that with the most work is of
 the same chain where its heights are known and are none of the others'.
 
-A height is one more than the parent's. That of a part's first block is what most blocks of its branch with the most
+A height is one more than the parent's. That of a tree's first block is what most blocks of its branch with the most
 work say it is, each by the height that its coinbase states (BIP 34); of as many votes, those nearest to the first block
 win. A block of the branch that contradicts its height is refused, and all upon it. What lies on other branches is not
 looked at. Not checked: that the targets are those the network asked for, timestamps, scripts, signatures, subsidies.
@@ -47,7 +47,7 @@ def active_chain(
     first_height: int | None = None,
     checked: Checked = lambda place: place,
 ) -> Chain:
-    """blocks: by hash, in the order in which they were found. first_height: of the first block of each part whose
+    """blocks: by hash, in the order in which they were found. first_height: of the first block of each tree whose
     coinbase does not state it. checked: asked of each block before one is built upon it, and of no other."""
     chain = Chain()
     children: dict[bytes, list[BlockPlace]] = {}
@@ -58,21 +58,21 @@ def active_chain(
         else:
             roots.append(place)
     position = {hash_: index for index, hash_ in enumerate(blocks)}
-    parts = [_Part(root, children, position) for root in roots]
-    for part in parts:
-        part.settle(first_height, checked, chain)
+    trees = [_BlockTree(root, children, position) for root in roots]
+    for tree in trees:
+        tree.settle(first_height, checked, chain)
     taken: list[range] = []  # by their first heights
-    for part in sorted(parts, key=lambda part: -part.work):
-        branch = part.best_branch()
+    for tree in sorted(trees, key=lambda tree: -tree.work):
+        branch = tree.best_branch()
         if not branch:
             continue
-        heights = range(part.height or 0, (part.height or 0) + len(branch))
-        if taken and (part.height is None or not _is_free(heights, taken)):
-            chain.unconnected.append(_unconnected(part))
+        heights = range(tree.height or 0, (tree.height or 0) + len(branch))
+        if taken and (tree.height is None or not _is_free(heights, taken)):
+            chain.unconnected.append(_unconnected(tree))
             continue
         insort(taken, heights, key=_first)
         chain.blocks += zip(branch, heights, strict=True)
-        chain.stale += part.size - len(branch)
+        chain.stale += tree.size - len(branch)
     chain.blocks.sort(key=lambda block: block[1])
     return chain
 
@@ -86,7 +86,7 @@ class _Node:
     work: int
 
 
-class _Part:
+class _BlockTree:
     """A tree of blocks, less those that were refused, and all upon them. height: of its root, None where nobody knows.
     Every block is taken out once, and looked at a few times, however many branches there are."""
 
@@ -195,10 +195,10 @@ class _Part:
         return f"{node.place}: its coinbase states height {stated}, and {has}"
 
 
-def _unconnected(part: _Part) -> str:
-    why = "of the same heights" if part.height is not None else _UNKNOWN
-    upon = f" ({part.size - 1} blocks stand on it)" if part.size > 1 else ""
-    return f"{part.root}: does not connect with the chain that has more work, {why}{upon}"
+def _unconnected(tree: _BlockTree) -> str:
+    why = "of the same heights" if tree.height is not None else _UNKNOWN
+    upon = f" ({tree.size - 1} blocks stand on it)" if tree.size > 1 else ""
+    return f"{tree.root}: does not connect with the chain that has more work, {why}{upon}"
 
 
 _UNKNOWN: Final = "and its height is not known: feed it by itself, with --height"

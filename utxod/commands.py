@@ -13,7 +13,7 @@ from typing import TYPE_CHECKING, Any
 
 import click
 
-from protocol.default_endpoint import default_endpoint
+from protocol.endpoint import default_endpoint
 
 from . import __version__
 from .endpoint_checks import check, prepare
@@ -344,7 +344,7 @@ def _replay(
     from .termination import run_to_an_end
 
     arguments = ["--workers", str(workers)]
-    for setting in planned.needs.joined(DEFAULTS).settings():
+    for setting in planned.needs.combined_with(DEFAULTS).settings():
         arguments += ["--set", setting]
     with contextlib.ExitStack() as stack:
         endpoint = connect or stack.enter_context(own_daemon(store or EMBEDDED, arguments)).endpoint

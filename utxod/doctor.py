@@ -12,7 +12,7 @@ from urllib.parse import parse_qsl
 from broker.in_doubt_log import FILE_NAME
 from broker.settings import BrokerSettings
 from store import ErrorKind, Mode, Read, Remove, RuleCall, Status, Store, StoreError, Write, open_store
-from store.layout import Circumstances, Partial, create_records, lock_ttl
+from store.layout import CreationOptions, Partial, create_records, lock_ttl
 from store.rules import rules_source
 from store.transaction import Output
 from store.url import split_url
@@ -217,7 +217,7 @@ def _examine_copies(what: str, found: Mapping[str, str], copies: int) -> Iterato
 def _round_trip(store: Store) -> Iterator[Finding]:
     """A transaction that nobody can spend is written, spent by a rule, read and removed; so is a creation lock."""
     txid = secrets.token_bytes(32)
-    creation = create_records(Partial(txid, {0: Output(1, b"\x51")}), Circumstances(block_height=1, now_ms=0))
+    creation = create_records(Partial(txid, {0: Output(1, b"\x51")}), CreationOptions(block_height=1, now_ms=0))
     spend = {"idx": 0, "offset": 0, "utxoHash": creation.master["utxos"][0], "spendingData": txid + bytes(4)}
     steps: list[tuple[str, Any, Callable[[Any], bool]]] = [
         ("write", Write(txid, creation.master, Mode.CREATE), lambda value: True),

@@ -1,21 +1,19 @@
-"""Endpoints, before anybody listens there, or is asked: could it be, and the place of an ipc endpoint."""
+"""Checks of an endpoint before anybody listens there or connects; and the directory of an ipc endpoint, made."""
 
 import errno
 import os
 import stat
 from pathlib import Path
 
-from protocol.default_endpoint import IPC, default_endpoint
+from protocol.endpoint import IPC, MAX_IPC_PATH_BYTES, default_endpoint
 
-# The kernel's limit on the path of a Unix socket (sun_path, less its final zero byte).
-MAX_IPC_PATH_BYTES = 107
 MAX_PORT = 65_535
 WANTED = "wanted ipc:///PATH or tcp://HOST:PORT"
 
 
 def check(endpoint: str) -> None:
-    """Raises ValueError where nobody could listen: because there is none, an ipc path is too long for a socket, or a
-    port is none (ZeroMQ would silently take another)."""
+    """Raises ValueError if the endpoint is empty, its ipc path is too long, or its port is above 65535 (ZeroMQ would
+    silently take another)."""
     if not endpoint:
         raise ValueError(f"the address is empty; {WANTED}")
     if endpoint.startswith(IPC):

@@ -230,7 +230,7 @@ class Feeder:
             return Verdict(Fate.EXISTED)
         why = verdict.why
         if verdict.code == codes.TOO_LARGE:
-            self.tally.needs = self.tally.needs.joined(needs)
+            self.tally.needs = self.tally.needs.combined_with(needs)
             why = f"{why}; it needs {', '.join(needs.settings())}"
         if found.code != codes.TX_NOT_FOUND:
             return verdict._replace(why=f"{why}; its spends may stand")

@@ -32,9 +32,9 @@ class Needs(NamedTuple):
         """Of all of them, one at least."""
         widest = max(transactions, key=lambda transaction: len(transaction.inputs))
         longest = max(transactions, key=lambda transaction: len(transaction.raw))
-        return cls.of_spends(widest).joined(cls.of_creation(longest))
+        return cls.of_spends(widest).combined_with(cls.of_creation(longest))
 
-    def joined(self, other: "Needs") -> "Needs":
+    def combined_with(self, other: "Needs") -> "Needs":
         """What fits both."""
         return Needs(max(self.max_items, other.max_items), max(self.max_body_bytes, other.max_body_bytes))
 

@@ -80,7 +80,7 @@ class Summary:
         if self.tally.fates[Fate.ORPHAN]:
             lines.append("orphans: feed the blocks before these first, or make their parents up (--seed-missing)")
         if any(self.tally.needs):
-            settings = self.tally.needs.joined(DEFAULTS).settings()
+            settings = self.tally.needs.combined_with(DEFAULTS).settings()
             lines.append(f"too large: a daemon takes all of them with utxod serve --set {' --set '.join(settings)}")
         return [*first_few(self.planned.left_out), *lines, *filter(None, [self.stopped])]
 
@@ -120,7 +120,7 @@ def plan(files: Sequence[Path], first_height: int | None, seed_missing: bool, ba
     size, needs = 0, Needs()
     for place, _ in chain.blocks:
         size += checker.read[place.hash].size
-        needs = needs.joined(checker.read[place.hash].needs)
+        needs = needs.combined_with(checker.read[place.hash].needs)
     left_out = found.skipped + checker.bad + chain.contradicting + chain.unconnected
     if chain.on_bad:
         left_out.append(f"not fed, because they stand on a block that is refused: {chain.on_bad:,} blocks")

@@ -1,6 +1,6 @@
 """A worker's beginning: ends with its parent, dumps its stacks when asked, opens the store, serves.
 
-Exits with 0 when it was told to stop, and with BOOT_ERROR_STATUS where it could not start.
+Exits with 0 when it was told to stop, and with START_FAILED_STATUS where it could not start.
 """
 
 import ctypes
@@ -14,11 +14,11 @@ import sys
 from typing import Final
 
 from store import StoreError, open_store
-from workers.launch import BOOT_ERROR_STATUS, DUMP_SIGNAL, WorkerSettings
+from workers.launch import DUMP_SIGNAL, START_FAILED_STATUS, WorkerSettings
 from workers.nonblocking_stderr import open_nonblocking_stderr, replace_stderr
 from workers.runtime.executor import Executor
 from workers.runtime.loop import serve
-from workers.runtime.operations import OPERATIONS
+from workers.runtime.operations import OPERATION_BY_NAME
 
 log = logging.getLogger("utxod.worker")
 
@@ -39,11 +39,11 @@ def main() -> int:
         store = open_store(settings.store)
     except (StoreError, ValueError, OSError) as error:
         log.error("the store can't be opened: %s", error)
-        return BOOT_ERROR_STATUS
+        return START_FAILED_STATUS
     # A dispatch makes objects by the thousand and hardly a cycle: when it is answered they go without the collector.
     gc.freeze()
     gc.set_threshold(100_000)
-    executor = Executor(OPERATIONS, store, budget=settings.budget_seconds, retention=settings.retention)
+    executor = Executor(OPERATION_BY_NAME, store, budget=settings.budget_seconds, retention=settings.retention)
     serve(executor, identity=bytes.fromhex(settings.identity), backend=settings.backend, pool=settings.pool)
     store.close()
     return 0

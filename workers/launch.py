@@ -10,7 +10,7 @@ from typing import Final
 DUMP_SIGNAL: Final = signal.SIGUSR1
 
 # The exit status of a worker that could not start (a store that cannot be opened, say): restarting is no remedy.
-BOOT_ERROR_STATUS: Final = 3
+START_FAILED_STATUS: Final = 3
 
 
 @dataclass(frozen=True)

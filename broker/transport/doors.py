@@ -24,9 +24,11 @@ from typing import Final
 
 import zmq
 
+from protocol.endpoint import IPC
+
 from .descriptors import FOR_PENDING_CONNECTIONS, give_back, left, take
 from .path import PathPlace
-from .places import IPC, NAME, TCP, NamePlace, PendingConnections, Place, tcp_places
+from .places import NAME, TCP, NamePlace, PendingConnections, Place, tcp_places
 
 log = logging.getLogger("utxod.doors")
 

@@ -16,15 +16,13 @@ import socket
 import stat
 from contextlib import suppress
 from pathlib import Path
-from typing import Final
 
-from .places import CLOSED_SECONDS, IPC, OPEN_SECONDS, QUEUE, PendingConnections
+from protocol.endpoint import IPC, MAX_IPC_PATH_BYTES
+
+from .places import CLOSED_SECONDS, OPEN_SECONDS, QUEUE, PendingConnections
 from .socket_lock import SocketLock
 
 log = logging.getLogger("utxod.path")
-
-# The kernel's limit on the path of a Unix socket (sun_path, less its final zero byte).
-_PATH_BYTES: Final = 107
 
 
 class PathPlace:
@@ -160,7 +158,7 @@ def _clear(directory: Path, passing: str) -> None:
 
 
 def _bind(fresh: socket.socket, path: Path) -> None:
-    if len(os.fsencode(path)) <= _PATH_BYTES:
+    if len(os.fsencode(path)) <= MAX_IPC_PATH_BYTES:
         fresh.bind(str(path))
         return
     directory = os.open(path.parent, os.O_PATH | os.O_DIRECTORY)

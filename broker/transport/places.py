@@ -16,7 +16,6 @@ from typing import Final, NamedTuple, Protocol
 
 import psutil
 
-IPC: Final = "ipc://"
 NAME: Final = "ipc://@"
 TCP: Final = "tcp://"
 # Newcomers that may wait in a queue that can be closed; the kernel takes one more.

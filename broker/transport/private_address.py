@@ -11,7 +11,8 @@ from contextlib import suppress
 from pathlib import Path
 from typing import Final
 
-from .places import IPC
+from protocol.endpoint import IPC
+
 from .socket_lock import SocketLock
 
 _PREFIX: Final = "utxod-workers-"

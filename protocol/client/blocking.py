@@ -6,7 +6,7 @@ import weakref
 from collections.abc import Iterable, Mapping, Sequence
 from typing import Any, NoReturn, TypeVar
 
-from ..default_endpoint import default_endpoint
+from ..endpoint import default_endpoint
 from ..mined_block import MinedBlock
 from ..wire import ONE_TRANSACTION
 from . import results
@@ -45,7 +45,7 @@ class Client:
     ) -> None:
         """The daemon need not be there yet: what is asked before is sent when it is.
 
-        endpoint: of the daemon, ipc:///PATH or tcp://HOST:PORT; None: the usual one (default_endpoint.py). timeout:
+        endpoint: of the daemon, ipc:///PATH or tcp://HOST:PORT; None: the usual one (endpoint.py). timeout:
         seconds that a call may take which does not say otherwise. grace: seconds beyond the timeout in which an answer
         is still waited for.
 
@@ -57,7 +57,7 @@ class Client:
         check_headroom()
         self._driver = ThreadDriver(endpoint or default_endpoint(), grace)
         # Kept alive by this, what a client holds is closed in order, also where the garbage collector finds it.
-        weakref.finalize(self, self._driver.abandon).atexit = False
+        weakref.finalize(self, self._driver.on_collected).atexit = False
 
     def close(self) -> None:
         """Fails the calls that are pending at once, with NoAnswer ("unknown" for what was sent, "no" for the rest).

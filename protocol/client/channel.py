@@ -93,7 +93,7 @@ class Channel:
 
     def _connect(self) -> None:
         address = self._addresses.next()
-        self.session.obstacle = self._addresses.problem
+        self.session.problem = self._addresses.problem
         if address is not None:
             self._connection = Connection(self._context, address, retried=not self._addresses.named)
             for descriptor in self._connection.descriptors:
@@ -104,12 +104,12 @@ class Channel:
             self._connect()
         except (zmq.ZMQError, RuntimeError) as error:
             # No descriptor or no thread is left, say. There may be one soon, and until then deadlines hold.
-            self.session.obstacle = str(error)
+            self.session.problem = str(error)
             self._connect_at = now + RECONNECT_MAX
 
     def _lost(self, connection: Connection, now: float) -> None:
         self._disconnect(connection)
-        if connection.used:
+        if connection.has_sent:
             self._pause = PAUSE
             self._addresses.forget()
             self._connect_at = self.session.connection_lost(now)

@@ -30,9 +30,9 @@ class Connection:
     def __init__(self, context: "zmq.Context[zmq.Socket[bytes]]", endpoint: str, *, retried: bool) -> None:
         self.socket = socket = context.socket(zmq.DEALER)
         self.monitor: zmq.Socket[bytes] | None = None
-        self.used = False  # something was sent
-        self.more = False  # something is to be received
-        self.blocked = False  # something is to be sent, and the socket takes no more
+        self.has_sent = False  # something was sent
+        self.has_more = False  # something is to be received
+        self.is_blocked = False  # something is to be sent, and the socket takes no more
         try:
             socket.linger = 0
             socket.setsockopt(zmq.IMMEDIATE, 1)
@@ -59,12 +59,12 @@ class Connection:
     def pump(self, session: Session) -> bool:
         """Sends what the session has, and hands it what has come; never blocks. False where the connection is lost.
 
-        It leaves no event unseen, as the socket's descriptor tells of each only once; unless `more` is set, so that the
-        driver gets to do something else before it comes back.
+        It leaves no event unseen, as the socket's descriptor tells of each only once; unless `has_more` is set, so that
+        the driver gets to do something else before it comes back.
         """
         socket = self.socket
         self._send(session)
-        self.more = False
+        self.has_more = False
         now = time.monotonic()
         until = now + RECEIVE_SECONDS
         while now <= until:
@@ -75,12 +75,12 @@ class Connection:
                 if session.handshake.ready is not ready:
                     self._send(session)  # what has waited for the welcome, or HELLO
                 now = time.monotonic()
-            elif self.blocked and events & zmq.POLLOUT:
+            elif self.is_blocked and events & zmq.POLLOUT:
                 self._send(session)
             else:
                 # Only now: what the daemon said before the connection was lost has been read.
                 return not self._disconnected()
-        self.more = True
+        self.has_more = True
         return True
 
     @property
@@ -90,18 +90,18 @@ class Connection:
 
     def seconds_until_due(self, session: Session, now: float) -> float | None:
         """Seconds after which `pump` is due though no descriptor says so; None: not before one does."""
-        return 0.0 if self.more else session.seconds_until_due(now, can_send=not self.blocked)
+        return 0.0 if self.has_more else session.seconds_until_due(now, can_send=not self.is_blocked)
 
     def _send(self, session: Session) -> None:
-        self.blocked = False
+        self.is_blocked = False
         while (frames := session.outgoing(time.monotonic())) is not None:
             try:
                 self.socket.send_multipart(frames, zmq.DONTWAIT)
             except zmq.Again:
                 session.give_back(frames)
-                self.blocked = True
+                self.is_blocked = True
                 return
-            self.used = True
+            self.has_sent = True
 
     def _disconnected(self) -> bool:
         lost = False

@@ -34,7 +34,7 @@ class Driver(ABC):
         self.session = self._channel.session
         _drivers.add(self)
 
-    def abandon(self) -> None:
+    def on_collected(self) -> None:
         """Nobody holds the client any more. Called in garbage collection, in whatever thread: it never waits."""
         unclosed = not self._ended
         self._request_end()

@@ -1,12 +1,12 @@
 """The handshake: what a client must know of the daemon before it may ask anything, and when it has to ask that anew.
 
-It sends HELLO; the daemon answers WELCOME with its epoch, its limits and its clock. The clock is taken as if it had
-been read when the answer arrived. So the time of the journey makes a deadline earlier, never later than asked; where
-the journey was slow the handshake is repeated for a closer look, and of several looks the best counts.
+It sends HELLO; the daemon answers WELCOME with its epoch, its limits and its clock: a clock sample. The clock is taken
+as if it had been read when the answer arrived. So the time of the round trip makes a deadline earlier, never later than
+asked. After a slow round trip the handshake is repeated for a better sample, and of several samples the best counts.
 
-Two clocks don't run at one speed, so the daemon's is looked at again every LOOK_PERIOD, and the newest look replaces
-the older ones. What remains is what the clocks drift apart between two looks: at 100 ppm (8.6 s a day) 6 ms in a
-minute. Nothing waits for such a look. Where nobody answers it, it is repeated, and what was known before holds on.
+Two clocks don't run at one speed, so the daemon's is sampled again every SAMPLE_PERIOD, and the newest sample replaces
+the older ones. What remains is what the clocks drift apart between two samples: at 100 ppm (8.6 s a day) 6 ms in a
+minute. Nothing waits for such a sample. If nobody answers, it is asked for again, and the one before stays in use.
 """
 
 from typing import Final
@@ -15,9 +15,9 @@ from ..wire import Limits, Welcome
 
 RETRY: Final = 1.0  # seconds until a HELLO that nobody answers is repeated; doubled each time, up to
 RETRY_MAX: Final = 8.0
-SLOW: Final = 0.1  # seconds; a journey that took longer is repeated
-MAX_LOOKS: Final = 3  # until one is taken as it is
-LOOK_PERIOD: Final = 60.0  # seconds
+SLOW_ROUND_TRIP: Final = 0.1  # seconds; a round trip that took longer is repeated
+MAX_SAMPLES: Final = 3  # until one is taken as it is
+SAMPLE_PERIOD: Final = 60.0  # seconds
 
 
 class Handshake:
@@ -34,8 +34,8 @@ class Handshake:
         self.due = 0.0
         self._sent_at = 0.0
         self._interval = RETRY
-        self._looks = 0
-        self._best_offset = 0  # of these looks
+        self._samples = 0
+        self._best_offset = 0  # of these samples
         self._before_sent: tuple[bytes | None, float, float, float] = (None, 0.0, 0.0, RETRY)
 
     def sent(self, request_id: bytes, now: float) -> None:
@@ -56,7 +56,7 @@ class Handshake:
         self.request_id = None
         self.due = now
         self._interval = RETRY
-        self._looks = 0
+        self._samples = 0
 
     def refused(self) -> None:
         """The daemon answered with an error. It is asked again when a silent one would be."""
@@ -66,16 +66,16 @@ class Handshake:
         """The answer has come. True where it is the first of a daemon."""
         new = welcome.epoch != self.epoch
         offset = welcome.clock - int(now * 1_000_000)
-        self._best_offset = max(offset, self._best_offset) if self._looks and not new else offset
-        self._looks += 1
-        enough = now - self._sent_at <= SLOW or self._looks >= MAX_LOOKS
-        if enough or new or not self.ready:  # else the last one is better than a slow look
+        self._best_offset = max(offset, self._best_offset) if self._samples and not new else offset
+        self._samples += 1
+        enough = now - self._sent_at <= SLOW_ROUND_TRIP or self._samples >= MAX_SAMPLES
+        if enough or new or not self.ready:  # else the last one is better than a slow sample
             self.clock_offset = self._best_offset
         self.epoch, self.limits = welcome.epoch, welcome.limits
         self.ready = True
         self.request_id = None
         self._interval = RETRY
-        self.due = now + LOOK_PERIOD if enough else now
+        self.due = now + SAMPLE_PERIOD if enough else now
         if enough:
-            self._looks = 0
+            self._samples = 0
         return new

@@ -11,8 +11,8 @@ from typing import Any, NamedTuple
 import msgpack
 
 from .. import codes
+from ..item_flags import CREATE_COINBASE, CREATE_CONFLICTING, CREATE_LOCKED
 from ..mined_block import MinedBlock
-from ..operations import CREATE_COINBASE, CREATE_CONFLICTING, CREATE_LOCKED
 from ..wire import Error
 from .errors import UtxodError, to_exception
 

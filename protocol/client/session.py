@@ -7,7 +7,7 @@ The rules it keeps:
 2.  Calls that wait when the driver next gets to run are packed together: one request per operation, flags and deadline,
     within the daemon's limits. No call waits for a timer, or for the answer to another.
 3.  A deadline on the wire is never later than the caller asked for, but for what the two clocks have drifted apart
-    since the daemon's was looked at last (handshake.py). It is rounded down to a tick, so that calls made at the same
+    since the daemon's was sampled last (handshake.py). It is rounded down to a tick, so that calls made at the same
     time share one.
 4.  A call larger than the limits is sent in pieces, and their results are put together (split_call.py). An item too
     large alone fails alone. The spends of one transaction are neither split nor put together with others.
@@ -40,7 +40,7 @@ from .split_call import fits, split
 
 TICK_US: Final = 10_000  # deadlines on the wire are multiples of it;
 FINE_TICK_US: Final = 1_000  # of this one
-TICK_FROM: Final = 0.1  # where fewer seconds are left
+FINE_TICK_BELOW: Final = 0.1  # when fewer seconds are left
 SWEEP: Final = 0.05  # seconds between two looks at what has expired
 RECONNECT_MAX: Final = 1.0  # seconds between two connections that did not get as far as a welcome
 
@@ -88,7 +88,7 @@ class Session:
     def __init__(self, grace: float) -> None:
         self.counters = Counters()
         self.handshake = Handshake()
-        self.obstacle = ""  # what keeps the channel from connecting, for people
+        self.problem = ""  # what keeps the channel from connecting, for people
         self._grace = grace
         self._number = os.urandom(8)
         self._sequence = 0
@@ -240,7 +240,7 @@ class Session:
                 self._fail([call], codes.NO, self._unsent)
                 continue
             deadline = min(int(call.deadline * 1_000_000) + offset, latest)
-            deadline -= deadline % (TICK_US if call.deadline - now >= TICK_FROM else FINE_TICK_US)
+            deadline -= deadline % (TICK_US if call.deadline - now >= FINE_TICK_BELOW else FINE_TICK_US)
             if not fits(call, limits):
                 pieces, settled = split(call, limits)
                 if settled is not None:
@@ -347,7 +347,7 @@ class Session:
 
     @property
     def _unsent(self) -> str:
-        return "no daemon to send it to in time" + (f" ({self.obstacle})" if self.obstacle else "")
+        return "no daemon to send it to in time" + (f" ({self.problem})" if self.problem else "")
 
     def _fail_sent(self, reason: str) -> None:
         for request in list(self._pending.values()):

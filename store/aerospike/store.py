@@ -105,20 +105,20 @@ class AerospikeStore:
         make_indexes(self._client, url.namespace, url.set, silent)
         self.blobs: BlobStore = NoBlobStore() if url.blobs is None else _open_blobs(url.blobs)
 
-    def batch_operate(self, operations: Sequence[RecordOperation], budget: float) -> list[Result]:
+    def batch_operate(self, record_operations: Sequence[RecordOperation], budget: float) -> list[Result]:
         """As Store says. budget: seconds, the total timeout of the client's calls."""
         self._fork_guard.check()
         until = time.monotonic() + budget
-        if (bins := _bins_of_all(operations)) is not _NOT_ALIKE:
-            found = self._read(operations, bins, until)
+        if (bins := _bins_of_all(record_operations)) is not _NOT_ALIKE:
+            found = self._read(record_operations, bins, until)
             if found is not None:
                 return found
-        if self._layout != LAYOUT_VERSION and not is_read_only(operations):
+        if self._layout != LAYOUT_VERSION and not is_read_only(record_operations):
             self._settings_record.raise_layout(until - time.monotonic())
             self._layout = LAYOUT_VERSION
-        results: list[Result | None] = [None] * len(operations)
-        for wave in _waves(operations):
-            self._run_wave(operations, wave, results, until)
+        results: list[Result | None] = [None] * len(record_operations)
+        for wave in _waves(record_operations):
+            self._run_wave(record_operations, wave, results, until)
         return results  # type: ignore[return-value]  # every operation is in one wave
 
     def close(self) -> None:
@@ -129,14 +129,14 @@ class AerospikeStore:
         """Reads of the same bins: the client has a call for them that costs half of what batch_write does. None where
         it cannot be done that way, because a value cannot be sent, or cannot be decoded."""
         results: list[Result] = []
-        for part in self._parts(reads):
-            found = self._read_part(part, bins, until)
+        for chunk in self._chunks(reads):
+            found = self._read_chunk(chunk, bins, until)
             if found is None:
                 return None
             results += found
         return results
 
-    def _read_part(
+    def _read_chunk(
         self, reads: Sequence[RecordOperation], bins: Sequence[str] | None, until: float
     ) -> list[Result] | None:
         budget = until - time.monotonic()
@@ -165,12 +165,16 @@ class AerospikeStore:
         return results
 
     def _run_wave(
-        self, operations: Sequence[RecordOperation], wave: Sequence[int], results: list[Result | None], until: float
+        self,
+        record_operations: Sequence[RecordOperation],
+        wave: Sequence[int],
+        results: list[Result | None],
+        until: float,
     ) -> None:
         """wave: indexes of the operations that are executed now. results: by index, to be filled in."""
         sent: list[tuple[int, Any]] = []  # index of the operation, the client's record
         for index in wave:
-            operation = operations[index]
+            operation = record_operations[index]
             if not is_key(operation.key):
                 results[index] = Result(Status.ERROR, message=INVALID_KEY, key=operation.key)
                 continue
@@ -178,30 +182,32 @@ class AerospikeStore:
                 sent.append((index, self._translator.to_batch_record(operation)))
             except ValueError as error:
                 results[index] = Result(Status.ERROR, message=str(error), key=operation.key)
-        is_read = is_read_only([operations[index] for index, _ in sent])
+        is_read = is_read_only([record_operations[index] for index, _ in sent])
         code = None
-        for part in self._parts(sent):
+        for chunk in self._chunks(sent):
             try:
-                code = self._send([batch_record for _, batch_record in part], is_read, until)
+                code = self._send([batch_record for _, batch_record in chunk], is_read, until)
             except _Unsendable:
-                self._send_alone(operations, part, results, until)
+                self._send_alone(record_operations, chunk, results, until)
                 continue
             answered: list[_Answered] = []
-            for index, batch_record in part:
-                result = results[index] = to_result(operations[index], batch_record, code)
-                answered.append((operations[index], batch_record, result))
+            for index, batch_record in chunk:
+                result = results[index] = to_result(record_operations[index], batch_record, code)
+                answered.append((record_operations[index], batch_record, result))
             self._note_failures(answered, code)
-        is_unsent = len(sent) == len(operations) and all(batch_record.result is NOT_SENT for _, batch_record in sent)
+        is_unsent = len(sent) == len(record_operations) and all(
+            batch_record.result is NOT_SENT for _, batch_record in sent
+        )
         if code is not None and is_unsent:
             raise unsent_error(code)
 
-    def _parts(self, whole: Sequence[T]) -> Iterator[Sequence[T]]:
+    def _chunks(self, whole: Sequence[T]) -> Iterator[Sequence[T]]:
         """What is sent at once; the limit may be learnt anew in between."""
         start = 0
         while start < len(whole):
-            part = whole[start : start + (self._limit or len(whole))]
-            yield part
-            start += len(part)
+            chunk = whole[start : start + (self._limit or len(whole))]
+            yield chunk
+            start += len(chunk)
 
     def _send(self, batch_records: list[Any], is_read: bool, until: float) -> int:
         """The client's code for the call as a whole. Raises _Unsendable where the client cannot send a value: nothing
@@ -225,14 +231,14 @@ class AerospikeStore:
 
     def _send_alone(
         self,
-        operations: Sequence[RecordOperation],
+        record_operations: Sequence[RecordOperation],
         sent: Sequence[tuple[int, Any]],
         results: list[Result | None],
         until: float,
     ) -> None:
         """One after the other: a value that cannot be stored fails its own operation only."""
         for index, batch_record in sent:
-            operation = operations[index]
+            operation = record_operations[index]
             try:
                 code = self._send([batch_record], type(operation) is Read, until)
                 results[index] = to_result(operation, batch_record, code)
@@ -258,9 +264,9 @@ class AerospikeStore:
         if any(code == BATCH_TOO_LARGE for _, code in counted):
             self._learn_limit()
 
-    def _unsent(self, operations: Sequence[RecordOperation], code: int) -> StoreError:
+    def _unsent(self, record_operations: Sequence[RecordOperation], code: int) -> StoreError:
         """The error of a call of which nothing was sent."""
-        self._failures.failed(_name(operations[0]), code, describe(code), len(operations))
+        self._failures.failed(_name(record_operations[0]), code, describe(code), len(record_operations))
         if code == BATCH_TOO_LARGE:
             self._learn_limit()
         return unsent_error(code)
@@ -291,14 +297,14 @@ def _name(operation: RecordOperation) -> str:
     return operation.function if type(operation) is RuleCall else type(operation).__name__.lower()
 
 
-def _bins_of_all(operations: Sequence[RecordOperation]) -> Any:
+def _bins_of_all(record_operations: Sequence[RecordOperation]) -> Any:
     """The bins that all of the operations read (None: every one), as a list; _NOT_ALIKE where they read different ones,
     or not all of them are reads."""
-    first = operations[0] if operations else None
+    first = record_operations[0] if record_operations else None
     if type(first) is not Read or (not first.bins and first.bins is not None):
         return _NOT_ALIKE
     bins = first.bins
-    for operation in operations:
+    for operation in record_operations:
         if type(operation) is not Read or (operation.bins is not bins and operation.bins != bins):
             return _NOT_ALIKE
         if not is_key(operation.key):
@@ -306,14 +312,16 @@ def _bins_of_all(operations: Sequence[RecordOperation]) -> Any:
     return None if bins is None else list(bins)
 
 
-def _waves(operations: Sequence[RecordOperation]) -> list[list[int]]:
+def _waves(record_operations: Sequence[RecordOperation]) -> list[list[int]]:
     """Indexes of operations that may be executed side by side: a key that is written to comes once in each wave, since
     the server keeps no order within a batch. Nearly always there is one wave."""
-    if len({operation.key for operation in operations}) == len(operations) or is_read_only(operations):
-        return [list(range(len(operations)))]
+    if len({operation.key for operation in record_operations}) == len(record_operations) or is_read_only(
+        record_operations
+    ):
+        return [list(range(len(record_operations)))]
     waves: list[list[int]] = []
     earlier: dict[bytes, int] = {}
-    for index, operation in enumerate(operations):
+    for index, operation in enumerate(record_operations):
         turn = earlier.get(operation.key, 0)
         earlier[operation.key] = turn + 1
         if turn == len(waves):

@@ -44,7 +44,7 @@ def expiry(raw: bytes) -> int:
     return int.from_bytes(raw[:4], "little")
 
 
-def split(raw: bytes) -> Packed:
+def unpack_parts(raw: bytes) -> Packed:
     """The parts of a record whose expiry was read without error. Raises Damaged."""
     expires, head, utxos, inputs = _HEADER.unpack_from(raw)
     a = _HEADER.size + head
@@ -55,7 +55,8 @@ def split(raw: bytes) -> Packed:
     return Packed(expires, raw[_HEADER.size : a], raw[a:b], raw[b:c], raw[c:])
 
 
-def join(parts: Packed) -> bytes:
+def pack_parts(parts: Packed) -> bytes:
+    """The record that has these parts."""
     expires, head, utxos, inputs, outputs = parts
     return b"".join((_HEADER.pack(expires, len(head), len(utxos), len(inputs)), head, utxos, inputs, outputs))
 
@@ -85,7 +86,7 @@ def read_bins(raw: bytes, names: Sequence[str] | None) -> dict[str, Any]:
     bins = small_bins(raw)
     if names is not None and _LARGE.isdisjoint(names):
         return {name: bins[name] for name in names if name in bins}
-    for name, packed in zip(LARGE_BINS, split(raw)[2:], strict=True):
+    for name, packed in zip(LARGE_BINS, unpack_parts(raw)[2:], strict=True):
         if packed and (names is None or name in names):
             bins[name] = unpack(packed)
     if names is None:
@@ -110,4 +111,4 @@ def apply(before: Packed, changes: Mapping[str, Value], expires: int | None = No
             bins.pop(name, None)
         else:
             bins[name] = value
-    return join(Packed(before.expires if expires is None else expires, msgpack.packb(bins), **large))
+    return pack_parts(Packed(before.expires if expires is None else expires, msgpack.packb(bins), **large))

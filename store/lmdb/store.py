@@ -100,20 +100,20 @@ class EmbeddedStore:
     def genesis_height(self) -> int:
         return self._settings.genesis_height
 
-    def batch_operate(self, operations: Sequence[RecordOperation], budget: float) -> list[Result]:
+    def batch_operate(self, record_operations: Sequence[RecordOperation], budget: float) -> list[Result]:
         """As Store says. budget: seconds; a batch that takes longer, waiting or working, changes nothing."""
         until = time.monotonic() + budget
         self._fork_guard.check()
-        if is_read_only(operations):
+        if is_read_only(record_operations):
             with self._lmdb_errors_translated(), self._environment.begin() as transaction:
-                return self._execute(transaction, operations, until)
+                return self._execute(transaction, record_operations, until)
         with self._lmdb_errors_translated(), self._lock.held(budget):
             try:
-                return self._write_batch(operations, until)
+                return self._write_batch(record_operations, until)
             except lmdb.MapFullError:
                 if not self._environment.adopt_map_size():
                     raise
-            return self._write_batch(operations, until)
+            return self._write_batch(record_operations, until)
 
     def clear_stale_readers(self) -> int:
         """Free the reader slots of processes that died, which keep old pages alive. Returns how many there were."""
@@ -124,11 +124,11 @@ class EmbeddedStore:
             self._environment.close()
         self._lock.close()
 
-    def _write_batch(self, operations: Sequence[RecordOperation], until: float) -> list[Result]:
+    def _write_batch(self, record_operations: Sequence[RecordOperation], until: float) -> list[Result]:
         """Raises lmdb.Error where nothing was written."""
         transaction = self._environment.begin(write=True)
         try:
-            results = self._execute_groups(transaction, operations, until)
+            results = self._execute_groups(transaction, record_operations, until)
             settings = self._raise_layout(transaction)
         except BaseException:
             transaction.abort()
@@ -165,10 +165,12 @@ class EmbeddedStore:
             return str(error)
         return f"{free} bytes are free on the disk of {self._directory}"
 
-    def _execute_groups(self, transaction: Any, operations: Sequence[RecordOperation], until: float) -> list[Result]:
+    def _execute_groups(
+        self, transaction: Any, record_operations: Sequence[RecordOperation], until: float
+    ) -> list[Result]:
         """What the operations of a group have changed is put back where not all of them were applied."""
         results: list[Result] = []
-        for number, members in groupby(operations, group_of):
+        for number, members in groupby(record_operations, group_of):
             group = list(members)
             keys = [] if number is None else [operation.key for operation in group if is_key(operation.key)]
             before = {key: transaction.get(key) for key in keys}
@@ -178,11 +180,11 @@ class EmbeddedStore:
             results += group_results
         return results
 
-    def _execute(self, transaction: Any, operations: Sequence[RecordOperation], until: float) -> list[Result]:
+    def _execute(self, transaction: Any, record_operations: Sequence[RecordOperation], until: float) -> list[Result]:
         now = int(time.time())
         handlers = self._handlers
         results: list[Result] = []
-        for operation in operations:
+        for operation in record_operations:
             if time.monotonic() > until:
                 raise StoreError("the time is up: what was done of the batch is undone", in_doubt=False)
             if is_key(operation.key):
@@ -217,7 +219,7 @@ class EmbeddedStore:
         if write.condition is not None and not _holds(raw, write.condition):
             return Result(Status.CONDITION_FALSE)
         expires = None if write.ttl is None else now + write.ttl
-        before = codec.ABSENT if raw is None else codec.split(raw)
+        before = codec.ABSENT if raw is None else codec.unpack_parts(raw)
         return self._save(transaction, write.key, before, write.bins, expires)
 
     def _remove(self, transaction: Any, remove: Remove, now: int) -> Result:
@@ -231,7 +233,7 @@ class EmbeddedStore:
 
     def _call(self, transaction: Any, call: RuleCall, now: int) -> Result:
         raw = self._get(transaction, call.key, now)
-        before = codec.ABSENT if raw is None else codec.split(raw)
+        before = codec.ABSENT if raw is None else codec.unpack_parts(raw)
         parts = (None,) * 4 if raw is None else [part or None for part in before[1:]]
         try:
             packed, saved = self._rules.run(call.function.encode(), msgpack.packb(call.args), *parts)

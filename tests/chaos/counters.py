@@ -12,7 +12,7 @@ from typing import Any, Final, NamedTuple
 import msgpack
 
 from protocol import Client, Increment, Spend
-from protocol.operations import SPEND_IGNORE_LOCKED
+from protocol.item_flags import SPEND_IGNORE_LOCKED
 from store import Read, Status, Store
 from store.layout import record_key
 from tests.chaos.claims import SPENDS

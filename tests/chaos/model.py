@@ -11,7 +11,7 @@ from random import Random
 from typing import Final, NamedTuple
 
 from protocol import CreateItem, Spend, utxo_hash
-from store.layout import COINBASE_MATURITY, Circumstances, Creation, Partial, create_records
+from store.layout import COINBASE_MATURITY, Creation, CreationOptions, Partial, create_records
 from store.transaction import Output, parse_transaction
 from utxod.generate import Generator
 
@@ -57,7 +57,7 @@ class Parent(NamedTuple):
     def creation(self) -> Creation:
         """The records that the store must hold, before anything of them is spent."""
         source = Partial(self.txid, self.outputs) if self.raw is None else parse_transaction(self.raw)
-        return create_records(source, Circumstances(self.born, 0, UTXO_BATCH_SIZE))
+        return create_records(source, CreationOptions(self.born, 0, UTXO_BATCH_SIZE))
 
     def spend(self, vout: int, spender: bytes, vin: int, flags: int = 0, early: bool = False) -> Spend:
         """spender: a txid, wire order. early: one block before the parent's height."""

@@ -11,7 +11,7 @@ from typing import Any, Final
 
 from protocol import Client
 from protocol.codes import CREATING
-from protocol.operations import SPEND_IGNORE_LOCKED
+from protocol.item_flags import SPEND_IGNORE_LOCKED
 from tests.chaos.claims import OPEN, claims_of, named, spending_data
 from tests.chaos.history import Answer, HistoryFile, Invocation, Item, events, read_history
 from tests.chaos.model import Parents

@@ -8,7 +8,7 @@ import pytest
 from click.testing import CliRunner
 
 from store import Mode, Read, RecordOperation, Remove, Result, Status, Write, open_store
-from store.layout import Circumstances, Partial, child_key, create_records, lock_key
+from store.layout import CreationOptions, Partial, child_key, create_records, lock_key
 from store.transaction import Output
 from tests.support.aerospike_server import AEROSPIKE
 from utxod.commands import cli
@@ -24,7 +24,7 @@ def url(store_url: str) -> str:
     """Of a set with a transaction of three records in it."""
     url = f"{store_url}&utxo_batch_size=512"
     source = Partial(TXID, dict.fromkeys((0, 600, 1200), Output(1, b"\x51")))
-    creation = create_records(source, Circumstances(1, 0, utxo_batch_size=512))
+    creation = create_records(source, CreationOptions(1, 0, utxo_batch_size=512))
     operate(url, *(Write(key, bins, Mode.CREATE) for key, bins in creation.records))
     return url
 

@@ -10,8 +10,8 @@ import zmq
 from hypothesis import HealthCheck, Phase, given, settings
 from hypothesis import strategies as st
 
+from broker.scheduling import POOL_OF_REQUEST
 from protocol import Client, codes, wire
-from protocol.operations import OPERATIONS
 from tests.support.daemon import Daemon, Raw, running_daemon
 
 MAX_BODY = 2048
@@ -122,7 +122,7 @@ other_types = st.builds(lambda kind, request_id, rest: [prefixed(kind, request_i
 other_headers = st.builds(
     lambda request_id, header, body: [prefixed(wire.REQUEST, request_id), msgpack.packb(header), body],
     request_ids,
-    values | st.tuples(numbers, st.sampled_from([*OPERATIONS, "", "mine"]) | values, numbers, numbers, numbers),
+    values | st.tuples(numbers, st.sampled_from([*POOL_OF_REQUEST, "", "mine"]) | values, numbers, numbers, numbers),
     st.binary(max_size=64),
 )
 
@@ -131,7 +131,7 @@ other_headers = st.builds(
 def other_bodies(draw: Any) -> tuple[str, int, int, bytes]:
     """A header that is well (operation, count, flags), over a body that is not: noise, values of the wrong shape, items
     of the wrong shape, or more than may be."""
-    operation = draw(st.sampled_from(list(OPERATIONS)))
+    operation = draw(st.sampled_from(list(POOL_OF_REQUEST)))
     flags = draw(st.sampled_from([0, 0, 0, 1, 2]))
     kind = draw(st.integers(0, 4))
     if kind == 0:

@@ -10,7 +10,7 @@ from collections.abc import Iterator
 from typing import Any, Final
 
 from protocol import MinedBlock
-from store.layout import Circumstances, Partial, create_records
+from store.layout import CreationOptions, Partial, create_records
 from store.transaction import Output
 from tests.interleavings.actors import Ask, Caller, Told
 from tests.interleavings.coins import HIGH, asks
@@ -29,7 +29,7 @@ def transaction(children: int, **master: Any) -> Records:
     """Mined, its first output spent. master: bins that it has instead (None: not at all)."""
     outputs = {vout: Output(1000 + vout, b"\x76\xa9") for vout in range(children + 1)}
     mined = [MinedBlock(1, 100, 0)]
-    created = create_records(Partial(M, outputs), Circumstances(100, 0, utxo_batch_size=1, mined=mined)).records
+    created = create_records(Partial(M, outputs), CreationOptions(100, 0, utxo_batch_size=1, mined=mined)).records
     records: Records = dict(created)
     first = created[0][1]
     bins = {**first, "utxos": [first["utxos"][0] + OTHER + bytes(4)], "spentUtxos": 1, **master}

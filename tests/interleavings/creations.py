@@ -9,8 +9,8 @@ from collections.abc import Iterator
 from typing import Any, Final
 
 from protocol import codes
-from protocol.operations import CREATE_COINBASE
-from store.layout import Circumstances, child_key, create_records, lock_key
+from protocol.item_flags import CREATE_COINBASE
+from store.layout import CreationOptions, child_key, create_records, lock_key
 from store.transaction import Transaction
 from tests.interleavings.actors import Ask, Told, codes_of
 from tests.interleavings.coins import asks
@@ -98,7 +98,7 @@ def models() -> Iterator[Model]:
 
 def a_step_unanswered_after_a_death() -> Model:
     """Its lock is given back by a creator one of whose steps is still in flight."""
-    where = Circumstances(100, 0, utxo_batch_size=1)
+    where = CreationOptions(100, 0, utxo_batch_size=1)
     key, bins = create_records(_SOURCE, where).records[1]
     left = {key: {**bins, "creating": True}}
     return _model(

@@ -305,7 +305,7 @@ def test_what_waits_for_the_daemons_welcome_goes_out_with_it_and_not_with_the_ne
 
 
 def test_an_idle_client_looks_at_the_daemons_clock_again_and_again(start, endpoint, monkeypatch):
-    monkeypatch.setattr("protocol.client.handshake.LOOK_PERIOD", 0.02)
+    monkeypatch.setattr("protocol.client.handshake.SAMPLE_PERIOD", 0.02)
     daemon = start()
     with Client(endpoint) as client:
         client.get(TXID)

@@ -5,7 +5,7 @@ from hypothesis import given
 from hypothesis import strategies as st
 
 from protocol import codes, wire
-from protocol.client.handshake import LOOK_PERIOD, MAX_LOOKS, RETRY
+from protocol.client.handshake import MAX_SAMPLES, RETRY, SAMPLE_PERIOD
 from protocol.client.session import TICK_US
 from protocol.wire import Error, Limits
 from tests.support.wired_session import WiredSession
@@ -25,20 +25,20 @@ def test_a_handshake_that_nobody_answers_is_repeated_at_growing_intervals():
     now=st.floats(0.01, 1e7),
     timeout=st.floats(0.001, 1e5),
     ahead=st.integers(0, 10**14),
-    journey=st.floats(0, 3),
+    round_trip=st.floats(0, 3),
 )
-def test_a_deadline_on_the_wire_is_never_later_than_asked_for(now, timeout, ahead, journey):
+def test_a_deadline_on_the_wire_is_never_later_than_asked_for(now, timeout, ahead, round_trip):
     """Also where the handshake took long, and whenever on its way the daemon read its clock."""
     wired = WiredSession(ahead=ahead, now=now)
     ((hello,),) = wired.send()
-    clock = int(now * 1_000_000) + ahead  # read at the very start of the journey back
-    wired.now = now + journey
+    clock = int(now * 1_000_000) + ahead  # read at the very start of the way back
+    wired.now = now + round_trip
     wired.receive(wire.pack_prefix(wire.WELCOME, hello[4:]), wire.pack_welcome(wire.Welcome(1, clock, Limits())))
     asked = wired.now + timeout
     wired.ask(1, timeout=timeout)
     for _, header, _ in wired.requests():
         assert header.deadline <= asked * 1_000_000 + ahead + 1
-        on_time = min(timeout, 3600) * 1_000_000 - journey * 1_000_000 - TICK_US - 2
+        on_time = min(timeout, 3600) * 1_000_000 - round_trip * 1_000_000 - TICK_US - 2
         assert header.deadline >= wired.now * 1_000_000 + ahead + on_time
 
 
@@ -64,7 +64,7 @@ def test_a_handshake_that_is_refused_tells_whoever_waits_and_is_repeated(wired):
     assert len(wired.requests()) == 1
 
 
-def test_a_slow_handshake_is_repeated_for_a_closer_look_at_the_clock():
+def test_a_slow_handshake_is_repeated_for_a_better_clock_sample():
     wired = WiredSession(ahead=10**9)
     ((hello,),) = wired.send()
     clock = int(wired.now * 1_000_000) + wired.ahead
@@ -74,10 +74,10 @@ def test_a_slow_handshake_is_repeated_for_a_closer_look_at_the_clock():
     assert wired.session.handshake.clock_offset == 10**9
 
 
-def test_an_idle_session_rests_until_the_daemons_clock_is_to_be_looked_at_again(wired):
-    assert wired.session.seconds_until_due(wired.now, can_send=True) == LOOK_PERIOD
-    assert wired.session.seconds_until_due(wired.now + LOOK_PERIOD, can_send=True) == 0
-    assert wired.session.seconds_until_due(wired.now + LOOK_PERIOD, can_send=False) is None
+def test_an_idle_session_rests_until_the_daemons_clock_is_to_be_sampled_again(wired):
+    assert wired.session.seconds_until_due(wired.now, can_send=True) == SAMPLE_PERIOD
+    assert wired.session.seconds_until_due(wired.now + SAMPLE_PERIOD, can_send=True) == 0
+    assert wired.session.seconds_until_due(wired.now + SAMPLE_PERIOD, can_send=False) is None
 
 
 @pytest.mark.parametrize("rate", [1.2, 0.8])
@@ -97,15 +97,15 @@ def test_clocks_that_run_at_different_speeds_keep_deadlines_where_they_were_aske
             wired.receive(wire.pack_prefix(wire.WELCOME, hello[4:]), wire.pack_welcome(welcome))
         wired.ask(1, timeout=5.0)
         ((request_id, header, _),) = wired.requests()
-        drift = abs(1 - 1 / rate) * (LOOK_PERIOD + 7)
+        drift = abs(1 - 1 / rate) * (SAMPLE_PERIOD + 7)
         assert abs(header.deadline / 1_000_000 - (true(wired.now) + 5.0)) <= drift + TICK_US / 1_000_000
         wired.reply(request_id, ["a"])
 
 
-def test_while_the_daemons_clock_is_looked_at_again_calls_go_out_and_stay_pending(wired):
+def test_while_the_daemons_clock_is_sampled_again_calls_go_out_and_stay_pending(wired):
     pending = wired.ask(1, timeout=600)
     ((request_id, *_),) = wired.requests()
-    wired.now += LOOK_PERIOD
+    wired.now += SAMPLE_PERIOD
     ((hello,),) = wired.send()
     wired.ask(2)
     assert len(wired.requests()) == 1
@@ -115,8 +115,8 @@ def test_while_the_daemons_clock_is_looked_at_again_calls_go_out_and_stay_pendin
 
 
 @pytest.mark.parametrize("refused", [False, True])
-def test_a_later_look_that_is_not_answered_or_refused_stops_nothing(wired, refused):
-    wired.now += LOOK_PERIOD
+def test_a_later_sample_that_is_not_answered_or_refused_stops_nothing(wired, refused):
+    wired.now += SAMPLE_PERIOD
     for elapsed in (RETRY, 2 * RETRY, 4 * RETRY):
         ((hello,),) = wired.send()
         call = wired.ask(1)
@@ -126,22 +126,22 @@ def test_a_later_look_that_is_not_answered_or_refused_stops_nothing(wired, refus
         assert wired.reply(request_id, ["a"]) == [call]
         wired.now += elapsed
     wired.shake_hands()
-    assert wired.session.seconds_until_due(wired.now, can_send=True) == LOOK_PERIOD
+    assert wired.session.seconds_until_due(wired.now, can_send=True) == SAMPLE_PERIOD
 
 
-def test_a_slow_later_look_replaces_the_clock_only_where_there_is_no_closer_one(wired):
-    def look(journey: float) -> int:
+def test_a_slow_later_sample_replaces_the_clock_only_where_there_is_no_better_one(wired):
+    def sample(round_trip: float) -> int:
         ((hello,),) = wired.send()
         clock = int(wired.now * 1_000_000) + 10**6  # a second has been gained since
-        wired.now += journey
+        wired.now += round_trip
         wired.receive(wire.pack_prefix(wire.WELCOME, hello[4:]), wire.pack_welcome(wire.Welcome(1, clock, Limits())))
         return wired.session.handshake.clock_offset
 
-    wired.now += LOOK_PERIOD
-    assert look(journey=5.0) == 0
-    assert look(journey=0.0) == 10**6
-    wired.now += LOOK_PERIOD
-    offsets = [look(journey) for journey in (0.5, 0.25, 0.75)]
-    assert len(offsets) == MAX_LOOKS
+    wired.now += SAMPLE_PERIOD
+    assert sample(round_trip=5.0) == 0
+    assert sample(round_trip=0.0) == 10**6
+    wired.now += SAMPLE_PERIOD
+    offsets = [sample(round_trip) for round_trip in (0.5, 0.25, 0.75)]
+    assert len(offsets) == MAX_SAMPLES
     assert offsets[:-1] == [10**6] * 2
     assert offsets[-1] == pytest.approx(750_000, abs=2)

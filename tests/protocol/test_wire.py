@@ -155,4 +155,4 @@ def test_a_header_that_is_accepted_has_fields_of_the_right_types(fields):
 def test_what_is_packed_is_unpacked(items):
     packed = wire.pack_body(items)
     assert repr(wire.unpack_body(packed, len(items))) == repr(items)
-    assert wire.join_results([msgpack.packb(item) for item in items]) == packed
+    assert wire.concatenate_results([msgpack.packb(item) for item in items]) == packed

@@ -11,7 +11,7 @@ from random import Random
 from typing import Any, Final
 
 from protocol import AsyncClient, codes
-from protocol.operations import SPEND_IGNORE_LOCKED
+from protocol.item_flags import SPEND_IGNORE_LOCKED
 from store import RuleCall, Status, Store
 from store.layout import locate
 from tests.chaos.claims import Coin, named

@@ -6,7 +6,7 @@ from functools import partial
 from typing import Final
 
 from protocol import Client, Spend
-from protocol.operations import SPEND_IGNORE_LOCKED
+from protocol.item_flags import SPEND_IGNORE_LOCKED
 from store import Store
 from tests.chaos.recount import ask_again, is_counted
 from tests.rivals.checker import Miscounted, read_records, wrong_height

@@ -10,7 +10,7 @@ import pytest
 from click.testing import CliRunner
 
 from store import Mode, RuleCall, Store, Write, open_store
-from store.layout import Circumstances, create_records, locate, pack_spending_data, record_key
+from store.layout import CreationOptions, create_records, locate, pack_spending_data, record_key
 from tests.chaos.history import YES, Answer, HistoryFile, Invocation, read_scenarios
 from tests.rivals.__main__ import COMMAND
 from tests.rivals.checker import LOCKS, TORN, TWICE, UNDONE, UNNAMED, UNRESOLVED, WRONG, Checker
@@ -50,7 +50,7 @@ class Scene:
         self._now = 100.0
         for number, parent in enumerate(scenario.parents):
             creation = create_records(
-                parent.transaction, Circumstances(parent.creation.block_height, 0, UTXO_BATCH_SIZE)
+                parent.transaction, CreationOptions(parent.creation.block_height, 0, UTXO_BATCH_SIZE)
             )
             self.store.batch_operate([Write(key, bins, Mode.CREATE) for key, bins in creation.records], 1)
             self.told("create", [(scenario.number, number)], Answer("OK", YES, parent.children + 1))

@@ -15,7 +15,7 @@ from broker.decoding import from_submitter
 from protocol import MinedBlock, codes, wire
 from protocol.wire import Error
 from store import RecordOperation, Result, RuleCall
-from store.layout import Circumstances, Partial, child_key, create_records
+from store.layout import CreationOptions, Partial, child_key, create_records
 from store.transaction import Output
 from tests.simulation.callers import HIGH, MIXES, Asked, Caller, Coin, Spender, coins_of, lost
 from tests.simulation.daemons import Daemon
@@ -75,7 +75,7 @@ class Cluster:
             mined = [MinedBlock(1, 100, 0)] if number else []
             txid = bytes([number + 1]) * 32
             source = Partial(txid, {vout: Output(1 + vout, b"\x76") for vout in range(outputs)}, is_coinbase=not number)
-            where = Circumstances(100, 0, utxo_batch_size=self.utxo_batch_size, mined=mined)
+            where = CreationOptions(100, 0, utxo_batch_size=self.utxo_batch_size, mined=mined)
             created = create_records(source, where)
             self.records |= dict(created.records)
             if len(created.records) > 1:

@@ -18,7 +18,7 @@ from store.layout import DEFAULT_GENESIS_HEIGHT
 from workers.runtime.batch import Batch
 from workers.runtime.creation import under_lock
 from workers.runtime.executor import Executor
-from workers.runtime.operations import OPERATIONS, create
+from workers.runtime.operations import OPERATION_BY_NAME, create
 
 RETENTION: Final = 288
 _FAR: Final = 1e9  # seconds: no dispatch runs out of time here
@@ -69,7 +69,7 @@ class Replayer:
         """The records that the dispatch asks for next, or its end."""
         batch = Batch(job.assignments, job.bodies, job.now)
         store = _Recorded(history, self._utxo_batch_size, self.is_atomic)
-        executor = Executor(OPERATIONS, store, budget=_FAR, retention=RETENTION)
+        executor = Executor(OPERATION_BY_NAME, store, budget=_FAR, retention=RETENTION)
         with _chance(job):
             try:
                 executor.run(job.operation, batch)
@@ -118,14 +118,14 @@ class _Recorded:
         self.blobs: Any = _NoBlobs()
         self._history = iter(history)
 
-    def batch_operate(self, records: Sequence[RecordOperation], budget: float) -> list[Result]:
+    def batch_operate(self, record_operations: Sequence[RecordOperation], budget: float) -> list[Result]:
         for asked, results in self._history:
-            if list(records) != asked:
-                raise NotRepeatable(f"{records}, where it was {asked}")
+            if list(record_operations) != asked:
+                raise NotRepeatable(f"{record_operations}, where it was {asked}")
             if isinstance(results, StoreError):
                 raise results
             return list(results)
-        raise _Asks(records)
+        raise _Asks(record_operations)
 
     def close(self) -> None:
         pass

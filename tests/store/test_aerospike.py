@@ -12,7 +12,7 @@ from store import Mode, Read, RuleCall, Status, StoreError, Write, open_store
 from store.aerospike.indexes import INDEXED_BINS, find_indexes
 from store.aerospike.rules_module import nodes_without_module, own_name
 from store.aerospike.settings import settings_set
-from store.layout import LAYOUT_VERSION, Circumstances, Partial, create_records
+from store.layout import LAYOUT_VERSION, CreationOptions, Partial, create_records
 from store.transaction import Output
 from tests.support.aerospike_server import NAMESPACE, SERVER, SET, empty, server_client, server_url
 from tests.support.storing import KEY, OTHER, create, read, run
@@ -158,7 +158,7 @@ def test_without_a_directory_for_blobs_a_large_transaction_is_refused() -> None:
 
 def test_a_lock_expires_and_other_records_do_not() -> None:
     store = open_store(server_url())
-    (_, bins), *_ = create_records(Partial(KEY, {0: Output(1, b"")}), Circumstances(block_height=1, now_ms=0)).records
+    (_, bins), *_ = create_records(Partial(KEY, {0: Output(1, b"")}), CreationOptions(block_height=1, now_ms=0)).records
     run(store, Write(KEY, bins, Mode.CREATE), Write(OTHER, {"token": b"t"}, Mode.CREATE, ttl=30))
     run(store, RuleCall(KEY, "setLocked", (True,)), Write(OTHER, {"more": 1}, Mode.UPDATE))
     with server_client() as client:

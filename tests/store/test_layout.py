@@ -5,11 +5,11 @@ import pytest
 from protocol import MinedBlock
 from protocol.hashing import utxo_hash, varint
 from store import layout
-from store.layout import Circumstances, Partial, create_records
+from store.layout import CreationOptions, Partial, create_records
 from store.transaction import Output, Transaction, parse_transaction
 
 TXID = bytes(range(32))
-AT_1000 = Circumstances(block_height=1000, now_ms=1_700_000_000_000)
+AT_1000 = CreationOptions(block_height=1000, now_ms=1_700_000_000_000)
 PAYMENT = Output(1, b"\x51")
 DATA = Output(0, b"\x00\x6adata")
 
@@ -67,7 +67,7 @@ def test_which_outputs_are_utxos_goes_by_the_height_and_never_by_the_value(
     for satoshis in (0, 1):
         partial = Partial(TXID, {0: Output(satoshis, script)})
         for height, expected in ((GENESIS - 1, before), (GENESIS, after)):
-            [(_, bins)] = create_records(partial, Circumstances(height, 0)).records
+            [(_, bins)] = create_records(partial, CreationOptions(height, 0)).records
             assert (bins["utxos"][0] is not None, bins["recordUtxos"]) == (expected, int(expected))
 
 
@@ -75,8 +75,8 @@ def test_the_coinbase_of_block_0_is_no_utxo_and_all_else_at_its_height_is(
     first_coinbase: Transaction, first_payment: Transaction
 ) -> None:
     for height, count in ((0, 0), (1, 1)):
-        assert create_records(first_coinbase, Circumstances(height, 0)).master["recordUtxos"] == count
-    assert create_records(first_payment, Circumstances(0, 0)).master["recordUtxos"] == 2
+        assert create_records(first_coinbase, CreationOptions(height, 0)).master["recordUtxos"] == count
+    assert create_records(first_payment, CreationOptions(0, 0)).master["recordUtxos"] == 2
 
 
 def test_spending_data_come_back_packed_and_in_display_order() -> None:
@@ -122,7 +122,7 @@ def test_the_master_of_a_small_transaction(first_payment: Transaction) -> None:
 
 def test_a_mined_transaction_has_its_blocks_and_no_unmined_since(first_payment: Transaction) -> None:
     mined = [MinedBlock(7, 1000, 3), MinedBlock(9, 1001, 0)]
-    master = create_records(first_payment, Circumstances(1002, 0, mined=mined)).master
+    master = create_records(first_payment, CreationOptions(1002, 0, mined=mined)).master
     assert (master["blockIDs"], master["blockHeights"], master["subtreeIdxs"]) == ([7, 9], [1000, 1001], [3, 0])
     assert "unminedSince" not in master
 
@@ -136,27 +136,27 @@ def test_every_record_of_a_coinbase_is_spendable_after_its_maturity(first_coinba
 
 def test_a_coinbase_counts_from_the_block_it_is_mined_in_and_is_in_no_other(first_coinbase: Transaction) -> None:
     mined = [MinedBlock(7, 1000, 0)]
-    assert create_records(first_coinbase, Circumstances(1000, 0, mined=mined)).master["spendingHeight"] == 1100
+    assert create_records(first_coinbase, CreationOptions(1000, 0, mined=mined)).master["spendingHeight"] == 1100
     for blocks in ([MinedBlock(7, 999, 0)], [MinedBlock(7, 1001, 0)], [*mined, MinedBlock(8, 1001, 0)]):
         with pytest.raises(ValueError, match="mined: a coinbase at block height 1000 is in no other block"):
-            create_records(first_coinbase, Circumstances(1000, 0, mined=blocks))
+            create_records(first_coinbase, CreationOptions(1000, 0, mined=blocks))
 
 
 def test_what_is_no_coinbase_may_be_mined_at_any_height(first_payment: Transaction) -> None:
     mined = [MinedBlock(7, 900, 0), MinedBlock(8, 1100, 0)]
-    assert "spendingHeight" not in create_records(first_payment, Circumstances(1000, 0, mined=mined)).master
+    assert "spendingHeight" not in create_records(first_payment, CreationOptions(1000, 0, mined=mined)).master
 
 
 def test_a_conflicting_creation_is_marked_for_deletion_at_once(first_payment: Transaction) -> None:
-    marked = create_records(first_payment, Circumstances(1000, 0, retention=288, conflicting=True)).master
+    marked = create_records(first_payment, CreationOptions(1000, 0, retention=288, conflicting=True)).master
     assert (marked["conflicting"], marked["deleteAtHeight"]) == (True, 1288)
-    kept = create_records(first_payment, Circumstances(1000, 0, retention=0, conflicting=True)).master
+    kept = create_records(first_payment, CreationOptions(1000, 0, retention=0, conflicting=True)).master
     assert "deleteAtHeight" not in kept
 
 
 def test_more_outputs_than_a_record_holds_make_several_records_and_an_external_one(first_payment: Transaction) -> None:
     transaction = of_outputs(first_payment, [PAYMENT] * 3 + [DATA] * 2 + [PAYMENT, DATA])
-    records, external = create_records(transaction, Circumstances(1000, 5, utxo_batch_size=2))
+    records, external = create_records(transaction, CreationOptions(1000, 5, utxo_batch_size=2))
     assert external
     assert [key for key, _ in records] == [layout.record_key(transaction.txid, index) for index in range(4)]
     assert [bins["recordUtxos"] for _, bins in records] == [2, 1, 1, 0]
@@ -178,36 +178,36 @@ def test_more_outputs_than_a_record_holds_make_several_records_and_an_external_o
 
 def test_a_child_without_a_utxo_counts_as_spent_from_the_start(first_payment: Transaction) -> None:
     transaction = of_outputs(first_payment, [PAYMENT, DATA])
-    (_, master), (_, child) = create_records(transaction, Circumstances(1000, 0, utxo_batch_size=1)).records
+    (_, master), (_, child) = create_records(transaction, CreationOptions(1000, 0, utxo_batch_size=1)).records
     assert (master["totalExtraRecs"], master["spentExtraRecs"]) == (1, 1)
     assert (child["recordUtxos"], child["lastSpentState"]) == (0, "ALLSPENT")
 
 
 def test_a_master_knows_the_state_of_each_child_from_the_start(first_payment: Transaction) -> None:
     transaction = of_outputs(first_payment, [PAYMENT, PAYMENT, DATA, PAYMENT])
-    (_, master), *children = create_records(transaction, Circumstances(1000, 0, utxo_batch_size=1)).records
+    (_, master), *children = create_records(transaction, CreationOptions(1000, 0, utxo_batch_size=1)).records
     assert [bins.get("stateSeq") for _, bins in children] == [None, 1, None]
     assert master["childStates"] == b"\0\0" + b"\1\0" + b"\0\0"
     assert master["spentExtraRecs"] == 1
     assert all("childStates" not in bins for _, bins in children)
-    assert "childStates" not in create_records(transaction, Circumstances(1000, 0)).master
+    assert "childStates" not in create_records(transaction, CreationOptions(1000, 0)).master
 
 
 def test_what_is_mined_and_has_nothing_to_spend_is_done_at_birth(first_payment: Transaction) -> None:
     data = of_outputs(first_payment, [DATA, DATA])
     mined = [MinedBlock(7, 1010, 0), MinedBlock(8, 990, 0)]
     for batch_size in (128, 1):
-        at_1000 = Circumstances(1000, 0, utxo_batch_size=batch_size, retention=288, mined=mined)
+        at_1000 = CreationOptions(1000, 0, utxo_batch_size=batch_size, retention=288, mined=mined)
         for _, bins in create_records(data, at_1000).records:
             assert bins["deleteAtHeight"] == 1010 + 288
-    for source, circumstances in (
-        (data, Circumstances(1000, 0)),  # not mined
-        (data, Circumstances(1000, 0, mined=mined, retention=0)),  # is kept for ever
-        (data, Circumstances(1000, 0, mined=mined, locked=True)),
-        (of_outputs(first_payment, [DATA, PAYMENT]), Circumstances(1000, 0, mined=mined)),
-        (of_outputs(first_payment, [DATA, PAYMENT]), Circumstances(1000, 0, mined=mined, utxo_batch_size=1)),
+    for source, options in (
+        (data, CreationOptions(1000, 0)),  # not mined
+        (data, CreationOptions(1000, 0, mined=mined, retention=0)),  # is kept for ever
+        (data, CreationOptions(1000, 0, mined=mined, locked=True)),
+        (of_outputs(first_payment, [DATA, PAYMENT]), CreationOptions(1000, 0, mined=mined)),
+        (of_outputs(first_payment, [DATA, PAYMENT]), CreationOptions(1000, 0, mined=mined, utxo_batch_size=1)),
     ):
-        for _, bins in create_records(source, circumstances).records:
+        for _, bins in create_records(source, options).records:
             assert "deleteAtHeight" not in bins
 
 

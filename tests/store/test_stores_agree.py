@@ -11,7 +11,7 @@ from hypothesis.stateful import RuleBasedStateMachine, invariant, rule, run_stat
 
 from protocol import MinedBlock
 from store import Mode, Read, RecordOperation, Remove, Result, RuleCall, Write, open_store
-from store.layout import FROZEN, Circumstances, Partial, child_key, create_records
+from store.layout import FROZEN, CreationOptions, Partial, child_key, create_records
 from store.transaction import Output
 from tests.support.aerospike_server import SERVER, SET, empty, server_url
 
@@ -53,7 +53,7 @@ def output(vout: int) -> Output:
 
 def creation(txid: bytes, conflicting: bool, mined: bool, height: int) -> list[tuple[bytes, dict[str, Any]]]:
     outputs = {vout: output(vout) for vout in range(OUTPUTS[txid]) if vout != 4}
-    circumstances = Circumstances(
+    options = CreationOptions(
         block_height=height,
         now_ms=0,
         utxo_batch_size=BATCH_SIZE,
@@ -61,7 +61,7 @@ def creation(txid: bytes, conflicting: bool, mined: bool, height: int) -> list[t
         conflicting=conflicting,
         mined=[MinedBlock(1, height, 0)] if mined else [],
     )
-    return create_records(Partial(txid, outputs, is_coinbase=height == 100), circumstances).records
+    return create_records(Partial(txid, outputs, is_coinbase=height == 100), options).records
 
 
 HASHES = {

@@ -11,7 +11,7 @@ from store.transaction import Transaction
 from utxod.generate import Generator
 from workers.runtime.batch import Batch
 from workers.runtime.executor import Executor, Operation
-from workers.runtime.operations import OPERATIONS
+from workers.runtime.operations import OPERATION_BY_NAME
 
 Run = Callable[..., "Dispatched"]
 
@@ -99,7 +99,7 @@ def dispatch(
     *requests: Sequence[Any],
     flags: int | Sequence[int] = 0,
     batch_class: type[Batch] = Batch,
-    operations: Mapping[str, Operation] = OPERATIONS,
+    operations: Mapping[str, Operation] = OPERATION_BY_NAME,
     budget: float = 5.0,
 ) -> Dispatched:
     """One dispatch of one or more requests; the outcomes of all their items. flags: of all, or of each."""

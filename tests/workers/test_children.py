@@ -8,7 +8,7 @@ from typing import Any
 import pytest
 
 from protocol import wire
-from protocol.operations import SPEND_IGNORE_LOCKED
+from protocol.item_flags import SPEND_IGNORE_LOCKED
 from protocol.worker_wire import FollowUp
 from store import Mode, Read, RecordOperation, Remove, Result, RuleCall, Store, Write
 from store.layout import child_key
@@ -160,10 +160,12 @@ class DiesBefore(Wrapped):
         super().__init__(inner)
         self._function = function
 
-    def batch_operate(self, records: Sequence[RecordOperation], budget: float) -> list[Result]:
-        if any(isinstance(record, RuleCall) and record.function == self._function for record in records):
+    def batch_operate(self, record_operations: Sequence[RecordOperation], budget: float) -> list[Result]:
+        if any(
+            isinstance(operation, RuleCall) and operation.function == self._function for operation in record_operations
+        ):
             raise Dies
-        return self._inner.batch_operate(records, budget)
+        return self._inner.batch_operate(record_operations, budget)
 
 
 def test_a_recount_that_is_lost_is_asked_for_by_the_next_note(run: Run, store: Store, generate: Generator) -> None:
@@ -246,9 +248,9 @@ class ChangesMeanwhile(Wrapped):
         super().__init__(inner)
         self._change: Write | None = Write(txid, {"deleteAtHeight": height}, Mode.UPDATE)
 
-    def batch_operate(self, records: Sequence[RecordOperation], budget: float) -> list[Result]:
-        results = self._inner.batch_operate(records, budget)
-        if self._change is not None and isinstance(records[0], Write):
+    def batch_operate(self, record_operations: Sequence[RecordOperation], budget: float) -> list[Result]:
+        results = self._inner.batch_operate(record_operations, budget)
+        if self._change is not None and isinstance(record_operations[0], Write):
             self._inner.batch_operate([self._change], budget)
             self._change = None
         return results

@@ -10,7 +10,7 @@ from typing import Any
 
 import pytest
 
-from protocol.operations import CREATE_CONFLICTING, CREATE_LOCKED
+from protocol.item_flags import CREATE_CONFLICTING, CREATE_LOCKED
 from store import Mode, Read, RecordOperation, Remove, Result, RuleCall, Status, Store, StoreError, Write, open_store
 from store.layout import Partial, child_key, lock_key
 from store.lmdb.store import EmbeddedStore
@@ -35,13 +35,13 @@ class Stepwise(Wrapped):
         super().__init__(inner)
         self._left = dies_after
 
-    def batch_operate(self, records: Sequence[RecordOperation], budget: float) -> list[Result]:
+    def batch_operate(self, record_operations: Sequence[RecordOperation], budget: float) -> list[Result]:
         results = []
-        for record in records:
+        for operation in record_operations:
             if self._left == 0:
                 raise Died
             self._left -= 1
-            results += self._inner.batch_operate([record], budget)
+            results += self._inner.batch_operate([operation], budget)
         return results
 
 
@@ -213,14 +213,14 @@ class Failing(Stepwise):
         self._in_doubt = in_doubt
         self.failed = False
 
-    def batch_operate(self, records: Sequence[RecordOperation], budget: float) -> list[Result]:
+    def batch_operate(self, record_operations: Sequence[RecordOperation], budget: float) -> list[Result]:
         self._batch -= 1
         if self._batch == -1:
             self.failed = True
             if self._in_doubt:
-                super().batch_operate(records, budget)
+                super().batch_operate(record_operations, budget)
             raise StoreError("injected", in_doubt=self._in_doubt)
-        return super().batch_operate(records, budget)
+        return super().batch_operate(record_operations, budget)
 
 
 @pytest.mark.parametrize("in_doubt", [False, True])
@@ -377,10 +377,12 @@ def test_a_conflicting_attempt_does_not_mark_the_missing_child_of_a_plain_transa
 class Refusing(Stepwise):
     """Gives no answer to a read of the bins that tell what is left to be done."""
 
-    def batch_operate(self, records: Sequence[RecordOperation], budget: float) -> list[Result]:
-        if any(isinstance(record, Read) and "conflicting" in (record.bins or ()) for record in records):
+    def batch_operate(self, record_operations: Sequence[RecordOperation], budget: float) -> list[Result]:
+        if any(
+            isinstance(operation, Read) and "conflicting" in (operation.bins or ()) for operation in record_operations
+        ):
             raise StoreError("injected", in_doubt=False, status=Status.UNAVAILABLE)
-        return super().batch_operate(records, budget)
+        return super().batch_operate(record_operations, budget)
 
 
 def test_a_transaction_whose_rest_cannot_be_looked_at_is_a_fault_and_not_the_last_word(

@@ -69,7 +69,7 @@ class RaisesHalfWay(Batch):
 class Raising(Wrapped):
     """A store whose every batch raises what no store should."""
 
-    def batch_operate(self, records: Sequence[Any], budget: float) -> list[Any]:
+    def batch_operate(self, record_operations: Sequence[Any], budget: float) -> list[Any]:
         raise KeyError("injected")
 
 

@@ -10,7 +10,7 @@ from typing import Any
 import pytest
 
 from protocol.hashing import utxo_hash
-from protocol.operations import CREATE_LOCKED
+from protocol.item_flags import CREATE_LOCKED
 from store import Mode, RecordOperation, Remove, Result, RuleCall, Store, Write
 from store.faulty import FaultyStore
 from store.layout import FROZEN, Partial, child_key
@@ -136,9 +136,9 @@ class SecondBatch(Wrapped):
         super().__init__(inner)
         self._first: Store | None = first
 
-    def batch_operate(self, records: Sequence[RecordOperation], budget: float) -> list[Result]:
+    def batch_operate(self, record_operations: Sequence[RecordOperation], budget: float) -> list[Result]:
         store, self._first = self._first or self._inner, None
-        return store.batch_operate(records, budget)
+        return store.batch_operate(record_operations, budget)
 
 
 def test_a_missing_child_record_is_a_fault_and_not_the_absence_of_the_coin(

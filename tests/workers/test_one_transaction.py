@@ -6,7 +6,7 @@ from typing import Any
 
 import pytest
 
-from protocol.operations import CREATE_LOCKED
+from protocol.item_flags import CREATE_LOCKED
 from protocol.wire import ONE_TRANSACTION
 from store import Read, RecordOperation, Remove, Result, RuleCall, Store, StoreError
 from store.faulty import FaultyStore
@@ -196,10 +196,10 @@ class GivingBackFails(Wrapped):
 
     is_atomic = False
 
-    def batch_operate(self, records: Sequence[RecordOperation], budget: float) -> list[Result]:
-        if any(isinstance(record, RuleCall) and record.function == "release" for record in records):
+    def batch_operate(self, record_operations: Sequence[RecordOperation], budget: float) -> list[Result]:
+        if any(isinstance(operation, RuleCall) and operation.function == "release" for operation in record_operations):
             raise StoreError("injected", in_doubt=True)
-        return self._inner.batch_operate(records, budget)
+        return self._inner.batch_operate(record_operations, budget)
 
 
 def test_where_giving_back_fails_the_answer_is_unknown_and_lists_the_outpoints(
@@ -266,10 +266,12 @@ def test_what_could_not_be_looked_at_is_named_as_unseen(run: Run, store: Store, 
 class NoMasters(Wrapped):
     """A store that fails when masters are asked why a child record is missing."""
 
-    def batch_operate(self, records: Sequence[RecordOperation], budget: float) -> list[Result]:
-        if any(isinstance(record, Read) and "totalUtxos" in (record.bins or ()) for record in records):
+    def batch_operate(self, record_operations: Sequence[RecordOperation], budget: float) -> list[Result]:
+        if any(
+            isinstance(operation, Read) and "totalUtxos" in (operation.bins or ()) for operation in record_operations
+        ):
             raise StoreError("injected", in_doubt=False)
-        return self._inner.batch_operate(records, budget)
+        return self._inner.batch_operate(record_operations, budget)
 
 
 def test_one_missing_child_harms_no_other_request_of_the_dispatch(run: Run, store: Store, generate: Generator) -> None:
@@ -300,8 +302,8 @@ def test_an_answer_of_other_spends_is_no_answer_and_harms_its_own_alone(
     run: Run, store: Store, generate: Generator, answer: dict[str, Any]
 ) -> None:
     class Confused(Wrapped):
-        def batch_operate(self, records: Sequence[RecordOperation], budget: float) -> list[Result]:
-            results = self._inner.batch_operate(records, budget)
+        def batch_operate(self, record_operations: Sequence[RecordOperation], budget: float) -> list[Result]:
+            results = self._inner.batch_operate(record_operations, budget)
             results[0].value = answer
             return results
 

@@ -6,7 +6,7 @@ from typing import Any
 import pytest
 
 from protocol import wire
-from protocol.operations import CREATE_COINBASE, CREATE_CONFLICTING, CREATE_LOCKED
+from protocol.item_flags import CREATE_COINBASE, CREATE_CONFLICTING, CREATE_LOCKED
 from store import Mode, Read, Remove, Result, Status, Store, Write
 from store.layout import child_key
 from tests.support.dispatching import RETENTION, Dispatched, Wrapped, bins_of, create, dispatch, matured
@@ -22,9 +22,9 @@ class Recording(Wrapped):
         super().__init__(inner)
         self.batches: list[list[Any]] = []
 
-    def batch_operate(self, records: Sequence[Any], budget: float) -> list[Result]:
-        self.batches.append(list(records))
-        return self._inner.batch_operate(records, budget)
+    def batch_operate(self, record_operations: Sequence[Any], budget: float) -> list[Result]:
+        self.batches.append(list(record_operations))
+        return self._inner.batch_operate(record_operations, budget)
 
 
 # ---- get, outpoint
@@ -204,12 +204,12 @@ def test_an_item_that_expired_is_not_executed(store: Store, generate: Generator)
     from protocol.worker_wire import Assignment
     from workers.runtime.batch import Batch
     from workers.runtime.executor import Executor
-    from workers.runtime.operations import OPERATIONS
+    from workers.runtime.operations import OPERATION_BY_NAME
 
     coinbase = generate.coinbase([1])
     body = wire.pack_body([[coinbase.raw, 1, [], 0, None]])
     batch = Batch([Assignment(deadline=1_000, item_count=1, flags=0)], [body], now=1_000)
-    Executor(OPERATIONS, store, budget=5.0, retention=RETENTION).run("create", batch)
+    Executor(OPERATION_BY_NAME, store, budget=5.0, retention=RETENTION).run("create", batch)
     header = wire.unpack_reply_header(batch.replies()[0])
     assert header.error is not None
     assert (header.error.code, header.error.executed) == ("DEADLINE_EXCEEDED", "no")

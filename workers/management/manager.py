@@ -13,7 +13,7 @@ from collections.abc import Callable, Mapping
 from dataclasses import replace
 from typing import Final
 
-from workers.launch import BOOT_ERROR_STATUS, WorkerSettings
+from workers.launch import START_FAILED_STATUS, WorkerSettings
 
 from .crash_loop import CrashLoop
 from .process import WorkerProcess
@@ -150,7 +150,7 @@ class WorkerManager:
         level = logging.INFO if process.leaving and not process.terminated_because else logging.WARNING
         log.log(level, "%s worker %d is gone: it %s", process.pool, process.pid, reason)
         if not process.leaving:
-            self._store_refused = self._store_refused or status == BOOT_ERROR_STATUS
+            self._store_refused = self._store_refused or status == START_FAILED_STATUS
             self._crash_loops[process.pool].exited(process.started, time.monotonic())
         return process, reason
 
@@ -158,4 +158,4 @@ class WorkerManager:
 def _in_words(status: int) -> str:
     if status < 0:
         return f"was ended by {signal_name(-status)}"
-    return "could not start" if status == BOOT_ERROR_STATUS else f"exited with status {status}"
+    return "could not start" if status == START_FAILED_STATUS else f"exited with status {status}"

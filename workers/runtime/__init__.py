@@ -1,4 +1,4 @@
-"""The worker's own, in the order in which a dispatch goes through it.
+"""What runs in a worker process, in the order in which a dispatch goes through it.
 
 loop          asks the broker for work by credit, and answers once per dispatch
 batch         the items of one dispatch: each is completed exactly once

@@ -12,7 +12,7 @@ from store import Store, StoreError
 
 from .batch import Batch
 from .context import DispatchContext
-from .store_errors import batch_error
+from .store_errors import error_of_batch
 
 log = logging.getLogger("utxod.worker")
 
@@ -37,7 +37,7 @@ class Executor:
             # Where an earlier call of this dispatch came back, part of the item may be written.
             executed = UNKNOWN if error.in_doubt or context.store_returned else NO
             log.warning("%s of %d items: the store failed: %s", operation, len(batch), error)
-            batch.fail_uncompleted(batch_error(error, executed))
+            batch.fail_uncompleted(error_of_batch(error, executed))
         except Exception as error:
             log.exception("%s of %d items raised", operation, len(batch))
             batch.fail_uncompleted(Error(codes.INTERNAL, UNKNOWN if context.store_called else NO, _name(error)))

@@ -8,10 +8,10 @@ from typing import Any, Final
 from protocol import codes
 from protocol.codes import NO
 from protocol.wire import Error
+from store.layout import TXID_BYTES
 
-TXID_BYTES: Final = 32
 MAX_UINT32: Final = 0xFFFFFFFF
-MAX_CHILDREN: Final = 1 << 25
+MAX_CHILDREN: Final = 1 << 25  # child records of one transaction
 MAX_SEQ: Final = (1 << 53) - 1  # what a double, which is Lua's number, holds exactly
 
 

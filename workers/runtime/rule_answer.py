@@ -9,7 +9,7 @@ from protocol.wire import Error
 from store import Result, Status
 from store.layout import parse_spending_data
 
-from .store_errors import record_error, unreadable_error
+from .store_errors import error_of_record, error_of_unreadable
 
 
 class RuleAnswer(NamedTuple):
@@ -41,11 +41,11 @@ def read_rule_answer(result: Result, what: str) -> RuleAnswer:
     """A call that failed is an answer whose `error` says so; so is one that can't be read. what: the record that the
     rule was called on, in words."""
     if result.status is not Status.OK:
-        return RuleAnswer(record_error(result, what))
+        return RuleAnswer(error_of_record(result, what))
     try:
         return _parse(result.value)
     except (_Malformed, KeyError, TypeError, ValueError, AttributeError) as error:
-        return RuleAnswer(unreadable_error(what, error))
+        return RuleAnswer(error_of_unreadable(what, error))
 
 
 def _parse(value: Any) -> RuleAnswer:
@@ -54,6 +54,7 @@ def _parse(value: Any) -> RuleAnswer:
         raise _Malformed(f"status {status!r}")
     if not isinstance(signal, str | None):
         raise _Malformed("signal")
+    # The rule's `mine` is our `held`; the rule's `held` is our `relied_on`.
     lives, held = value.get("lives") or {}, value.get("mine") or []
     if not isinstance(applied, list | None) or type(lives) is not dict or type(held) is not list:
         raise _Malformed("applied, lives or mine")

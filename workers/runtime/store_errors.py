@@ -17,7 +17,7 @@ _STATUS_CODES: Final = {
 _REFUSED: Final = {Status.OVERLOADED: (codes.OVERLOADED, 100), Status.UNAVAILABLE: (codes.UNAVAILABLE, 100)}
 
 
-def record_error(result: Result, what: str) -> Error:
+def error_of_record(result: Result, what: str) -> Error:
     """Of a record whose result is not OK. what: the record, in words."""
     if result.status in _STATUS_CODES:
         code, text = _STATUS_CODES[result.status]
@@ -30,7 +30,7 @@ def record_error(result: Result, what: str) -> Error:
     return Error(codes.STORE_ERROR, UNKNOWN if result.in_doubt else NO, f"{what}: {result.message or result.status}")
 
 
-def batch_error(error: StoreError, executed: str) -> Error:
+def error_of_batch(error: StoreError, executed: str) -> Error:
     """Of every item of a batch that the store failed as a whole. executed: NO or UNKNOWN."""
     code, retry_after = codes.STORE_ERROR, 0
     if executed == NO and error.status in _REFUSED:
@@ -38,6 +38,6 @@ def batch_error(error: StoreError, executed: str) -> Error:
     return Error(code, executed, str(error), retry_after)
 
 
-def unreadable_error(what: str, why: object) -> Error:
+def error_of_unreadable(what: str, why: object) -> Error:
     """Of a record whose content, or a rule whose answer, can't be what the store returned. what: in words."""
     return Error(codes.INTERNAL, UNKNOWN, f"{what}: the store's result can't be read: {why}")

@@ -8,7 +8,7 @@ from store import RuleCall
 from store.layout import child_key
 from workers.runtime.context import DispatchContext
 from workers.runtime.rule_answer import RuleAnswer, read_rule_answer
-from workers.runtime.store_errors import unreadable_error
+from workers.runtime.store_errors import error_of_unreadable
 
 from .delete_at_height import set_children_dah
 from .follow_ups import DAH_SET, DAH_UNSET
@@ -45,7 +45,7 @@ def _recount(context: DispatchContext, txid: bytes, child_count: int, height: in
         if answer.error is not None:
             return RuleAnswer(as_child_error(answer.error, child))
         if answer.state_seq is None:
-            return RuleAnswer(unreadable_error(f"child record {child}", "it does not tell its state"))
+            return RuleAnswer(error_of_unreadable(f"child record {child}", "it does not tell its state"))
         notes.append([child, answer.state_seq])
     (result,) = context.operate([RuleCall(txid, "noteChild", (notes, *arguments))])
     return read_rule_answer(result, "master record")

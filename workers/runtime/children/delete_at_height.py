@@ -4,7 +4,7 @@ from protocol.wire import Error
 from store import Mode, Read, Status, Write
 from store.layout import record_key
 from workers.runtime.context import DispatchContext
-from workers.runtime.store_errors import record_error, unreadable_error
+from workers.runtime.store_errors import error_of_record, error_of_unreadable
 
 from .missing import as_child_error
 
@@ -32,15 +32,15 @@ def _write_children(context: DispatchContext, txid: bytes, child_count: int, dah
     writes = [write_of_dah(txid, child, dah) for child in range(1, child_count + 1)]
     for child, result in enumerate(context.operate(writes), start=1):
         if result.status is not Status.OK:
-            return as_child_error(record_error(result, f"child record {child}"), child)
+            return as_child_error(error_of_record(result, f"child record {child}"), child)
     return None
 
 
 def _read_master(context: DispatchContext, txid: bytes) -> tuple[int, Error | None]:
     (master,) = context.operate([Read(txid, ("deleteAtHeight",))])
     if master.status is not Status.OK:
-        return 0, record_error(master, "master record")
+        return 0, error_of_record(master, "master record")
     dah = master.value.get("deleteAtHeight") or 0 if type(master.value) is dict else None
     if type(dah) is not int:
-        return 0, unreadable_error("master record", "its delete-at-height is no integer")
+        return 0, error_of_unreadable("master record", "its delete-at-height is no integer")
     return dah, None

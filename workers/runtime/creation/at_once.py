@@ -7,7 +7,7 @@ from protocol.wire import Error
 from store import Mode, Read, Result, Status, Write
 from store.layout import move_out
 from workers.runtime.context import DispatchContext
-from workers.runtime.store_errors import record_error
+from workers.runtime.store_errors import error_of_record
 
 from .blobs import make_blob_own, put_blob
 from .candidate import Candidate, ItemErrors, creating_error, exists_error, leftover_error, without_errors
@@ -51,7 +51,7 @@ def _put_blobs(context: DispatchContext, candidates: Sequence[Candidate], errors
         left = [key for (key, _), child in zip(candidate.children, children, strict=True) if child.status is Status.OK]
         if master.status is not Status.NOT_FOUND:
             there = master.status is Status.OK
-            errors[candidate.item_index] = exists_error() if there else record_error(master, "transaction")
+            errors[candidate.item_index] = exists_error() if there else error_of_record(master, "transaction")
         elif left:
             errors[candidate.item_index] = leftover_error(left)
         elif candidate.txid in begun:
@@ -68,8 +68,8 @@ def _error_of(candidate: Candidate, results: Sequence[Result]) -> Error | None:
         if result.status is Status.OK:
             continue
         if number == 0:
-            return record_error(result, "transaction")
+            return error_of_record(result, "transaction")
         if result.status is Status.EXISTS:
             return leftover_error([key])
-        return record_error(result, f"child record {number}")
+        return error_of_record(result, f"child record {number}")
     return None

@@ -19,7 +19,7 @@ from store import Mode, Read, Remove, Result, Status, Write
 from store.layout import CHILD_BINS, Partial, child_key, lock_key, lock_ttl
 from store.transaction import Transaction
 from workers.runtime.context import DispatchContext
-from workers.runtime.store_errors import record_error
+from workers.runtime.store_errors import error_of_record
 
 from .blobs import make_blob_own, put_blob
 from .candidate import Candidate, ItemErrors, creating_error, exists_error, leftover_error, without_errors
@@ -39,7 +39,7 @@ def create_under_lock(context: DispatchContext, candidates: Sequence[Candidate])
     token = secrets.token_bytes(16)
     first = {candidate.txid: candidate for candidate in reversed(candidates)}
     locked = _take_locks(context, list(first.values()), token, errors)
-    fresh, begun = _look(context, locked, errors)
+    fresh, begun = _read_masters(context, locked, errors)
     fresh = _refuse_leftovers(context, fresh, errors)
     whole = [*_begin(context, fresh, errors), *_complete_children(context, begun, errors)]
     _finish(context, whole, locked, token, errors)
@@ -70,11 +70,11 @@ def _take_locks(
             errors[candidate.item_index] = creating_error()
         else:
             # Of the transaction nothing was written, even where the lock was.
-            errors[candidate.item_index] = record_error(result, "creation lock")._replace(executed=NO)
+            errors[candidate.item_index] = error_of_record(result, "creation lock")._replace(executed=NO)
     return locked
 
 
-def _look(
+def _read_masters(
     context: DispatchContext, locked: Sequence[Candidate], errors: ItemErrors
 ) -> tuple[list[Candidate], list[Candidate]]:
     """Those that are not there, and those that somebody has begun and not finished."""
@@ -85,7 +85,7 @@ def _look(
         if result.status is Status.NOT_FOUND:
             fresh.append(candidate)
         elif result.status is not Status.OK:
-            errors[candidate.item_index] = record_error(result, "transaction")
+            errors[candidate.item_index] = error_of_record(result, "transaction")
         elif result.value.get("creating"):
             begun.append(_as_begun(candidate, result.value))
         else:
@@ -114,7 +114,7 @@ def _refuse_leftovers(context: DispatchContext, fresh: Sequence[Candidate], erro
         if result.status is Status.OK and not result.value.get("creating"):
             left.setdefault(candidate.item_index, []).append(key)
         elif result.status not in (Status.OK, Status.NOT_FOUND):
-            errors[candidate.item_index] = record_error(result, "child record")
+            errors[candidate.item_index] = error_of_record(result, "child record")
     errors |= {index: leftover_error(keys) for index, keys in left.items()}
     return without_errors(fresh, errors)
 
@@ -194,5 +194,5 @@ def _each_child(candidates: Sequence[Candidate]) -> list[tuple[Candidate, bytes,
 
 def _half_done(result: Result, what: str) -> Error:
     """Of a transaction of which something may be written: asking again finishes it."""
-    error = record_error(result, what)
+    error = error_of_record(result, what)
     return Error(codes.STORE_ERROR, UNKNOWN, f"{error.code}: {error.message}; the creation is not complete")

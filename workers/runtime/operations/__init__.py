@@ -19,7 +19,7 @@ from . import (
     spend,
 )
 
-OPERATIONS: Final[dict[str, Operation]] = {
+OPERATION_BY_NAME: Final[dict[str, Operation]] = {
     "get": get.run,
     "outpoint": outpoint.run,
     "create": create.run,

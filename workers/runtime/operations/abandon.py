@@ -9,7 +9,7 @@ from workers.runtime.context import DispatchContext
 from workers.runtime.rule_answer import read_rule_answer
 from workers.runtime.spending.missing_records import explain_missing_records
 from workers.runtime.spending.parsed_spend import parse_spends
-from workers.runtime.store_errors import unreadable_error
+from workers.runtime.store_errors import error_of_unreadable
 
 
 def run(context: DispatchContext) -> None:
@@ -24,7 +24,7 @@ def run(context: DispatchContext) -> None:
             if answer.applied:
                 undone.add(index)
         elif answer.error is None:
-            errors[index] = unreadable_error("record", "it does not say what was undone")
+            errors[index] = error_of_unreadable("record", "it does not say what was undone")
         elif answer.error.code != codes.SPENT:  # SPENT: by another, so there is nothing to undo
             errors[index] = answer.error
     explain_missing_records(context, spends, errors)

@@ -21,11 +21,11 @@ from typing import Any, Final
 
 from protocol import codes
 from protocol.codes import UNKNOWN
+from protocol.item_flags import CREATE_COINBASE, CREATE_CONFLICTING, CREATE_LOCKED
 from protocol.mined_block import MinedBlock
-from protocol.operations import CREATE_COINBASE, CREATE_CONFLICTING, CREATE_LOCKED
 from protocol.wire import Error
 from store import Read, RuleCall, Status
-from store.layout import MAX_SATOSHIS, Circumstances, Creation, Partial, create_records
+from store.layout import MAX_SATOSHIS, Creation, CreationOptions, Partial, create_records
 from store.transaction import Output, Transaction, parse_transaction
 from workers.runtime.context import DispatchContext
 from workers.runtime.creation.at_once import create_at_once
@@ -34,7 +34,7 @@ from workers.runtime.creation.candidate import Candidate, ItemErrors, without_er
 from workers.runtime.creation.under_lock import create_under_lock
 from workers.runtime.item_checks import BadItem, check_fields, check_flags, check_height, check_txid, check_uint
 from workers.runtime.rule_answer import read_rule_answer
-from workers.runtime.store_errors import record_error
+from workers.runtime.store_errors import error_of_record
 
 _FLAGS: Final = CREATE_CONFLICTING | CREATE_LOCKED | CREATE_COINBASE
 _MAX_MINED: Final = 1024
@@ -71,7 +71,7 @@ def _complete_found(context: DispatchContext, found: Sequence[Candidate], errors
     for candidate, result in zip(found, results, strict=True):
         if result.status not in (Status.OK, Status.NOT_FOUND):
             # Nobody can say what is left to be done: TX_EXISTS would be the last word.
-            errors[candidate.item_index] = record_error(result, "transaction")
+            errors[candidate.item_index] = error_of_record(result, "transaction")
         bins = result.value if result.status is Status.OK else {}
         if bins.get("creating"):
             unfinished.append(candidate)
@@ -120,7 +120,7 @@ def _parse(context: DispatchContext, item: Any) -> tuple[Transaction | Partial, 
     if (raw is None) == (partial is None):
         raise BadItem("raw, partial: one of them is nil, the other not")
     conflicting = bool(flags & CREATE_CONFLICTING)
-    circumstances = Circumstances(
+    options = CreationOptions(
         block_height=check_height(height),
         now_ms=time.time_ns() // 1_000_000,
         utxo_batch_size=context.store.utxo_batch_size,
@@ -132,7 +132,7 @@ def _parse(context: DispatchContext, item: Any) -> tuple[Transaction | Partial, 
     )
     try:
         source = _parse_partial(partial, flags) if raw is None else _parse_raw(raw)
-        return source, conflicting, create_records(source, circumstances)
+        return source, conflicting, create_records(source, options)
     except ValueError as error:
         raise BadItem(str(error)) from None
 

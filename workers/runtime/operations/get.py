@@ -16,7 +16,7 @@ from store.layout import raw_transaction
 from store.transaction import parse_transaction
 from workers.runtime.context import DispatchContext
 from workers.runtime.item_checks import BadItem, check_fields, check_txid
-from workers.runtime.store_errors import record_error, unreadable_error
+from workers.runtime.store_errors import error_of_record, error_of_unreadable
 
 _RAW: Final = "tx"
 _RAW_BINS: Final = ("external", "version", "locktime", "extendedSize", "inputs", "outputs")
@@ -95,9 +95,9 @@ def _bins(fields: Any) -> list[str]:
 def _complete(context: DispatchContext, index: int, read: Read, result: Result) -> None:
     bins = result.value
     if result.status is not Status.OK:
-        context.batch.fail(index, record_error(result, "record"))
+        context.batch.fail(index, error_of_record(result, "record"))
     elif type(bins) is not dict:
-        context.batch.fail(index, unreadable_error("record", f"a {type(bins).__name__}, where a map was expected"))
+        context.batch.fail(index, error_of_unreadable("record", f"a {type(bins).__name__}, where a map was expected"))
     elif _RAW in (fields := context.batch.items[index][1] or ()):
         _complete_raw(context, index, fields, read.key, bins)
     else:

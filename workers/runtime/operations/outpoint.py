@@ -19,7 +19,7 @@ from store.layout import UTXO_BYTES, locate, raw_transaction
 from store.transaction import Output, Transaction, parse_transaction, read_output
 from workers.runtime.context import DispatchContext
 from workers.runtime.item_checks import check_fields, check_txid, check_uint
-from workers.runtime.store_errors import record_error, unreadable_error
+from workers.runtime.store_errors import error_of_record, error_of_unreadable
 
 _MASTER_BINS: Final = ("external", "outputs", "utxos", "reassigned", "totalUtxos", "creating", "version")
 _CHILD_BINS: Final = ("utxos", "reassigned")
@@ -49,7 +49,7 @@ def run(context: DispatchContext) -> None:
     for index, outpoint in outpoints.items():
         master = masters[outpoint.txid]
         try:
-            found = _look(context, outpoint, master, children.get(outpoint.record, master), wholes)
+            found = _read_output(context, outpoint, master, children.get(outpoint.record, master), wholes)
         except _Damaged as damage:
             found = Error(codes.STORE_ERROR, NO, f"output {outpoint.vout}: {damage}")
         if isinstance(found, Error):
@@ -99,19 +99,19 @@ def _lives_in_child(outpoint: _Outpoint, masters: Mapping[bytes, Result]) -> boo
 
 
 def _total(master: Any) -> int:
-    """How many outputs the transaction has; none where the record can't be read, which `_look` tells."""
+    """How many outputs the transaction has; none where the record can't be read, which `_read_output` tells."""
     total = master.get("totalUtxos") if type(master) is dict else None
     return total if type(total) is int else 0
 
 
-def _look(
+def _read_output(
     context: DispatchContext, outpoint: _Outpoint, master: Result, home: Result, wholes: _Wholes
 ) -> Output | Error:
     """home: the record that the output lives in. Raises _Damaged."""
     if master.status is not Status.OK:
-        return record_error(master, "record")
+        return error_of_record(master, "record")
     if type(master.value) is not dict or type(master.value.get("totalUtxos")) is not int:
-        return unreadable_error("record", "it does not tell how many outputs there are")
+        return error_of_unreadable("record", "it does not tell how many outputs there are")
     if outpoint.vout >= _total(master.value):
         return _not_here(outpoint)
     if home.status is Status.NOT_FOUND:
@@ -119,11 +119,11 @@ def _look(
             return Error(codes.CREATING, NO, "the transaction is still being created")
         raise _Damaged("its child record is missing")
     if home.status is not Status.OK:
-        return record_error(home, "child record")
+        return error_of_record(home, "child record")
     if type(home.value) is not dict:
-        return unreadable_error("child record", "it is no map")
+        return error_of_unreadable("child record", "it is no map")
     try:
-        output = _output(context, outpoint, master.value, home.value, wholes)
+        output = _find_output(context, outpoint, master.value, home.value, wholes)
     except (ValueError, TypeError, AttributeError, LookupError, OSError) as error:
         raise _Damaged(str(error)) from error
     return _not_here(outpoint) if output is None else output
@@ -133,7 +133,7 @@ def _not_here(outpoint: _Outpoint) -> Error:
     return Error(codes.UTXO_NOT_FOUND, NO, f"the transaction has no output {outpoint.vout}, or not here")
 
 
-def _output(
+def _find_output(
     context: DispatchContext, outpoint: _Outpoint, master: dict[str, Any], home: dict[str, Any], wholes: _Wholes
 ) -> Output | None:
     """None where nobody has told of it. Raises _Damaged, and what reading damage does."""

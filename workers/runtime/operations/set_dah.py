@@ -15,9 +15,9 @@ from store.layout import TXID_BYTES, child_index
 from workers.runtime.children.delete_at_height import write_of_dah
 from workers.runtime.context import DispatchContext
 from workers.runtime.item_checks import check_fields, check_height, check_txid, check_uint
-from workers.runtime.store_errors import record_error
+from workers.runtime.store_errors import error_of_record
 
-_MAX_CHILD: Final = 0xFFFFFFFE  # the next one is the key of the creation lock
+_MAX_CHILD_INDEX: Final = 0xFFFFFFFE  # the next one is the key of the creation lock
 
 
 def run(context: DispatchContext) -> None:
@@ -29,12 +29,12 @@ def run(context: DispatchContext) -> None:
         if result.status is Status.OK:
             context.batch.complete(index, True)
         else:
-            context.batch.fail(index, errors.get(index) or record_error(result, "record"))
+            context.batch.fail(index, errors.get(index) or error_of_record(result, "record"))
 
 
 def _parse(item: Any) -> Write:
     txid, child, height = check_fields(item, "txid", "child index", "height")
-    check_uint(child, "child index", _MAX_CHILD)
+    check_uint(child, "child index", _MAX_CHILD_INDEX)
     return write_of_dah(check_txid(txid), child, check_height(height, "height"))
 
 
@@ -45,7 +45,7 @@ def _explain_missing_children(context: DispatchContext, missing: Mapping[int, by
     errors: dict[int, Error] = {}
     for (index, key), master in zip(children, masters, strict=True):
         if master.status is not Status.OK:
-            errors[index] = record_error(master, "record")
+            errors[index] = error_of_record(master, "record")
         elif child_index(key) <= (master.value.get("totalExtraRecs") or 0):
             errors[index] = Error(codes.STORE_ERROR, NO, f"child record {child_index(key)} is missing")
     return errors

@@ -9,7 +9,7 @@ none: spending/one_transaction.py; in a store whose batches are one whole they a
 
 from collections.abc import Sequence
 
-from protocol.operations import SPEND_IGNORE_CONFLICTING, SPEND_IGNORE_LOCKED
+from protocol.item_flags import SPEND_IGNORE_CONFLICTING, SPEND_IGNORE_LOCKED
 from protocol.wire import ONE_TRANSACTION, Error
 from store import Result, RuleCall, Value
 from store.layout import TXID_BYTES
@@ -22,7 +22,7 @@ from workers.runtime.spending.missing_records import explain_missing_records
 from workers.runtime.spending.one_transaction import roll_back_failed
 from workers.runtime.spending.outcomes import SpendOutcomes
 from workers.runtime.spending.parsed_spend import ParsedSpend, parse_spends
-from workers.runtime.store_errors import unreadable_error
+from workers.runtime.store_errors import error_of_unreadable
 
 
 def run(context: DispatchContext) -> None:
@@ -91,9 +91,9 @@ def _read(
     answer = read_rule_answer(result, "record")
     error = answer.error
     if error is None and answer.applied is None:
-        error = unreadable_error("record", "it does not say what was applied")
+        error = error_of_unreadable("record", "it does not say what was applied")
     if not _is_about(answer, len(group)):
-        answer = RuleAnswer(unreadable_error("record", "it is of other spends than were asked for"))
+        answer = RuleAnswer(error_of_unreadable("record", "it is of other spends than were asked for"))
         error = answer.error
     outcomes.held.update(group[place].item_index for place in answer.held)
     for place in answer.held:

@@ -7,7 +7,7 @@ from protocol.codes import NO
 from protocol.wire import Error
 from store import Read, Result, Status
 from workers.runtime.context import DispatchContext
-from workers.runtime.store_errors import record_error, unreadable_error
+from workers.runtime.store_errors import error_of_record, error_of_unreadable
 
 from .parsed_spend import ParsedSpend
 
@@ -32,9 +32,9 @@ def explain_missing_records(context: DispatchContext, spends: dict[int, ParsedSp
 
 def _explain(spend: ParsedSpend, error: Error, master: Result) -> Error:
     if master.status is not Status.OK:
-        return error if error.code == codes.CREATING else record_error(master, "record")
+        return error if error.code == codes.CREATING else error_of_record(master, "record")
     if type(master.value) is not dict or type(master.value.get("totalUtxos")) is not int:
-        return unreadable_error("record", "it does not tell how many outputs there are")
+        return error_of_unreadable("record", "it does not tell how many outputs there are")
     if master.value.get("creating"):
         return Error(codes.CREATING, NO, "the transaction is still being created")
     if spend.vout >= master.value["totalUtxos"]:

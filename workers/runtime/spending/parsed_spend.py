@@ -6,14 +6,13 @@ Item [txid, vout, utxo hash, spending txid, vin, block height, flags].
 from typing import Final, NamedTuple
 
 from protocol import codes
-from protocol.operations import SPEND_IGNORE_CONFLICTING, SPEND_IGNORE_LOCKED
+from protocol.item_flags import SPEND_IGNORE_CONFLICTING, SPEND_IGNORE_LOCKED
 from protocol.wire import Error
 from store import RuleCall
-from store.layout import FROZEN, locate, pack_spending_data
+from store.layout import FROZEN, UTXO_BYTES, locate, pack_spending_data
 from workers.runtime.context import DispatchContext
 from workers.runtime.item_checks import BadItem, check_fields, check_flags, check_height, check_txid, check_uint
 
-_HASH_BYTES: Final = 32
 _FLAGS: Final = SPEND_IGNORE_CONFLICTING | SPEND_IGNORE_LOCKED
 
 
@@ -72,8 +71,8 @@ def _parse(context: DispatchContext, index: int) -> ParsedSpend:
     if type(vout) is int and vout < 0:
         raise BadItem("vout: negative", codes.INVALID_PARAMETER)
     check_uint(vout, "vout")
-    if type(utxo_hash) is not bytes or len(utxo_hash) != _HASH_BYTES:
-        raise BadItem(f"utxo hash: not {_HASH_BYTES} bytes", codes.INVALID_PARAMETER)
+    if type(utxo_hash) is not bytes or len(utxo_hash) != UTXO_BYTES:
+        raise BadItem(f"utxo hash: not {UTXO_BYTES} bytes", codes.INVALID_PARAMETER)
     spending_data = pack_spending_data(check_txid(spending_txid, "spending txid"), check_uint(vin, "vin"))
     if spending_data == FROZEN:
         raise BadItem("spending txid and vin: the mark of a frozen output", codes.INVALID_PARAMETER)
