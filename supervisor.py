@@ -51,7 +51,9 @@ log = logging.getLogger("utxod")
 _WATCH_SECONDS: Final = 0.25
 # How long workers may take to end by themselves, once told; and to be gone, once killed.
 _STOP_SECONDS: Final = 2.0
-_STOP_TURN_MS: Final = 50
+_STOP_TURN_SECONDS: Final = 0.05
+# How often dying workers are looked at.
+_DYING_SECONDS: Final = 0.001
 
 
 class StartError(Exception):
@@ -73,20 +75,16 @@ class Supervisor:
         self._settings = settings
         self._version = version
         self._started = time.monotonic()
-        try:
-            room = make_room(settings.workers.total)
-            self._transport = Transport(
-                settings.listen,
-                settings.listen_workers,
-                max_body_bytes=settings.broker.max_body_bytes,
-                reserve=reserve(settings.workers.total),
-                clock_us=clock_us,
-            )
-        except (OSError, zmq.ZMQError) as error:
-            raise StartError(str(error)) from error
-        log.info(room)
+        with ExitStack() as undo:  # what is made so far is undone where the rest fails, and all of it at the end
+            self._signals = Signals()
+            undo.callback(self._signals.close)
+            self._in_doubt_log = InDoubtLog(Path(settings.state), settings.store)
+            undo.callback(self._in_doubt_log.close)
+            self._transport = _open_transport(settings)
+            undo.callback(self._transport.close)
+            self._undo = undo.pop_all()
+        self._transport.watch(self._signals.descriptor)
         self._core = Core(settings.broker, secrets.randbits(63), clock_us(), version)
-        self._in_doubt_log = InDoubtLog(Path(settings.state), settings.store)
         self._manager = WorkerManager(
             WorkerSettings(
                 identity="",
@@ -104,31 +102,38 @@ class Supervisor:
         self._restart = RollingRestart(self._manager, self._core.is_ready, self._retire)
         self._dying_workers = DyingWorkers()
         self._housekeeping = Housekeeping()
-        self._sweep_timer = SweepTimer(settings.broker.sweep_seconds, self._started)
-        self._collector = Collector(self._started)
-        self._next_watch = self._started
         self._is_serving = False
         self._drain_until: float | None = None
-        self._signals = Signals()
-        self._transport.watch(self._signals.descriptor)
+        # From now on: a start that takes long is no standstill.
+        self._collector = Collector(time.monotonic())
+        self._sweep_timer = SweepTimer(settings.broker.sweep_seconds, time.monotonic())
+        self._next_watch = time.monotonic()
 
     def run(self) -> int:
         """Serves until it is told to end. Returns the exit status. Raises StartError."""
-        try:
+        with self._undo as undo:
+            undo.callback(self._manager.end)
             while not self._is_done():
-                self._step(self._take_in, self._sweep_timer.wait_ms(time.monotonic()))
+                self._turn(min(self._sweep_timer.next_sweep, self._next_watch))
                 now = time.monotonic()
                 if self._sweep_timer.is_due(now):
                     self._step(self._sweep, now)
-                    self._step(self._keep_house, now)
+                    self._step(self._tend)
+                if now >= self._next_watch:
+                    self._next_watch = now + _WATCH_SECONDS
+                    if not self._sweep_timer.has_stood_still:
+                        self._step(self._watch, now)
             self._step(self._core.end)
             self._stop_workers()
-        finally:
-            with ExitStack() as rest:  # each, whatever becomes of the others; the last one first
-                for end in (self._signals.close, self._in_doubt_log.close, self._transport.close, self._manager.end):
-                    rest.callback(end)
         log.info("ended")
         return 0
+
+    def _turn(self, until: float) -> None:
+        """Waits for something to come in, no longer than until then, and deals with it."""
+        wait = _DYING_SECONDS if self._dying_workers else max(0.0, until - time.monotonic())
+        self._step(self._take_in, round(wait * 1000))
+        if self._dying_workers:
+            self._step(self._answer_for_dead, self._transport.can_reach)
 
     def _step(self, happens: Callable[..., None], *args: Any) -> None:
         """Something happens, then all is done that the core asks for because of it; here, and nowhere else."""
@@ -142,7 +147,7 @@ class Supervisor:
 
     def _take_in(self, timeout_ms: int) -> None:
         """What has come, up to the transport's bounds; waits for it for so long."""
-        for source in self._transport.poll(1 if self._dying_workers else timeout_ms):
+        for source in self._transport.poll(timeout_ms):
             match source:
                 case Frontend():
                     for submitter, frames, received_us in self._transport.receive_from_submitters(source):
@@ -153,7 +158,6 @@ class Supervisor:
                     self._on_readable(source.descriptor)
                 case _:
                     assert_never(source)
-        self._answer_for_dead()
 
     def _receive_from_workers(self) -> None:
         for identity, frames in self._transport.receive_from_workers():
@@ -171,9 +175,10 @@ class Supervisor:
         self._core.retire(process.identity)  # what it were handed now would be lost
         self._dying_workers.add(process, reason)
 
-    def _answer_for_dead(self) -> None:
-        """Answers for the dead, once what they had sent is read: until then the connection stands."""
-        for identity, reason in self._dying_workers.take_drained(self._transport.can_reach):
+    def _answer_for_dead(self, can_reach: Callable[[bytes], bool]) -> None:
+        """Answers for the dead, once what they had sent is read. can_reach: whether a worker's connection still
+        stands."""
+        for identity, reason in self._dying_workers.take_drained(can_reach):
             self._receive_from_workers()
             self._core.handle(WorkerLost(identity, reason), clock_us())
             self._sweep_timer.hasten(time.monotonic())  # its successor need not wait
@@ -250,12 +255,12 @@ class Supervisor:
         if self._core.sweep(round(now * MICROSECONDS)):
             self._sweep_timer.hasten(now)
 
-    def _keep_house(self, now: float) -> None:
+    def _tend(self) -> None:
         self._judge_start()
         self._housekeeping.do(self._tend_workers)
-        if now >= self._next_watch:
-            self._next_watch = now + _WATCH_SECONDS
-            self._housekeeping.do(self._watch_workers, self._transport.tend)
+
+    def _watch(self, now: float) -> None:
+        self._housekeeping.do(self._watch_workers, self._transport.tend)
         self._collector.run_when_due(now, self._core.pending)
 
     def _judge_start(self) -> None:
@@ -319,6 +324,7 @@ class Supervisor:
         self._wait_for_workers()
         self._manager.kill()
         self._wait_for_workers()
+        self._step(self._answer_for_dead, lambda identity: False)  # the time is over for all
 
     def _tell_workers_to_end(self) -> None:
         for process in list(self._manager.processes.values()):
@@ -330,7 +336,23 @@ class Supervisor:
     def _wait_for_workers(self) -> None:
         until = time.monotonic() + _STOP_SECONDS
         while (self._manager.processes or self._dying_workers) and time.monotonic() < until:
-            self._step(self._take_in, _STOP_TURN_MS)
+            self._turn(time.monotonic() + _STOP_TURN_SECONDS)
+
+
+def _open_transport(settings: Settings) -> Transport:
+    try:
+        room = make_room(settings.workers.total)
+        transport = Transport(
+            settings.listen,
+            settings.listen_workers,
+            max_body_bytes=settings.broker.max_body_bytes,
+            reserve=reserve(settings.workers.total),
+            clock_us=clock_us,
+        )
+    except (OSError, zmq.ZMQError) as error:
+        raise StartError(str(error)) from error
+    log.info(room)
+    return transport
 
 
 def _check(settings: Settings) -> None:

@@ -13,30 +13,27 @@ _STOOD_STILL_SECONDS: Final = 0.5
 
 
 class SweepTimer:
-    """interval: between two sweeps. longest_standstill: how late one has been at most. Times are seconds, monotonic."""
+    """interval: between two sweeps. next_sweep: when the next one is due. has_stood_still: one was left out, and none
+    was made since. longest_standstill: how late one has been at most. Times are seconds, monotonic."""
 
     def __init__(self, interval: float, now: float) -> None:
         self._interval = interval
-        self._next = now
-        self._stood_still = False
+        self.next_sweep = now
+        self.has_stood_still = False
         self.longest_standstill = 0.0
-
-    def wait_ms(self, now: float) -> int:
-        """How long the loop may wait for something to come in; milliseconds."""
-        return max(0, round((self._next - now) * 1000))
 
     def is_due(self, now: float) -> bool:
         """Whether a sweep is to be made now; asking at that time starts the next interval. After a standstill one sweep
         is left out."""
-        if now < self._next:
+        if now < self.next_sweep:
             return False
-        late, self._next = now - self._next, now + self._interval
+        late, self.next_sweep = now - self.next_sweep, now + self._interval
         self.longest_standstill = max(late, self.longest_standstill)
-        self._stood_still = late > _STOOD_STILL_SECONDS and not self._stood_still
-        if self._stood_still:
+        self.has_stood_still = late > _STOOD_STILL_SECONDS and not self.has_stood_still
+        if self.has_stood_still:
             log.warning("stood still for %.1f s: what has come in meanwhile is read first", late)
-        return not self._stood_still
+        return not self.has_stood_still
 
     def hasten(self, now: float) -> None:
         """There is something to be done: the next sweep is due now."""
-        self._next = min(self._next, now)
+        self.next_sweep = min(self.next_sweep, now)

@@ -13,6 +13,7 @@ handshake is closed.
 
 import sys
 from collections.abc import Callable, Iterator, Sequence
+from contextlib import ExitStack
 from typing import Final, NamedTuple
 
 import zmq
@@ -87,25 +88,29 @@ class Transport:
         clock_us: Callable[[], int],
     ) -> None:
         self._clock_us = clock_us
-        self._private = None if backend else PrivateAddress()
-        self.backend = backend if self._private is None else self._private.address
-        self._context = zmq.Context()
         self._poller = zmq.Poller()
         self._watched: set[int] = set()
-        self._doors = Doors(self.watch, self.unwatch)
         self._frontends: list[zmq.Socket[bytes]] = []
         self._in_excess: set[int] = set()  # the frontends at which the rest of a message is to be dropped
         self.excess = 0
         self.addresses: list[str] = []
-        try:
+        with ExitStack() as undo:  # what is made so far is undone where the rest fails, and all of it by `close`
+            if not backend:
+                private = PrivateAddress()
+                undo.callback(private.release)
+                backend = private.address
+            self.backend = backend
+            self._doors = Doors(self.watch, self.unwatch)
+            undo.callback(self._doors.release)
+            self._context = zmq.Context()
+            undo.callback(self._context.destroy, linger=_LINGER_MS)
+            undo.callback(self._doors.unhinge)
             for address in frontends:
                 socket, bound_address = self._bind(address, max_body_bytes * _FRAME_FACTOR, reserve)
                 self._frontends.append(socket)
                 self.addresses.append(bound_address)
             self._backend, _ = self._bind(self.backend, -1, 0)
-        except BaseException:
-            self.close()
-            raise
+            self._undo = undo.pop_all()
 
     def _bind(self, address: str, max_frame_bytes: int, reserve: int) -> "tuple[zmq.Socket[bytes], str]":
         """Gives the address too, with the port that was chosen. Raises OSError, or ZMQError, with the address in its
@@ -219,11 +224,7 @@ class Transport:
 
     def close(self) -> None:
         """Answers already given to ZeroMQ are still delivered, within `_LINGER_MS`."""
-        self._doors.unhinge()
-        self._context.destroy(linger=_LINGER_MS)
-        self._doors.release()
-        if self._private is not None:
-            self._private.release()
+        self._undo.close()
 
 
 def _send(socket: "zmq.Socket[bytes]", identity: bytes, frames: Sequence[Body]) -> bool:

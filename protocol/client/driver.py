@@ -68,10 +68,10 @@ class Driver(ABC):
         """The end: also of what a turn that failed has lost."""
         self.session.close(self._ended)
         self._wake_callers(self.session.take_settled())
-        lost = [call for call in list(self._asked) if not call.settled]
-        for call in lost:
-            call.fail(Error(codes.NO_ANSWER, codes.UNKNOWN, self._ended))
-        self._wake_callers(lost)
+        for call in list(self._asked):
+            if not call.settled:
+                call.fail(Error(codes.NO_ANSWER, codes.UNKNOWN, self._ended))
+                self._wake_callers([call])
 
 
 def refusal(reason: str) -> ClientClosed:

@@ -115,12 +115,12 @@ class WorkerManager:
         stopped = {
             process for process in self.processes.values() if not process.terminated_because and process.is_stopped()
         }
-        failing = [(process.identity, "is stopped") for process in stopped & self._found_stopped]
+        failing = {process.identity: "is stopped" for process in stopped & self._found_stopped}
         self._found_stopped = stopped
         for identity, process in self.processes.items():
             if now - process.started > _START_SECONDS and not process.leaving and not is_ready(identity):
-                failing.append((identity, f"has not become ready in {_START_SECONDS:g} s"))
-        return failing
+                failing.setdefault(identity, f"has not become ready in {_START_SECONDS:g} s")
+        return list(failing.items())
 
     def kill(self) -> None:
         """Kills all that are left, without waiting for their end."""

@@ -1,0 +1,129 @@
+"""The supervisor in this process, without workers: what it must do if something fails at its start, or at its end."""
+
+import os
+import tempfile
+from pathlib import Path
+
+import pytest
+
+import supervisor
+from broker.daemon_settings import Settings
+from broker.decoding import from_submitter
+from broker.events import WorkerReady
+from protocol import wire
+from supervisor import StartError, Supervisor, clock_us
+from workers.management.process import WorkerProcess
+
+WRITER = b"a writer"
+
+
+@pytest.fixture
+def settings(tmp_path: Path) -> Settings:
+    return Settings(store="null:", listen=(f"ipc://{tmp_path}/u.sock",), state=str(tmp_path / "state"))
+
+
+@pytest.fixture
+def temporary(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> Path:
+    """The directory in which the private address of the workers is made."""
+    directory = tmp_path / "tmp"
+    directory.mkdir()
+    monkeypatch.setattr(tempfile, "tempdir", str(directory))
+    return directory
+
+
+def hold_a_creation(daemon: Supervisor) -> None:
+    """A worker is handed a creation, of which nobody will hear any more."""
+    core = daemon._core
+    core.handle(WorkerReady(WRITER, "write"), clock_us())
+    header = wire.RequestHeader(core.epoch, "create", clock_us() + 60_000_000, 1, 0)
+    prefix = wire.pack_prefix(wire.REQUEST, bytes(16))
+    core.handle(from_submitter((0, b"nobody"), [prefix, wire.pack_request_header(header), b"\x91\xc0"]), clock_us())
+    core.dispatch(clock_us())
+    core.take_actions()  # it was sent
+    assert core.is_busy(WRITER)
+
+
+def test_a_start_that_fails_at_an_address_leaves_nothing(settings: Settings, temporary: Path, tmp_path: Path) -> None:
+    taken = Supervisor(settings, "test")
+    try:
+        before = sorted(temporary.iterdir())
+        with pytest.raises(StartError):
+            Supervisor(settings, "test")
+        assert sorted(temporary.iterdir()) == before
+    finally:
+        taken._undo.close()
+    assert not list(temporary.iterdir())
+    assert not (tmp_path / "u.sock").exists()
+
+
+def test_a_temporary_directory_that_is_too_long_leaves_nothing(
+    settings: Settings, temporary: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    long = temporary / ("x" * 90)
+    long.mkdir()
+    monkeypatch.setattr(tempfile, "tempdir", str(long))
+    with pytest.raises(StartError):
+        Supervisor(settings, "test")
+    assert not list(long.iterdir())
+
+
+@pytest.mark.parametrize("part", ["InDoubtLog", "Signals"])
+def test_a_part_that_can_not_be_had_leaves_nothing(
+    settings: Settings, temporary: Path, tmp_path: Path, monkeypatch: pytest.MonkeyPatch, part: str
+) -> None:
+    def refused(*_: object) -> None:
+        raise RuntimeError("can't start new thread")
+
+    monkeypatch.setattr(supervisor, part, refused)
+    descriptors = len(os.listdir("/proc/self/fd"))
+    with pytest.raises(RuntimeError):
+        Supervisor(settings, "test")
+    assert not list(temporary.iterdir())
+    assert not (tmp_path / "u.sock").exists()
+    assert len(os.listdir("/proc/self/fd")) == descriptors
+
+
+def test_the_time_that_a_start_takes_is_no_standstill(
+    settings: Settings, temporary: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    begun = supervisor.time.monotonic()
+    monkeypatch.setattr(supervisor, "make_room", lambda *_: "some room")
+    daemon = Supervisor(settings, "test")
+    try:
+        assert daemon._sweep_timer.next_sweep > daemon._started >= begun
+        assert daemon._next_watch >= daemon._sweep_timer.next_sweep
+    finally:
+        daemon._undo.close()
+
+
+def test_what_a_worker_held_at_the_end_of_all_time_is_in_doubt(
+    settings: Settings, temporary: Path, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    """Its end was seen, and the time to stop is over while its last words are still waited for."""
+    daemon = Supervisor(settings, "test")
+    with daemon._undo:
+        hold_a_creation(daemon)
+        worker = WorkerProcess.__new__(WorkerProcess)
+        worker.identity = WRITER
+        daemon._dying_workers.add(worker, "was ended by SIGKILL")
+        monkeypatch.setattr(supervisor, "_STOP_SECONDS", 0.0)
+        monkeypatch.setattr(daemon._transport, "can_reach", lambda identity: True)
+        daemon._step(daemon._core.end)
+        daemon._stop_workers()
+        assert daemon._core.report()["counters"]["lost_requests"] == 1
+    assert "create" in (tmp_path / "state" / "in-doubt.jsonl").read_text()
+
+
+def test_a_worker_that_is_stopped_and_late_is_ended_once(settings: Settings, temporary: Path) -> None:
+    daemon = Supervisor(settings, "test")
+    with daemon._undo:
+        manager = daemon._manager
+        process = manager.start("read", 0.0)
+        try:
+            process._signal(supervisor.signal.SIGSTOP)
+            failing: list[tuple[bytes, str]] = []
+            while not failing:
+                failing = manager.find_failing(1.0, lambda identity: False)
+            assert manager.find_failing(1e9, lambda identity: False) == [(process.identity, "is stopped")]
+        finally:
+            manager.end()
