@@ -13,7 +13,6 @@ from utxod.own_daemon import DaemonError
 from .report import Report
 
 HELP_OPTIONS: Final = {"help_option_names": ["-h", "--help"]}
-MINUTES: Final = FiniteRange(0.01, 7 * 24 * 60)
 SECONDS: Final = FiniteRange(0.01, 3600)
 
 
@@ -45,10 +44,6 @@ def count(name: str, default: int, help: str) -> click.Option:
 
 def rounds(default: int) -> click.Option:
     return count("rounds", default, "Of which the median counts.")
-
-
-def seed(help: str) -> click.Option:
-    return click.Option(["--seed"], type=int, help=help)
 
 
 def store_url(help: str, *, required: bool = False) -> click.Option:

@@ -1,4 +1,4 @@
-"""From the end of a worker to the answers of the items in its hands: killed, and stopped."""
+"""How long it takes, when a worker is killed or stopped, until the items that it held are answered."""
 
 import asyncio
 import os

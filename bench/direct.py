@@ -1,4 +1,4 @@
-"""The Aerospike client held directly, without a store or a daemon around it: what ours is measured beside."""
+"""The Aerospike client, used directly: the baseline that the store and the daemon are measured against."""
 
 from collections.abc import Sequence
 from typing import Any, Final
@@ -31,17 +31,11 @@ class Direct:
         parts = split_url(url)
         settings = parse_aerospike_url(parts, dict(parse_qsl(parts.query)))
         self.namespace = settings.namespace
-        self._set = (settings.namespace, settings.set)
+        self.set = settings.set
         self.client = connect(settings)
 
     def close(self) -> None:
         self.client.close()
-
-    def is_empty(self) -> bool:
-        """Whether the set has no record. Raises AerospikeError."""
-        query = self.client.query(*self._set)
-        query.max_records = 1
-        return not query.results(options={"nobins": True})
 
     def register(self, source: bytes) -> str:
         """A module of rules; returns its name."""
@@ -68,4 +62,4 @@ class Direct:
         return [applied.record[2]["SUCCESS"] for applied in sent]
 
     def _key(self, key: bytes) -> tuple[str, str, bytearray]:
-        return (*self._set, bytearray(key))
+        return self.namespace, self.set, bytearray(key)

@@ -1,4 +1,4 @@
-"""A daemon whose store breaks when it is told to: for what is measured of faults."""
+"""A daemon whose store breaks when it is told to: for measurements of faults."""
 
 import contextlib
 import json
@@ -18,6 +18,8 @@ class Faults:
         self.file = directory / "faults.json"
 
     def set(self, **fault: Any) -> None:
+        """From now on this fault is in force, and no other. fault: `kind`, `times`, `index`, `function`, `seconds` and
+        `after`, as store/faulty.py describes them."""
         new = self.file.with_suffix(".new")
         new.write_text(json.dumps([fault]))
         new.rename(self.file)

@@ -1,4 +1,4 @@
-"""What a daemon holds of the machine: processes, threads, descriptors, memory."""
+"""What a daemon uses of the machine: processes, threads, descriptors, memory."""
 
 from dataclasses import dataclass
 

@@ -1,4 +1,4 @@
-"""How long one caller waits who asks one item at a time: the embedded store, synced and not."""
+"""How long a caller waits for an answer who asks one item at a time: the embedded store, synced and not."""
 
 import time
 from collections.abc import Callable, Sequence

@@ -1,4 +1,4 @@
-"""A ledger with a million items pending: what admitting, handing out, answering and sweeping one of them costs.
+"""What it costs to admit, hand out, answer and sweep an item while a million of them are pending in the ledger.
 
 The broker's core alone, in a process of its own for each round; half of the items are answered by a worker, the others
 expire. Pauses of Python's collector are measured where the ledger is full, and where the daemon lets it run.
@@ -54,25 +54,27 @@ _FIGURES: Final = (
 def ledger(items: int, rounds: int) -> Report:
     """items: pending at once. Measured with requests of one item, and of 100."""
     report = Report("ledger")
-    for each in (1, 100):
+    for per_request in (1, 100):
         rounds_measured: list[list[float]] = []
         for _ in range(rounds):
             with ProcessPoolExecutor(1, mp_context=get_context("spawn")) as process:
-                values, held = process.submit(_measure, items, each).result()
+                values, held = process.submit(_measure, items, per_request).result()
             rounds_measured.append(values)
             report.promise(EACH_ONCE, held)
         for (name, unit, goal), *found in zip(_FIGURES, *rounds_measured, strict=True):
-            report.figures.append(Figure(f"requests of {each}: {name}", found, unit, goal, higher_is_better=False))
+            report.figures.append(
+                Figure(f"requests of {per_request}: {name}", found, unit, goal, higher_is_better=False)
+            )
     return report
 
 
-def _measure(items: int, each: int) -> tuple[list[float], bool]:
+def _measure(items: int, per_request: int) -> tuple[list[float], bool]:
     """The values of `_FIGURES`, and whether each request was answered once and nothing was left."""
     gc.disable()
-    requests = items // each
-    small = _collection_over(min(COLLECT_BELOW, requests), each)
+    requests = items // per_request
+    small = _collection_over(min(COLLECT_BELOW, requests), per_request)
     core = Core(_SETTINGS, _EPOCH, _NOW)
-    messages = [_message(number, each) for number in range(requests)]
+    messages = [_message(number, per_request) for number in range(requests)]
     gc.collect()
     before = psutil.Process().memory_info().rss
     admitting = _time(lambda: _admit(core, messages))
@@ -84,7 +86,7 @@ def _measure(items: int, each: int) -> tuple[list[float], bool]:
     core.workers.clear()
     slices = _slices(lambda: core.sweep(_LAST_DEADLINE))
     counters = core.counters
-    held = counters["admitted"] == counters["answered"] == requests * each and not len(core.ledger)
+    held = counters["admitted"] == counters["answered"] == requests * per_request and not len(core.ledger)
     per_item = [admitting / items, handing / answered, answering / answered, sum(slices) / left]
     values = [
         *[value * 1e6 for value in per_item],
@@ -97,18 +99,18 @@ def _measure(items: int, each: int) -> tuple[list[float], bool]:
     return values, held and not any(pool.queue for pool in core.pools.values())
 
 
-def _collection_over(requests: int, each: int) -> float:
+def _collection_over(requests: int, per_request: int) -> float:
     core = Core(_SETTINGS, _EPOCH, _NOW)
-    _admit(core, [_message(number, each) for number in range(requests)])
+    _admit(core, [_message(number, per_request) for number in range(requests)])
     return _time(gc.collect)
 
 
-def _message(number: int, each: int) -> tuple[bytes, ...]:
+def _message(number: int, per_request: int) -> tuple[bytes, ...]:
     deadline = _NOW + 1 + number % (_LAST_DEADLINE - _NOW)
     return (
         wire.pack_prefix(wire.REQUEST, number.to_bytes(wire.REQUEST_ID_BYTES, "little")),
-        wire.pack_request_header(RequestHeader(_EPOCH, "get", deadline, each, 0)),
-        bytes(_ITEM_BYTES * each),
+        wire.pack_request_header(RequestHeader(_EPOCH, "get", deadline, per_request, 0)),
+        bytes(_ITEM_BYTES * per_request),
     )
 
 
@@ -148,7 +150,7 @@ def _slices(sweep: Callable[[], bool]) -> list[float]:
 
 
 def _time(what: Callable[[], object]) -> float:
-    """Seconds of this process: others' use of the machine is none of the broker's cost."""
+    """Seconds of this process: what others use of the machine does not count."""
     started = time.process_time()
     what()
     return time.process_time() - started

@@ -1,4 +1,4 @@
-"""Load: questions asked by many callers at once, for a time or until none is left, and counted."""
+"""Load: many callers ask at once, for a time or until nothing is left to ask; what is answered is counted."""
 
 import asyncio
 import itertools

@@ -1,4 +1,4 @@
-"""Three times what the daemon can carry: what is done of it, and how soon the rest is refused; and whether one that
+"""Three times the load that the daemon can carry: how much is done, how soon the rest is refused, and whether one that
 floods takes the place of one that asks now and then.
 
 Once with a store that is slow, so that the capacity is the store's; once with the embedded store as it is, where the
@@ -82,26 +82,29 @@ async def _run(report: Report, case: Case, daemon: OwnDaemon, faults: Faults, ro
                 round_ = _Round(report, case, daemon, faults, client, pool, number * 100, seconds)
                 await round_.run()
                 measured.append(round_)
-    hints = [[hint for hint, _ in each.hints] for each in measured]
-    drained = [[real for _, real in each.hints] for each in measured]
+    hints = [[hint for hint, _ in round_.hints] for round_ in measured]
+    drained = [[real for _, real in round_.hints] for round_ in measured]
     figures = [
-        Figure("capacity", [each.capacity for each in measured], "items/s"),
-        Figure("goodput at three times that", [each.goodput for each in measured], "items/s"),
-        Figure("goodput, of capacity", [each.goodput / each.capacity for each in measured], "", GOODPUT_GOAL),
-        Figure("OVERLOADED, p99", _each(99, [each.refused for each in measured]), "ms", REFUSAL_GOAL_MS, False),
-        Figure("retry-after, median", _each(50, hints), "ms"),
-        Figure("the queue had drained in, median", _each(50, drained), "ms"),
-        Figure("retry-after, off by a factor of", [each.hint_factor for each in measured], "", RETRY_GOAL, False),
+        Figure("capacity", [round_.capacity for round_ in measured], "items/s"),
+        Figure("goodput at three times that", [round_.goodput for round_ in measured], "items/s"),
+        Figure("goodput, of capacity", [round_.goodput / round_.capacity for round_ in measured], "", GOODPUT_GOAL),
+        Figure(
+            "OVERLOADED, p99", _percentiles(99, [round_.refused for round_ in measured]), "ms", REFUSAL_GOAL_MS, False
+        ),
+        Figure("retry-after, median", _percentiles(50, hints), "ms"),
+        Figure("the queue had drained in, median", _percentiles(50, drained), "ms"),
+        Figure("retry-after, off by a factor of", [round_.hint_factor for round_ in measured], "", RETRY_GOAL, False),
     ]
     for name, asked in (
-        ("alone", [each.alone for each in measured]),
-        ("beside a flood", [each.beside_flood for each in measured]),
+        ("alone", [round_.alone for round_ in measured]),
+        ("beside a flood", [round_.beside_flood for round_ in measured]),
     ):
         figures += [
-            Figure(f"asking now and then, {name}, p{percent}", _each(percent, asked), "ms") for percent in (50, 99)
+            Figure(f"asking now and then, {name}, p{percent}", _percentiles(percent, asked), "ms")
+            for percent in (50, 99)
         ]
     report.figures += [replace(figure, name=f"{case.name}: {figure.name}") for figure in figures]
-    report.details[case.name] = dict(sum((each.codes for each in measured), Counter()))
+    report.details[case.name] = dict(sum((round_.codes for round_ in measured), Counter()))
 
 
 class _Round:
@@ -210,6 +213,6 @@ def _percentile(values: Sequence[float], percent: int) -> float:
     return sorted(values)[len(values) * percent // 100] if values else float("nan")
 
 
-def _each(percent: int, rounds: Sequence[Sequence[float]]) -> list[float]:
+def _percentiles(percent: int, rounds: Sequence[Sequence[float]]) -> list[float]:
     """Of each round's seconds, as milliseconds."""
     return [_percentile(seconds, percent) * 1000 for seconds in rounds]

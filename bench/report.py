@@ -22,7 +22,7 @@ from utxod.rendering import render, report_tables
 
 @dataclass(frozen=True, slots=True)
 class Figure:
-    """The median of several rounds. goal: None where there is none. higher_is_better: else the goal is a bound."""
+    """The median of several rounds. goal: None if it has no goal. higher_is_better: else the goal is a bound."""
 
     name: str
     rounds: Sequence[float]

@@ -1,4 +1,4 @@
-"""The protocol between a submitter and the daemon, and in client/ the client that speaks it. Users import from here.
+"""The protocols between submitter, daemon and worker; the client is in client/. Users import from here.
 
 It imports nothing else of ours, and only relatively: it is also published alone, as `utxod-client` (utxod_client).
 """

@@ -1,4 +1,4 @@
-"""An endpoint: the address where a daemon listens and its clients connect. When nobody names one, it is
+"""An endpoint: the address where a daemon listens and its clients connect. The default one:
 
     $XDG_RUNTIME_DIR/utxod/utxod.sock     where the login session has such a directory
     /tmp/utxod-<uid>/utxod.sock           elsewhere

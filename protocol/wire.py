@@ -79,6 +79,8 @@ class ProtocolError(ValueError):
 
 
 class Prefix(NamedTuple):
+    """The first frame of every message. type: HELLO, WELCOME, and so on. request_id: 16 bytes."""
+
     version: int
     type: int
     request_id: bytes
@@ -114,6 +116,7 @@ class ReplyHeader(NamedTuple):
 
 
 def pack_prefix(message_type: int, request_id: bytes) -> bytes:
+    """The first frame. message_type: HELLO, WELCOME, and so on. request_id: 16 bytes."""
     return _PREFIX.pack(MAGIC, VERSION, message_type, request_id)
 
 
@@ -183,6 +186,7 @@ def unpack_request_header(frame: bytes) -> RequestHeader:
 
 
 def pack_reply_header(header: ReplyHeader) -> bytes:
+    """A header without an error says so by the code OK."""
     error = header.error or _NO_ERROR
     packed: bytes = msgpack.packb((*error, header.count, header.errors))
     return packed

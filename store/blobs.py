@@ -1,4 +1,4 @@
-"""Blobs: raw transactions that are too large for a record, a file each in a directory. The format is our own:
+"""Blobs: raw transactions that are too large for a record. Each is a file in one directory, in a format of our own:
 
     bytes 0-3   b"UXB" and the version (1)
     byte  4     1: a whole transaction follows; 0: some of its outputs only

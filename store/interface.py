@@ -85,7 +85,7 @@ def group_of(operation: RecordOperation) -> int | None:
 
 
 class Status(StrEnum):
-    """OVERLOADED: refused for now, for want of room or because too many ask for the record. UNAVAILABLE: no server that
+    """OVERLOADED: refused for now, because there is no room or too many ask for the record. UNAVAILABLE: no server that
     could do it is there now. In both cases nothing was done. TIMEOUT: no answer came in the time that there was."""
 
     OK = "OK"

@@ -1,4 +1,4 @@
-"""Stores by URL.
+"""Opens the store that a URL names.
 
 lmdb:///var/lib/utxod?sync=false&...                           the embedded store (lmdb/url.py has its options)
 aerospike://host[:port][,host...]/namespace?set=utxo&...       a set in an Aerospike cluster (aerospike/url.py)
@@ -23,7 +23,7 @@ from .url import parse_flag, refuse_rest, split_url, take_option
 
 
 def open_store(url: str, *, create: bool = True) -> Store:
-    """create: makes the set where there is none. Raises ValueError where the URL is not one of those above, StoreError
+    """create: makes the set if there is none yet. Raises ValueError where the URL is not one of those above, StoreError
     where the store can't be opened."""
     return parse_url(url, create=create)()
 

@@ -16,7 +16,7 @@ _READABLE: Final = (OLD_LAYOUT, LAYOUT_VERSION)
 
 class SetSettings(NamedTuple):
     """utxo_batch_size: outputs per record. genesis_height: block height from which on every output is a UTXO but those
-    of OP_FALSE OP_RETURN; GENESIS_NEVER where there is none. layout: version of the records' layout."""
+    of OP_FALSE OP_RETURN; GENESIS_NEVER if there is no such height. layout: version of the records' layout."""
 
     utxo_batch_size: int
     genesis_height: int = DEFAULT_GENESIS_HEIGHT
@@ -37,7 +37,7 @@ class SettingsPlace(Protocol):
     """Where a set keeps its settings. Each method raises StoreError where it cannot do it."""
 
     def read(self) -> SetSettings | None:
-        """None where there are none."""
+        """None if the set has no settings."""
         ...
 
     def make(self, settings: SetSettings) -> None:
@@ -63,7 +63,7 @@ def find_settings(place: SettingsPlace, wanted: WantedSettings) -> SetSettings:
 
 
 def checked_settings(utxo_batch_size: object, genesis_height: object, layout: object) -> SetSettings:
-    """The settings, as they were read. Raises StoreError where they are none."""
+    """The settings, as they were read. Raises StoreError if they are invalid."""
     if type(utxo_batch_size) is not int or type(genesis_height) is not int or type(layout) is not int:
         raise unreadable_settings()
     if utxo_batch_size < 1:

@@ -62,7 +62,7 @@ def parse_flag(text: str) -> bool:
 
 
 def parse_number(text: str, least: int, most: int) -> int:
-    """Raises ValueError where it is no number from `least` to `most`."""
+    """Raises ValueError if it is not a number from `least` to `most`."""
     if not (text.isdecimal() and len(text) <= _DIGITS and least <= int(text) <= most):
         raise ValueError(f"is no number from {least} to {most}")
     return int(text)

@@ -1,4 +1,4 @@
-"""The balance: a set of transactions read back from the store, output by output, against what should be there."""
+"""The balance: transactions are read back from the store, and each output is compared with what it should be."""
 
 from collections.abc import Iterable, Mapping, Sequence
 from dataclasses import dataclass, field

@@ -1,4 +1,4 @@
-"""Blocks out of files: one raw block a file, or a node's own blk*.dat (magic, size, block; zeros between).
+"""Finds and reads blocks in files: one raw block a file, or a node's blk*.dat (magic, size, block; zeros between).
 
 `scan` reads headers only, so that blocks that lie in any order, in many large files, can be put into the order of
 their chain before one of them is read whole. A node's file is read as it is found: obfuscated with the key of the

@@ -1,4 +1,4 @@
-"""A block, read and checked: what its header does not vouch for is never fed (P15)."""
+"""Reads a block and checks it: what its header does not vouch for is never fed (P15)."""
 
 import os
 from collections.abc import Iterator, Sequence

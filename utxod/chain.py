@@ -2,7 +2,7 @@
 
 Where blocks are missing, the others fall apart into separate trees. Of a tree, the branch with the most accumulated
 work (by nBits) counts, and of equal ones that whose tip was found first. A tree beside that with the most work is of
-the same chain where its heights are known and are none of the others'.
+the same chain if its heights are known and no other tree has them.
 
 A height is one more than the parent's. That of a tree's first block is what most blocks of its branch with the most
 work say it is, each by the height that its coinbase states (BIP 34); of as many votes, those nearest to the first block

@@ -91,19 +91,7 @@ def serve(
 
     from .rendering import render, settings_table
 
-    flags: dict[str, tuple[Any, str]] = {}
-    for text in settings:
-        key, equals, value = text.partition("=")
-        if not equals:
-            raise click.UsageError(f"--set {text}: wanted KEY=VALUE")
-        flags[key] = value, "--set"
-    if store is not None:
-        flags["store"] = store, "--store"
-    if listen:
-        flags["listen"] = list(listen), "--listen"
-    if workers is not None:
-        flags["workers.read"] = flags["workers.write"] = workers, "--workers"
-    loaded = _settings(config, flags)
+    loaded = _settings(config, _flags(store, listen, workers, settings))
     if not loaded.listen:
         loaded = dataclasses.replace(loaded, listen=(default_endpoint(),))
     if show_settings:
@@ -316,6 +304,25 @@ def get(txid: bytes, connect: str, as_json: bool, timeout: float) -> None:
         render(record_table(record))
 
 
+def _flags(
+    store: str | None, listen: tuple[str, ...], workers: int | None, settings: tuple[str, ...]
+) -> dict[str, tuple[Any, str]]:
+    """What the flags of `serve` set: key -> value, and the flag's name. settings: KEY=VALUE each."""
+    flags: dict[str, tuple[Any, str]] = {}
+    for text in settings:
+        key, equals, value = text.partition("=")
+        if not equals:
+            raise click.UsageError(f"--set {text}: wanted KEY=VALUE")
+        flags[key] = value, "--set"
+    if store is not None:
+        flags["store"] = store, "--store"
+    if listen:
+        flags["listen"] = list(listen), "--listen"
+    if workers is not None:
+        flags["workers.read"] = flags["workers.write"] = workers, "--workers"
+    return flags
+
+
 def _settings(config: Path | None, flags: Mapping[str, tuple[Any, str]]) -> "Settings":
     """From file, environment and flags. What is wrong, or strange, is for a person to read."""
     from broker.daemon_settings import Settings
@@ -337,11 +344,11 @@ def _replay(
     """And the number of the signal that asked to end it early, 0 where none did."""
     from protocol import AsyncClient
 
+    from .interruption import run_to_an_end
     from .needs import DEFAULTS
     from .own_daemon import EMBEDDED, own_daemon
     from .rendering import byte_progress
     from .replay import replay
-    from .termination import run_to_an_end
 
     arguments = ["--workers", str(workers)]
     for setting in planned.needs.combined_with(DEFAULTS).settings():

@@ -212,7 +212,7 @@ async def _kill_at_work(client: AsyncClient, pid: int) -> None:
 
 
 async def _until(client: AsyncClient, look: Callable[[Mapping[str, Any]], Any]) -> Any:
-    """What is seen in the daemon's reports, once anything is. Raises UtxodError where there are none for long."""
+    """What is seen in the daemon's reports, once anything is. Raises UtxodError if none comes for long."""
     deadline = time.monotonic() + _PATIENCE_SECONDS
     while True:
         try:

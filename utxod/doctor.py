@@ -1,4 +1,4 @@
-"""Whether all is well between the settings and the store. Each finding says what was looked at, and where something is
+"""`utxod doctor`: examines the settings and the store. Each finding says what was looked at, and where something is
 wrong, what to do about it."""
 
 import os
@@ -138,7 +138,7 @@ def _examine_nodes(builds: Mapping[str, str], size: int) -> Finding:
 
 
 def examine_batches(limit: int | None) -> Finding:
-    """limit: the smallest batch-max-requests of the nodes, None where there is none."""
+    """limit: the smallest batch-max-requests of the nodes, None if they have no limit."""
     what = "records in a batch"
     if limit is None:
         return Finding(what, "as many as there are")

@@ -21,6 +21,8 @@ Coin = tuple[Transaction, int]  # an output: its transaction, its number
 
 
 class Generator:
+    """Makes transactions whose inputs spend outputs that it made before. seed: the same gives the same transactions."""
+
     def __init__(self, seed: int = 1) -> None:
         self._random = Random(seed)  # noqa: S311 (no secrets here: the same seed, the same transactions)
         self._coinbases = 0

@@ -1,4 +1,4 @@
-"""Are the packages that would be imported our own?
+"""Checks, before they are imported, that the packages are utxod's own and not others of the same name.
 
 The daemon's wheel brings packages with plain names (`store`, `broker`, ...). Where an environment holds another package
 of such a name, or the current directory does, that one would be imported in place of ours and fail somewhere far from

@@ -1,4 +1,4 @@
-"""One question to a running daemon, for a command: its answer, or an end that says why there is none.
+"""One question that a command asks a running daemon. If there is no answer, the process ends and says why.
 
 What went wrong is told to a person on standard error, to a program (--json) on standard output too, and to a script by
 the exit code.
@@ -23,7 +23,7 @@ if TYPE_CHECKING:
 
 
 def ask(endpoint: str, timeout: float, as_json: bool, question: Callable[["Client"], dict[str, Any]]) -> dict[str, Any]:
-    """The daemon's answer to the question. Where there is none, the process ends with a line that says why and what
+    """The daemon's answer to the question. If none comes, the process ends with a line that says why and what
     to do."""
     import zmq
 

@@ -1,4 +1,4 @@
-"""Child records that are left of an earlier life of a transaction: found, and removed on an operator's word.
+"""`utxod leftovers`: child records that are left of an earlier life of a transaction are found, and removed if asked.
 
 A creation that meets such records is refused (LEFTOVER), because nobody knows what was spent of them. Only records
 without a master are ever removed: in a store whose batches are one whole with a look at the master in the same batch;

@@ -1,4 +1,4 @@
-"""The hash of blocks, and the root that a block's header gives of its transactions."""
+"""Block hashes, and the merkle root of a block's transactions."""
 
 from collections.abc import Sequence
 from hashlib import sha256

@@ -1,4 +1,4 @@
-"""What a transaction needs of the daemon's limits."""
+"""How large the daemon's limits must be to take a transaction."""
 
 from collections.abc import Sequence
 from typing import Final, NamedTuple

@@ -1,4 +1,4 @@
-"""A daemon of one's own for as long as a command runs: the demo's, a replay's, a measurement's.
+"""A daemon that a command starts for itself and ends with itself: for the demo, a replay, a measurement.
 
 When the command ends, by itself, by Ctrl-C or because it is told to, nothing is left of it. What it leaves when it is
 killed goes with the next one: a lock tells a directory in use, and the daemon holds it as well, until it has ended.
@@ -23,7 +23,7 @@ from typing import Final
 from protocol import Client, UtxodError
 
 from .import_guard import ROOT
-from .termination import handled
+from .interruption import handled
 
 START_SECONDS: Final = 20.0
 POLL_SECONDS: Final = 0.02

@@ -221,7 +221,7 @@ def _read_again(place: BlockPlace) -> list[Transaction]:
 
 
 def _is_genesis(coinbase: Transaction, place: BlockPlace, height: int) -> bool:
-    """Whether its outputs are none that could be spent: so it is on every network."""
+    """Whether nobody can ever spend its outputs: so it is on every network."""
     return coinbase.txid == _GENESIS_COINBASE or (height == 0 and place.previous == NO_HASH)
 
 

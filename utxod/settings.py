@@ -38,7 +38,7 @@ class SettingsError(Exception):
 
 
 class Setting(NamedTuple):
-    """key: dotted path. help: what it does. range: of a number, in words; empty where there is none."""
+    """key: dotted path. help: what it does. range: of a number, in words; empty if it has no range."""
 
     key: str
     value: Any
@@ -186,7 +186,8 @@ def _from_text(text: Any, default: Any) -> Any:
 
 
 def _meant(variable: str, known: Iterable[str]) -> str:
-    """The variable that one who set this one meant: it is spelt nearly so, or is its end; empty where there is none."""
+    """The variable that one who set this one meant: it is spelt nearly so, or is its end; empty if no
+    setting is like it."""
     if _OF_A_SERVICE.search(variable):
         return ""
     names = {name.removeprefix(PREFIX): name for name in sorted(known)}

@@ -1,6 +1,7 @@
-"""A worker's beginning: ends with its parent, dumps its stacks when asked, opens the store, serves.
+"""A worker's program: it opens the store and serves the broker. It ends when its parent does, and dumps its stacks
+when asked to.
 
-Exits with 0 when it was told to stop, and with START_FAILED_STATUS where it could not start.
+Exits with 0 when it was told to stop, and with START_FAILED_STATUS if it could not start.
 """
 
 import ctypes

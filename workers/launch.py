@@ -1,6 +1,5 @@
-"""What the daemon and a worker agree on about its start and its end: the settings it is handed on its command line, the
-signal that makes it dump its stacks, and the exit status that says that it could not start. Both sides import this, and
-nothing of each other."""
+"""What the daemon and a worker process agree on: the settings on its command line, the signal that makes it dump its
+stacks, and the exit status that says that it could not start. Both sides import this, and nothing of each other."""
 
 import signal
 from dataclasses import dataclass

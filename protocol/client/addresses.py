@@ -1,4 +1,4 @@
-"""Where an endpoint's daemon may be: its addresses, one after the other.
+"""The addresses of an endpoint, to be tried one after the other.
 
 ZeroMQ is given addresses only, never a name. It would look a name up in its own I/O thread, where a name server that
 says nothing holds up all else, the closing too; and of a name's addresses it would try the first alone, so that a

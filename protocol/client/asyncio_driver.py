@@ -1,4 +1,4 @@
-"""The asyncio client's driver: on the loop that its callers run on.
+"""The asyncio client's driver: it runs on the event loop of its callers.
 
 The sockets' descriptors are watched by the loop itself. What is asked within one turn of the loop goes out together at
 its end.

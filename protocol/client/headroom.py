@@ -1,4 +1,4 @@
-"""What must be left before a client starts: ZeroMQ aborts the process where it finds too few descriptors or threads."""
+"""Checks before a client starts that enough descriptors and threads are left: with too few, ZeroMQ ends the process."""
 
 import _thread
 import errno
@@ -13,7 +13,8 @@ _THREADS_TRIED: Final = 6  # more, as those that were tried may not be quite gon
 
 
 def check_headroom() -> None:
-    """Raises OSError: EMFILE or ENFILE for want of descriptors, EAGAIN for want of threads. Leaves nothing open."""
+    """Raises OSError: EMFILE or ENFILE if too few descriptors are left, EAGAIN if too few threads. Leaves
+    nothing open."""
     _check_descriptors()
     _check_threads()
 

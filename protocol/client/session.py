@@ -60,7 +60,7 @@ class Counters:
     connections_lost: int = 0
     no_answer: int = 0  # calls settled without an answer
     late: int = 0  # answers to a request that was settled before, or a second answer to one
-    unknown: int = 0  # answers to a request that is none of this session's
+    unknown: int = 0  # answers to a request that this session never sent
     malformed: int = 0  # messages that are not what the protocol says
 
 
@@ -181,8 +181,8 @@ class Session:
         return max(0.0, self.handshake.due - now) if can_send else None
 
     def outgoing(self, now: float) -> list[bytes] | None:
-        """The next message to be sent, None where there is none. It counts as sent, unless it is given back: also
-        where the driver is interrupted in between."""
+        """The next message to be sent, None if there is nothing to send. It counts as sent, unless it is given back:
+        also if the driver is interrupted in between."""
         if now >= self.handshake.due:
             self._last_outgoing, hello = None, self._next_id()
             self.handshake.sent(hello, now)

@@ -1,4 +1,4 @@
-"""The blocking client's driver: an I/O thread of its own beside its callers.
+"""The blocking client's driver: it runs in an I/O thread of its own.
 
 Callers hand over through a deque, and wake the thread only where it sleeps: what was handed over while it was busy goes
 out together.

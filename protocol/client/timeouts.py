@@ -1,4 +1,4 @@
-"""How long a call may take."""
+"""How long a call may take: the defaults, and the check of a timeout."""
 
 import math
 from typing import Final

@@ -1,4 +1,4 @@
-"""The client of a cluster, connected."""
+"""Connects the Aerospike client to a cluster."""
 
 from typing import Any, Final
 

@@ -1,4 +1,4 @@
-"""The module of the rules on every node of a cluster.
+"""Registers the module of the rules on every node of a cluster.
 
 It is registered once, by the store that comes first, and left alone by all others. The hash of its content is in its
 name, so nothing is ever overwritten, and two versions of utxod can work side by side on one set.

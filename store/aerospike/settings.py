@@ -1,7 +1,7 @@
 """What is fixed for the life of a set, kept in the cluster: one record, in a set of its own beside the UTXO set, so
 that the UTXO set has UTXOs only.
 
-It is read first and written only where there is none, so a set can be opened for reading while its namespace refuses
+It is read first, and written only if there is none yet, so a set can be opened for reading while its namespace refuses
 writes. What it may hold, and when it may be made, is decided by set_settings.py.
 """
 

@@ -1,4 +1,4 @@
-"""The URL of a set in Aerospike, taken apart.
+"""Parses the URL of a set in an Aerospike cluster.
 
 aerospike://host[:port][,host...]/namespace?set=utxo&blobs=/var/lib/utxod/blobs
 

@@ -1,4 +1,4 @@
-"""The URL of an embedded set, taken apart.
+"""Parses the URL of an embedded set.
 
 lmdb:///var/lib/utxod?sync=false&map_size=274877906944
 

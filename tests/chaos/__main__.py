@@ -2,8 +2,9 @@
 
 import click
 
-from bench.command_line import MINUTES, command, option, seed, store_url
+from bench.command_line import command, option, store_url
 from tests.chaos.run import chaos
+from tests.support.command_options import MINUTES, seed
 from utxod.exits import run
 
 COMMAND = command(

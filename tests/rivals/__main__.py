@@ -1,7 +1,8 @@
 """python -m tests.rivals [--minutes N] [--json]"""
 
-from bench.command_line import MINUTES, command, option, seed, store_url
+from bench.command_line import command, option, store_url
 from tests.rivals.run import rivals
+from tests.support.command_options import MINUTES, seed
 from utxod.exits import run
 from utxod.options import FiniteRange
 

@@ -2,8 +2,9 @@
 
 import click
 
-from bench.command_line import command, count, option, seed
+from bench.command_line import command, count, option
 from tests.simulation.command import simulate
+from tests.support.command_options import seed
 from utxod.exits import run
 
 COMMAND = command(

@@ -14,8 +14,14 @@ def refuse_used(url: str) -> None:
     where = url.partition("?")[0]
     try:
         with contextlib.closing(Direct(url)) as direct:
-            is_empty = direct.is_empty()
+            is_empty = _is_empty(direct)
     except (StoreError, exception.AerospikeError) as error:
         raise DaemonError(f"{where}: cannot be looked at: {error}") from error
     if not is_empty:
         raise DaemonError(f"{where}: the set is not empty; name one of the run's own by set=...")
+
+
+def _is_empty(direct: Direct) -> bool:
+    query = direct.client.query(direct.namespace, direct.set)
+    query.max_records = 1
+    return not query.results(options={"nobins": True})

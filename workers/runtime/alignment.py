@@ -1,5 +1,5 @@
-"""Results by record operation: one for each, whatever the store returned. One that is missing, or is no result, stands
-as such in its own place, so that it can't shift the others onto the wrong items."""
+"""Makes exactly one result per record operation of what the store returned. If one is missing or malformed, NO_RESULT
+takes its place, so that it can't shift the others onto the wrong items."""
 
 from collections import Counter
 from collections.abc import Sequence

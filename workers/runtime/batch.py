@@ -90,6 +90,7 @@ class Batch:
         self._results[index] = result
 
     def fail(self, index: int, error: Error) -> None:
+        """The item is done, and this is its error."""
         if self._results[index] is not _UNCOMPLETED:
             self.ignored += 1
             return

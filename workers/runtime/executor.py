@@ -1,4 +1,4 @@
-"""Runs one operation on one batch, whatever it raises: afterwards every item of the batch is completed."""
+"""Runs one operation on one batch, whatever it raises: afterwards every item of the batch has its result or error."""
 
 import logging
 import time

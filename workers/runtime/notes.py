@@ -1,10 +1,12 @@
-"""What the masters are to hear of their children's states: noted during the dispatch, and owed when it ends, in one
-follow-up for each master."""
+"""Notes: what masters are to be told of their children's states. They are collected during the dispatch; when it ends,
+one follow-up per master is owed."""
 
 from .batch import Batch
 
 
 class Notes:
+    """Of one dispatch: by master, the newest state of each child that it is to be told of."""
+
     def __init__(self) -> None:
         self._heights: dict[bytes, int] = {}  # by master, of the newest block
         self._seqs: dict[bytes, dict[int, int]] = {}  # by master and child, the newest stateSeq

@@ -1,4 +1,4 @@
-"""What the store did not do, as the error of an item."""
+"""The error of an item for each way in which the store can fail it."""
 
 from typing import Final
 

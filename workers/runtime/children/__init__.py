@@ -1,1 +1,1 @@
-"""What the operations share that concerns a master and its child records."""
+"""What operations share about a master and its child records."""

@@ -1,4 +1,4 @@
-"""A master's count of its child records that are fully spent: what it asks for when it has heard of a change."""
+"""A master's count of its child records that are fully spent: what is to be done after it was changed."""
 
 from typing import Any, Final
 

@@ -1,4 +1,4 @@
-"""A child record that is not there."""
+"""The error of a child record that is missing."""
 
 from protocol import codes
 from protocol.wire import Error

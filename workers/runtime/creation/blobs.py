@@ -1,5 +1,5 @@
-"""The blob of an external transaction: it is put before the records that point to it, where there is none; one that is
-there is replaced after the master's creation has succeeded."""
+"""The blob of an external transaction: if there is none yet, it is put before the records that point to it; one that is
+there already is replaced after the master's creation has succeeded."""
 
 from protocol import codes
 from protocol.codes import NO, UNKNOWN
@@ -10,7 +10,7 @@ from .candidate import Candidate, ItemErrors
 
 
 def put_blob(context: DispatchContext, candidate: Candidate, errors: ItemErrors) -> Candidate:
-    """Where there is none yet. What goes wrong is added to `errors`."""
+    """If there is no blob yet. What goes wrong is added to `errors`."""
     try:
         return candidate._replace(has_own_blob=context.store.blobs.put_new(candidate.source))
     except OSError as error:

@@ -1,4 +1,4 @@
-"""A transaction that is to be created, and why one was not."""
+"""A transaction that is to be created, and the errors of those that were not."""
 
 from collections.abc import Iterable, Sequence
 from typing import Any, Final, NamedTuple

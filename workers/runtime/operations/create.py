@@ -9,7 +9,7 @@ is decided by the master record alone. Children that stand there without a maste
 the creation is refused (LEFTOVER), and nothing is written. Where the store's batches are not atomic, transactions of
 several records are created under a lock (creation/under_lock.py).
 
-A blob is written before the records that point to it, where there is none; one that is there is replaced after the
+If there is no blob yet, it is written before the records that point to it; one that is there is replaced after the
 master's creation has succeeded, and a whole one never by a partial one. Who finds the transaction there already
 completes what another attempt may have left: an unfinished creation, a note in the parents of a conflicting one, a blob
 that was lost.

@@ -1,4 +1,4 @@
-"""Why the record of an output is not there, as its master tells."""
+"""Asks the master why the record of an output is missing."""
 
 from typing import Final
 

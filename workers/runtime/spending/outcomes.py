@@ -1,4 +1,4 @@
-"""What came of trying the spends of a batch."""
+"""What became of the spends of a batch."""
 
 from typing import NamedTuple
 

@@ -1,4 +1,4 @@
-"""Work that is told to end, by Ctrl-C, SIGTERM or SIGHUP, and ends in its own order: its task is cancelled.
+"""Work that Ctrl-C, SIGTERM or SIGHUP interrupts ends in its own order: its task is cancelled.
 
 A second such signal ends it at once: what it was still waiting for is cancelled, too. A signal that is ignored (as
 nohup does) stays ignored.
