@@ -11,7 +11,7 @@ from tests.chaos.answers import AnswerChecker
 from tests.chaos.claims import FREE, HELD, OPEN, Coin, claims_of, evidence_of, held_twice
 from tests.chaos.counters import has_heights
 from tests.chaos.history import Answer, Invocation, events
-from tests.chaos.model import UTXO_BATCH_SIZE, Parent, Parents
+from tests.chaos.parents import UTXO_BATCH_SIZE, Parent, Parents
 from tests.chaos.recount import Bins, count_spent, is_complete, is_counted
 
 _HASH_BYTES: Final = 32

@@ -17,7 +17,7 @@ from store import Read, Status, Store
 from store.layout import record_key
 from tests.chaos.claims import SPENDS
 from tests.chaos.history import Invocation, events
-from tests.chaos.model import UTXO_BATCH_SIZE, Parent, Parents
+from tests.chaos.parents import UTXO_BATCH_SIZE, Parent, Parents
 from tests.chaos.recount import Bins, ask_again, is_counted
 
 IN_DOUBT: Final = "counter in doubt"

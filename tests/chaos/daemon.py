@@ -23,7 +23,7 @@ import psutil
 from protocol import Client, UtxodError
 from store.faulty import Fault
 from tests.chaos.log_pipe import LogPipe
-from tests.chaos.model import UTXO_BATCH_SIZE
+from tests.chaos.parents import UTXO_BATCH_SIZE
 from utxod.own_daemon import DaemonError, end_with_parent, environment, last_lines
 
 WORKERS: Final = {"read": 2, "write": 3, "children": 2}

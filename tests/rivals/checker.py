@@ -10,8 +10,8 @@ from tests.chaos.checker import Findings
 from tests.chaos.claims import FOREVER, SPENDS, Claims, Coin, claims_of, evidence_of, held_twice, named, spending_data
 from tests.chaos.history import YES, Answer, Invocation, Item, events
 from tests.chaos.recount import Bins, is_complete, is_counted
-from tests.rivals.model import FROZEN, LATE, LOCKED, UTXO_BATCH_SIZE, Parent, Scenario, Scenarios
 from tests.rivals.questions import is_settled
+from tests.rivals.scenarios import FROZEN, LATE, LOCKED, UTXO_BATCH_SIZE, Parent, Scenario, Scenarios
 
 UNDONE: Final = "acknowledged spend undone"
 TWICE: Final = "acknowledged to rivals"

@@ -15,7 +15,7 @@ from typing import Any, Final
 from protocol import AsyncClient, Outcome, SetLocked, Spend, UtxodError, codes
 from tests.chaos.claims import Coin
 from tests.chaos.history import YES, Answer, HistoryFile, Item
-from tests.rivals.model import Scenario
+from tests.rivals.scenarios import Scenario
 
 _TIMEOUT: Final = 5.0
 _SHORT_TIMEOUTS: Final = (0.005, 0.05)

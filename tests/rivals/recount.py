@@ -10,7 +10,7 @@ from protocol.operations import SPEND_IGNORE_LOCKED
 from store import Store
 from tests.chaos.recount import ask_again, is_counted
 from tests.rivals.checker import Miscounted, read_records, wrong_height
-from tests.rivals.model import UTXO_BATCH_SIZE, Scenario, Scenarios
+from tests.rivals.scenarios import UTXO_BATCH_SIZE, Scenario, Scenarios
 
 _TRIES: Final = 100
 _PAUSE: Final = 0.05

@@ -1,4 +1,4 @@
-"""The model of a chaos run: the parents, which are transactions whose outputs its callers want.
+"""What there is to ask about in a chaos run: parents, which are transactions whose outputs its callers want.
 
 Every process knows each of them by its number, so that rivals need not talk: the same seed and number give the same
 parent. Records hold `UTXO_BATCH_SIZE` outputs each, so that many parents have child records; some are known by a few of
