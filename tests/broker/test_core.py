@@ -16,10 +16,10 @@ from tests.support.broker_by_hand import EPOCH, SECOND, Broker, locking, owed, o
 # ---- admission
 
 
-def test_the_greeting_tells_epoch_clock_and_limits(broker: Broker) -> None:
-    greeting = broker.bodies[broker.send([], kind=wire.HELLO)]
-    assert (greeting["epoch"], greeting["clock"]) == (EPOCH, broker.now)
-    assert greeting["limits"]["max_items"] == 10_000
+def test_the_welcome_tells_epoch_clock_and_limits(broker: Broker) -> None:
+    welcome = broker.bodies[broker.send([], kind=wire.HELLO)]
+    assert (welcome["epoch"], welcome["clock"]) == (EPOCH, broker.now)
+    assert welcome["limits"]["max_items"] == 10_000
 
 
 def header(broker: Broker, **changes: Any) -> bytes:

@@ -95,10 +95,10 @@ class Counters:
 
 
 def has_heights(parent: Parent, records: Sequence[Bins]) -> bool:
-    """Whether the children of one that is mined, and never locked, are to be deleted when their master is."""
+    """Whether the children are to be deleted when their master is, if that is to be deleted at all."""
     master, *children = records
     height = master.get("deleteAtHeight")
-    return not parent.mined or parent.lockable or all(child.get("deleteAtHeight") == height for child in children)
+    return not parent.is_deletable or all(child.get("deleteAtHeight") == height for child in children)
 
 
 def _spend(parent: Parent, index: int, offset: int, spender: bytes, vin: int) -> Spend:

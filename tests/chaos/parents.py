@@ -45,6 +45,11 @@ class Parent(NamedTuple):
         return self.number % LOCKABLE_EVERY == 0
 
     @property
+    def is_deletable(self) -> bool:
+        """In a block, and never locked: to be deleted once all of it is spent."""
+        return bool(self.mined) and not self.lockable
+
+    @property
     def children(self) -> int:
         return max(self.outputs) // UTXO_BATCH_SIZE
 

@@ -104,7 +104,7 @@ def numbers(cls: type, prefix: str = "") -> Iterator[Number]:
         if is_dataclass(kind):
             yield from numbers(kind, f"{prefix}{name}.")
         elif kind in (int, float):
-            yield Number(prefix + name, kind, next((one for one in metadata if isinstance(one, Interval)), None))
+            yield Number(prefix + name, kind, next((mark for mark in metadata if isinstance(mark, Interval)), None))
 
 
 NUMBERS = list(numbers(Settings))
@@ -130,14 +130,14 @@ def test_every_number_is_finite_and_has_a_range_and_the_line_names_the_key(numbe
 
 def test_the_ranges_are_of_all_numbers_that_there_are():
     """Also of one whose type was forgotten."""
-    listed = {one.key: one.range for one in describe(Settings()) if type(one.value) in (int, float)}
+    listed = {setting.key: setting.range for setting in describe(Settings()) if type(setting.value) in (int, float)}
     assert listed == {number.key: f"{at('ge', number)} to {at('le', number)}" for number in NUMBERS}
 
 
 @pytest.mark.parametrize("end", ["ge", "le"])
 @pytest.mark.parametrize("number", NUMBERS, ids=lambda number: number.key)
 def test_the_ends_of_each_range_serve(number, end, tmp_path):
-    """Greeted, asked for a report, and swept: the numbers on the wire, of the sockets and of the ledger."""
+    """Shaken hands with, asked for a report, and swept: the numbers on the wire, of the sockets and of the ledger."""
     settings = load_settings(Settings, flags={number.key: (at(end, number), "--set")})
     core = Core(settings.broker, 1, clock())
     transport = Transport(
@@ -194,7 +194,9 @@ def test_the_ends_of_each_range_serve(number, end, tmp_path):
 @pytest.mark.parametrize("end", ["ge", "le"])
 def test_a_daemon_set_to_the_ends_of_all_ranges_starts_and_serves(end):
     """But for the number of its workers, which takes a machine for as many."""
-    settings = [f"{one.key}={at(end, one)}" for one in NUMBERS if end == "ge" or not one.key.startswith("workers.")]
+    settings = [
+        f"{number.key}={at(end, number)}" for number in NUMBERS if end == "ge" or not number.key.startswith("workers.")
+    ]
     arguments = [part for setting in settings for part in ("--set", setting)]
     with own_daemon("null:", arguments) as daemon, Client(daemon.endpoint) as client:
         until = time.monotonic() + 60

@@ -248,7 +248,7 @@ def _models() -> Iterator[Model]:
             f"three refused attempts; {where}", records, {"A": low, "B": low, "C": low}, at_rest=nothing_is_left
         )
         yield _model(
-            f"refused, accepted, refused; {where}", records, {"A": low, "B": high, "C": low}, faults=2, doubts=True
+            f"refused, accepted, refused; {where}", records, {"A": low, "B": high, "C": low}, faults=2, in_doubt=True
         )
         yield _model(
             f"refused, accepted, a plain spend, a plain rival; {where}",
@@ -272,7 +272,7 @@ def _models() -> Iterator[Model]:
             records,
             {"A": low, "B": asks(abandon(T, coins), whole(T, coins, HIGH))},
             faults=2,
-            doubts=True,
+            in_doubt=True,
         )
         yield _model(
             f"refused, abandoned, refused again; {where}",
@@ -301,7 +301,7 @@ def _models() -> Iterator[Model]:
             records,
             {"A": asks(whole(T, coins, HIGH), whole(T, coins, LOW)), "R": asks(plain(RIVAL, (second,), HIGH))},
             faults=2,
-            doubts=True,
+            in_doubt=True,
         )
         yield _model(
             f"lost, and refused when asked again; {where}",

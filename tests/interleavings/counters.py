@@ -145,7 +145,7 @@ def models() -> Iterator[Model]:
         {"A": flips, "B": rivals},
         faults=2,
         doubles=True,
-        doubts=True,
+        in_doubt=True,
         **asked_again,
     )
     yield _model(
@@ -168,7 +168,7 @@ def models() -> Iterator[Model]:
         {"A": flips},
         faults=2,
         doubles=True,
-        doubts=True,
+        in_doubt=True,
         **asked_again,
     )
     unknown = transaction(2, childStates=None)
@@ -188,7 +188,7 @@ def models() -> Iterator[Model]:
         large,
         {"A": lock, "B": asks(locks(False), locks(True))},
         faults=2,
-        doubts=True,
+        in_doubt=True,
         again=lock_again,
         at_rest=locks_agree,
     )

@@ -351,7 +351,7 @@ def test_the_calls_of_one_turn_of_the_loop_become_one_request(start, endpoint):
             await client.get(TXID)
             results = await asyncio.gather(*[client.get(TXID) for _ in range(64)])
             assert results == [RESULTS["get"]] * 64
-            # A turn that falls on the edge of a tick makes two of it.
+            # A turn that falls between two ticks makes two of it.
             assert 2 <= client.counters.requests <= 3
 
     asyncio.run(run())

@@ -36,9 +36,8 @@ class Invoker:
         self._random = random
         self._numbers = itertools.count()
 
-    def any_client(self, daemon: int | None = None) -> AsyncClient:
-        of = self._random.choice(self._clients) if daemon is None else self._clients[daemon]
-        return self._random.choice(of)
+    def any_client(self) -> AsyncClient:
+        return self._random.choice(self._random.choice(self._clients))
 
     async def ask(
         self,
