@@ -1,4 +1,4 @@
-"""P14: the list of what is in doubt outlives a disk that takes nothing for a while, and holds nobody up."""
+"""P14: the in-doubt log outlives a disk that takes nothing for a while, and holds nobody up."""
 
 import json
 import os
@@ -11,7 +11,7 @@ from broker.in_doubt_log import FILE_NAME, InDoubtLog
 from tests.support.daemon import until
 
 
-def doubt(number: int) -> InDoubt:
+def in_doubt(number: int) -> InDoubt:
     return InDoubt(number.to_bytes(32, "little"), "note_child", "a reason")
 
 
@@ -24,14 +24,14 @@ def test_lines_that_could_not_be_written_are_written_when_the_disk_is_back(
 ) -> None:
     state = tmp_path / "state"
     state.write_text("no directory")
-    log = InDoubtLog(state, "null:")
+    in_doubt_log = InDoubtLog(state, "null:")
     for number in range(3):
-        log.add(doubt(number))
+        in_doubt_log.add(in_doubt(number))
     until(lambda: "could not be written" in caplog.text)
     state.unlink()
     until((state / FILE_NAME).exists)
-    log.add(doubt(3))
-    log.close()
+    in_doubt_log.add(in_doubt(3))
+    in_doubt_log.close()
     assert numbers(state / FILE_NAME) == [0, 1, 2, 3]
     assert "lost" not in caplog.text
 
@@ -41,31 +41,31 @@ def test_what_waits_for_the_disk_is_bounded_and_what_is_lost_is_said(
 ) -> None:
     state = tmp_path / "state"
     state.write_text("no directory")
-    log = InDoubtLog(state, "null:", most_waiting=500)
+    in_doubt_log = InDoubtLog(state, "null:", most_waiting=500)
     for number in range(10):
-        log.add(doubt(number))
+        in_doubt_log.add(in_doubt(number))
     assert "that is lost to" in caplog.text
-    log.close()
+    in_doubt_log.close()
     assert "3 lines are lost to" in caplog.text
 
 
 def test_a_disk_that_hangs_holds_nobody_up(tmp_path: Path, caplog: pytest.LogCaptureFixture) -> None:
     """A pipe that nobody opens for reading is such a disk."""
     os.mkfifo(tmp_path / FILE_NAME)
-    log = InDoubtLog(tmp_path, "null:")
-    log.add(doubt(0))
-    log.add(doubt(1))
-    log.close()
+    in_doubt_log = InDoubtLog(tmp_path, "null:")
+    in_doubt_log.add(in_doubt(0))
+    in_doubt_log.add(in_doubt(1))
+    in_doubt_log.close()
     assert "2 lines are lost to" in caplog.text
 
 
 def test_a_line_that_broke_off_spoils_none_after_it(tmp_path: Path) -> None:
     file = tmp_path / FILE_NAME
     file.write_text('{"store": "null:", "txid": "00')
-    log = InDoubtLog(tmp_path, "null:")
-    log.add(doubt(1))
-    log.add(doubt(2))
-    log.close()
+    in_doubt_log = InDoubtLog(tmp_path, "null:")
+    in_doubt_log.add(in_doubt(1))
+    in_doubt_log.add(in_doubt(2))
+    in_doubt_log.close()
     broken, *lines = file.read_text().splitlines()
     assert broken.startswith('{"store"')
     assert [int(json.loads(line)["txid"], 16) for line in lines] == [1, 2]
