@@ -2,13 +2,21 @@
 
 import contextlib
 import json
-from collections.abc import Iterator, Mapping
+from collections.abc import Iterator, Mapping, Sequence
 from pathlib import Path
 from typing import Any, Final
 
+from store.faulty import Fault
 from utxod.own_daemon import OwnDaemon, own_daemon
 
 _STORE: Final = "faulty+lmdb://{directory}/store?sync=false&faults={directory}/faults.json"
+
+
+def write_faults(file: Path, faults: Sequence[Fault]) -> None:
+    """Whoever reads the file meanwhile finds these faults, or those before."""
+    new = file.with_suffix(".new")
+    new.write_text(json.dumps(faults))
+    new.rename(file)
 
 
 class Faults:
@@ -20,9 +28,7 @@ class Faults:
     def set(self, **fault: Any) -> None:
         """From now on this fault is in force, and no other. fault: `kind`, `times`, `index`, `function`, `seconds` and
         `after`, as store/faulty.py describes them."""
-        new = self.file.with_suffix(".new")
-        new.write_text(json.dumps([fault]))
-        new.rename(self.file)
+        write_faults(self.file, [fault])
 
     def clear(self) -> None:
         self.file.unlink(missing_ok=True)

@@ -82,15 +82,24 @@ def test_every_name_in_the_glossary_is_in_the_code() -> None:
     assert not gone
 
 
+def named_in(path: Path) -> Iterator[str]:
+    """The module itself, its classes, functions, arguments and whatever is assigned to; a test's name is a sentence."""
+    yield path.stem
+    for node in ast.walk(ast.parse(path.read_text())):
+        match node:
+            case ast.ClassDef(name=name) | ast.FunctionDef(name=name) | ast.AsyncFunctionDef(name=name):
+                if not name.startswith("test_"):
+                    yield name
+            case ast.arg(arg=name) | ast.Name(id=name, ctx=ast.Store()) | ast.Attribute(attr=name, ctx=ast.Store()):
+                yield name
+
+
 def test_a_word_that_another_replaced_names_nothing_any_more() -> None:
     replaced = {word for *_, words in glossary() for word in re.findall(r"\w+", words)}
     assert replaced
     back = []
     for path in [*modules(*ROOMS), ROOT / "supervisor.py"]:
-        nodes = ast.walk(ast.parse(path.read_text()))
-        kinds = (ast.ClassDef, ast.FunctionDef, ast.AsyncFunctionDef)
-        names = [node.name for node in nodes if isinstance(node, kinds) and not node.name.startswith("test_")]
-        for name in (path.stem, *names):
+        for name in named_in(path):
             words = {word.lower() for word in re.findall(r"[A-Z]?[a-z]+|[A-Z]+", name)}
             back += [f"{path.relative_to(ROOT)}: {name}" for _ in words & replaced]
     assert not back

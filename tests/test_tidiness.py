@@ -1,9 +1,11 @@
-"""What keeps the tree tidy and no linter sees: who imports the supervisor and the client, dead and doubled modules."""
+"""What keeps the tree tidy and no linter sees: who imports the supervisor and the client, circular imports in tests,
+dead and doubled modules."""
 
 import ast
 import sys
 from collections import defaultdict
 from collections.abc import Iterator
+from graphlib import TopologicalSorter
 from pathlib import Path
 
 ROOT = Path(__file__).resolve().parent.parent
@@ -76,6 +78,13 @@ def test_protocol_imports_nothing_of_ours_by_its_name() -> None:
 def test_tests_import_each_other_by_their_full_names() -> None:
     """A relative import would load a file a second time where its folder is on the path."""
     assert [path for path in files_of("tests") if any(dots for dots, _ in imports(path))] == []
+
+
+def test_no_module_of_the_tests_imports_itself_by_way_of_others() -> None:
+    """Those for types only count too."""
+    files = {name_of(path): path for path in files_of("tests")}
+    imported = {name: absolute_names(path) & files.keys() - {name} for name, path in files.items()}
+    TopologicalSorter(imported).prepare()  # raises CycleError, which names the circle
 
 
 def test_every_installed_module_is_used_by_another_installed_one() -> None:

@@ -11,7 +11,7 @@ from protocol import wire
 from protocol.codes import NO, UNKNOWN
 from protocol.wire import Error
 from protocol.worker_wire import FollowUp, pack_done
-from tests.support.broker_by_hand import EPOCH, SECOND, Broker, Handed, reply
+from tests.support.broker_by_hand import EPOCH, SECOND, Broker, HeldDispatch, reply
 
 MASTER = b"master"
 BODY = wire.pack_body([1])
@@ -87,11 +87,11 @@ def test_a_result_that_is_none_shifts_none_of_the_reads_beside_it(broker: Broker
     assert {index: error.code for index, error in broker.answers[request].errors.items()} == {1: "INTERNAL"}
 
 
-def whole(error: Error) -> Callable[[Handed], list[bytes]]:
+def whole(error: Error) -> Callable[[HeldDispatch], list[bytes]]:
     return lambda handed: [wire.error_header(error, handed.parts[0].item_count), wire.EMPTY_BODY]
 
 
-def single(error: Error) -> Callable[[Handed], list[bytes]]:
+def single(error: Error) -> Callable[[HeldDispatch], list[bytes]]:
     return lambda handed: reply(handed.parts[0], handed.bodies[0], {0: error})
 
 

@@ -30,21 +30,23 @@ def entry(*way: State, **fields: Any) -> Entry:
     return made
 
 
-def names(edge: Any) -> str:
-    return "-".join(state.name for state in edge)
+def names(transition: Any) -> str:
+    return "-".join(state.name for state in transition)
 
 
-@pytest.mark.parametrize("edge", sorted(LEGAL, key=names), ids=names)
-def test_a_transition_of_the_table_is_made(edge: tuple[State, State]) -> None:
-    before, after = edge
+@pytest.mark.parametrize("transition", sorted(LEGAL, key=names), ids=names)
+def test_a_transition_of_the_table_is_made(transition: tuple[State, State]) -> None:
+    before, after = transition
     changing = entry(*WAYS[before])
     changing.to(after)
     assert changing.state is after
 
 
-@pytest.mark.parametrize("edge", [edge for edge in product(State, State) if edge not in LEGAL], ids=names)
-def test_any_other_raises_and_changes_nothing(edge: tuple[State, State]) -> None:
-    before, after = edge
+@pytest.mark.parametrize(
+    "transition", [transition for transition in product(State, State) if transition not in LEGAL], ids=names
+)
+def test_any_other_raises_and_changes_nothing(transition: tuple[State, State]) -> None:
+    before, after = transition
     changing = entry(*WAYS[before])
     with pytest.raises(IllegalTransition, match=f"{before.value} -> {after.value}"):
         changing.to(after)

@@ -7,7 +7,7 @@ from typing import Any, Final
 from protocol import codes
 from tests.chaos.claims import SPENDS, named
 from tests.chaos.history import YES, Answer, Invocation, Item, events
-from tests.chaos.model import Parents
+from tests.chaos.parents import Parents
 
 # What a daemon may answer that is broken on purpose; INTERNAL, as its store gives results that are none.
 _FAULTS: Final = frozenset(

@@ -11,8 +11,8 @@ from tests.chaos.answers import AnswerChecker
 from tests.chaos.claims import FREE, HELD, OPEN, Coin, claims_of, evidence_of, held_twice
 from tests.chaos.counters import has_heights
 from tests.chaos.history import Answer, Invocation, events
-from tests.chaos.model import UTXO_BATCH_SIZE, Parent, Parents
-from tests.chaos.recount import Bins, count_spent, is_complete, is_counted
+from tests.chaos.parents import UTXO_BATCH_SIZE, Parent, Parents
+from tests.chaos.recount import Bins, count_spent, is_complete, is_counted, wrong_height
 
 _HASH_BYTES: Final = 32
 _READ_SECONDS: Final = 10.0
@@ -36,7 +36,6 @@ class Findings:
     violations: list[Violation] = field(default_factory=list)
     counts: Counter[str] = field(default_factory=Counter)
     slowest_over_due: float = 0.0
-    slowest: Invocation | None = None
 
     def complain(self, kind: str, what: str, invocations: Sequence[Invocation] = ()) -> None:
         self.violations.append(Violation(kind, what, invocations))
@@ -72,8 +71,7 @@ class Checker:
             if not invocation.answered:
                 continue
             over = invocation.answered - invocation.due
-            if over > findings.slowest_over_due:
-                findings.slowest_over_due, findings.slowest = over, invocation
+            findings.slowest_over_due = max(over, findings.slowest_over_due)
             if over > self._bound:
                 findings.complain("late", f"answered {over:.3f} s after its deadline", [invocation])
 
@@ -208,17 +206,15 @@ class Checker:
             counted = f"{master['spentExtraRecs']} of {master['totalExtraRecs']} children"
             what = f"parent {parent.number}: {counted}, where {count_spent(children)} are spent"
             self.findings.complain("counter wrong", what, self._evidence_on(parent))
-        elif parent.mined and not parent.lockable:
+        elif parent.is_deletable:
             self._check_height(parent, records)
 
     def _check_height(self, parent: Parent, records: Sequence[Bins]) -> None:
-        """Of one in a block, and never locked: it is to be deleted when, and only when, all of it is spent."""
-        complete, height = is_complete(records), records[0].get("deleteAtHeight")
-        self.findings.counts["complete"] += complete
-        if complete != (height is not None):
-            what = f"parent {parent.number}: complete {complete}, deleted at height {height}"
-            self.findings.complain("torn", what, self._evidence_on(parent))
+        self.findings.counts["complete"] += is_complete(records)
+        if problem := wrong_height(records):
+            self.findings.complain("torn", f"parent {parent.number}: {problem}", self._evidence_on(parent))
         if not has_heights(parent, records):
+            height = records[0].get("deleteAtHeight")
             what = f"parent {parent.number}: deleted at height {height}, its children at another"
             self.findings.complain("counter wrong", what, self._evidence_on(parent))
 

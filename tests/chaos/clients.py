@@ -19,7 +19,7 @@ from typing import Any, Final
 from protocol import AsyncClient, Client
 from tests.chaos.generator import Asking, Caller, ClientSettings, Together
 from tests.chaos.history import Answer, HistoryFile
-from tests.chaos.model import Parents
+from tests.chaos.parents import Parents
 from tests.chaos.questions import Question, answers_of, start
 from utxod.own_daemon import end_with_parent
 

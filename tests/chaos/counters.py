@@ -17,7 +17,7 @@ from store import Read, Status, Store
 from store.layout import record_key
 from tests.chaos.claims import SPENDS
 from tests.chaos.history import Invocation, events
-from tests.chaos.model import UTXO_BATCH_SIZE, Parent, Parents
+from tests.chaos.parents import UTXO_BATCH_SIZE, Parent, Parents
 from tests.chaos.recount import Bins, ask_again, is_counted
 
 IN_DOUBT: Final = "counter in doubt"
@@ -95,10 +95,10 @@ class Counters:
 
 
 def has_heights(parent: Parent, records: Sequence[Bins]) -> bool:
-    """Whether the children of one that is mined, and never locked, are to be deleted when their master is."""
+    """Whether the children are to be deleted when their master is, if that is to be deleted at all."""
     master, *children = records
     height = master.get("deleteAtHeight")
-    return not parent.mined or parent.lockable or all(child.get("deleteAtHeight") == height for child in children)
+    return not parent.is_deletable or all(child.get("deleteAtHeight") == height for child in children)
 
 
 def _spend(parent: Parent, index: int, offset: int, spender: bytes, vin: int) -> Spend:

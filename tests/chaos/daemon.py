@@ -20,10 +20,11 @@ from urllib.parse import quote
 
 import psutil
 
+from bench.faults import write_faults
 from protocol import Client, UtxodError
 from store.faulty import Fault
 from tests.chaos.log_pipe import LogPipe
-from tests.chaos.model import UTXO_BATCH_SIZE
+from tests.chaos.parents import UTXO_BATCH_SIZE
 from utxod.own_daemon import DaemonError, end_with_parent, environment, last_lines
 
 WORKERS: Final = {"read": 2, "write": 3, "children": 2}
@@ -63,10 +64,7 @@ class NamedFaults:
             self._write()
 
     def _write(self) -> None:
-        new = self.file.with_suffix(".new")
-        faults = sorted(self._faults.values(), key=lambda fault: fault.get("times", 1) is None)
-        new.write_text(json.dumps(faults))
-        new.rename(self.file)
+        write_faults(self.file, sorted(self._faults.values(), key=lambda fault: fault.get("times", 1) is None))
 
 
 class Daemon:

@@ -17,7 +17,7 @@ from typing import Any, Final, NamedTuple
 
 from tests.chaos.claims import Coin, named
 from tests.chaos.history import Answer, Item
-from tests.chaos.model import UTXO_BATCH_SIZE, Parents
+from tests.chaos.parents import UTXO_BATCH_SIZE, Parents
 from tests.chaos.questions import Question
 
 # New parents per second, and how many of the newest are created, and spent.

@@ -5,7 +5,7 @@ from typing import Any, NamedTuple
 
 from protocol import Outcome, UtxodError
 from tests.chaos.history import YES, Answer, Item
-from tests.chaos.model import Parents
+from tests.chaos.parents import Parents
 
 
 class Question(NamedTuple):

@@ -30,6 +30,13 @@ def is_complete(records: Sequence[Bins]) -> bool:
     return count_spent(records) == len(records)
 
 
+def wrong_height(records: Sequence[Bins]) -> str:
+    """What is wrong about the master's delete-at-height, of a transaction in a block that was never locked: it is there
+    when, and only when, all of it is spent."""
+    complete, height = is_complete(records), records[0].get("deleteAtHeight")
+    return f"complete {complete}, deleted at height {height}" if complete != (height is not None) else ""
+
+
 def ask_again(client: Client, child: Bins, spend_of: Callable[[int, bytes, int], Spend]) -> None:
     """About one output of the child record. spend_of: offset in the record, spender and input -> the spend."""
     offset = next((offset for offset, utxo in enumerate(child["utxos"]) if utxo is not None), None)

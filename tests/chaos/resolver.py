@@ -14,7 +14,7 @@ from protocol.codes import CREATING
 from protocol.item_flags import SPEND_IGNORE_LOCKED
 from tests.chaos.claims import OPEN, claims_of, named, spending_data
 from tests.chaos.history import Answer, HistoryFile, Invocation, Item, events, read_history
-from tests.chaos.model import Parents
+from tests.chaos.parents import Parents
 from tests.chaos.questions import Question, answers_of, start
 
 _TIMEOUT: Final = 10.0

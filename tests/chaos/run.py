@@ -28,8 +28,8 @@ from tests.chaos.checker import Checker, Findings
 from tests.chaos.counters import DAEMON_KILLED, IN_DOUBT, Counters
 from tests.chaos.daemon import WORKERS, Daemon
 from tests.chaos.history import Invocation, read_history
-from tests.chaos.model import Parents
 from tests.chaos.nemesis import EMBEDDED_RATES, RATES, SERVER_RATES, Nemesis, plan
+from tests.chaos.parents import Parents
 from tests.chaos.processes import Clients
 from tests.chaos.resolver import Resolver
 from tests.chaos.servers import Nodes

@@ -13,7 +13,7 @@ from store.transaction import parse_transaction
 from tests.chaos.checker import Checker, Findings
 from tests.chaos.counters import DAEMON_KILLED, IN_DOUBT, Counters
 from tests.chaos.history import YES, Answer, HistoryFile, Invocation, read_history
-from tests.chaos.model import UTXO_BATCH_SIZE, Parent, Parents
+from tests.chaos.parents import UTXO_BATCH_SIZE, Parent, Parents
 
 PARENTS = Parents(1)
 OK = Answer("OK", YES, True)

@@ -21,8 +21,8 @@ def invocation(
 
 def claim(*invocations: Invocation) -> Claim:
     (spenders,) = claims_of(invocations).values()
-    (one,) = spenders.values()
-    return one
+    (found,) = spenders.values()
+    return found
 
 
 def spend(answer: Answer, asked: float, answered: float, **more) -> Invocation:

@@ -39,7 +39,7 @@ def test_transactions_that_do_not_give_the_merkle_root_are_refused(tmp_path, cha
     good = block(several(4))
     changed = change(several(4))
     with pytest.raises(BadBlockError, match=r"block.bin: the block at byte 0: .*do not give the merkle root"):
-        read(tmp_path, good[:80] + varint(len(changed)) + b"".join(one.raw for one in changed))
+        read(tmp_path, good[:80] + varint(len(changed)) + b"".join(made.raw for made in changed))
 
 
 @pytest.mark.parametrize(("count", "repeated"), [(3, 1), (5, 1), (6, 2), (7, 1), (5, 3)])
@@ -48,7 +48,7 @@ def test_repeated_last_transactions_that_give_the_same_root_are_refused(tmp_path
     good = block(several(count))
     longer = several(count) + several(count)[-repeated:]
     with pytest.raises(BadBlockError, match="block at byte 0: "):
-        read(tmp_path, good[:80] + varint(len(longer)) + b"".join(one.raw for one in longer))
+        read(tmp_path, good[:80] + varint(len(longer)) + b"".join(made.raw for made in longer))
 
 
 @pytest.mark.parametrize(

@@ -46,7 +46,7 @@ def block_files(tmp_path):
     raw.append(block([generator.coinbase([1]), *payments], double_sha256(raw[-1][:80])))
     early, late = tmp_path / "blk00000.dat", tmp_path / "blk00001.dat"
     magic = bytes.fromhex("fabfb5da")
-    framed = [magic + struct.pack("<I", len(one)) + one for one in raw]
+    framed = [magic + struct.pack("<I", len(block)) + block for block in raw]
     early.write_bytes(b"".join(framed[51:]))
     late.write_bytes(b"".join(framed[:51]))
     return early, late

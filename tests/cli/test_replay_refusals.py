@@ -70,8 +70,8 @@ def one_block(tag, *transactions):
     return framed([block([coinbase(tag), *transactions], tag.to_bytes(32, "little"))])
 
 
-def is_there(client, one):
-    return client.get_many([one.txid], ["txID"])[0].ok
+def is_there(client, transaction):
+    return client.get_many([transaction.txid], ["txID"])[0].ok
 
 
 def spender_of(client, parent, vout=0):

@@ -104,7 +104,7 @@ def numbers(cls: type, prefix: str = "") -> Iterator[Number]:
         if is_dataclass(kind):
             yield from numbers(kind, f"{prefix}{name}.")
         elif kind in (int, float):
-            yield Number(prefix + name, kind, next((one for one in metadata if isinstance(one, Interval)), None))
+            yield Number(prefix + name, kind, next((mark for mark in metadata if isinstance(mark, Interval)), None))
 
 
 NUMBERS = list(numbers(Settings))
@@ -130,71 +130,92 @@ def test_every_number_is_finite_and_has_a_range_and_the_line_names_the_key(numbe
 
 def test_the_ranges_are_of_all_numbers_that_there_are():
     """Also of one whose type was forgotten."""
-    listed = {one.key: one.range for one in describe(Settings()) if type(one.value) in (int, float)}
+    listed = {setting.key: setting.range for setting in describe(Settings()) if type(setting.value) in (int, float)}
     assert listed == {number.key: f"{at('ge', number)} to {at('le', number)}" for number in NUMBERS}
+
+
+class ServedCore:
+    """A core behind its transport, and a submitter: no workers, and no turn but in `ask`."""
+
+    def __init__(self, settings, directory, context):
+        self.core = Core(settings.broker, 1, clock_us())
+        self._sweep_ms = max(1, round(settings.broker.sweep_seconds * 1000))
+        endpoint = f"ipc://{directory}/u"
+        limit = settings.broker.max_body_bytes
+        self.transport = Transport(
+            [endpoint], f"ipc://{directory}/w", max_body_bytes=limit, reserve=0, clock_us=clock_us
+        )
+        self._socket = context.socket(zmq.DEALER)
+        self._socket.linger = 0
+        self._socket.connect(endpoint)
+
+    def send(self, kind, *frames):
+        self._socket.send_multipart([wire.pack_prefix(kind, bytes(16)), *frames])
+
+    def ask(self, kind, answer):
+        """The second frame of the first answer of this type; the others are passed over."""
+        while True:
+            self.send(kind)
+            until = time.monotonic() + 10
+            while not self._socket.poll(0):
+                assert time.monotonic() < until
+                self._turn()
+            frames = self._socket.recv_multipart()
+            if wire.unpack_prefix(frames[0]).type == answer:
+                return frames[1]
+
+    def _turn(self):
+        for source in self.transport.poll(self._sweep_ms):
+            for submitter, frames, now in self.transport.receive_from_submitters(source):
+                self.core.handle(from_submitter(submitter, frames), now)
+        self.core.dispatch(clock_us())
+        for action in self.core.take_actions():
+            match action:
+                case Send():
+                    assert self.transport.send(action.submitter, action.frames)
+                case ReportWanted():
+                    report = wire.pack_report(self.core.report())
+                    self.transport.send(action.submitter, [wire.pack_prefix(wire.REPORT, action.request_id), report])
+
+
+@pytest.fixture
+def serve(tmp_path):
+    context = zmq.Context()
+    served = []
+
+    def start(settings):
+        served.append(ServedCore(settings, tmp_path, context))
+        return served[-1]
+
+    yield start
+    context.destroy(linger=0)
+    for each in served:
+        each.transport.close()
 
 
 @pytest.mark.parametrize("end", ["ge", "le"])
 @pytest.mark.parametrize("number", NUMBERS, ids=lambda number: number.key)
-def test_the_ends_of_each_range_serve(number, end, tmp_path):
-    """Greeted, asked for a report, and swept: the numbers on the wire, of the sockets and of the ledger."""
+def test_the_ends_of_each_range_serve(number, end, serve):
+    """Shaken hands with, asked for a report, and swept: the numbers on the wire, of the sockets and of the ledger."""
     settings = load_settings(Settings, flags={number.key: (at(end, number), "--set")})
-    core = Core(settings.broker, 1, clock_us())
-    transport = Transport(
-        [f"ipc://{tmp_path}/u"],
-        f"ipc://{tmp_path}/w",
-        max_body_bytes=settings.broker.max_body_bytes,
-        reserve=0,
-        clock_us=clock_us,
-    )
-    context = zmq.Context()
-    try:
-        socket = context.socket(zmq.DEALER)
-        socket.linger = 0
-        socket.connect(f"ipc://{tmp_path}/u")
-
-        def turn():
-            for source in transport.poll(max(1, round(settings.broker.sweep_seconds * 1000))):
-                for submitter, frames, now in transport.receive_from_submitters(source):
-                    core.handle(from_submitter(submitter, frames), now)
-            core.dispatch(clock_us())
-            for action in core.take_actions():
-                match action:
-                    case Send():
-                        assert transport.send(action.submitter, action.frames)
-                    case ReportWanted():
-                        report = wire.pack_report(core.report())
-                        transport.send(action.submitter, [wire.pack_prefix(wire.REPORT, action.request_id), report])
-
-        def ask(kind, answer):
-            socket.send_multipart([wire.pack_prefix(kind, bytes(16))])
-            until = time.monotonic() + 10
-            while not socket.poll(0):
-                assert time.monotonic() < until
-                turn()
-            frames = socket.recv_multipart()
-            return frames if wire.unpack_prefix(frames[0]).type == answer else ask(kind, answer)
-
-        welcome = wire.unpack_welcome(ask(wire.HELLO, wire.WELCOME)[1])
-        assert welcome.limits == settings.broker.limits
-        deadline = welcome.clock + welcome.limits.max_timeout_us
-        header = wire.RequestHeader(1, "get", deadline, 1, 0)
-        socket.send_multipart(
-            [wire.pack_prefix(wire.REQUEST, bytes(16)), wire.pack_request_header(header), wire.pack_body([[bytes(32)]])]
-        )
-        wire.unpack_report(ask(wire.STATUS, wire.REPORT)[1])
-        core.sweep(clock_us())
-        core.sweep(clock_us() + 2 * welcome.limits.max_timeout_us)
-        assert core.pending == 0
-    finally:
-        context.destroy(linger=0)
-        transport.close()
+    served = serve(settings)
+    welcome = wire.unpack_welcome(served.ask(wire.HELLO, wire.WELCOME))
+    assert welcome.limits == settings.broker.limits
+    deadline = welcome.clock + welcome.limits.max_timeout_us
+    header = wire.RequestHeader(1, "get", deadline, 1, 0)
+    served.send(wire.REQUEST, wire.pack_request_header(header), wire.pack_body([[bytes(32)]]))
+    wire.unpack_report(served.ask(wire.STATUS, wire.REPORT))
+    served.core.sweep(clock_us())
+    served.core.sweep(clock_us() + 2 * welcome.limits.max_timeout_us)
+    assert served.core.pending == 0
 
 
 @pytest.mark.parametrize("end", ["ge", "le"])
 def test_a_daemon_set_to_the_ends_of_all_ranges_starts_and_serves(end):
     """But for the number of its workers, which takes a machine for as many."""
-    settings = [f"{one.key}={at(end, one)}" for one in NUMBERS if end == "ge" or not one.key.startswith("workers.")]
+    settings = [
+        f"{number.key}={at(end, number)}" for number in NUMBERS if end == "ge" or not number.key.startswith("workers.")
+    ]
     arguments = [part for setting in settings for part in ("--set", setting)]
     with own_daemon("null:", arguments) as daemon, Client(daemon.endpoint) as client:
         until = time.monotonic() + 60

@@ -33,22 +33,22 @@ def statuses_in_store(daemon: Daemon, txids: list[bytes]) -> Counter[Status]:
 def test_what_lay_in_a_buffer_past_its_deadline_is_answered_stale_and_never_executed(
     daemon: Daemon, raw: OpenRaw
 ) -> None:
-    one = raw(daemon.endpoint)
-    welcome = one.handshake()
+    submitter = raw(daemon.endpoint)
+    welcome = submitter.handshake()
     txids = []
     with daemon.client() as client:
         client.status()
         with daemon.stopped():
             for number in range(500):
                 txid, body = creation(number)
-                one.ask(wire.RequestHeader(welcome.epoch, "create", welcome.clock + SECOND // 5, 1, 0), body)
+                submitter.ask(wire.RequestHeader(welcome.epoch, "create", welcome.clock + SECOND // 5, 1, 0), body)
                 txids.append(txid)
             own = (1000).to_bytes(32, "big")
             # Its end is later than the others' deadline.
             with pytest.raises(NoAnswer) as caught:
                 client.create_partial(own, {0: (1, b"\x51")}, block_height=1, timeout=0.3)
         assert caught.value.executed == "unknown"
-        replies = one.replies(500)
+        replies = submitter.replies(500)
         assert {(reply.error.code, reply.error.executed) for reply in replies.values() if reply.error} == {
             ("STALE", "no")
         }
@@ -62,14 +62,14 @@ def test_what_lay_in_a_buffer_past_its_deadline_is_answered_stale_and_never_exec
 
 def test_what_lay_in_a_buffer_over_a_restart_is_refused_by_the_next_daemon(start: Start, raw: OpenRaw) -> None:
     first = start()
-    one = raw(first.endpoint)
-    welcome = one.handshake()
+    submitter = raw(first.endpoint)
+    welcome = submitter.handshake()
     later = welcome.clock + 600 * SECOND
     txids = []
 
     def ask(number: int) -> None:
         txid, body = creation(number, bytes(10_000))
-        one.ask(wire.RequestHeader(welcome.epoch, "create", later, 1, 0), body)
+        submitter.ask(wire.RequestHeader(welcome.epoch, "create", later, 1, 0), body)
         txids.append(txid)
 
     first.signal(signal.SIGSTOP)
@@ -81,7 +81,7 @@ def test_what_lay_in_a_buffer_over_a_restart_is_refused_by_the_next_daemon(start
     second = start()
     # What the first one's connection had taken is lost with it; the last is among those that are not.
     codes: Counter[tuple[str, str]] = Counter()
-    while (reply := one.replies(1)) and (1201).to_bytes(16, "little") not in reply:
+    while (reply := submitter.replies(1)) and (1201).to_bytes(16, "little") not in reply:
         codes.update((each.error.code, each.error.executed) for each in reply.values() if each.error)
     assert set(codes) == {("STALE", "no")}
     assert codes.total() >= 199

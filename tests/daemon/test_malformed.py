@@ -59,7 +59,7 @@ class Target:
         self.sent += len(messages)
 
     def _check(self, message_type: int, frames: Message) -> None:
-        if message_type in (wire.WELCOME, wire.REPORT):  # what a greeting carries beyond its prefix is not looked at
+        if message_type in (wire.WELCOME, wire.REPORT):  # what a WELCOME carries beyond its prefix is not looked at
             self.answers[str(message_type)] += 1
             return
         header = wire.unpack_reply_header(frames[1])

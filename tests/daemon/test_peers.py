@@ -10,13 +10,13 @@ from tests.support.daemon import Daemon, Raw, Start, until
 
 # Long beyond the handshake's limit of 5 s: how long a test waits for what is to come.
 _WITHIN: Final = 30.0
-_ZMTP_GREETING: Final = b"\xff" + bytes(8) + b"\x7f\x03"
+_ZMTP_SIGNATURE: Final = b"\xff" + bytes(8) + b"\x7f\x03"
 
 SPEAKERS: Final = {
     "http": b"GET / HTTP/1.1\r\nHost: localhost\r\n\r\n",
     "tls": b"\x16\x03\x01\x02\x00\x01\x00\x01\xfc\x03\x03" + bytes(32),
     "ssh": b"SSH-2.0-OpenSSH_9.2\r\n",
-    "half a greeting": _ZMTP_GREETING,
+    "half a greeting": _ZMTP_SIGNATURE,
     "silent": b"",
 }
 

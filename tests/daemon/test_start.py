@@ -147,5 +147,5 @@ def test_a_directory_of_another_makes_is_left_alone(start: Start, tmp_path: Path
     trap.unlink()
 
 
-def test_the_greeting_tells_the_daemons_version(daemon: Daemon, raw: Callable[..., Raw]) -> None:
+def test_the_welcome_tells_the_daemons_version(daemon: Daemon, raw: Callable[..., Raw]) -> None:
     assert raw(daemon.endpoint).handshake().version == utxod.__version__

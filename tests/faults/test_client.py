@@ -36,8 +36,13 @@ def ask_all(service: Service, txids: dict[str, bytes], timeout: float) -> dict[s
 
 def outcomes(service: Service, txids: dict[str, bytes], before: Any, asked: Any, since: float) -> Seven:
     return {
-        one: Asked(asked[one].result(), asked[one].result().at - since, before[one], service.record(txids[one]))
-        for one in SEVEN
+        operation: Asked(
+            asked[operation].result(),
+            asked[operation].result().at - since,
+            before[operation],
+            service.record(txids[operation]),
+        )
+        for operation in SEVEN
     }
 
 
@@ -90,22 +95,22 @@ def prepare(service: Service) -> tuple[dict[str, bytes], dict[str, Any]]:
 def test_a_daemon_that_is_stopped_holds_up_no_call_and_executes_none_of_them_later(
     stopped: Seven, operation: str
 ) -> None:
-    one = stopped[operation]
-    assert one.answer.verdict == ("NO_ANSWER", "unknown")
-    assert one.seconds < BOUND
-    assert one.after == one.before
+    asked = stopped[operation]
+    assert asked.answer.verdict == ("NO_ANSWER", "unknown")
+    assert asked.seconds < BOUND
+    assert asked.after == asked.before
 
 
 @pytest.mark.parametrize("operation", SEVEN)
 def test_a_daemon_that_is_killed_fails_what_was_pending_at_once(killed: Seven, operation: str) -> None:
-    one = killed[operation]
-    assert one.answer.verdict == ("NO_ANSWER", "unknown")
-    assert one.seconds < SLACK
+    asked = killed[operation]
+    assert asked.answer.verdict == ("NO_ANSWER", "unknown")
+    assert asked.seconds < SLACK
 
 
 @pytest.mark.parametrize("operation", SEVEN)
 def test_a_daemon_that_has_ended_holds_up_no_call(ended: Seven, operation: str) -> None:
-    one = ended[operation]
-    assert one.answer.verdict == ("NO_ANSWER", "no")
-    assert one.seconds < BOUND
-    assert one.after == one.before
+    asked = ended[operation]
+    assert asked.answer.verdict == ("NO_ANSWER", "no")
+    assert asked.seconds < BOUND
+    assert asked.after == asked.before

@@ -79,7 +79,7 @@ def staffed(tmp_path_factory: pytest.TempPathFactory, store_kind: str) -> Iterat
         contextlib.ExitStack() as stack,
     ):
         with service.daemon.faults.hang():
-            kept = [service.hand_out(one, service.fresh(one)) for one in ("get", "create", "set_dah")]
+            kept = [service.hand_out(operation, service.fresh(operation)) for operation in ("get", "create", "set_dah")]
             workers = {pool: OwnWorker(address, pool) for pool in POOLS}
             for worker in workers.values():
                 stack.callback(worker.close)

@@ -39,7 +39,12 @@ def drain(service: Service, *, store_recovers: bool) -> dict[str, Drained]:
         daemon.log.close()
         daemon.expect_nothing_left()
     after = {operation: service.record(txid) for operation, txid in txids.items()}
-    return {one: Drained(held[one].result(), queued[one].result(), late[one], before[one], after[one]) for one in SEVEN}
+    return {
+        operation: Drained(
+            held[operation].result(), queued[operation].result(), late[operation], before[operation], after[operation]
+        )
+        for operation in SEVEN
+    }
 
 
 @pytest.fixture(scope="module")
@@ -60,17 +65,17 @@ def out_of_time(tmp_path_factory: pytest.TempPathFactory, store_kind: str) -> di
 def test_a_drain_finishes_what_is_held_and_what_waits_and_takes_no_more(
     in_time: dict[str, Drained], operation: str
 ) -> None:
-    one = in_time[operation]
-    assert (one.held.code, one.queued.code) == ("OK", "OK")
-    assert one.asked_after.verdict == ("SHUTTING_DOWN", "no")
+    drained = in_time[operation]
+    assert (drained.held.code, drained.queued.code) == ("OK", "OK")
+    assert drained.asked_after.verdict == ("SHUTTING_DOWN", "no")
 
 
 @pytest.mark.parametrize("operation", SEVEN)
 def test_a_drain_that_runs_out_of_time_says_what_was_not_executed_and_what_may_have_been(
     out_of_time: dict[str, Drained], operation: str
 ) -> None:
-    one = out_of_time[operation]
-    assert one.held.verdict == ("WORKER_CRASHED", "unknown")
-    assert one.queued.verdict == ("SHUTTING_DOWN", "no")
-    assert one.after == one.before
-    assert one.asked_after.verdict == ("SHUTTING_DOWN", "no")
+    drained = out_of_time[operation]
+    assert drained.held.verdict == ("WORKER_CRASHED", "unknown")
+    assert drained.queued.verdict == ("SHUTTING_DOWN", "no")
+    assert drained.after == drained.before
+    assert drained.asked_after.verdict == ("SHUTTING_DOWN", "no")

@@ -54,7 +54,7 @@ def test_a_crash_answers_what_the_worker_held_and_harms_nothing_else(patient: Se
     assert other.result().code == "OK"
 
 
-@pytest.mark.parametrize("operation", [one for one in SEVEN if is_read(one)])
+@pytest.mark.parametrize("operation", [operation for operation in SEVEN if is_read(operation)])
 def test_a_read_that_loses_its_worker_is_answered_well_by_the_next(patient: Service, operation: str) -> None:
     again = patient.daemon.counter("read_again")
     with patient.daemon.faults.hang():

@@ -237,77 +237,85 @@ def models() -> Iterator[Model]:
 def _models() -> Iterator[Model]:
     for coins in (BOTH, REVERSED, TOGETHER):
         where = {BOTH: "two records", REVERSED: "two records, reversed", TOGETHER: "one record"}[coins]
-        records = one_record() if coins is TOGETHER else two_records()
-        first, second = sorted(coins)
-        low, high = asks(whole(T, coins, LOW)), asks(whole(T, coins, HIGH))
-        yield _model(f"one refused attempt; {where}", records, {"A": low}, at_rest=nothing_is_left)
-        for heights in ((LOW, HIGH), (HIGH, LOW), (LOW, HIGH, LOW)):
-            caller = asks(whole(T, coins, *heights))
-            yield _model(f"one dispatch, judged at {heights}; {where}", records, {"A": caller, "B": low}, faults=1)
-        yield _model(
-            f"three refused attempts; {where}", records, {"A": low, "B": low, "C": low}, at_rest=nothing_is_left
-        )
-        yield _model(
-            f"refused, accepted, refused; {where}", records, {"A": low, "B": high, "C": low}, faults=2, doubts=True
-        )
-        yield _model(
-            f"refused, accepted, a plain spend, a plain rival; {where}",
-            records,
-            {
-                "A": low,
-                "B": high,
-                "P": asks(plain(T, (first,), LOW, coins)),
-                "R": asks(plain(RIVAL, (second,), HIGH)),
-            },
-            faults=1,
-        )
-        yield _model(
-            f"refused twice, accepted, a whole rival; {where}",
-            records,
-            {"A": low, "B": asks(whole(T, coins[::-1], LOW)), "C": high, "R": asks(whole(RIVAL, coins, HIGH))},
-            faults=1,
-        )
-        yield _model(
-            f"refused; abandoned and asked again; {where}",
-            records,
-            {"A": low, "B": asks(abandon(T, coins), whole(T, coins, HIGH))},
-            faults=2,
-            doubts=True,
-        )
-        yield _model(
-            f"refused, abandoned, refused again; {where}",
-            records,
-            {"A": low, "B": asks(abandon(T, coins), whole(T, coins, LOW)), "C": low},
-            at_rest=nothing_is_left,
-        )
-        yield _model(
-            f"refused twice; abandoned and asked again; {where}",
-            records,
-            {"A": low, "B": low, "C": asks(abandon(T, coins), whole(T, coins, HIGH))},
-            faults=1,
-        )
-        yield _model(
-            f"refused; abandoned, and a rival refused and spending; {where}",
-            records,
-            {
-                "A": low,
-                "B": asks(abandon(T, (first,)), whole(RIVAL, coins, LOW)),
-                "R": asks(plain(RIVAL, (first,), HIGH, coins)),
-            },
-            faults=1,
-        )
-        yield _model(
-            f"lost, and asked again; {where}",
-            records,
-            {"A": asks(whole(T, coins, HIGH), whole(T, coins, LOW)), "R": asks(plain(RIVAL, (second,), HIGH))},
-            faults=2,
-            doubts=True,
-        )
-        yield _model(
-            f"lost, and refused when asked again; {where}",
-            records,
-            {"A": asks(whole(T, coins, HIGH), whole(T, coins, LOW)), "R": asks(plain(RIVAL, (first,), HIGH))},
-            faults=1,
-            late=False,
-            at_rest=what_is_held_is_named_last,
-        )
+        for model in (*_judged(coins), *_rivalled(coins), *_abandoned(coins), *_lost(coins)):
+            yield replace(model, name=f"{model.name}; {where}")
+
+
+def _records(coins: tuple[Coin, ...]) -> dict[bytes, Bins | None]:
+    return one_record() if coins is TOGETHER else two_records()
+
+
+def _judged(coins: tuple[Coin, ...]) -> Iterator[Model]:
+    """Attempts of one transaction, at heights that differ."""
+    records = _records(coins)
+    low, high = asks(whole(T, coins, LOW)), asks(whole(T, coins, HIGH))
+    yield _model("one refused attempt", records, {"A": low}, at_rest=nothing_is_left)
+    for heights in ((LOW, HIGH), (HIGH, LOW), (LOW, HIGH, LOW)):
+        caller = asks(whole(T, coins, *heights))
+        yield _model(f"one dispatch, judged at {heights}", records, {"A": caller, "B": low}, faults=1)
+    yield _model("three refused attempts", records, {"A": low, "B": low, "C": low}, at_rest=nothing_is_left)
+    yield _model("refused, accepted, refused", records, {"A": low, "B": high, "C": low}, faults=2, in_doubt=True)
+
+
+def _rivalled(coins: tuple[Coin, ...]) -> Iterator[Model]:
+    """Others want a coin of it, or all."""
+    records = _records(coins)
+    first, second = sorted(coins)
+    low, high = asks(whole(T, coins, LOW)), asks(whole(T, coins, HIGH))
+    yield _model(
+        "refused, accepted, a plain spend, a plain rival",
+        records,
+        {"A": low, "B": high, "P": asks(plain(T, (first,), LOW, coins)), "R": asks(plain(RIVAL, (second,), HIGH))},
+        faults=1,
+    )
+    yield _model(
+        "refused twice, accepted, a whole rival",
+        records,
+        {"A": low, "B": asks(whole(T, coins[::-1], LOW)), "C": high, "R": asks(whole(RIVAL, coins, HIGH))},
+        faults=1,
+    )
+
+
+def _abandoned(coins: tuple[Coin, ...]) -> Iterator[Model]:
+    """One asks for its spends to be taken back meanwhile."""
+    records = _records(coins)
+    first, _ = sorted(coins)
+    low = asks(whole(T, coins, LOW))
+    back_low, back_high = (asks(abandon(T, coins), whole(T, coins, height)) for height in (LOW, HIGH))
+    yield _model("refused; abandoned and asked again", records, {"A": low, "B": back_high}, faults=2, in_doubt=True)
+    yield _model(
+        "refused, abandoned, refused again", records, {"A": low, "B": back_low, "C": low}, at_rest=nothing_is_left
+    )
+    yield _model("refused twice; abandoned and asked again", records, {"A": low, "B": low, "C": back_high}, faults=1)
+    yield _model(
+        "refused; abandoned, and a rival refused and spending",
+        records,
+        {
+            "A": low,
+            "B": asks(abandon(T, (first,)), whole(RIVAL, coins, LOW)),
+            "R": asks(plain(RIVAL, (first,), HIGH, coins)),
+        },
+        faults=1,
+    )
+
+
+def _lost(coins: tuple[Coin, ...]) -> Iterator[Model]:
+    """An answer is lost, and its caller asks again."""
+    records = _records(coins)
+    first, second = sorted(coins)
+    again = asks(whole(T, coins, HIGH), whole(T, coins, LOW))
+    yield _model(
+        "lost, and asked again",
+        records,
+        {"A": again, "R": asks(plain(RIVAL, (second,), HIGH))},
+        faults=2,
+        in_doubt=True,
+    )
+    yield _model(
+        "lost, and refused when asked again",
+        records,
+        {"A": again, "R": asks(plain(RIVAL, (first,), HIGH))},
+        faults=1,
+        late=False,
+        at_rest=what_is_held_is_named_last,
+    )

@@ -130,66 +130,85 @@ def _model(name: str, records: Records, callers: dict[str, Caller], **options: A
 
 
 def models() -> Iterator[Model]:
-    small, large = transaction(1), transaction(2)
-    spends = asks(_spend("spend", small, 1, S))
-    takes_back = asks(_spend("abandon", small, 1, S))
-    rivals = asks(_spend("spend", small, 1, OTHER))
-    flips = asks(_spend("spend", small, 1, S), _spend("abandon", small, 1, S))
-    callers = {"A": flips, "B": spends, "C": rivals}
-    yield _model("spent, taken back, spent again by others", small, callers)
-    yield _model("the same, where it was spent", spent(small, 1), callers)
-    asked_again = {"again": ask_again, "at_rest": counts_are_right}
+    yield from _of_notes()
+    yield from _of_two_children()
+    yield from _of_other_programs()
+    yield from _of_locks()
+
+
+_ASKED_AGAIN: Final[dict[str, Any]] = {"again": ask_again, "at_rest": counts_are_right}
+_SMALL: Final = transaction(1)
+_LARGE: Final = transaction(2)
+_SPENDS: Final = asks(_spend("spend", _SMALL, 1, S))
+_TAKES_BACK: Final = asks(_spend("abandon", _SMALL, 1, S))
+_RIVALS: Final = asks(_spend("spend", _SMALL, 1, OTHER))
+_FLIPS: Final = asks(_spend("spend", _SMALL, 1, S), _spend("abandon", _SMALL, 1, S))
+_FIRST: Final = asks(_spend("spend", _LARGE, 1, S))
+_SECOND: Final = asks(_spend("spend", _LARGE, 2, S))
+
+
+def _of_notes() -> Iterator[Model]:
+    """One child, spent and taken back by several."""
+    callers = {"A": _FLIPS, "B": _SPENDS, "C": _RIVALS}
+    yield _model("spent, taken back, spent again by others", _SMALL, callers)
+    yield _model("the same, where it was spent", spent(_SMALL, 1), callers)
     yield _model(
         "notes lost, late and doubled, then asked again",
-        small,
-        {"A": flips, "B": rivals},
+        _SMALL,
+        {"A": _FLIPS, "B": _RIVALS},
         faults=2,
         doubles=True,
-        doubts=True,
-        **asked_again,
+        in_doubt=True,
+        **_ASKED_AGAIN,
     )
     yield _model(
         "two at once, a note lost, then asked again",
-        spent(small, 1),
-        {"A": takes_back, "B": spends, "C": rivals},
+        spent(_SMALL, 1),
+        {"A": _TAKES_BACK, "B": _SPENDS, "C": _RIVALS},
         faults=1,
         doubles=True,
-        **asked_again,
+        **_ASKED_AGAIN,
     )
-    first, second = asks(_spend("spend", large, 1, S)), asks(_spend("spend", large, 2, S))
-    back = asks(_spend("abandon", large, 1, S), _spend("spend", large, 1, OTHER))
-    yield _model("two children", large, {"A": first, "B": second, "C": back})
-    yield _model("two children, a note lost", large, {"A": first, "B": back}, faults=1, **asked_again)
+
+
+def _of_two_children() -> Iterator[Model]:
+    back = asks(_spend("abandon", _LARGE, 1, S), _spend("spend", _LARGE, 1, OTHER))
+    yield _model("two children", _LARGE, {"A": _FIRST, "B": _SECOND, "C": back})
+    yield _model("two children, a note lost", _LARGE, {"A": _FIRST, "B": back}, faults=1, **_ASKED_AGAIN)
+
+
+def _of_other_programs() -> Iterator[Model]:
+    """What they leave: no states of the children, or a counter that is wrong; so the children are counted."""
     unknown = transaction(1, childStates=None)
-    yield _model("another program created it", unknown, {"A": flips, "B": rivals})
+    yield _model("another program created it", unknown, {"A": _FLIPS, "B": _RIVALS})
     yield _model(
         "another program created it; a recount lost, late and doubled",
         unknown,
-        {"A": flips},
+        {"A": _FLIPS},
         faults=2,
         doubles=True,
-        doubts=True,
-        **asked_again,
+        in_doubt=True,
+        **_ASKED_AGAIN,
     )
     unknown = transaction(2, childStates=None)
-    yield _model("another program created two children", unknown, {"A": first, "B": second})
+    yield _model("another program created two children", unknown, {"A": _FIRST, "B": _SECOND})
     wrong = transaction(1, spentExtraRecs=1)
-    yield _model("another program wrote the counter", wrong, {"A": spends, "B": takes_back}, **asked_again)
-    yield _model("counted again meanwhile", small, {"A": flips, "B": asks(COUNT_AGAIN)})
-    yield _model(
-        "counted again by two", transaction(1, spentExtraRecs=1), {"A": asks(COUNT_AGAIN), "B": spends}, **asked_again
-    )
-    done = spent(small, 1)
+    yield _model("another program wrote the counter", wrong, {"A": _SPENDS, "B": _TAKES_BACK}, **_ASKED_AGAIN)
+    yield _model("counted again meanwhile", _SMALL, {"A": _FLIPS, "B": asks(COUNT_AGAIN)})
+    yield _model("counted again by two", wrong, {"A": asks(COUNT_AGAIN), "B": _SPENDS}, **_ASKED_AGAIN)
+
+
+def _of_locks() -> Iterator[Model]:
     lock, unlock = asks(locks(True)), asks(locks(False))
-    yield _model("locked and unlocked at once", small, {"A": lock, "B": unlock, "C": lock})
-    yield _model("a finished one, locked and unlocked at once", done, {"A": lock, "B": unlock})
+    yield _model("locked and unlocked at once", _SMALL, {"A": lock, "B": unlock, "C": lock})
+    yield _model("a finished one, locked and unlocked at once", spent(_SMALL, 1), {"A": lock, "B": unlock})
     yield _model(
         "locks lost and late, then asked again",
-        large,
+        _LARGE,
         {"A": lock, "B": asks(locks(False), locks(True))},
         faults=2,
-        doubts=True,
+        in_doubt=True,
         again=lock_again,
         at_rest=locks_agree,
     )
-    yield _model("locked while it is spent", small, {"A": spends, "B": asks(locks(True), locks(False))})
+    yield _model("locked while it is spent", _SMALL, {"A": _SPENDS, "B": asks(locks(True), locks(False))})

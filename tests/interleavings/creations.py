@@ -93,14 +93,14 @@ def models() -> Iterator[Model]:
     yield _model("a whole and a smaller one", twice, smaller, faults=2)
     yield _model("a partial and a smaller one", (partial(0, 2),), smaller, faults=2)
     yield _model("a partial one of one record", twice, (partial(0), partial(0)), faults=2)
-    yield _model("two creators, a step unanswered", (WHOLE,), twice, faults=1, doubts=True)
+    yield _model("two creators, a step unanswered", (WHOLE,), twice, faults=1, in_doubt=True)
 
 
 def a_step_unanswered_after_a_death() -> Model:
     """Its lock is given back by a creator one of whose steps is still in flight."""
     where = CreationOptions(100, 0, utxo_batch_size=1)
     key, bins = create_records(_SOURCE, where).records[1]
-    left = {key: {**bins, "creating": True}}
+    left: dict[bytes, Bins | None] = {key: {**bins, "creating": True}}
     return _model(
-        "a whole and a partial one, after a death", (WHOLE,), (partial(0, 2),), left=left, faults=1, doubts=True
+        "a whole and a partial one, after a death", (WHOLE,), (partial(0, 2),), left=left, faults=1, in_doubt=True
     )

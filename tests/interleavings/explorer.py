@@ -17,7 +17,7 @@ from tests.interleavings.actors import Actors, Ask, Caller, Move, Numbers, Op, T
 from tests.simulation.records import Bins, Steps
 from tests.simulation.replay import Replayer, run_through
 
-MOST_STATES: Final = 2_000_000
+_MOST_STATES: Final = 2_000_000
 
 Held = Mapping[bytes, Bins | None]
 
@@ -34,7 +34,7 @@ class Landed(NamedTuple):
 @dataclass(frozen=True)
 class Model:
     """records: what there is at first, by key; None where a record may come to be. names: of keys, for people. callers:
-    by name. faults: how many may come. late: whether what is in flight may land after its worker's death. doubts,
+    by name. faults: how many may come. late: whether what is in flight may land after its worker's death. in_doubt,
     doubles: whether a step may go unanswered, owed work be given out twice. is_atomic: whether a batch is one step.
     locks: keys of records that expire once whoever wrote them is dead and has nothing in flight any more.
 
@@ -48,7 +48,7 @@ class Model:
     names: dict[bytes, str] = field(default_factory=dict)
     faults: int = 0
     late: bool = True
-    doubts: bool = False
+    in_doubt: bool = False
     doubles: bool = False
     is_atomic: bool = False
     utxo_batch_size: int = 1
@@ -98,7 +98,7 @@ class Explorer:
         self._judged: dict[tuple[Any, ...], str | None] = {}
         self._places: dict[int, tuple[int, ...]] = {}  # of an op's records among those of a state
 
-    def run(self, most: int = MOST_STATES) -> Verdict:
+    def run(self) -> Verdict:
         first = self._first()
         reached: dict[State, tuple[State, Event] | None] = {first: None}
         waiting = deque([first])
@@ -111,7 +111,7 @@ class Explorer:
                 if following not in reached:
                     reached[following] = state, event
                     waiting.append(following)
-            if len(reached) > most:
+            if len(reached) > _MOST_STATES:
                 return Verdict(len(reached), complete=False)
         return Verdict(len(reached))
 
@@ -156,7 +156,7 @@ class Explorer:
         move = actors.die(node)
         flying = tuple(sorted((*state.flying, *move.flying))) if self._model.late else ()
         yield self._moved(less._replace(flying=flying), move, caller, job), (node, "its worker dies")
-        if self._model.doubts:
+        if self._model.in_doubt:
             for index in known.open:
                 flying = tuple(sorted((*state.flying, (known.ops[index],))))
                 move = actors.take(node, index, actors.in_doubt)

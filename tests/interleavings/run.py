@@ -5,7 +5,7 @@ from dataclasses import replace
 from typing import Final
 
 from tests.interleavings import coins, counters, creations
-from tests.interleavings.explorer import MOST_STATES, Explorer, Model, Verdict
+from tests.interleavings.explorer import Explorer, Model, Verdict
 from tests.simulation.planted import SOUND, Mutant
 from tests.simulation.replay import Replayer
 
@@ -16,11 +16,10 @@ FAMILIES: Final[dict[str, Callable[[], Iterator[Model]]]] = {
 }
 
 
-def explore(model: Model, mutant: Mutant = SOUND, most: int = MOST_STATES) -> Verdict:
+def explore(model: Model, mutant: Mutant = SOUND) -> Verdict:
     with mutant.planted() as steps:
-        return Explorer(model, steps, Replayer(utxo_batch_size=model.utxo_batch_size, is_atomic=model.is_atomic)).run(
-            most
-        )
+        replayer = Replayer(utxo_batch_size=model.utxo_batch_size, is_atomic=model.is_atomic)
+        return Explorer(model, steps, replayer).run()
 
 
 def find(family: str, mutant: Mutant) -> Verdict | None:
@@ -33,8 +32,8 @@ def larger(family: str) -> Iterator[Model]:
     """With faults of more kinds than the tests take the time for, and one more; creations, and what has faults of every
     kind already, have so many states that they make do with the number they have."""
     for model in FAMILIES[family]():
-        more = 0 if family == "creations" or (model.doubts and model.doubles) else 1
+        more = 0 if family == "creations" or (model.in_doubt and model.doubles) else 1
         if model.faults:
-            yield replace(model, faults=model.faults + more, doubts=model.late, doubles=model.late)
+            yield replace(model, faults=model.faults + more, in_doubt=model.late, doubles=model.late)
         else:
             yield model

@@ -9,9 +9,9 @@ from store.layout import record_key
 from tests.chaos.checker import Findings
 from tests.chaos.claims import FOREVER, SPENDS, Claims, Coin, claims_of, evidence_of, held_twice, named, spending_data
 from tests.chaos.history import YES, Answer, Invocation, Item, events
-from tests.chaos.recount import Bins, is_complete, is_counted
-from tests.rivals.model import FROZEN, LATE, LOCKED, UTXO_BATCH_SIZE, Parent, Scenario, Scenarios
+from tests.chaos.recount import Bins, is_counted, wrong_height
 from tests.rivals.questions import is_settled
+from tests.rivals.scenarios import LATE, LOCKED, UTXO_BATCH_SIZE, Parent, Scenario, Scenarios
 
 UNDONE: Final = "acknowledged spend undone"
 TWICE: Final = "acknowledged to rivals"
@@ -204,7 +204,7 @@ class Checker:
             self.findings.counts["counters"] += 1
         if not is_counted(records):
             self.miscounted.append(Miscounted(scenario.number, number, records))
-        elif problem := wrong_height(parent, records):
+        elif parent.is_deletable and (problem := wrong_height(records)):
             self._complain(TORN, scenario, f"parent {number}: {problem}", [])
 
     def _check_output(self, scenario: Scenario, coin: Coin, stored: bytes, claims: Claims) -> None:
@@ -247,15 +247,6 @@ def read_records(store: Store, parent: Parent) -> list[Bins | None]:
     keys = [record_key(parent.txid, index) for index in range(parent.children + 1)]
     results = store.batch_operate([Read(key) for key in keys], _READ_SECONDS)
     return [result.value if result.status is Status.OK else None for result in results]
-
-
-def wrong_height(parent: Parent, records: Sequence[Bins]) -> str:
-    """Of one in a block, and never locked: it is to be deleted when, and only when, all of it is spent."""
-    complete = is_complete(records)
-    height = records[0].get("deleteAtHeight")
-    if not parent.creation.mined or parent.trouble in (LOCKED, FROZEN) or complete == (height is not None):
-        return ""
-    return f"complete {complete}, deleted at height {height}"
 
 
 def _created(invocations: Sequence[Invocation]) -> Mapping[int, float]:

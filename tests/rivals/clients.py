@@ -17,8 +17,8 @@ from protocol import AsyncClient
 from store import Store, open_store
 from tests.chaos.history import HistoryFile
 from tests.rivals.generator import ScenarioRun
-from tests.rivals.model import Scenarios
 from tests.rivals.questions import Invoker
+from tests.rivals.scenarios import Scenarios
 from utxod.own_daemon import end_with_parent
 
 _CONNECTIONS: Final = 2  # with each daemon

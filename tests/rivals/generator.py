@@ -16,8 +16,8 @@ from store import RuleCall, Status, Store
 from store.layout import locate
 from tests.chaos.claims import Coin, named
 from tests.chaos.history import YES, Answer, Item
-from tests.rivals.model import FROZEN, LATE, LOCKED, UTXO_BATCH_SIZE, Scenario, Scenarios, Spender
 from tests.rivals.questions import Invoker, is_settled
+from tests.rivals.scenarios import FROZEN, LATE, LOCKED, UTXO_BATCH_SIZE, Scenario, Scenarios, Spender
 
 # Longer than the daemons' execution limit: what was `unknown` by its deadline has landed then, or never will.
 LANDED_SECONDS: Final = 2.5

@@ -15,7 +15,7 @@ from typing import Any, Final
 from protocol import AsyncClient, Outcome, SetLocked, Spend, UtxodError, codes
 from tests.chaos.claims import Coin
 from tests.chaos.history import YES, Answer, HistoryFile, Item
-from tests.rivals.model import Scenario
+from tests.rivals.scenarios import Scenario
 
 _TIMEOUT: Final = 5.0
 _SHORT_TIMEOUTS: Final = (0.005, 0.05)
@@ -36,9 +36,8 @@ class Invoker:
         self._random = random
         self._numbers = itertools.count()
 
-    def any_client(self, daemon: int | None = None) -> AsyncClient:
-        of = self._random.choice(self._clients) if daemon is None else self._clients[daemon]
-        return self._random.choice(of)
+    def any_client(self) -> AsyncClient:
+        return self._random.choice(self._random.choice(self._clients))
 
     async def ask(
         self,

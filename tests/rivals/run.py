@@ -35,8 +35,8 @@ from tests.chaos.history import read_scenarios
 from tests.chaos.processes import start_process
 from tests.rivals.checker import COUNTER, LOCKS, TORN, TWICE, UNDONE, UNNAMED, UNRESOLVED, WRONG, Checker
 from tests.rivals.clients import ClientSettings
-from tests.rivals.model import UTXO_BATCH_SIZE, Scenarios
 from tests.rivals.recount import recount
+from tests.rivals.scenarios import UTXO_BATCH_SIZE, Scenarios
 from tests.support.fresh_set import refuse_used
 from utxod.own_daemon import DaemonError, OwnDaemon, last_lines, own_daemon
 

@@ -14,7 +14,7 @@ from store.layout import CreationOptions, create_records, locate, pack_spending_
 from tests.chaos.history import YES, Answer, HistoryFile, Invocation, read_scenarios
 from tests.rivals.__main__ import COMMAND
 from tests.rivals.checker import LOCKS, TORN, TWICE, UNDONE, UNNAMED, UNRESOLVED, WRONG, Checker
-from tests.rivals.model import FINE, IMMATURE, LATE, LOCKED, UTXO_BATCH_SIZE, Scenario, Scenarios
+from tests.rivals.scenarios import FINE, IMMATURE, LATE, LOCKED, UTXO_BATCH_SIZE, Scenario, Scenarios
 from tests.support.aerospike_server import EMBEDDED_ONLY, own_set
 
 SCENARIOS = Scenarios(1)

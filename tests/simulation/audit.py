@@ -1,20 +1,16 @@
 """The core's own structures, looked through as a whole: now and then in a run, and at its end."""
 
 from collections import Counter
-from typing import TYPE_CHECKING
 
 from broker.core import Core
 from broker.entry import ANSWERED, AWAITING_PARTS, DISPATCHED, QUEUED, Entry
 from broker.pool import Pool
 from protocol.wire import pack_report
-from tests.simulation.model import Model
+from tests.simulation.invariants import InvariantChecker
 from tests.simulation.tasks import Violation
 
-if TYPE_CHECKING:
-    from tests.simulation.world import World
 
-
-def audit(core: Core, model: Model) -> None:
+def audit(core: Core, checker: InvariantChecker) -> None:
     """Every entry is in one place, and everything that is counted adds up."""
     places: dict[Entry, str] = {}
     for pool in core.pools.values():
@@ -39,14 +35,13 @@ def audit(core: Core, model: Model) -> None:
     if waiting != len(core.ledger):
         raise Violation(f"the ledger counts {len(core.ledger)}, {waiting} are there")
     pools = {identity: worker.pool.name for identity, worker in core.workers.items()}
-    if pools != model.pools:
-        raise Violation(f"workers: {pools}, where there are {model.pools}")
+    if pools != checker.pools:
+        raise Violation(f"workers: {pools}, where there are {checker.pools}")
 
 
-def audit_end(world: "World") -> None:
+def audit_end(core: Core, checker: InvariantChecker, now: int) -> None:
     """Every fault has cleared, every worker is gone and every deadline has passed: nothing is left."""
-    core = world.core
-    while core.sweep(world.now + 3_600_000_000):
+    while core.sweep(now + 3_600_000_000):
         pass
     left = {
         "pending": len(core.ledger),
@@ -56,7 +51,7 @@ def audit_end(world: "World") -> None:
         "workers": core.workers,
         "owed": core.ledger.owed,
         "actions": core.actions,
-        "tasks": world.model.open or world.model.owing or world.model.hands,
+        "tasks": checker.open or checker.owing or checker.dispatches,
     }
     for name, pool in core.pools.items():
         queue = pool.queue

@@ -3,17 +3,16 @@ that; for taking them back; for locks, and for counting again. What is `unknown`
 everybody.
 """
 
-from collections.abc import Iterable, Sequence
-from typing import TYPE_CHECKING, Any, Final, NamedTuple
+from collections.abc import Callable, Iterable, Sequence
+from random import Random
+from typing import Any, Final, NamedTuple, Protocol
 
 from protocol import codes, wire
 from protocol.codes import UNKNOWN
 from protocol.wire import ONE_TRANSACTION, Error, RequestHeader
 from store.layout import UTXO_BYTES, locate, record_key
-from tests.simulation.promises import Promise, held_in
-
-if TYPE_CHECKING:
-    from tests.simulation.cluster import Cluster
+from tests.simulation.promises import Promise, Promises, held_in
+from tests.simulation.records import Bins
 
 MS: Final = 1000
 LOW: Final = 199
@@ -54,29 +53,70 @@ class Asked(NamedTuple):
     caller: "Caller"
 
 
+class Daemon(Protocol):
+    @property
+    def number(self) -> int: ...
+
+    @property
+    def epoch(self) -> int: ...
+
+
+class CallersWorld(Protocol):
+    """What callers use of the world that they are in: its fields are told in shared_set_world.py."""
+
+    rng: Random
+    now: int
+    closing: bool
+    spenders: list[Spender]
+    records: dict[bytes, Bins]
+    large: list[bytes]
+    counting: list[bytes]
+    utxo_batch_size: int
+    pending: dict[bytes, Asked]
+    promises: Promises
+    doubtful_locks: set[bytes]
+
+    @property
+    def wishes(self) -> Sequence[int]: ...
+
+    @property
+    def daemons(self) -> Sequence[Daemon]: ...
+
+    def after(self, delay: int, handler: Callable[..., None], *args: Any) -> None: ...
+
+    def latency(self) -> int: ...
+
+    def note(self, *what: Any) -> None: ...
+
+    def request_id(self) -> bytes: ...
+
+    def deliver(self, asked: Asked, frames: list[bytes]) -> None:
+        """A request arrives at its daemon."""
+
+
 class Caller:
     """doubtful: spenders of which an answer said that something may be held, and that were not asked for again since.
     What was in flight then may land after that; so ever_doubtful are asked for once more in the end."""
 
-    def __init__(self, cluster: "Cluster") -> None:
-        self.cluster = cluster
-        self.rng = cluster.rng
+    def __init__(self, world: CallersWorld) -> None:
+        self.world = world
+        self.rng = world.rng
         self.doubtful: set[Spender] = set()
         self.ever_doubtful: set[Spender] = set()
         self._resolving: dict[bytes, Spender] = {}
         self._gap = self.rng.choice((2, 5, 20)) * MS
 
     def turn(self) -> None:
-        cluster, rng = self.cluster, self.rng
-        if cluster.closing:
+        world, rng = self.world, self.rng
+        if world.closing:
             return
-        cluster.after(rng.randint(1, 2 * self._gap), self.turn)
+        world.after(rng.randint(1, 2 * self._gap), self.turn)
         if self.doubtful and rng.random() < 0.3:
             self.resolve(rng.choice(sorted(self.doubtful)))
             return
-        spender = rng.choice(cluster.spenders)
+        spender = rng.choice(world.spenders)
         height = rng.choice((LOW, HIGH))
-        (what,) = rng.choices(_WISHES, cluster.wishes)
+        (what,) = rng.choices(_WISHES, world.wishes)
         if what == "whole":
             self.ask("spend", spender.items(height), ONE_TRANSACTION)
         elif what == "plain":
@@ -84,9 +124,9 @@ class Caller:
         elif what == "abandon":
             self.ask("abandon", spender.items(height))
         elif what == "lock":
-            self.ask("set_locked", [[rng.choice(cluster.large), rng.random() < 0.4]])
-        elif cluster.counting:
-            self.ask("increment", [[rng.choice(cluster.counting), 1, HIGH]])
+            self.ask("set_locked", [[rng.choice(world.large), rng.random() < 0.4]])
+        elif world.counting:
+            self.ask("increment", [[rng.choice(world.counting), 1, HIGH]])
 
     def resolve(self, spender: Spender) -> None:
         """Asks again, or gives up."""
@@ -98,24 +138,24 @@ class Caller:
         self._resolving[request] = spender
 
     def ask(self, operation: str, items: list[list[Any]], flags: int = 0, timeout_ms: int = 0) -> bytes:
-        cluster = self.cluster
-        daemon = self.rng.choice(cluster.daemons)
-        request = cluster.request_id()
+        world = self.world
+        daemon = self.rng.choice(world.daemons)
+        request = world.request_id()
         asked = Asked(operation, items, daemon.number, daemon.epoch, self)
-        cluster.pending[request] = asked
+        world.pending[request] = asked
         if operation == "spend":
-            cluster.promises.asked(request, map(self._promised, items), cluster.records)
-        deadline = cluster.now + (timeout_ms or self.rng.choice((30, 300, 1500))) * MS
+            world.promises.asked(request, map(self._promised, items), world.records)
+        deadline = world.now + (timeout_ms or self.rng.choice((30, 300, 1500))) * MS
         header = RequestHeader(daemon.epoch, operation, deadline, len(items), flags)
         frames = [wire.pack_prefix(wire.REQUEST, request), wire.pack_request_header(header), wire.pack_body(items)]
-        cluster.note("asks", operation, f"{request.hex()[:6]}", *(item[1:2] for item in items), "of", items[0][-4:-3])
-        cluster.after(cluster.latency(), cluster.deliver, asked, frames)
+        world.note("asks", operation, f"{request.hex()[:6]}", *(item[1:2] for item in items), "of", items[0][-4:-3])
+        world.after(world.latency(), world.deliver, asked, frames)
         return request
 
     def answered(self, request: bytes, asked: Asked, errors: dict[int, Error | None]) -> None:
         """errors: by item; None where it was answered well."""
         if asked.operation == "set_locked" and any(error and error.executed == UNKNOWN for error in errors.values()):
-            self.cluster.doubtful_locks.add(asked.items[0][0])
+            self.world.doubtful_locks.add(asked.items[0][0])
         if asked.operation not in ("spend", "abandon"):
             return
         again = self._resolving.pop(request, None)
@@ -127,7 +167,7 @@ class Caller:
             if error is not None:
                 named |= set(self._named(asked.items[index], error))
         if named:
-            spender = next(known for known in self.cluster.spenders if known.txid == asked.items[0][3])
+            spender = next(known for known in self.world.spenders if known.txid == asked.items[0][3])
             self.doubtful.add(spender)
             self.ever_doubtful.add(spender)
         if asked.operation == "spend":
@@ -136,12 +176,12 @@ class Caller:
                 for index, error in errors.items()
                 if error is not None and error.code in codes.REJECTIONS
             }
-            self.cluster.promises.answered(request, well, named, refused)
+            self.world.promises.answered(request, well, named, refused)
 
     def holder(self, coin: Coin) -> bytes | None:
         """Who spends it, by what its record says now."""
-        record, offset = locate(coin.txid, coin.vout, self.cluster.utxo_batch_size)
-        held = held_in(record, self.cluster.records[record])
+        record, offset = locate(coin.txid, coin.vout, self.world.utxo_batch_size)
+        held = held_in(record, self.world.records[record])
         return next((promise.spender for promise in held if promise.offset == offset), None)
 
     def _named(self, item: list[Any], error: Error) -> Iterable[Promise]:
@@ -152,7 +192,7 @@ class Caller:
             yield self._promised([txid, vout, None, item[3]])
 
     def _promised(self, item: list[Any]) -> Promise:
-        record, offset = locate(item[0], item[1], self.cluster.utxo_batch_size)
+        record, offset = locate(item[0], item[1], self.world.utxo_batch_size)
         return Promise(record, offset, item[3])
 
 

@@ -8,21 +8,21 @@ import msgpack
 from protocol import codes, wire
 from protocol.wire import RequestHeader
 from protocol.worker_wire import pack_done
-from tests.simulation.tasks import Hand, Message, Task
+from tests.simulation.tasks import HeldDispatch, Message, Task
 
 _GARBAGE: Final = b"\xc1\xff garbage"
 _KEY: Final = b"master 0"
 
 
-def garble(message: Message, hand: Hand, pool: str, rng: Random) -> Message:
+def garble(message: Message, dispatch: HeldDispatch, pool: str, rng: Random) -> Message:
     """A worker's answer, spoilt in one of many ways."""
-    number, frames = hand.number, message.frames
+    number, frames = dispatch.number, message.frames
     body = b"\x91\x01"
     follow_ups: list[Any] = [
         (0, 0, "get", _KEY, 1, body),
         (0, 0, "nosuch", _KEY, 1, body),
         (0, 0, ["lock_children"], _KEY, 1, body),
-        (len(hand.tasks), 0, "lock_children", _KEY, 1, body),
+        (len(dispatch.tasks), 0, "lock_children", _KEY, 1, body),
         (-1, 0, "lock_children", _KEY, 1, body),
         ("0", 0, "lock_children", _KEY, 1, body),
         (0, 99, "lock_children", _KEY, 1, body),
@@ -53,7 +53,7 @@ def garble(message: Message, hand: Hand, pool: str, rng: Random) -> Message:
     if kind == 5:
         # One header in the batch that its submitter could not read, or that is of another number of items.
         spoilt = list(frames)
-        spoilt[1 + 2 * rng.randrange(len(hand.tasks))] = rng.choice((_GARBAGE, wire.ok_header(13)))
+        spoilt[1 + 2 * rng.randrange(len(dispatch.tasks))] = rng.choice((_GARBAGE, wire.ok_header(13)))
         return Message(number, spoilt, sound=False)
     if kind == 6 and pool != "children":
         spoilt = [frame if index % 2 == 0 else _GARBAGE for index, frame in enumerate(frames)]

@@ -1,7 +1,7 @@
-"""The model's own reckoning: what is open, owed, queued and in whose hands, and what each piece of work came to.
+"""The checker's own reckoning: what is open, owed, queued and in whose hands, and what each piece of work came to.
 
-Nothing here looks at the core: it follows from the events alone. `due` and `doubts` are what the core owes in the same
-step; model.py holds it against what the core does.
+Nothing here looks at the core: it follows from the events alone. `due` and `in_doubt` are what the core owes in the
+same step; invariants.py holds it against what the core does.
 """
 
 import heapq
@@ -14,7 +14,7 @@ import msgpack
 from broker.scheduling import MAY_OWE, POOLS
 from broker.settings import MICROSECONDS, BrokerSettings
 from protocol import codes
-from tests.simulation.tasks import ANSWERED, JOINING, NO, OK, QUEUED, UNKNOWN, Hand, Message, Task, parse_header
+from tests.simulation.tasks import ANSWERED, JOINING, NO, OK, QUEUED, UNKNOWN, HeldDispatch, Message, Task, parse_header
 
 REPLY = "as the worker replied"
 FAN_IN = "by its parts"
@@ -22,20 +22,20 @@ ITEMS = "item by item"
 
 
 class Reckoning:
-    """One incarnation of the daemon. due: the answers that this step owes, and what they must say; doubts, losses: the
-    reports of lost work; to_stop, to_terminate: workers. `now` is set before each event."""
+    """One incarnation of the daemon. due: the answers that this step owes, and what they must say; in_doubt, losses:
+    the reports of lost work; to_stop, to_terminate: workers. `now` is set before each event."""
 
     def __init__(self, settings: BrokerSettings, now: int) -> None:
         self.now = now
         self.open: dict[tuple[Hashable, bytes], Task] = {}
         self.owing: dict[Task, None] = {}
-        self.hands: dict[bytes, Hand] = {}
+        self.dispatches: dict[bytes, HeldDispatch] = {}
         self.queued: dict[str, dict[tuple[Task, int | None], None]] = {name: {} for name in POOLS}
         self.pools: dict[bytes, str] = {}
         self.retired: set[bytes] = set()
         self.terminated: set[bytes] = set()
         self.due: dict[Task, tuple[Any, ...]] = {}
-        self.doubts: Counter[tuple[bytes, str]] = Counter()
+        self.in_doubt: Counter[tuple[bytes, str]] = Counter()
         self.losses: Counter[bytes] = Counter()
         self.to_stop: set[bytes] = set()
         self.to_terminate: set[bytes] = set()
@@ -64,24 +64,24 @@ class Reckoning:
 
     def done(self, identity: bytes, message: Message) -> None:
         """A worker's answer is about to be passed in."""
-        hand = self.hands.get(identity)
-        if hand is None or (message.number is not None and message.number != hand.number):
+        dispatch = self.dispatches.get(identity)
+        if dispatch is None or (message.number is not None and message.number != dispatch.number):
             return
         if message.sound:
             if not message.timed_out:
-                self._close(self.pools[identity], hand)
-            for (task, only), (header, body, parts) in zip(hand.tasks, message.replies, strict=True):
-                if hand.operation in MAY_OWE and _leaves_open(header):
+                self._close(self.pools[identity], dispatch)
+            for (task, only), (header, body, parts) in zip(dispatch.tasks, message.replies, strict=True):
+                if dispatch.operation in MAY_OWE and _leaves_open(header):
                     self.losses[task.body] += 1
                 self._replied(task, only, header, body, parts)
             for owed in message.owed:
                 self._owe(owed)
-            if message.timed_out and hand.started >= self._turned[self.pools[identity]]:
+            if message.timed_out and dispatch.started >= self._turned[self.pools[identity]]:
                 self._open(self.pools[identity])
         else:
-            for task, only in hand.tasks:
+            for task, only in dispatch.tasks:
                 self._failed(task, only, codes.INTERNAL)
-            self._lost_with(hand)
+            self._lost_with(dispatch)
             if identity not in self.terminated:
                 self.to_terminate.add(identity)
         self._release(identity)
@@ -89,14 +89,14 @@ class Reckoning:
     def lost(self, identity: bytes) -> None:
         if identity not in self.pools:
             return
-        hand = self.hands.get(identity)
-        for task, only in hand.tasks if hand else ():
+        dispatch = self.dispatches.get(identity)
+        for task, only in dispatch.tasks if dispatch else ():
             if POOLS[task.pool].repeatable and not task.retried and task.deadline > self.now and task.state != ANSWERED:
                 self._once_more(task)
             else:
                 self._failed(task, only, codes.WORKER_CRASHED)
-        if hand:
-            self._lost_with(hand)
+        if dispatch:
+            self._lost_with(dispatch)
         pool = self.pools.pop(identity)
         self.retired.discard(identity)
         self.terminated.discard(identity)
@@ -111,7 +111,7 @@ class Reckoning:
     def retire(self, identity: bytes) -> None:
         if identity in self.pools and identity not in self.retired:
             self.retired.add(identity)
-            if identity not in self.hands and identity not in self.terminated:
+            if identity not in self.dispatches and identity not in self.terminated:
                 self.to_stop.add(identity)
 
     def sweep(self) -> None:
@@ -119,8 +119,8 @@ class Reckoning:
         while self._deadlines and self._deadlines[0][0] <= now:
             task = heapq.heappop(self._deadlines)[2]
             self._due(task, codes.DEADLINE_EXCEEDED, NO if task.state == QUEUED and not task.handed else UNKNOWN)
-        for identity, hand in self.hands.items():
-            if identity not in self.terminated and now - hand.started > self._execution_limit:
+        for identity, dispatch in self.dispatches.items():
+            if identity not in self.terminated and now - dispatch.started > self._execution_limit:
                 self.to_terminate.add(identity)
                 self._open(self.pools[identity])
         for pool in self.queued:
@@ -133,7 +133,7 @@ class Reckoning:
             self._refused(task, codes.SHUTTING_DOWN)
         for task in self.owing:
             self._drop(task)
-            self.doubts[task.key or b"", task.operation] += 1
+            self.in_doubt[task.key or b"", task.operation] += 1
         self.owing.clear()
 
     def is_deserted(self, pool: str) -> bool:
@@ -161,7 +161,7 @@ class Reckoning:
 
     def _owe(self, task: Task) -> None:
         if self.ended:
-            self.doubts[task.key or b"", task.operation] += 1
+            self.in_doubt[task.key or b"", task.operation] += 1
             return
         self.owing[task] = None
         self.queued[task.pool][task, None] = None
@@ -206,7 +206,7 @@ class Reckoning:
             task.state = ANSWERED
             del self.owing[task]
             if error is not None:
-                self.doubts[task.key or b"", task.operation] += 1
+                self.in_doubt[task.key or b"", task.operation] += 1
             return
         whole, part, index = (task, only, only) if only is not None else (task.parent, task, task.item)
         if only is None:
@@ -220,10 +220,10 @@ class Reckoning:
         if not whole.waiting:
             self._due(whole, FAN_IN)
 
-    def _lost_with(self, hand: Hand) -> None:
+    def _lost_with(self, dispatch: HeldDispatch) -> None:
         """What it may have led to is not known."""
-        if hand.operation in MAY_OWE:
-            self.losses.update(task.body for task, _ in hand.tasks)
+        if dispatch.operation in MAY_OWE:
+            self.losses.update(task.body for task, _ in dispatch.tasks)
 
     def _once_more(self, task: Task) -> None:
         task.retried = True
@@ -249,9 +249,9 @@ class Reckoning:
             self._open_since[pool] = self._turned[pool] = self.now
         self._give_up(pool)
 
-    def _close(self, pool: str, hand: Hand) -> None:
+    def _close(self, pool: str, dispatch: HeldDispatch) -> None:
         since = self._open_since[pool]
-        if since is not None and hand.started >= since:
+        if since is not None and dispatch.started >= since:
             self._open_since[pool] = None
             self._turned[pool] = self.now
 
@@ -268,8 +268,13 @@ class Reckoning:
 
     def _release(self, identity: bytes) -> None:
         self.touched = identity
-        hand = self.hands.pop(identity, None)
-        if hand and identity in self.retired and identity not in self.terminated and identity not in self.to_terminate:
+        dispatch = self.dispatches.pop(identity, None)
+        if (
+            dispatch
+            and identity in self.retired
+            and identity not in self.terminated
+            and identity not in self.to_terminate
+        ):
             self.to_stop.add(identity)
 
 

@@ -10,6 +10,7 @@ from itertools import groupby
 from typing import Any
 
 from store import Mode, Read, RecordOperation, Remove, Result, RuleCall, Status, Write
+from store.interface import group_of
 from store.lmdb.emulation import LuaError, Rules
 from store.rules import rules_source
 
@@ -47,7 +48,7 @@ class Steps:
         it could be done. held: what the records hold now."""
         results: list[Result] = []
         after = dict(held)
-        for group, run in groupby(records, _group_of):
+        for group, run in groupby(records, group_of):
             before, own = dict(after), []
             for record in run:
                 result, after[record.key] = self.take(record, after[record.key])
@@ -63,10 +64,6 @@ class Steps:
         except (LuaError, TypeError, ValueError, OverflowError) as error:
             return Result(Status.ERROR, message=f"{call.function}: {error}"), bins
         return Result(Status.OK, value), _changed(bins, saved) if saved else bins
-
-
-def _group_of(record: RecordOperation) -> int | None:
-    return record.group if isinstance(record, Write | RuleCall) else None
 
 
 def _is_applied(result: Result) -> bool:

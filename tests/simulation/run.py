@@ -4,8 +4,8 @@ from collections.abc import Callable
 from dataclasses import dataclass
 
 from broker.core import Core
-from tests.simulation.cluster import Cluster
 from tests.simulation.planted import SOUND, Mutant
+from tests.simulation.shared_set_world import SharedSetWorld
 from tests.simulation.world import CoreFactory, World
 
 
@@ -30,8 +30,8 @@ def run_seed(seed: int, make_core: CoreFactory = Core, trace: Callable[[str], No
 def run_records_seed(seed: int, mutant: Mutant = SOUND, trace: Callable[[str], None] | None = None) -> Outcome:
     """One seed of daemons on one set of records."""
     with mutant.planted() as steps:
-        cluster = Cluster(seed, steps, trace)
+        world = SharedSetWorld(seed, steps, trace)
         try:
-            return Outcome(seed, cluster.run(), None)
+            return Outcome(seed, world.run(), None)
         except Exception as error:
-            return Outcome(seed, cluster.taken, f"{type(error).__name__}: {error}")
+            return Outcome(seed, world.taken, f"{type(error).__name__}: {error}")

@@ -1,6 +1,6 @@
 """Simulated submitters: they ask now and then or flood, vanish and come back, and send some nonsense."""
 
-from typing import TYPE_CHECKING, Final
+from typing import Final
 
 from broker.decoding import from_submitter
 from broker.scheduling import POOL_OF_REQUEST
@@ -8,9 +8,7 @@ from protocol import codes, wire
 from protocol.wire import RequestHeader
 from tests.simulation.nonsense import malformed
 from tests.simulation.tasks import NO, Task, Violation, parse_header
-
-if TYPE_CHECKING:
-    from tests.simulation.world import World
+from tests.simulation.world_interface import WorldInterface
 
 MS: Final = 1000
 _OPERATIONS: Final = ("get", "outpoint", "get", "create", "spend", "spend", "set_locked", "increment")
@@ -20,7 +18,7 @@ _HARD: Final = frozenset({codes.STALE, codes.SHUTTING_DOWN})
 class Submitter:
     """One connection after another: each has an identity of its own."""
 
-    def __init__(self, world: "World", number: int) -> None:
+    def __init__(self, world: WorldInterface, number: int) -> None:
         self.world = world
         self.number = number
         self.connection = 0
@@ -102,7 +100,7 @@ class Submitter:
             world.note("admitted", task)
             if must:
                 raise Violation(f"{task} is admitted, and must be refused: {must}")
-            world.model.admitted(task)
+            world.checker.admitted(task)
             return True
         code = self._refused(task.submitter, task.request_id)
         world.note("refused", task, code)
@@ -121,7 +119,7 @@ class Submitter:
             return codes.SHUTTING_DOWN, frozenset()
         pool = world.core.pools[task.pool]
         must = None
-        if world.model.is_deserted(task.pool):
+        if world.checker.is_deserted(task.pool):
             must = codes.UNAVAILABLE
         elif pool.queue:
             queue = pool.queue

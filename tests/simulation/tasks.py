@@ -8,7 +8,7 @@ import msgpack
 
 from protocol import codes
 
-# Where a task is, by the model's own reckoning, in the words of broker/entry.py.
+# Where a task is, by the checker's own reckoning, in the words of broker/entry.py.
 QUEUED: Final = 0
 DISPATCHED: Final = 1
 JOINING: Final = 2
@@ -114,7 +114,7 @@ class Task:
         return self.parent or self
 
 
-class Hand:
+class HeldDispatch:
     """A dispatch in a worker's hands. tasks: with the one item to execute, or None for all. started: microseconds."""
 
     __slots__ = ("begun", "live", "number", "operation", "started", "tasks")

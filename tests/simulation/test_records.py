@@ -5,10 +5,10 @@ from collections import Counter
 
 import pytest
 
-from tests.simulation.cluster import Cluster
 from tests.simulation.record_mutants import SIMULATED
 from tests.simulation.records import Steps
 from tests.simulation.run import run_records_seed
+from tests.simulation.shared_set_world import SharedSetWorld
 
 RUNS = 80
 FOUND_WITHIN = 300
@@ -39,10 +39,10 @@ def test_the_runs_meet_everything_that_can_go_wrong() -> None:
     struck: Counter[str] = Counter()
     counters: Counter[str] = Counter()
     for seed in range(30):
-        cluster = Cluster(seed, Steps())
-        cluster.run()
-        struck.update(cluster.storm.struck)
-        for daemon in cluster.daemons:
+        world = SharedSetWorld(seed, Steps())
+        world.run()
+        struck.update(world.storm.struck)
+        for daemon in world.daemons:
             counters += daemon.core.counters
     assert {"crash", "doubt", "hang", "store_error", "lost_reply", "late_reply", "twice", "kill"} <= struck.keys()
     assert {"late", "lost_requests", "in_doubt", "condemned"} <= counters.keys()

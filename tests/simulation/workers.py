@@ -5,7 +5,7 @@ service time (the ground truth), and replies once. What else it may do is its fa
 """
 
 from functools import lru_cache
-from typing import TYPE_CHECKING, Final
+from typing import Final
 
 from broker.decoding import from_worker
 from broker.events import WorkerLost, WorkerReady
@@ -14,10 +14,8 @@ from protocol import codes, wire
 from protocol.wire import Error, ReplyHeader
 from protocol.worker_wire import DONE, DispatchMessage, FollowUp, pack_done, unpack_from_broker
 from tests.simulation.nonsense import garble
-from tests.simulation.tasks import NO, UNKNOWN, Hand, Message, Task
-
-if TYPE_CHECKING:
-    from tests.simulation.world import World
+from tests.simulation.tasks import NO, UNKNOWN, HeldDispatch, Message, Task
+from tests.simulation.world_interface import WorldInterface
 
 MS: Final = 1000
 _EXPIRED: Final = wire.error_header(Error(codes.DEADLINE_EXCEEDED, NO, "expired before execution"))
@@ -37,14 +35,14 @@ class SimulatedWorker:
         self.pool = pool
         self.epoch = epoch
         self.alive = True
-        self.busy: Hand | None = None
+        self.busy: HeldDispatch | None = None
         self.frozen = False
         self.leaving = False
         self.arrives = 0
 
 
 class SimulatedManager:
-    def __init__(self, world: "World") -> None:
+    def __init__(self, world: WorldInterface) -> None:
         self.world = world
         self.rng = world.rng
         self.workers: dict[bytes, SimulatedWorker] = {}
@@ -57,7 +55,7 @@ class SimulatedManager:
 
     def tend(self) -> bool:
         for pool, target in self.targets.items():
-            members = sum(one.pool == pool and not one.leaving for one in self.workers.values())
+            members = sum(worker.pool == pool and not worker.leaving for worker in self.workers.values())
             for _ in range(target - members):
                 self.start(pool)
         return False
@@ -71,10 +69,10 @@ class SimulatedManager:
 
     def _ready(self, worker: SimulatedWorker) -> bool:
         if worker.epoch != self.world.epoch or (not worker.alive and self.rng.random() > 0.2 * self.world.windy):
-            # Where it is dead already, its greeting is mostly read before its end is noticed, or not at all.
+            # Where it is dead already, its READY is mostly read before its end is noticed, or not at all.
             return False
         self.world.note("ready", worker.identity, worker.pool)
-        self.world.model.ready(worker.identity, worker.pool)
+        self.world.checker.ready(worker.identity, worker.pool)
         self.world.core.handle(WorkerReady(worker.identity, worker.pool), self.world.now)
         return True
 
@@ -101,7 +99,7 @@ class SimulatedManager:
         if epoch != self.world.epoch:
             return False
         self.world.note("lost", identity)
-        self.world.model.lost(identity)
+        self.world.checker.lost(identity)
         self.world.core.handle(WorkerLost(identity, why), self.world.now)
         return True
 
@@ -109,21 +107,21 @@ class SimulatedManager:
         if not worker.alive or worker.epoch != self.world.epoch:
             return False
         worker.leaving = True
-        if worker.identity not in self.world.model.pools:
+        if worker.identity not in self.world.checker.pools:
             return self.die(worker, "was not needed")
         self.world.note("retire", worker.identity)
-        self.world.model.retire(worker.identity)
+        self.world.checker.retire(worker.identity)
         self.world.core.retire(worker.identity)
         return True
 
     def upheaval(self) -> None:
         """Scaling up or down, or one worker replaced by a new one, without a failed item."""
         pool = self.rng.choice(list(POOLS))
-        members = [one for one in self.workers.values() if one.pool == pool and not one.leaving]
+        members = [worker for worker in self.workers.values() if worker.pool == pool and not worker.leaving]
         if self.rng.random() < 0.5:
             self.targets[pool] = self.rng.randint(1, 4)
-            for one in members[self.targets[pool] :]:
-                self.world.after(1, self.retire, one)
+            for worker in members[self.targets[pool] :]:
+                self.world.after(1, self.retire, worker)
             self.tend()
         elif members:
             self.start(pool)
@@ -137,9 +135,9 @@ class SimulatedManager:
         self.tend()
 
     def watch(self) -> bool:
-        """Finds those whose end nobody will notice, because they greeted after it."""
+        """Finds those whose end nobody will notice, because their READY came after it."""
         self.world.after(250 * MS, self.watch)
-        for identity in sorted(self.world.model.pools.keys() - self.workers.keys() - self._dying):
+        for identity in sorted(self.world.checker.pools.keys() - self.workers.keys() - self._dying):
             self.world.after(1, self._gone, identity, self.world.epoch)
         return False
 
@@ -151,24 +149,26 @@ class SimulatedManager:
         message = unpack_from_broker(frames)
         if not isinstance(message, DispatchMessage):
             world.note("stop", identity)
-            world.model.told_to_stop(identity)
+            world.checker.told_to_stop(identity)
             if worker is not None:
                 world.after(world.latency(), self._stop, worker)
             return
         number, operation, parts, bodies = message
         tasks = [world.tasks[body] for body in bodies]
-        hand = Hand(number, operation, [(task, part.only) for task, part in zip(tasks, parts, strict=True)], world.now)
-        world.note("dispatch", identity, number, hand.tasks)
-        world.model.handed(identity, hand, [part.deadline for part in parts])
+        dispatch = HeldDispatch(
+            number, operation, [(task, part.only) for task, part in zip(tasks, parts, strict=True)], world.now
+        )
+        world.note("dispatch", identity, number, dispatch.tasks)
+        world.checker.handed(identity, dispatch, [part.deadline for part in parts])
         if worker is not None:
-            world.after(world.latency(), self._begin, worker, hand)
+            world.after(world.latency(), self._begin, worker, dispatch)
 
     def terminated(self, identity: bytes, reason: str) -> None:
         self.world.note("terminated", identity, reason)
-        self.world.model.told_to_terminate(identity)
+        self.world.checker.told_to_terminate(identity)
         worker = self.workers.get(identity)
         if worker is None:
-            # One that greeted when it was dead, or dying: there is nobody to end.
+            # One that was ready when it was dead, or dying: there is nobody to end.
             self.world.after(1, self._gone, identity, self.world.epoch)
             return
         worker.leaving = True
@@ -181,13 +181,13 @@ class SimulatedManager:
         worker.leaving = True
         return self.die(worker, "exited with status 0") if worker.busy is None and not worker.frozen else False
 
-    def _begin(self, worker: SimulatedWorker, hand: Hand) -> bool:
+    def _begin(self, worker: SimulatedWorker, dispatch: HeldDispatch) -> bool:
         if not worker.alive or worker.frozen:
             return False
         world, rng, now = self.world, self.rng, self.world.now
-        worker.busy = hand
-        hand.live = [(task, only) for task, only in hand.tasks if task.owed or task.deadline > now]
-        fate = self._fate(hand)
+        worker.busy = dispatch
+        dispatch.live = [(task, only) for task, only in dispatch.tasks if task.owed or task.deadline > now]
+        fate = self._fate(dispatch)
         service = int(rng.random() * rng.random() * 12 * MS) + 50
         if fate == "slow":
             service *= rng.randint(5, 100)
@@ -198,12 +198,12 @@ class SimulatedManager:
             fate = rng.choice(("crash", "crash unsaid", "crash said"))
             if fate == "crash":
                 world.after(rng.randint(0, service), self.die, worker, "crashed")
-        world.after(service, self._commit, worker, hand, fate)
+        world.after(service, self._commit, worker, dispatch, fate)
         return False
 
-    def _fate(self, hand: Hand) -> str:
+    def _fate(self, dispatch: HeldDispatch) -> str:
         weather = self.world.weather
-        for task, only in hand.live:
+        for task, only in dispatch.live:
             if task.poison >= 0 and only in (None, task.poison):
                 return "crash"
         roll = self.rng.random()
@@ -217,30 +217,30 @@ class SimulatedManager:
         if not worker.alive or worker.epoch != self.world.epoch:
             return False
         self.world.note("is stopped", worker.identity)
-        self.world.model.terminate(worker.identity)
+        self.world.checker.terminate(worker.identity)
         self.world.core.terminate(worker.identity, "is stopped")
         return True
 
-    def _commit(self, worker: SimulatedWorker, hand: Hand, fate: str) -> bool:
+    def _commit(self, worker: SimulatedWorker, dispatch: HeldDispatch, fate: str) -> bool:
         world, rng = self.world, self.rng
         if not worker.alive:
             if not POOLS[worker.pool].repeatable and fate != "store_error" and rng.random() < 0.5:
-                self._execute(hand)
+                self._execute(dispatch)
             return False
         if worker.frozen:
             return False
         if fate == "hang" and rng.random() < 0.5:
-            world.after(rng.randint(200, 900) * MS, self._commit, worker, hand, fate)
+            world.after(rng.randint(200, 900) * MS, self._commit, worker, dispatch, fate)
             return False
         if self.wedged_until[worker.pool] > world.now:
-            world.at(self.wedged_until[worker.pool] + rng.randint(1, 5 * MS), self._commit, worker, hand, fate)
+            world.at(self.wedged_until[worker.pool] + rng.randint(1, 5 * MS), self._commit, worker, dispatch, fate)
             return False
         if fate == "store_error":
-            message = self._store_error(hand)
+            message = self._store_error(dispatch)
         else:
-            message = self._execute(hand)
+            message = self._execute(dispatch)
             if fate == "nonsense":
-                message = garble(message, hand, worker.pool, rng)
+                message = garble(message, dispatch, worker.pool, rng)
         worker.busy = None
         if fate in ("hang", "crash unsaid"):
             return self.die(worker, "crashed") if fate != "hang" else False
@@ -249,14 +249,14 @@ class SimulatedManager:
             self.die(worker, "crashed" if fate else "exited with status 0")
         return False
 
-    def _store_error(self, hand: Hand) -> Message:
+    def _store_error(self, dispatch: HeldDispatch) -> Message:
         executed = self.rng.choice((NO, UNKNOWN))
         if executed == UNKNOWN and self.rng.random() < 0.5:
-            self._execute(hand)
+            self._execute(dispatch)
         replies: list[tuple[bytes, bytes, list[Task]]] = [
-            (_STORE_FAILED[executed], wire.EMPTY_BODY, []) for _ in hand.tasks
+            (_STORE_FAILED[executed], wire.EMPTY_BODY, []) for _ in dispatch.tasks
         ]
-        return _message(hand, replies, [], [], timed_out=self.rng.random() < 0.3)
+        return _message(dispatch, replies, [], [], timed_out=self.rng.random() < 0.3)
 
     def _send(self, worker: SimulatedWorker, message: Message, twice: bool) -> None:
         world = self.world
@@ -268,43 +268,43 @@ class SimulatedManager:
     def _deliver(self, identity: bytes, message: Message) -> bool:
         world = self.world
         world.note("done", identity, message.number, "" if message.sound else "nonsense")
-        world.model.done(identity, message)
+        world.checker.done(identity, message)
         world.core.handle(from_worker(identity, [DONE, *message.frames]), world.now)
         return True
 
     # ---- execution
 
-    def _execute(self, hand: Hand) -> Message:
+    def _execute(self, dispatch: HeldDispatch) -> Message:
         world, rng = self.world, self.rng
         replies: list[tuple[bytes, bytes, list[Task]]] = []
         owed: list[Task] = []
         follow_ups: list[FollowUp] = []
-        live = set(hand.live)
-        for index, (task, only) in enumerate(hand.tasks):
+        live = set(dispatch.live)
+        for index, (task, only) in enumerate(dispatch.tasks):
             if (task, only) not in live:
                 replies.append((_EXPIRED, wire.EMPTY_BODY, []))
                 continue
             count = task.items if only is None else 1
             errors = {i: _REJECTED for i in range(count) if rng.random() < world.weather.reject}
             mask = ((1 << count) - 1 & ~sum(1 << i for i in errors)) << (only or 0)
-            world.model.executes(task, mask, hand.number)
+            world.checker.executes(task, mask, dispatch.number)
             parts: list[Task] = []
             if task.operation in ("set_locked", "spend"):
                 for item in range(count):
                     if item not in errors and rng.random() < 0.4:
-                        self._follow(task, index, item, parts, owed, follow_ups)
+                        self._follow_up(task, index, item, parts, owed, follow_ups)
             body = task.expected if only is None else wire.pack_body([task.number * 64 + only])
             header = wire.pack_reply_header(ReplyHeader(None, count, errors)) if errors else _ok(count)
             replies.append((header, body, parts))
-        return _message(hand, replies, owed, follow_ups)
+        return _message(dispatch, replies, owed, follow_ups)
 
-    def _follow(
+    def _follow_up(
         self, task: Task, index: int, item: int, parts: list[Task], owed: list[Task], follow_ups: list[FollowUp]
     ) -> None:
         rng = self.rng
         joined = task.operation == "set_locked"
         operation = "lock_children" if joined else rng.choice(("note_child", "set_dah_children"))
-        follow = self.world.make(
+        follow_up = self.world.make(
             operation,
             CHILDREN_POOL,
             deadline=task.deadline if joined else 0,
@@ -314,10 +314,10 @@ class SimulatedManager:
             parent=task if joined else None,
             item=item,
         )
-        (parts if joined else owed).append(follow)
+        (parts if joined else owed).append(follow_up)
         request = index if joined else None
         follow_ups.append(
-            FollowUp(request, item if joined else 0, operation, follow.key or b"", follow.weight, follow.body)
+            FollowUp(request, item if joined else 0, operation, follow_up.key or b"", follow_up.weight, follow_up.body)
         )
 
 
@@ -326,16 +326,16 @@ _REJECTED: Final = Error(codes.SPENT, NO, "spent already")
 
 
 def _message(
-    hand: Hand,
+    dispatch: HeldDispatch,
     replies: list[tuple[bytes, bytes, list[Task]]],
     owed: list[Task],
     follow_ups: list[FollowUp],
     timed_out: bool = False,
 ) -> Message:
-    frames = [pack_done(hand.number, follow_ups, timed_out)]
+    frames = [pack_done(dispatch.number, follow_ups, timed_out)]
     for header, body, _ in replies:
         frames += header, body
-    return Message(hand.number, frames, replies, owed, timed_out=timed_out)
+    return Message(dispatch.number, frames, replies, owed, timed_out=timed_out)
 
 
 @lru_cache

@@ -1,7 +1,8 @@
 """One simulated run: clock, network, store and everybody around the real core, driven by one seed.
 
-Events wait in one heap by time. After each that was passed to the core, what the core wants done is carried out and the
-model is checked; that is one step. The run ends with every fault cleared and the daemon ended; nothing may be left.
+Events wait in one heap by time. After each that was passed to the core, what the core wants done is carried out and
+the invariants are checked; that is one step. The run ends with every fault cleared and the daemon ended; nothing may
+be left.
 """
 
 import heapq
@@ -15,7 +16,7 @@ from broker.core import Core
 from broker.events import ReplyUndelivered
 from broker.settings import BrokerSettings
 from tests.simulation.audit import audit, audit_end
-from tests.simulation.model import Model
+from tests.simulation.invariants import InvariantChecker
 from tests.simulation.submitters import Submitter
 from tests.simulation.tasks import OK, Task, Violation
 from tests.simulation.weather import forecast, small_settings
@@ -60,7 +61,7 @@ class World:
         self._ended = False
         self.core = make_core(self.settings, self.epoch, self.now)
         self.core._slice = _SLICE
-        self.model = Model(self.core, self.settings, self.now)
+        self.checker = InvariantChecker(self.core, self.settings, self.now)
         self.manager = SimulatedManager(self)
         self.submitters = [Submitter(self, number) for number in range(self.rng.randint(2, 5))]
 
@@ -82,7 +83,7 @@ class World:
             self.closing = True
             self._until(self.now + _SETTLED_WITHIN, self._is_settled)
             if not self._is_settled():
-                raise Violation(f"not settled: {self.model.open}, {self.model.owing}, {self.model.hands}")
+                raise Violation(f"not settled: {self.checker.open}, {self.checker.owing}, {self.checker.dispatches}")
             self._check_recovered()
         self.core.drain()
         if ending != "abrupt":
@@ -96,7 +97,7 @@ class World:
             self.after(1, self.manager.retire, worker)
             self.after(2 * SECOND, self.manager.die, worker, "was killed")
         self._until(self.now + 6 * SECOND, lambda: False)
-        audit_end(self)
+        audit_end(self.core, self.checker, self.now)
         return self.steps
 
     def _check_recovered(self) -> None:
@@ -133,15 +134,15 @@ class World:
         heap = self._heap
         while heap and heap[0][0] <= limit and not done():
             time, _, handler, args = heapq.heappop(heap)
-            self.now = self.model.now = time
+            self.now = self.checker.now = time
             self._step(handler, args)
 
     def _step(self, handler: Callable[..., bool], args: tuple[Any, ...]) -> None:
         if not handler(*args):
             return
         self.steps += 1
-        core, model = self.core, self.model
-        while core._evictions.go_on(_SLICE):  # the daemon's next sweep would; so the model need not know of slices
+        core, checker = self.core, self.checker
+        while core._evictions.go_on(_SLICE):  # the daemon's next sweep would; so the checker need not know of slices
             pass
         # As with the supervisor, the core hands out work once per turn: what comes at the same time is one turn.
         turn_over = not (self._heap and self._heap[0][0] == self.now)
@@ -149,11 +150,11 @@ class World:
             core.dispatch(self.now)
         if core.actions:
             self._carry_out()
-        model.check()
+        checker.check()
         if turn_over:
-            model.check_dispatched()
+            checker.check_dispatched()
         if self.steps % _AUDIT_EVERY == 0:
-            audit(core, model)
+            audit(core, checker)
 
     def _carry_out(self) -> None:
         for action in self.core.take_actions():
@@ -165,16 +166,16 @@ class World:
                 self.manager.terminated(action.worker, action.reason)
             elif isinstance(action, InDoubt):
                 self.note("in doubt", action.key, action.operation, action.reason)
-                self.model.in_doubt(action.key, action.operation)
+                self.checker.reported_in_doubt(action.key, action.operation)
             elif isinstance(action, LostRequest):
-                self.model.lost_request(action.body)
+                self.checker.lost_request(action.body)
             else:
                 raise Violation(f"nobody asked for {action}")
 
     def _send(self, action: Send) -> None:
         self.note("answer", action.submitter, action.frames[1])
-        self.model.answered(action.submitter, action.frames)
-        if not any(one.present and one.identity == action.submitter for one in self.submitters):
+        self.checker.answered(action.submitter, action.frames)
+        if not any(submitter.present and submitter.identity == action.submitter for submitter in self.submitters):
             self.core.handle(ReplyUndelivered(action.item_count), self.now)
 
     # ---- what happens by itself
@@ -185,7 +186,7 @@ class World:
         late = self.rng.randint(1, 300) * MS if self.rng.random() < self.weather.stall else 0
         self.after(_SWEEP + late, self._sweep)
         self.note("sweep")
-        self.model.sweep()
+        self.checker.sweep()
         while self.core.sweep(self.now):
             pass
         return True
@@ -216,7 +217,7 @@ class World:
         self.note("the daemon is killed, and started again")
         self.epoch += 1
         self.core = self._make_core(self.settings, self.epoch, self.now)
-        self.model = Model(self.core, self.settings, self.now)
+        self.checker = InvariantChecker(self.core, self.settings, self.now)
         self.manager.restart()
 
     def _clear(self) -> None:
@@ -228,13 +229,13 @@ class World:
     def _end(self) -> bool:
         self.note("end")
         self._ended = True
-        self.model.end()
+        self.checker.end()
         self.core.end()
         return True
 
     def _is_settled(self) -> bool:
-        model = self.model
-        return not (model.open or model.owing or model.hands)
+        checker = self.checker
+        return not (checker.open or checker.owing or checker.dispatches)
 
     # ---- tasks
 

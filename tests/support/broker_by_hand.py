@@ -18,7 +18,7 @@ EPOCH = 7
 SECOND = 1_000_000
 
 
-class Handed:
+class HeldDispatch:
     """A dispatch in a worker's hands."""
 
     def __init__(self, worker: bytes, dispatch: DispatchMessage) -> None:
@@ -34,7 +34,7 @@ class Broker:
         self.core = Core(BrokerSettings(**settings), EPOCH, self.now)
         self.answers: dict[int, wire.ReplyHeader] = {}
         self.bodies: dict[int, Any] = {}
-        self.handed: list[Handed] = []
+        self.handed: list[HeldDispatch] = []
         self.stopped: list[bytes] = []
         self.terminated: list[bytes] = []
         self.in_doubt: list[InDoubt] = []
@@ -68,16 +68,16 @@ class Broker:
 
     def done(
         self,
-        handed: Handed,
+        dispatch: HeldDispatch,
         follow_ups: Sequence[FollowUp] = (),
         errors: dict[int, Error] | None = None,
         timed_out: bool = False,
     ) -> None:
         """The worker answers: every item well, with its own body as its result; but for `errors` of each request."""
-        frames = [pack_done(handed.number, follow_ups, timed_out)]
-        for part, body in zip(handed.parts, handed.bodies, strict=True):
+        frames = [pack_done(dispatch.number, follow_ups, timed_out)]
+        for part, body in zip(dispatch.parts, dispatch.bodies, strict=True):
             frames += reply(part, body, errors or {})
-        self.answer(handed.worker, frames)
+        self.answer(dispatch.worker, frames)
 
     def answer(self, worker: bytes, frames: Sequence[Any]) -> None:
         """The worker sends DONE, with these frames after the tag."""
@@ -115,7 +115,7 @@ class Broker:
     def _instructed(self, action: Instruct) -> None:
         message = unpack_from_broker(action.frames)
         if isinstance(message, DispatchMessage):
-            self.handed.append(Handed(action.worker, message))
+            self.handed.append(HeldDispatch(action.worker, message))
         else:
             assert isinstance(message, StopMessage)
             self.stopped.append(action.worker)
@@ -170,5 +170,5 @@ def owing(broker: Broker, *follow_ups: FollowUp) -> None:
     assert broker.fate(request) == ("OK", "")
 
 
-def owed(key: bytes, body: str = "count", operation: str = "note_child") -> FollowUp:
-    return FollowUp(None, 0, operation, key, 1, wire.pack_body([body]))
+def owed(key: bytes) -> FollowUp:
+    return FollowUp(None, 0, "note_child", key, 1, wire.pack_body(["count"]))

@@ -17,9 +17,9 @@ def txid(number: int) -> bytes:
 class Callers:
     """Calls from many threads. Each future gives (code, executed, when it was answered)."""
 
-    def __init__(self, client: Client, threads: int = 64) -> None:
+    def __init__(self, client: Client) -> None:
         self._client = client
-        self._pool = ThreadPoolExecutor(threads)
+        self._pool = ThreadPoolExecutor(64)
 
     def __enter__(self) -> "Callers":
         return self

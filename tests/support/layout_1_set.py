@@ -41,5 +41,5 @@ def build(directory: Path) -> str:
 def kept_settings(directory: Path) -> dict[str, Any]:
     """What a set that nobody has open keeps of its settings."""
     with lmdb.open(str(directory)) as environment, environment.begin() as transaction:
-        settings: dict[str, Any] = codec.unpack(transaction.get(b"settings"))
+        settings: dict[str, Any] = codec.unpack(transaction.get(b"settings") or b"")
         return settings

@@ -131,7 +131,8 @@ class ScriptedCluster:
         return request
 
     def _node(self, batch_record: Any) -> Node:
-        return self.nodes[batch_record.key[2][0] % len(self.nodes)]
+        first: int = batch_record.key[2][0]
+        return self.nodes[first % len(self.nodes)]
 
     def _execute(self, node: Node, batch_record: Any) -> Answer:
         place = (batch_record.key[1], bytes(batch_record.key[2]))

@@ -62,9 +62,11 @@ class Service:
         return _txid(number + _TRANSACTIONS if operation == "create" else number)
 
     def ask(self, operation: str, txid: bytes, timeout: float = 30.0, client: Client | None = None) -> Future[Answer]:
+        method: Any = ASK[operation]  # written for the other kind of client; both have the same methods
+
         def call() -> Answer:
             try:
-                result = ASK[operation](client or self.client, txid, timeout)
+                result = method(client or self.client, txid, timeout)
             except UtxodError as error:
                 return Answer(error.code, error.executed, time.monotonic(), error=error)
             return Answer("OK", "", time.monotonic(), result)

@@ -1,5 +1,7 @@
 """A session without sockets: what stands for its driver and its channel."""
 
+from typing import Any
+
 import msgpack
 
 from protocol import wire
@@ -18,7 +20,7 @@ class WiredSession:
         self.now = now
         self.ahead, self.epoch, self.limits = ahead, epoch, limits or Limits()
 
-    def ask(self, *items, operation="get", timeout=5.0, flags=0) -> Call:
+    def ask(self, *items: Any, operation: str = "get", timeout: float = 5.0, flags: int = 0) -> Call:
         call = Call(operation, b"".join(map(msgpack.packb, items)), len(items), flags)
         call.deadline, call.waiter = self.now + timeout, object()
         self.session.submit(call)
@@ -30,7 +32,7 @@ class WiredSession:
             messages.append(frames)
         return messages
 
-    def requests(self) -> list[tuple[bytes, wire.RequestHeader, list]]:
+    def requests(self) -> list[tuple[bytes, wire.RequestHeader, list[Any]]]:
         found = []
         for prefix, *frames in self.send():
             if frames:
@@ -47,7 +49,7 @@ class WiredSession:
         welcome = wire.Welcome(self.epoch, int(self.now * 1_000_000) + self.ahead, self.limits)
         return self.receive(wire.pack_prefix(wire.WELCOME, hello[4:]), wire.pack_welcome(welcome))
 
-    def reply(self, request_id: bytes, results: list, errors: dict[int, Error] | None = None) -> list[Call]:
+    def reply(self, request_id: bytes, results: list[Any], errors: dict[int, Error] | None = None) -> list[Call]:
         header = wire.pack_reply_header(wire.ReplyHeader(None, len(results), errors or {}))
         return self.receive(wire.pack_prefix(wire.REPLY, request_id), header, wire.pack_body(results))
 

@@ -26,9 +26,9 @@ def store(store: Store, request: pytest.FixtureRequest) -> Iterator[Any]:
         yield FaultyStore(store, [], atomic=False)
 
 
-def payment_of(generate: Generator, *coins: tuple[Transaction, int], height: int = HEIGHT) -> list[list[Any]]:
+def payment_of(generate: Generator, *coins: tuple[Transaction, int]) -> list[list[Any]]:
     payment = generate.payment(coins)
-    return [[*generate.spend(coin, payment, vin, height=height)] for vin, coin in enumerate(coins)]
+    return [[*generate.spend(coin, payment, vin, height=HEIGHT)] for vin, coin in enumerate(coins)]
 
 
 def at(spends: Sequence[Sequence[Any]], height: int) -> list[list[Any]]:

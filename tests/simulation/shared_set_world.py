@@ -31,7 +31,7 @@ _SWEEP: Final = 50 * MS
 _TRIES: Final = 60
 
 
-class Cluster:
+class SharedSetWorld:
     """steps: of the rules; a planted bug may be in them. trace: called with each event, None for silence.
 
     taken: steps so far. records: the set. large: its transactions that have children; counting: those of them that know

@@ -1,4 +1,4 @@
-"""The model of a chaos run: the parents, which are transactions whose outputs its callers want.
+"""What there is to ask about in a chaos run: parents, which are transactions whose outputs its callers want.
 
 Every process knows each of them by its number, so that rivals need not talk: the same seed and number give the same
 parent. Records hold `UTXO_BATCH_SIZE` outputs each, so that many parents have child records; some are known by a few of
@@ -43,6 +43,11 @@ class Parent(NamedTuple):
     @property
     def lockable(self) -> bool:
         return self.number % LOCKABLE_EVERY == 0
+
+    @property
+    def is_deletable(self) -> bool:
+        """In a block, and never locked: to be deleted once all of it is spent."""
+        return bool(self.mined) and not self.lockable
 
     @property
     def children(self) -> int:

@@ -14,10 +14,21 @@ from broker.scheduling import POOL_OF_FOLLOW_UP, POOL_OF_REQUEST, POOLS
 from broker.settings import BrokerSettings
 from protocol import codes
 from tests.simulation.reckoning import FAN_IN, ITEMS, REPLY, Reckoning
-from tests.simulation.tasks import DISPATCHED, JOINING, NO, OK, QUEUED, UNKNOWN, Hand, Task, Violation, parse_header
+from tests.simulation.tasks import (
+    DISPATCHED,
+    JOINING,
+    NO,
+    OK,
+    QUEUED,
+    UNKNOWN,
+    HeldDispatch,
+    Task,
+    Violation,
+    parse_header,
+)
 
 
-class Model(Reckoning):
+class InvariantChecker(Reckoning):
     def __init__(self, core: Core, settings: BrokerSettings, now: int) -> None:
         super().__init__(settings, now)
         self.core = core
@@ -27,32 +38,32 @@ class Model(Reckoning):
 
     # ---- what the core does
 
-    def handed(self, identity: bytes, hand: Hand, deadlines: Sequence[int]) -> None:
+    def handed(self, identity: bytes, dispatch: HeldDispatch, deadlines: Sequence[int]) -> None:
         """A worker is given work."""
         pool = self.pools.get(identity)
-        if pool is None or identity in self.hands or identity in self.retired or identity in self.terminated:
+        if pool is None or identity in self.dispatches or identity in self.retired or identity in self.terminated:
             raise Violation(f"worker {identity!r} is given work that it has no credit for")
-        if hand.number <= self._last_number or not hand.tasks:
-            raise Violation(f"dispatch {hand.number} is empty, or its number is not new")
-        self._last_number = hand.number
-        alone = len(hand.tasks) == 1
-        if not alone and sum(task.weight for task, _ in hand.tasks) > self._batch_limit:
-            raise Violation(f"dispatch {hand.number} is larger than a batch")
+        if dispatch.number <= self._last_number or not dispatch.tasks:
+            raise Violation(f"dispatch {dispatch.number} is empty, or its number is not new")
+        self._last_number = dispatch.number
+        alone = len(dispatch.tasks) == 1
+        if not alone and sum(task.weight for task, _ in dispatch.tasks) > self._batch_limit:
+            raise Violation(f"dispatch {dispatch.number} is larger than a batch")
         if POOLS[pool].has_follow_ups and len(self.owing) >= self._owed_limit:
             raise Violation("a new parent is handed out while more is owed than may be")
         core_pool = self.core.pools[pool]
         if core_pool.breaker.is_open and not (alone and self._may_probe(pool, core_pool)):
             raise Violation(f"pool {pool} is open, and is given more than one probe")
-        for (task, only), deadline in zip(hand.tasks, deadlines, strict=True):
-            self._check_handed(task, only, pool, alone, hand.operation)
+        for (task, only), deadline in zip(dispatch.tasks, deadlines, strict=True):
+            self._check_handed(task, only, pool, alone, dispatch.operation)
             if deadline != task.deadline or 0 < deadline <= self.now:
                 raise Violation(f"{task} is handed out with deadline {deadline}, its own is {task.deadline}")
             del self.queued[pool][task, only]
-            task.flights.append(hand.number)
+            task.flights.append(dispatch.number)
             if only is None:
                 task.handed += 1
                 task.state = DISPATCHED
-        self.hands[identity] = hand
+        self.dispatches[identity] = dispatch
         self.touched = identity
 
     def answered(self, submitter: Hashable, frames: Sequence[Any]) -> None:
@@ -77,12 +88,12 @@ class Model(Reckoning):
             raise Violation(f"{task} is answered {parsed}, due is {kind} {detail}")
         self._record(task, parsed)
 
-    def in_doubt(self, key: bytes, operation: str) -> None:
-        self.doubts[key, operation] -= 1
-        if self.doubts[key, operation] < 0:
+    def reported_in_doubt(self, key: bytes, operation: str) -> None:
+        self.in_doubt[key, operation] -= 1
+        if self.in_doubt[key, operation] < 0:
             raise Violation(f"{operation} of {key!r} is reported as in doubt, and is not")
-        if not self.doubts[key, operation]:
-            del self.doubts[key, operation]
+        if not self.in_doubt[key, operation]:
+            del self.in_doubt[key, operation]
 
     def lost_request(self, body: bytes) -> None:
         self.losses[body] -= 1
@@ -113,8 +124,8 @@ class Model(Reckoning):
     # ---- after every step
 
     def check(self) -> None:
-        if self.due or self.doubts or self.losses or self.to_stop or self.to_terminate:
-            missing = self.due or self.doubts or self.losses or self.to_stop or self.to_terminate
+        if self.due or self.in_doubt or self.losses or self.to_stop or self.to_terminate:
+            missing = self.due or self.in_doubt or self.losses or self.to_stop or self.to_terminate
             raise Violation(f"not done at once: {missing}")
         core = self.core
         counters = core.counters
@@ -143,10 +154,10 @@ class Model(Reckoning):
             if worker is not None or identity in self.pools:
                 raise Violation(f"worker {identity!r} is gone, and is not forgotten, or the reverse")
             return
-        hand = self.hands.get(identity)
-        if (worker.dispatch and worker.dispatch.number) != (hand and hand.number):
+        dispatch = self.dispatches.get(identity)
+        if (worker.dispatch and worker.dispatch.number) != (dispatch and dispatch.number):
             raise Violation(f"worker {identity!r} holds something else than it was given")
-        credit = hand is None and identity not in self.retired and identity not in self.terminated
+        credit = dispatch is None and identity not in self.retired and identity not in self.terminated
         if (worker in worker.pool.idle) != credit:
             raise Violation(f"worker {identity!r} {'has lost its credit' if credit else 'has credit that it may not'}")
 
@@ -163,7 +174,9 @@ class Model(Reckoning):
     def _may_probe(self, pool: str, core_pool: Any) -> bool:
         breaker = core_pool.breaker
         return self.now >= breaker.probe_at and not any(
-            hand.started >= breaker.tripped_at for other, hand in self.hands.items() if self.pools[other] == pool
+            dispatch.started >= breaker.tripped_at
+            for other, dispatch in self.dispatches.items()
+            if self.pools[other] == pool
         )
 
     def _spontaneous(self, task: Task, parsed: Any) -> tuple[Any, ...]:

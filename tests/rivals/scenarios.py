@@ -45,6 +45,11 @@ class Parent(NamedTuple):
         return self.transaction.txid
 
     @property
+    def is_deletable(self) -> bool:
+        """In a block, and never locked: to be deleted once all of it is spent."""
+        return bool(self.creation.mined) and self.trouble not in (LOCKED, FROZEN)
+
+    @property
     def children(self) -> int:
         return (len(self.transaction.outputs) - 1) // UTXO_BATCH_SIZE
 

@@ -1,0 +1,229 @@
+"""Both clients and a daemon that is absent, silent, talks nonsense, or comes and goes, over real sockets."""
+
+import asyncio
+import os
+import signal
+import subprocess
+import threading
+import time
+
+import pytest
+import zmq
+
+from protocol import AsyncClient, Client, NoAnswer, UtxodError, wire
+from protocol.wire import Error
+from tests.support.client_calls import MANY, ONE, TXID, Pending, descriptors
+from tests.support.scripted_daemon import RESULTS, ScriptedDaemon, answer_nothing, answer_well
+
+NONSENSE = {
+    "wrong count": lambda r: [r.reply(wire.ok_header(99), wire.pack_body([True] * 99))],
+    "count and results differ": lambda r: [r.reply(wire.ok_header(len(r.items)), wire.EMPTY_BODY)],
+    "header": lambda r: [r.reply(b"\xc1", wire.EMPTY_BODY)],
+    "body": lambda r: [r.reply(wire.ok_header(len(r.items)), b"\xc1")],
+    "one frame": lambda r: [[wire.pack_prefix(wire.REPLY, r.id)]],
+    "message type": lambda r: [[wire.pack_prefix(77, r.id), *r.well()[1:]]],
+    "version": lambda r: [[b"UX\x09\x04" + r.id, *r.well()[1:]]],
+    "another's request id": lambda r: [[wire.pack_prefix(wire.REPLY, b"x" * 16), *r.well()[1:]]],
+    "no prefix": lambda r: [[b"hello"]],
+    "error index": lambda r: [
+        r.reply(wire.pack_reply_header(wire.ReplyHeader(None, 1, {5: Error("SPENT", "no")})), wire.pack_body([True]))
+    ],
+}
+
+
+def stop(process: "subprocess.Popen[str]") -> None:
+    os.kill(process.pid, signal.SIGSTOP)
+    os.waitpid(process.pid, os.WUNTRACED)  # the last of its threads has stopped
+
+
+def wait_until(condition, within=5.0) -> None:
+    end = time.monotonic() + within
+    while not condition():
+        assert time.monotonic() < end
+        threading.Event().wait(0.005)
+
+
+@pytest.mark.parametrize("daemon", ["absent", "silent", "deaf to HELLO"])
+def test_no_call_waits_longer_than_its_timeout_and_the_grace(start, endpoint, daemon):
+    if daemon != "absent":
+        start(answer_nothing).answers_hello = daemon == "silent"
+    with Client(endpoint, grace=0.1) as client:
+        begun = time.monotonic()
+        pending = [Pending(lambda call=call: call(client, timeout=0.3)) for call in ONE.values()]
+        errors = [call.outcome(within=2) for call in pending]
+        many = [call(client, timeout=0.1) for call in MANY.values()]
+        elapsed = time.monotonic() - begun
+        assert elapsed < 0.3 + 0.1 + 0.15 + len(MANY) * (0.1 + 0.1 + 0.15)
+    outcomes = [outcome.error for outcomes in many for outcome in outcomes]
+    executed = "unknown" if daemon == "silent" else "no"  # what never left the client is a no
+    assert {(type(e), e.code, e.executed) for e in [*errors, *outcomes]} == {(NoAnswer, "NO_ANSWER", executed)}
+
+    async def run():
+        async with AsyncClient(endpoint, timeout=0.3, grace=0.1) as client:
+            calls = [call(client) for call in ONE.values()]
+            return await asyncio.wait_for(asyncio.gather(*calls, return_exceptions=True), 2)
+
+    assert {type(error) for error in asyncio.run(run())} == {NoAnswer}
+
+
+@pytest.mark.parametrize("nonsense", NONSENSE)
+def test_nonsense_is_dropped_and_counted_and_the_call_is_bounded(start, endpoint, nonsense):
+    daemon = start(NONSENSE[nonsense])
+    with Client(endpoint, grace=0.05) as client:
+        with pytest.raises(NoAnswer):
+            client.get(TXID, timeout=0.2)
+        assert client.counters.malformed + client.counters.unknown == 1
+        daemon.script = answer_well
+        assert client.get(TXID) == RESULTS["get"]
+
+
+def test_a_stopped_daemon_holds_up_no_call(daemon_process, endpoint):
+    with Client(endpoint, grace=0.1) as client:
+        client.get(TXID)
+        stop(daemon_process)
+        begun = time.monotonic()
+        with pytest.raises(NoAnswer):
+            client.get(TXID, timeout=0.3)
+        assert time.monotonic() - begun < 1.0
+        os.kill(daemon_process.pid, signal.SIGCONT)
+        client.get(TXID)
+        assert client.counters.late == 1
+
+
+def test_a_killed_daemon_fails_what_was_pending_at_once_and_the_next_one_is_found(daemon_process, start, endpoint):
+    with Client(endpoint) as client:
+        client.get(TXID)
+        stop(daemon_process)
+        pending = Pending(lambda: client.get(TXID, timeout=60))
+        wait_until(lambda: client.counters.requests == 2)
+        daemon_process.kill()
+        error = pending.outcome(within=2)
+        assert isinstance(error, NoAnswer)
+        assert error.executed == "unknown"
+        assert "connection" in str(error)
+        start(epoch=2)
+        assert client.get(TXID) == RESULTS["get"]
+
+
+def test_a_lost_connection_fails_what_was_pending_at_once_with_asyncio_too(start, endpoint):
+    daemon = start(answer_nothing)
+
+    async def run():
+        async with AsyncClient(endpoint) as client:
+            pending = asyncio.create_task(client.get(TXID, timeout=60))
+            await asyncio.to_thread(daemon.wait_for, 1)
+            await asyncio.to_thread(daemon.stop)
+            with pytest.raises(NoAnswer, match="connection"):
+                await asyncio.wait_for(pending, 2)
+            start(epoch=2)
+            assert await client.get(TXID) == RESULTS["get"]
+
+    asyncio.run(run())
+
+
+def test_what_was_asked_before_the_daemon_was_there_is_asked_when_it_is(start, endpoint):
+    with Client(endpoint) as client:
+        pending = Pending(lambda: client.get(TXID))
+        start()
+        assert pending.outcome(within=4) is None
+
+
+def test_a_peer_that_vanishes_without_a_word_is_noticed(daemon_process, endpoint, monkeypatch):
+    monkeypatch.setattr("protocol.client.connection.HEARTBEAT_MS", 50)
+    monkeypatch.setattr("protocol.client.connection.HEARTBEAT_TIMEOUT_MS", 150)
+    with Client(endpoint) as client:
+        client.get(TXID)
+        stop(daemon_process)
+        with pytest.raises(NoAnswer, match="connection"):
+            client.get(TXID, timeout=30)
+
+
+def test_a_daemon_that_comes_and_goes_without_a_welcome_holds_up_no_call(start, endpoint):
+    with Client(endpoint, grace=0.1) as client:
+        for _ in range(6):  # by then the client waits for most of a second before it connects again
+            daemon = start()
+            daemon.answers_hello = False
+            daemon.wait_for_handshakes(1)
+            daemon.stop()
+        begun = time.monotonic()
+        with pytest.raises(NoAnswer):
+            client.get(TXID, timeout=0.1)
+        assert time.monotonic() - begun < 0.1 + 0.1 + 0.15
+        start()
+        assert client.get(TXID) == RESULTS["get"]
+
+
+def test_it_speaks_over_tcp_too():
+    daemon = ScriptedDaemon("tcp://127.0.0.1:*")
+    try:
+        with Client(daemon.endpoint) as client:
+            assert client.get(TXID) == RESULTS["get"]
+    finally:
+        daemon.stop()
+
+
+def test_an_endpoint_that_is_none_is_refused_and_leaves_nothing():
+    before = descriptors()
+    with pytest.raises(zmq.ZMQError):
+        Client("nowhere")
+
+    async def run():
+        with pytest.raises(zmq.ZMQError):
+            AsyncClient("nowhere")
+
+    asyncio.run(run())
+    wait_until(lambda: descriptors() <= before)  # ZeroMQ's are given back beside
+
+
+def test_a_stale_answer_makes_the_client_shake_hands_anew(start, endpoint):
+    daemon = start(lambda request: [request.well() if request.header.epoch == daemon.epoch else request.fault("STALE")])
+    with Client(endpoint) as client:
+        assert client.get(TXID) == RESULTS["get"]
+        daemon.epoch = 2
+        with pytest.raises(UtxodError, match="STALE") as caught:
+            client.get(TXID)
+        assert caught.value.executed == "no"
+        assert client.get(TXID) == RESULTS["get"]
+        assert daemon.handshakes == 2
+
+
+def test_what_waits_for_the_daemons_welcome_goes_out_with_it_and_not_with_the_next_sweep(start, endpoint, monkeypatch):
+    for module in ("session", "channel"):
+        monkeypatch.setattr(f"protocol.client.{module}.SWEEP", 3600.0)
+    with Client(endpoint) as client:
+        pending = Pending(lambda: client.get(TXID, timeout=60))
+        start()
+        assert pending.outcome(within=30) is None
+
+    async def run():
+        async with AsyncClient(endpoint) as client:
+            return await asyncio.wait_for(client.get(TXID, timeout=60), 30)
+
+    assert asyncio.run(run()) == RESULTS["get"]
+
+
+def test_an_idle_client_looks_at_the_daemons_clock_again_and_again(start, endpoint, monkeypatch):
+    monkeypatch.setattr("protocol.client.handshake.SAMPLE_PERIOD", 0.02)
+    daemon = start()
+    with Client(endpoint) as client:
+        client.get(TXID)
+        daemon.wait_for_handshakes(5)
+        assert client.get(TXID) == RESULTS["get"]
+
+    async def run():
+        async with AsyncClient(endpoint) as client:
+            await client.get(TXID)
+            await asyncio.to_thread(daemon.wait_for_handshakes, daemon.handshakes + 5)
+            assert await client.get(TXID) == RESULTS["get"]
+
+    asyncio.run(run())
+
+
+def test_late_and_double_answers_are_counted_and_never_delivered(start, endpoint):
+    daemon = start(lambda request: [request.well([{"fee": 1}]), request.well([{"fee": 2}])])
+    with Client(endpoint) as client:
+        assert [client.get(TXID)["fee"] for _ in range(20)] == [1] * 20
+        daemon.script = answer_well
+        client.get(TXID)
+        assert client.counters.late == 20
+        assert client.counters.answers == 21
