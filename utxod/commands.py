@@ -173,6 +173,41 @@ def leftovers(txid: bytes, config: Path | None, store: str | None, remove: bool)
         click.echo(f"{len(keys)} records; with --remove they are removed")
 
 
+@cli.command(short_help="Convert an embedded set of an older version.")
+@config_file
+@click.option("--store", metavar="URL", help="lmdb:///DIRECTORY.")
+@click.option("--keep-damaged", is_flag=True, help="Leave a damaged record as it is, and as damaged, and go on.")
+def convert(config: Path | None, store: str | None, keep_damaged: bool) -> None:
+    """Convert an embedded set that an older version of this program made, so that this version serves it.
+
+    End the daemon of the set first. It can be interrupted at any point, by whatever it may be: asked again, it goes on
+    from there. Until it has ended no daemon serves the set. What is to be converted stays in the set, so make a copy
+    first if the older version may be wanted back.
+
+    The exit code is 0 where the set is of this version's layout now, whether it was before or not.
+    """
+    from store import StoreError
+    from store.opening import open_conversion
+
+    from .rendering import count_progress
+
+    settings = _settings(config, {} if store is None else {"store": (store, "--store")})
+    try:
+        with contextlib.closing(open_conversion(settings.store, keep_damaged=keep_damaged)) as conversion:
+            if not conversion.is_needed:
+                click.echo("the set is of this version's layout already: there is nothing to convert")
+                return
+            with count_progress("converting", conversion.total) as progress:
+                progress(conversion.done)
+                for records in conversion.steps():
+                    progress(records)
+            for key in conversion.damaged:
+                click.echo(f"{key.hex()} is damaged, and was left as it is", err=True)
+            click.echo(f"{conversion.done} records converted")
+    except (StoreError, ValueError) as error:
+        raise click.ClickException(str(error)) from None
+
+
 @cli.command(short_help="See it work, in a few seconds.")
 @click.option("--transactions", type=click.IntRange(min=100), default=20_000, show_default=True, help="Payments.")
 @click.option("--seed", default=1, show_default=True, help="Other transactions with another seed.")

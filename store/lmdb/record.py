@@ -188,8 +188,12 @@ class Record:
         """Give bins other values; None: removes the bin. Raises ValueError that names the bin that cannot be kept; what
         stands before it may have changed then."""
         fields = dict(changes)
-        for name in fields.keys() - _FIELDS:
-            self._write_bin(name, fields.pop(name))
+        for name in LARGE_BINS:
+            if name in fields:
+                self._write_bin(name, fields.pop(name))
+        if not _FIELDS.issuperset(fields):
+            for name in [name for name in fields if name not in _FIELDS]:
+                self._write_bin(name, fields.pop(name))
         try:
             self.bins = _changed(self.bins, fields)
         except _UNSTORABLE:
