@@ -72,5 +72,5 @@ def _remove_block(bins: Bins, block_id: int) -> bool:
         return False
     position = block_ids.index(block_id)
     for listed in (bins.blockIDs, bins.blockHeights, bins.subtreeIdxs):
-        del listed[position]  # type: ignore[union-attr]  # fails where there is none
+        del listed[position : position + 1]  # type: ignore[union-attr]  # may be shorter; fails where there is none
     return True
