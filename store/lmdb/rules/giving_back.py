@@ -52,7 +52,7 @@ def release(
         return owner
     joined = record.bins.joined or {}
     life_now, count = joined.get(offset, (0, 0))
-    if owner != spending_data or life != life_now:
+    if owner != spending_data or type(life) is not int or life != life_now:
         return conclude(record, {"status": "OK", "applied": []}, current, retention)
     if count > 0:
         joined[offset] = (life_now, count - 1)
