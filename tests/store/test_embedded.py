@@ -6,8 +6,8 @@ import lmdb
 import pytest
 
 from store import Mode, Read, Remove, RuleCall, Status, Store, StoreError, Write, open_store
-from store.lmdb.emulation import Rules
 from store.lmdb.store import EmbeddedStore
+from tests.lua import Rules
 from tests.support.storing import KEY, OTHER, create, read, run, statuses
 
 
