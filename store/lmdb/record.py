@@ -1,0 +1,262 @@
+"""A record of the embedded store, and its bytes: what the rules ask for is in two places of a known form.
+
+    prefix            expiry (unix time in seconds, 0: never), length of the bins, number of slots, lengths of inputs
+                      and outputs: uint32 little-endian each; 0xFFFFFFFF slots: there is no bin `utxos`
+    bins              all small bins: the fields of Bins in their order, an array in MessagePack
+    slots             one per output, SLOT_BYTES each: the size of its UTXO (NO_UTXO: none), then the UTXO
+    inputs, outputs   these bins, MessagePack each; empty: no such bin
+    checksum          CRC-32 of all before it, uint32 little-endian
+
+So a spend decodes the array and looks at one slot. A compiled decoder reads the array, and checks the bins' types,
+several times faster than Python takes numbers out of fixed places. Bytes of another form, or with one bit changed, are
+Damaged: no expiry, no state of a coin is taken from them.
+"""
+
+import struct
+from collections.abc import Iterable, Mapping
+from typing import Any, Final
+from zlib import crc32
+
+import msgspec
+
+from store.interface import Value
+from store.layout import LARGE_BINS
+
+SLOT_BYTES: Final = 69
+NO_UTXO: Final = 0xFF
+MAX_UTXO_BYTES: Final = SLOT_BYTES - 1
+MAX_BIN_NAME_BYTES: Final = 15
+
+_NO_SLOTS: Final = 0xFFFFFFFF
+_PREFIX = struct.Struct("<5I")
+_SLOT = struct.Struct(f"<B{MAX_UTXO_BYTES}s")
+_CHECKSUM = struct.Struct("<I")
+_SOUND: Final = 0x2144DF1C  # the CRC-32 of what ends with its own CRC-32
+_EMPTY_SLOT: Final = _SLOT.pack(NO_UTXO, b"")
+
+
+class Damaged(Exception):
+    """What was read is not a record."""
+
+
+class Bins(msgspec.Struct, array_like=True, gc=False):
+    """The small bins, by the names of the layout; None: no such bin. rest: those without a field, as a map that is
+    decoded when it is asked for: what is rarely needed, or can be long.
+
+    A field's place is part of the layout: a new one goes to the end."""
+
+    txID: bytes | None = None
+    version: int | None = None
+    locktime: int | None = None
+    fee: int | None = None
+    sizeInBytes: int | None = None
+    extendedSize: int | None = None
+    isCoinbase: bool | None = None
+    createdAt: int | None = None
+    totalUtxos: int | None = None
+    recordUtxos: int | None = None
+    spentUtxos: int | None = None
+    totalExtraRecs: int | None = None
+    spentExtraRecs: int | None = None
+    spendingHeight: int | None = None
+    unminedSince: int | None = None
+    deleteAtHeight: int | None = None
+    preserveUntil: int | None = None
+    lockHeight: int | None = None
+    lockSeq: int | None = None
+    stateSeq: int | None = None
+    lastSpentState: str | None = None
+    conflicting: bool | None = None
+    locked: bool | None = None
+    creating: bool | None = None
+    external: bool | None = None
+    blockIDs: list[int] | None = None
+    blockHeights: list[int] | None = None
+    subtreeIdxs: list[int] | None = None
+    utxoSpendableIn: dict[int, int] | None = None
+    deletedChildren: dict[str, Any] | None = None
+    joined: dict[int, tuple[int, int]] | None = None
+    rest: msgspec.Raw = msgspec.Raw(b"\x80")
+
+
+_FIELDS: Final = frozenset(Bins.__struct_fields__) - {"rest"}
+_UNSTORABLE: Final = (TypeError, ValueError, OverflowError, RecursionError, msgspec.MsgspecError, struct.error)
+_PARTS: Final = ("inputs", "outputs")
+_decode_bins = msgspec.msgpack.Decoder(Bins).decode
+_decode_rest = msgspec.msgpack.Decoder(dict[str, Any]).decode
+_decode_part = msgspec.msgpack.Decoder(list[bytes | None]).decode
+_encode = msgspec.msgpack.Encoder().encode
+
+
+class Record:
+    """bins: to be read and assigned. slots: the UTXOs, one after the other; None: no bin `utxos`. inputs, outputs: in
+    MessagePack. expires: unix time in seconds, 0: never. is_changed: set by a rule that wants the record kept as it is
+    now."""
+
+    __slots__ = ("_rest", "bins", "expires", "inputs", "is_changed", "outputs", "slots")
+
+    def __init__(
+        self,
+        bins: Bins,
+        slots: bytes | bytearray | None = None,
+        inputs: bytes = b"",
+        outputs: bytes = b"",
+        expires: int = 0,
+    ) -> None:
+        self.bins = bins
+        self.slots = slots
+        self.inputs = inputs
+        self.outputs = outputs
+        self.expires = expires
+        self.is_changed = False
+        self._rest: dict[str, Any] | None = None
+
+    @classmethod
+    def of_bins(cls, bins: Mapping[str, Value]) -> "Record":
+        """A new record with these bins; None: no such bin. Raises ValueError that names the bin that cannot be kept."""
+        record = cls(Bins())
+        record.write_bins(bins)
+        return record
+
+    @classmethod
+    def unpack(cls, raw: bytes) -> "Record":
+        """Raises Damaged."""
+        if crc32(raw) != _SOUND:
+            raise Damaged("its checksum is another one")
+        try:
+            expires, bins_size, slot_count, inputs_size, outputs_size = _PREFIX.unpack_from(raw)
+            slots_at = _PREFIX.size + bins_size
+            inputs_at = slots_at + (0 if slot_count == _NO_SLOTS else SLOT_BYTES * slot_count)
+            outputs_at = inputs_at + inputs_size
+            bins = _decode_bins(raw[_PREFIX.size : slots_at])
+        except (struct.error, msgspec.MsgspecError) as error:
+            raise Damaged(str(error)) from error
+        slots = None if slot_count == _NO_SLOTS else raw[slots_at:inputs_at]
+        return cls(bins, slots, raw[inputs_at:outputs_at], raw[outputs_at : outputs_at + outputs_size], expires)
+
+    def pack(self) -> bytes:
+        """The record's bytes. Raises TypeError, ValueError or OverflowError where a bin has a value that cannot be
+        kept."""
+        if self._rest is not None:
+            self.bins.rest = msgspec.Raw(_encode(self._rest))
+        bins = _encode(self.bins)
+        slots = self.slots
+        slot_count = _NO_SLOTS if slots is None else len(slots) // SLOT_BYTES
+        prefix = _PREFIX.pack(self.expires, len(bins), slot_count, len(self.inputs), len(self.outputs))
+        packed = b"".join((prefix, bins, slots or b"", self.inputs, self.outputs))
+        return packed + _CHECKSUM.pack(crc32(packed))
+
+    def utxo(self, offset: int) -> bytes | None:
+        """The UTXO of an output of this record; None where the output is none, or there is no such output."""
+        slots = self.slots
+        at = SLOT_BYTES * offset
+        if slots is None or at >= len(slots):
+            return None
+        size = slots[at]
+        return None if size == NO_UTXO else bytes(slots[at + 1 : at + 1 + size])
+
+    def set_utxo(self, offset: int, utxo: bytes) -> None:
+        """Of an output that the record has."""
+        slots = self.slots
+        if type(slots) is not bytearray:
+            slots = self.slots = bytearray(slots or b"")
+        at = SLOT_BYTES * offset
+        slots[at : at + SLOT_BYTES] = _slot(utxo)
+
+    @property
+    def rest(self) -> dict[str, Any]:
+        """The bins that have no field, by name: to be read and assigned."""
+        if self._rest is None:
+            self._rest = _decode_rest(self.bins.rest)
+        return self._rest
+
+    def read_bins(self, names: Iterable[str] | None = None) -> dict[str, Any]:
+        """Of these bins, those that exist; None: all bins."""
+        if names is None:
+            names = (*Bins.__struct_fields__[:-1], *LARGE_BINS, *self.rest)
+        bins = self.bins
+        found = {}
+        for name in names:
+            value = getattr(bins, name) if name in _FIELDS else self._read_bin(name)
+            if value is not None:
+                found[name] = value
+        if "joined" in found:
+            found["joined"] = {offset: list(pair) for offset, pair in found["joined"].items()}
+        return found
+
+    def write_bins(self, changes: Mapping[str, Value]) -> None:
+        """Give bins other values; None: removes the bin. Raises ValueError that names the bin that cannot be kept; what
+        stands before it may have changed then."""
+        fields = dict(changes)
+        for name in fields.keys() - _FIELDS:
+            self._write_bin(name, fields.pop(name))
+        try:
+            self.bins = _changed(self.bins, fields)
+        except _UNSTORABLE:
+            raise _unstorable(fields) from None
+
+    def _read_bin(self, name: str) -> Any:
+        """One that has no field; None: no such bin."""
+        if name == "utxos":
+            return None if self.slots is None else _unpack_slots(self.slots)
+        if name in _PARTS:
+            packed = getattr(self, name)
+            return _decode_part(packed) if packed else None
+        return self.rest.get(name)
+
+    def _write_bin(self, name: str, value: Value) -> None:
+        """As write_bins, one that has no field."""
+        try:
+            if name == "utxos":
+                self.slots = None if value is None else _pack_slots(value)
+            elif name in _PARTS:
+                setattr(self, name, b"" if value is None else _checked_part(value))
+            elif value is None:
+                self.rest.pop(name, None)
+            elif type(name) is not str or len(name.encode()) > MAX_BIN_NAME_BYTES:
+                raise ValueError("no name of a bin")
+            else:
+                self.rest.update(_decode_rest(_encode({name: value})))
+        except _UNSTORABLE as error:
+            raise ValueError(f"{name}: {error}") from error
+
+
+def _changed(bins: Bins, changes: Mapping[str, Any]) -> Bins:
+    """Checked, since only a decoder looks at the types. Raises one of _UNSTORABLE."""
+    return _decode_bins(_encode(msgspec.structs.replace(bins, **changes)))
+
+
+def _unstorable(fields: Mapping[str, Any]) -> ValueError:
+    """Which of these it is that cannot be kept."""
+    for name, value in fields.items():
+        try:
+            _changed(Bins(), {name: value})
+        except _UNSTORABLE as error:
+            return ValueError(f"{name}: {error}")
+    return ValueError(f"{', '.join(fields)}: cannot be kept together")
+
+
+def _checked_part(value: Value) -> bytes:
+    """Raises one of _UNSTORABLE."""
+    packed = _encode(value)
+    _decode_part(packed)
+    return packed
+
+
+def _slot(utxo: bytes | None) -> bytes:
+    """Raises ValueError, or struct.error where it is no bytes."""
+    if utxo is None:
+        return _EMPTY_SLOT
+    if len(utxo) > MAX_UTXO_BYTES:
+        raise ValueError(f"a UTXO of {len(utxo)} bytes, of {MAX_UTXO_BYTES} at most")
+    return _SLOT.pack(len(utxo), utxo)
+
+
+def _pack_slots(utxos: Value) -> bytes:
+    if type(utxos) is not list:
+        raise ValueError("no list")
+    return b"".join(map(_slot, utxos))
+
+
+def _unpack_slots(slots: bytes | bytearray) -> list[bytes | None]:
+    return [None if size == NO_UTXO else utxo[:size] for size, utxo in _SLOT.iter_unpack(slots)]
