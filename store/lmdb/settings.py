@@ -29,7 +29,8 @@ LOCK_BUDGET: Final = 10.0  # seconds to wait for the writers' lock
 
 
 class Converted(NamedTuple):
-    """How far a conversion came. key: of the last record that was converted, empty where none was. records: how many were."""
+    """How far a conversion came. key: of the last record that was converted, empty where none was. records: how many
+    were."""
 
     key: bytes
     records: int

@@ -11,8 +11,8 @@ from typing import Any
 
 from store import Mode, Read, RecordOperation, Remove, Result, RuleCall, Status, Write
 from store.interface import group_of
-from store.lmdb.emulation import LuaError, Rules
 from store.rules import rules_source
+from tests.lua import LuaError, Rules
 
 Bins = Mapping[str, Any]
 

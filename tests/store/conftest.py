@@ -7,9 +7,9 @@ import aerospike
 import pytest
 
 from store import Store, open_store
-from store.lmdb.emulation import Rules
 from store.rules import rules_source
 from store.transaction import Transaction, parse_transaction
+from tests.lua import Rules
 from tests.support import ruled
 from tests.support.aerospike_server import own_set, server_client
 from tests.support.scripted_aerospike import ScriptedCluster

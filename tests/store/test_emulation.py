@@ -8,7 +8,7 @@ import pytest
 from hypothesis import given
 from hypothesis import strategies as st
 
-from store.lmdb.emulation import LuaError, Rules
+from tests.lua import LuaError, Rules
 
 Probe = Callable[..., tuple[Any, dict[str, Any]]]
 Load = Callable[[bytes], Rules]

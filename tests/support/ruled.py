@@ -2,7 +2,7 @@
 
 from typing import Any
 
-from store.lmdb.emulation import Rules
+from tests.lua import Rules
 
 RETENTION = 288
 RULES = Rules()

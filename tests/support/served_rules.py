@@ -7,7 +7,7 @@ from typing import Any
 from aerospike import exception
 
 from store.aerospike.rules_module import register_module
-from store.lmdb.emulation import LuaError
+from tests.lua import LuaError
 from tests.support.aerospike_server import NAMESPACE, SET
 
 _MARK = "¶"  # a record has at least one bin

@@ -3,7 +3,8 @@
 -- What is promised to behave as in the server stands in tests/store/test_emulation.py.
 --
 -- The chunk returns run(function name, arguments, head, utxos, inputs, outputs): MessagePack or nil in, the rule's result
--- and the saved bins (nil: none) out. `head` is a map of all other bins; nil where the record does not exist.
+-- and the saved bins (nil: none) out. `head` is a map of all other bins; nil where the record does not exist. And the
+-- names of all rules.
 
 local values, rules_source = ...
 
@@ -398,7 +399,7 @@ local function pack_saved(saved)
     return encode_count(count, 0x80, 16, 0xdf) .. concat(parts)
 end
 
-return function(name, arguments, head, utxos, inputs, outputs)
+local function run(name, arguments, head, utxos, inputs, outputs)
     local rule = rawget(rules, name)
     if rule == nil then
         error("no rule has the name " .. name, 0)
@@ -410,3 +411,12 @@ return function(name, arguments, head, utxos, inputs, outputs)
     local result = rule(rec, decode_arguments(arguments))
     return encode(result), state.saved and pack_saved(state.saved)
 end
+
+local names = {}
+for name, value in next, rules do
+    if type(value) == "function" then
+        names[#names + 1] = name
+    end
+end
+
+return run, names

@@ -1,5 +1,4 @@
-"""The rules of store/rules/utxo.lua, run in this process as an Aerospike server would run them (emulation.lua,
-values.lua).
+"""A Lua state with rules in it (emulation.lua, values.lua).
 
 Python and Lua exchange nothing but MessagePack, once per call in each direction.
 """
@@ -12,9 +11,9 @@ from lupa.lua54 import LuaError, LuaRuntime
 
 from store.rules import rules_source
 
-from .codec import unpack
-
 __all__ = ["LuaError", "Rules"]
+
+Bins = dict[str, Any]
 
 
 def _source(path: str) -> bytes:
@@ -28,12 +27,19 @@ class Rules:
     def __init__(self, source: bytes | None = None) -> None:
         runtime = LuaRuntime(encoding=None, unpack_returned_tuples=True, register_eval=False, register_builtins=False)
         values = runtime.compile(_source("values.lua"))()
+        chunk = runtime.compile(_source("emulation.lua"))
         # Called with packed values only: run(function, arguments, head, utxos, inputs, outputs).
-        self.run: Any = runtime.compile(_source("emulation.lua"))(values, rules_source() if source is None else source)
+        self.run: Any
+        self.run, names = chunk(values, rules_source() if source is None else source)
+        self.names = sorted(name.decode() for name in names.values())
 
-    def call(self, function: str, args: tuple[Any, ...], bins: dict[str, Any] | None) -> tuple[Any, dict[str, Any]]:
+    def call(self, function: str, args: tuple[Any, ...], bins: Bins | None) -> tuple[Any, Bins]:
         """The rule's result, and the bins it saved (None: removed), on a record with these bins; None: no record.
         Raises LuaError."""
         head = None if bins is None else msgpack.packb(bins)
         result, saved = self.run(function.encode(), msgpack.packb(args), head)
         return unpack(result), {} if saved is None else unpack(saved)
+
+
+def unpack(packed: bytes) -> Any:
+    return msgpack.unpackb(packed, strict_map_key=False)
