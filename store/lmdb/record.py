@@ -79,7 +79,8 @@ class Bins(msgspec.Struct, array_like=True, gc=False):
     rest: msgspec.Raw = msgspec.Raw(b"\x80")
 
 
-_FIELDS: Final = frozenset(Bins.__struct_fields__) - {"rest"}
+_NAMES: Final = tuple(name for name in Bins.__struct_fields__ if name != "rest")
+_FIELDS: Final = frozenset(_NAMES)
 _UNSTORABLE: Final = (TypeError, ValueError, OverflowError, RecursionError, msgspec.MsgspecError, struct.error)
 _PARTS: Final = ("inputs", "outputs")
 _decode_bins = msgspec.msgpack.Decoder(Bins).decode
@@ -173,7 +174,7 @@ class Record:
     def read_bins(self, names: Iterable[str] | None = None) -> dict[str, Any]:
         """Of these bins, those that exist; None: all bins."""
         if names is None:
-            names = (*Bins.__struct_fields__[:-1], *LARGE_BINS, *self.rest)
+            names = (*_NAMES, *LARGE_BINS, *self.rest)
         bins = self.bins
         found = {}
         for name in names:
