@@ -9,8 +9,10 @@
 What they may be, and when they may be made, is decided by set_settings.py.
 """
 
+import shlex
 from pathlib import Path
 from typing import Any, Final, NamedTuple
+from urllib.parse import quote
 
 import msgpack
 
@@ -79,7 +81,7 @@ class SettingsRecord:
             raise unknown_layout(layout, LAYOUT)
 
     def _to_be_converted(self, why: str) -> StoreError:
-        command = f"utxod convert --store lmdb://{self._directory}"
+        command = f"utxod convert --store {shlex.quote(f'lmdb://{quote(str(self._directory))}')}"
         return StoreError(
             f"{why}. End what uses the set, then run: {command}", in_doubt=False, kind=ErrorKind.OLD_LAYOUT
         )

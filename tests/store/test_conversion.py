@@ -2,9 +2,11 @@
 it."""
 
 import contextlib
+import os
 import signal
 import subprocess
 import sys
+from itertools import count
 from pathlib import Path
 from typing import Any
 
@@ -14,6 +16,7 @@ import pytest
 from protocol.hashing import utxo_hash
 from store import ErrorKind, Read, RuleCall, StoreError, open_store
 from store.layout import FROZEN, pack_spending_data, raw_transaction
+from store.lmdb import conversion
 from store.lmdb.conversion import Conversion
 from store.lmdb.settings import LAYOUT
 from store.opening import open_conversion
@@ -54,9 +57,9 @@ def test_a_set_of_before_is_refused_with_the_command_that_converts_it(tmp_path: 
 @pytest.mark.parametrize("step", [1, 2, 1000])
 def test_once_converted_it_has_every_bin_that_it_had(tmp_path: Path, layout: int, step: int) -> None:
     url = build(tmp_path / "set", layout)
-    conversion = convert(tmp_path / "set", step_records=step)
+    done = convert(tmp_path / "set", step_records=step)
     expected = bins_of(layout)
-    assert (conversion.done, conversion.total, conversion.damaged) == (len(expected), len(expected), [])
+    assert (done.done, done.total, done.damaged) == (len(expected), len(expected), [])
     store = open_store(url)
     assert read_all(store, layout) == expected
     assert (store.utxo_batch_size, store.genesis_height) == SETTINGS[layout]
@@ -94,74 +97,74 @@ def test_a_set_that_is_new_says_so_and_stays_as_it_is(tmp_path: Path) -> None:
     create(store, a=1)
     store.close()
     before = kept_records(tmp_path / "set")
-    conversion = open_conversion(f"lmdb://{tmp_path}/set?sync=false")
-    assert not conversion.is_needed
-    assert list(conversion.steps()) == []
-    conversion.close()
+    with contextlib.closing(open_conversion(f"lmdb://{tmp_path}/set?sync=false")) as needless:
+        assert not needless.is_needed
+        assert list(needless.steps()) == []
     assert kept_records(tmp_path / "set") == before
 
 
-KILLED = """
-import os, signal, sys
-from pathlib import Path
-from store.lmdb import conversion, settings
-left = int(sys.argv[2])
-def dying(function):
-    def call(*arguments):
-        global left
-        left -= 1
-        if left == 0:
-            os.kill(os.getpid(), signal.SIGKILL)
-        return function(*arguments)
-    return call
-conversion._convert = dying(conversion._convert)
-conversion.write_settings = dying(conversion.write_settings)
-conversion.Conversion._refuse_others = dying(conversion.Conversion._refuse_others)
-running = conversion.Conversion(Path(sys.argv[1]), sync=False, map_bytes=1 << 24, step_records=2)
-for _ in running.steps():
-    dying(len)("")
-print(running.done)
-"""
+def is_killed(directory: Path, place: int) -> bool:
+    """A process converts the set, two records a step, and is killed at a place: before it looks who has the set open,
+    before it converts a record, before it notes how far it came, or after a step. False where it ends before."""
+    pid = os.fork()
+    if pid == 0:
+        left = place
+
+        def dying(function: Any) -> Any:
+            def call(*arguments: Any) -> Any:
+                nonlocal left
+                left -= 1
+                if left == 0:
+                    os.kill(os.getpid(), signal.SIGKILL)
+                return function(*arguments)
+
+            return call
+
+        try:
+            for holder, name in (
+                (Conversion, "_refuse_others"),
+                (conversion, "_convert"),
+                (conversion, "write_settings"),
+            ):
+                setattr(holder, name, dying(getattr(holder, name)))
+            running = Conversion(directory, sync=False, map_bytes=1 << 24, step_records=2)
+            for _ in running.steps():
+                dying(len)("")
+            os._exit(0)
+        finally:
+            os._exit(1)
+    _, status = os.waitpid(pid, 0)
+    assert status in (0, signal.SIGKILL)
+    return status != 0
 
 
 def test_killed_anywhere_it_goes_on_from_there_when_asked_again(tmp_path: Path, layout: int) -> None:
-    """Killed at its first, its second, its third ... place, until it comes to its end."""
     build(tmp_path / "whole", layout)
     convert(tmp_path / "whole")
     whole = kept_records(tmp_path / "whole")
-    kills = 0
-    while True:
-        directory = tmp_path / f"set{kills}"
+    for place in count(1):
+        directory = tmp_path / f"set{place}"
         url = build(directory, layout)
-        ended = subprocess.run(
-            [sys.executable, "-c", KILLED, str(directory), str(kills + 1)],
-            check=False,
-            cwd=REPOSITORY,
-            capture_output=True,
-            text=True,
-        )
-        if ended.returncode == 0:
+        if not is_killed(directory, place):
             break
-        assert ended.returncode == -signal.SIGKILL, ended.stderr
-        kills += 1
-        if kept_settings(directory).get("layout") != LAYOUT or "converted" in kept_settings(directory):
+        settings = kept_settings(directory)
+        if settings["layout"] != LAYOUT or "converted" in settings:
             with pytest.raises(StoreError, match=COMMAND):
                 open_store(url)
             assert convert(directory, step_records=3).done == len(whole)
         assert kept_records(directory) == whole
-    assert kills > len(whole) + 5
+    assert place > 2 * len(whole)
+    assert kept_records(directory) == whole
 
 
 def test_killed_again_and_again_it_ends_all_the_same(tmp_path: Path, layout: int) -> None:
     build(tmp_path / "whole", layout)
     convert(tmp_path / "whole")
     build(tmp_path / "set", layout)
-    command = [sys.executable, "-c", KILLED, str(tmp_path / "set"), "7"]
-    runs = 1
-    while (code := subprocess.run(command, check=False, cwd=REPOSITORY, capture_output=True).returncode) != 0:
-        assert code == -signal.SIGKILL
-        runs += 1
-    assert runs > 2
+    kills = 0
+    while is_killed(tmp_path / "set", 7):
+        kills += 1
+    assert kills > 1
     assert kept_records(tmp_path / "set") == kept_records(tmp_path / "whole")
 
 
@@ -200,15 +203,15 @@ def test_while_another_process_has_the_set_open_nothing_is_done(tmp_path: Path, 
 def test_a_process_that_opened_the_set_while_it_began_ends_it_before_a_record_is_touched(tmp_path: Path) -> None:
     build(tmp_path / "set", 2)
     before = kept_records(tmp_path / "set")
-    conversion = Conversion(tmp_path / "set", sync=False, map_bytes=1 << 24)
+    begun = Conversion(tmp_path / "set", sync=False, map_bytes=1 << 24)
     command = [sys.executable, "-c", HOLDING, str(tmp_path / "set")]
     with subprocess.Popen(command, stdin=subprocess.PIPE, stdout=subprocess.PIPE, text=True, cwd=REPOSITORY) as other:
         assert other.stdout is not None
         assert other.stdout.readline() == "open\n"
         with pytest.raises(StoreError, match=f"process {other.pid} has the set open"):
-            list(conversion.steps())
+            list(begun.steps())
         other.communicate("", timeout=60)
-    conversion.close()
+    begun.close()
     assert kept_records(tmp_path / "set") == before
     assert convert(tmp_path / "set").done == len(before)
 
