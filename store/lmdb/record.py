@@ -146,12 +146,11 @@ class Record(msgspec.Struct, gc=False):
         return None if size == NO_UTXO else bytes(slots[at + 1 : at + 1 + size])
 
     def set_utxo(self, offset: int, utxo: bytes) -> None:
-        """Of an output that the record has."""
+        """Of an output that the record has. utxo: at most MAX_UTXO_BYTES."""
         slots = self.slots
         if type(slots) is not bytearray:
             slots = self.slots = bytearray(slots or b"")
-        at = SLOT_BYTES * offset
-        slots[at : at + SLOT_BYTES] = _SLOT.pack(len(utxo), utxo)
+        _SLOT.pack_into(slots, SLOT_BYTES * offset, len(utxo), utxo)
 
     @property
     def rest(self) -> dict[str, Any]:

@@ -70,7 +70,7 @@ def _parse(spends: Any) -> list[Spend] | str:
         spending_data: Any = named.get("spendingData")
         fault = spend_fault(offset, utxo_hash, spending_data)
         if fault is not None:
-            return fault if fault is WRONG_KIND else f"spend {idx}: {fault}"
+            return fault if fault == WRONG_KIND else f"spend {idx}: {fault}"
         parsed.append((idx, offset, utxo_hash, spending_data))
     return parsed
 
