@@ -6,5 +6,6 @@ settings      the record that keeps what is fixed for the life of the set
 environment   the LMDB environment, opened and kept usable
 writer_lock   the lock that every writer takes first
 codec         a record as bytes
+rules/        the rules in Python
 emulation     the rules, run in this process (emulation.lua, values.lua)
 """

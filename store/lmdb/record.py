@@ -156,12 +156,11 @@ class Record:
         return None if size == NO_UTXO else bytes(slots[at + 1 : at + 1 + size])
 
     def set_utxo(self, offset: int, utxo: bytes) -> None:
-        """Of an output that the record has."""
+        """Of an output that the record has. utxo: at most MAX_UTXO_BYTES."""
         slots = self.slots
         if type(slots) is not bytearray:
             slots = self.slots = bytearray(slots or b"")
-        at = SLOT_BYTES * offset
-        slots[at : at + SLOT_BYTES] = _slot(utxo)
+        _SLOT.pack_into(slots, SLOT_BYTES * offset, len(utxo), utxo)
 
     @property
     def rest(self) -> dict[str, Any]:

@@ -3,7 +3,8 @@
 -- Runs unchanged as an Aerospike UDF module (Lua 5.4) and in the embedded store. A rule is called as
 -- `rule(rec, arguments...)` and returns a map: `status` OK or ERROR, and where they apply `errorCode`, `message`,
 -- `spendingData`, `errors`, `applied`, `lives`, `mine`, `held`, `signal`, `childCount`, `stateSeq`, `lockSeq`,
--- `blockIDs`. A rule that refuses has changed nothing.
+-- `blockIDs`. A rule that refuses has changed nothing. Of a flag only true counts as true; a rule that counts a
+-- delete-at-height from what is no integer fails, and nothing is saved.
 --
 -- Bins of our own (absent: 0, or empty). joined: by offset [life, count], how often the output became unspent again, and
 -- how many attempts rely on its spend beside the one that applied it. stateSeq: how often a child record's state (all
@@ -130,6 +131,13 @@ local function parseSpend(offset, utxoHash, spendingData)
     end
     target.spender = spender
     return target
+end
+
+-- A bin would get them.
+local function requireHeights(current, retention)
+    if typeOf(current) ~= "integer" or typeOf(retention) ~= "integer" then
+        error("the current height or the retention is no integer")
+    end
 end
 
 -- What a parser gives; or nil and what is wrong, also where a value is of a kind that it can't look into.
@@ -309,6 +317,7 @@ end
 
 -- Ends a rule that goes through the delete-at-height rule: saves what was assigned, and tells the caller.
 local function conclude(rec, result, assigned, current, retention)
+    requireHeights(current, retention)
     local signal, marked = updateDeleteAtHeight(rec, result, current, retention)
     if assigned or marked then
         aerospike:update(rec)
@@ -356,10 +365,10 @@ local function forbidSpending(rec, ignoreConflicting, ignoreLocked, currentBlock
     if rec["creating"] then
         return "CREATING", "the transaction is still being created"
     end
-    if not ignoreConflicting and rec["conflicting"] then
+    if ignoreConflicting ~= true and rec["conflicting"] then
         return "CONFLICTING", "the transaction is conflicting"
     end
-    if not ignoreLocked and rec["locked"] then
+    if ignoreLocked ~= true and rec["locked"] then
         return "LOCKED", "the transaction is locked"
     end
     local spendingHeight = rec["spendingHeight"]
@@ -665,6 +674,9 @@ end
 function setMined(
     rec, blockID, blockHeight, subtreeIdx, currentBlockHeight, blockHeightRetention, onLongestChain, unsetMined
 )
+    if not (isIndex(blockID) and isIndex(blockHeight) and isIndex(subtreeIdx) and isIndex(currentBlockHeight)) then
+        return refuseParameter("block id, block height, subtree index or current height is no unsigned integer")
+    end
     if not aerospike:exists(rec) then
         return refuseMissing()
     end
@@ -673,10 +685,10 @@ function setMined(
     end
     local blockIDs = rec["blockIDs"] or list()
     local countedFrom = math.max(blockHeight, rec["lockHeight"] or 0)
-    if unsetMined then
-        unmine(rec, blockIDs, blockID, currentBlockHeight, onLongestChain)
+    if unsetMined == true then
+        unmine(rec, blockIDs, blockID, currentBlockHeight, onLongestChain == true)
     else
-        mine(rec, blockIDs, blockID, blockHeight, subtreeIdx, onLongestChain)
+        mine(rec, blockIDs, blockID, blockHeight, subtreeIdx, onLongestChain == true)
     end
     local result = succeed()
     result["blockIDs"] = blockIDs
@@ -773,6 +785,9 @@ function reassign(rec, offset, utxoHash, newUtxoHash, satoshis, script, blockHei
     if not isIndex(satoshis) or try(sizeOf, script) == nil then
         return refuseParameter("satoshis are no unsigned integer, or the script is not bytes")
     end
+    if not isIndex(blockHeight) or not isIndex(spendableAfter) then
+        return refuseParameter("the height that it is spendable from is no unsigned integer")
+    end
     local utxos, refusal = openFrozen(rec, target)
     if refusal then
         return refusal
@@ -803,6 +818,9 @@ end
 -- Flags and counters
 
 function setConflicting(rec, value, currentBlockHeight, blockHeightRetention)
+    if type(value) ~= "boolean" then
+        return refuseParameter("value is no boolean")
+    end
     if not aerospike:exists(rec) then
         return refuseMissing()
     end
@@ -836,6 +854,9 @@ function noteConflicting(rec, childTxid)
 end
 
 function preserveUntil(rec, blockHeight)
+    if not isIndex(blockHeight) then
+        return refuseParameter("block height is no unsigned integer")
+    end
     if not aerospike:exists(rec) then
         return refuseMissing()
     end
@@ -860,13 +881,17 @@ end
 -- lockSeq: on a child record, the master's; only a newer one than the child's own counts, so that the locks of two
 -- callers end as the master's did.
 function setLocked(rec, value, currentBlockHeight, blockHeightRetention, lockSeq)
+    if type(value) ~= "boolean" or not (lockSeq == nil or isIndex(lockSeq)) then
+        return refuseParameter("value is no boolean, or lockSeq no unsigned integer")
+    end
     if not aerospike:exists(rec) then
         return refuseMissing()
     end
+    requireHeights(currentBlockHeight, blockHeightRetention)
     local result, isMaster = succeed(), rec["totalExtraRecs"] ~= nil
     if isMaster then
         result["lockSeq"] = raiseLockSeq(rec)
-    elseif lockSeq then
+    elseif lockSeq ~= nil then
         if lockSeq <= (rec["lockSeq"] or 0) then
             return conclude(rec, result, false, currentBlockHeight, blockHeightRetention)
         end
@@ -907,7 +932,7 @@ function incrementSpentExtraRecs(rec, delta, currentBlockHeight, blockHeightRete
     if refusal then
         return refusal
     end
-    if math.type(delta) ~= "integer" then
+    if typeOf(delta) ~= "integer" then
         return refuseParameter("delta is no integer")
     end
     local result = succeed()

@@ -56,7 +56,7 @@ def test_a_batch_sees_its_own_writes_and_answers_in_order(either_store: Store) -
         Write(KEY, {"totalExtraRecs": 2, "spentExtraRecs": 0}, Mode.CREATE),
         RuleCall(KEY, "incrementSpentExtraRecs", (1, 1000, 288)),
         Read(KEY, ["spentExtraRecs"]),
-        RuleCall(OTHER, "setLocked", (True,)),
+        RuleCall(OTHER, "setLocked", (True, 0, 288)),
     )
     assert statuses(results) == ["NOT_FOUND", "OK", "OK", "OK", "OK"]
     assert [result.key for result in results] == [KEY, KEY, KEY, KEY, OTHER]

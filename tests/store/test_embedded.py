@@ -20,7 +20,7 @@ def test_a_record_whose_time_to_live_has_passed_is_absent(store: Store, monkeypa
     assert run(store, Write(KEY, {"more": 1}, Mode.UPDATE))[0].status is Status.OK
     now += 1
     assert statuses(run(store, Read(KEY), Remove(KEY), Write(KEY, {}, Mode.UPDATE))) == ["NOT_FOUND"] * 3
-    assert run(store, RuleCall(KEY, "setLocked", (True,)))[0].value["errorCode"] == "TX_NOT_FOUND"
+    assert run(store, RuleCall(KEY, "setLocked", (True, 0, 288)))[0].value["errorCode"] == "TX_NOT_FOUND"
     assert run(store, Write(KEY, {"token": 2}, Mode.CREATE))[0].status is Status.OK
     now += 1000
     assert read(store) == {"token": 2}

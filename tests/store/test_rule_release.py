@@ -216,7 +216,8 @@ def test_a_release_of_what_is_not_its_owners_changes_nothing(utxo: bytes) -> Non
 )
 def test_giving_back_refuses(function: str, record: Ruled, code: str) -> None:
     before = record.bins
-    assert refused(record.call(function, 0, HASHES[0], OURS, 1000, RETENTION, 0), code)
+    life = [0] if function == "release" else []
+    assert refused(record.call(function, 0, HASHES[0], OURS, 1000, RETENTION, *life), code)
     assert record.bins == before
 
 
