@@ -187,9 +187,9 @@ def check_amounts(source: Transaction | Partial) -> None:
         outputs, inputs = sum(output.satoshis for output in source.outputs.values()), 0
     else:
         outputs, inputs = sum(source.satoshis), source.spent_satoshis or 0
-    for what, satoshis in (("outputs", outputs), ("inputs", inputs)):
-        if satoshis > MAX_SATOSHIS:  # none is negative, so a sum is not below any amount in it
-            raise ValueError(f"{what}: {satoshis} satoshis, where there are {MAX_SATOSHIS} in all")
+    if outputs > MAX_SATOSHIS or inputs > MAX_SATOSHIS:  # none is negative, so a sum is not below any amount in it
+        what, satoshis = ("outputs", outputs) if outputs > MAX_SATOSHIS else ("inputs", inputs)
+        raise ValueError(f"{what}: {satoshis} satoshis, where there are {MAX_SATOSHIS} in all")
 
 
 def move_out(creation: Creation) -> Creation:

@@ -55,7 +55,7 @@ class Output(NamedTuple):
         return _U64.pack(self.satoshis) + varint(len(self.locking_script)) + self.locking_script
 
 
-@dataclass(eq=False)
+@dataclass
 class Transaction:
     """A transaction in the parts that records are made of. Its inputs and outputs are made into objects when somebody
     asks for them.

@@ -25,7 +25,7 @@ from protocol.item_flags import CREATE_COINBASE, CREATE_CONFLICTING, CREATE_LOCK
 from protocol.mined_block import MinedBlock
 from protocol.wire import Error
 from store import Read, RuleCall, Status
-from store.layout import MAX_SATOSHIS, Creation, CreationOptions, Partial, create_records
+from store.layout import MAX_SATOSHIS, CreationOptions, Partial, create_records
 from store.transaction import Output, Transaction, parse_transaction
 from workers.runtime.context import DispatchContext
 from workers.runtime.creation.at_once import create_at_once
@@ -38,13 +38,11 @@ from workers.runtime.store_errors import error_of_record
 
 _FLAGS: Final = CREATE_CONFLICTING | CREATE_LOCKED | CREATE_COINBASE
 _MAX_MINED: Final = 1024
-_DESCRIBED_BINS: Final = ("txID", "fee", "sizeInBytes", "isCoinbase", "totalUtxos")
 _FOUND_BINS: Final = ("creating", "conflicting", "external")
 
 
 def run(context: DispatchContext) -> None:
-    parsed = context.batch.parse(lambda item: _parse(context, item))
-    candidates = [Candidate(index, *fields) for index, fields in parsed.items()]
+    candidates = _candidates(context)
     under_lock = [] if context.store.is_atomic else [candidate for candidate in candidates if candidate.children]
     at_once = [candidate for candidate in candidates if context.store.is_atomic or not candidate.children]
     errors = create_at_once(context, at_once)
@@ -54,8 +52,28 @@ def run(context: DispatchContext) -> None:
     conflicting += _complete_found(context, found, errors)
     errors |= _note_in_parents(context, conflicting)
     for candidate in candidates:
-        error = errors.get(candidate.item_index)
-        context.batch.complete_unless(error, candidate.item_index, _describe(candidate))
+        index = candidate.item_index
+        context.batch.complete_unless(errors.get(index), index, _describe(candidate))
+
+
+def _candidates(context: DispatchContext) -> list[Candidate]:
+    """What is to be created. An item of which nothing can be made is failed, alone."""
+    batch = context.batch
+    now_ms = time.time_ns() // 1_000_000
+    candidates = []
+    for index in batch.uncompleted():
+        try:
+            raw, height, mined, flags, partial = check_fields(
+                batch.items[index], "raw", "block height", "mined", "flags", "partial"
+            )
+            options = _options(context, now_ms, height, mined, flags)
+            source = _source(raw, flags, partial)
+            candidates.append(Candidate(index, source, options.conflicting, create_records(source, options)))
+        except BadItem as fault:
+            batch.fail(index, fault.error)
+        except ValueError as error:
+            batch.fail(index, BadItem(str(error)).error)
+    return candidates
 
 
 def _exists(error: Error | None) -> bool:
@@ -106,38 +124,39 @@ def _note_in_parents(context: DispatchContext, candidates: Iterable[Candidate]) 
 
 
 def _describe(candidate: Candidate) -> dict[str, Any]:
-    bins = candidate.creation.master
-    return {
-        **{name: bins[name] for name in _DESCRIBED_BINS if name in bins},
-        "records": len(candidate.creation.records),
+    records = candidate.creation.records
+    _, master = records[0]
+    result = {
+        "txID": master["txID"],
+        "isCoinbase": master["isCoinbase"],
+        "totalUtxos": master["totalUtxos"],
+        "records": len(records),
     }
+    for name in ("fee", "sizeInBytes"):
+        if name in master:
+            result[name] = master[name]
+    return result
 
 
-def _parse(context: DispatchContext, item: Any) -> tuple[Transaction | Partial, bool, Creation]:
-    """The transaction, whether it is conflicting, and its records."""
-    raw, height, mined, flags, partial = check_fields(item, "raw", "block height", "mined", "flags", "partial")
+def _options(context: DispatchContext, now_ms: int, height: Any, mined: Any, flags: Any) -> CreationOptions:
     check_flags(flags, _FLAGS)
-    if (raw is None) == (partial is None):
-        raise BadItem("raw, partial: one of them is nil, the other not")
-    conflicting = bool(flags & CREATE_CONFLICTING)
-    options = CreationOptions(
+    return CreationOptions(
         block_height=check_height(height),
-        now_ms=time.time_ns() // 1_000_000,
+        now_ms=now_ms,
         utxo_batch_size=context.store.utxo_batch_size,
         genesis_height=context.store.genesis_height,
         retention=context.retention,
         mined=_parse_mined(mined),
-        conflicting=conflicting,
+        conflicting=bool(flags & CREATE_CONFLICTING),
         locked=bool(flags & CREATE_LOCKED),
     )
-    try:
-        source = _parse_partial(partial, flags) if raw is None else _parse_raw(raw)
-        return source, conflicting, create_records(source, options)
-    except ValueError as error:
-        raise BadItem(str(error)) from None
 
 
-def _parse_raw(raw: Any) -> Transaction:
+def _source(raw: Any, flags: int, partial: Any) -> Transaction | Partial:
+    if (raw is None) == (partial is None):
+        raise BadItem("raw, partial: one of them is nil, the other not")
+    if raw is None:
+        return _parse_partial(partial, flags)
     if type(raw) is not bytes:
         raise BadItem("raw: not bytes")
     return parse_transaction(raw)
