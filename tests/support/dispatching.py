@@ -109,8 +109,9 @@ def dispatch(
     assignments = [Assignment(FAR, len(items), own) for items, own in zip(requests, of_each, strict=True)]
     bodies = [wire.pack_body(items) for items in requests]
     bodies = [spoil[number](body) if number in spoil else body for number, body in enumerate(bodies)]
-    batch = batch_class(assignments, bodies, now=0)
-    Executor(operations, store, budget=budget, retention=RETENTION).run(operation, batch)
+    executor = Executor(operations, store, budget=budget, retention=RETENTION)
+    batch = batch_class(assignments, bodies, 0, executor.shape_of(operation))
+    executor.run(operation, batch)
     frames = batch.replies()
     outcomes: list[Outcome] = []
     for number in range(len(requests)):

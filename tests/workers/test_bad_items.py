@@ -1,5 +1,5 @@
-"""One bad item fails alone: whatever is wrong with it, its neighbours are executed, and it is told what it would be told
-if it were alone."""
+"""One bad item fails alone: whatever is wrong with it, its neighbours are executed, and it is told what it would be if
+it were alone."""
 
 from collections.abc import Callable, Iterator
 from typing import Any, NamedTuple
@@ -30,6 +30,7 @@ GOOD: dict[str, list[Any]] = {
 
 NOT_TXID = ["t" * 32, b"", b"x" * 31, b"x" * 33, bytes(36), 0, None, True, 1.0, [TXID], {}]
 NOT_UINT32 = [-1, 1 << 32, 1 << 63, -(1 << 63), 0.0, 1.0, True, False, None, "1", b"1", [1], {}]
+NOT_UINT32_AND_NOT_NEGATIVE = [value for value in NOT_UINT32 if type(value) is not int or value > 0]
 NOT_BOOL = [0, 1, None, "true", b"", 1.0, []]
 
 
@@ -49,13 +50,13 @@ def uint32(field: int, name: str, most: int = MAX_UINT32) -> Wrong:
 WRONG_SPEND = [
     Wrong(0, NOT_TXID, "txid: not 32 bytes"),
     Wrong(1, [-1, -(1 << 63)], "vout: negative", "INVALID_PARAMETER"),
-    Wrong(1, [value for value in NOT_UINT32 if type(value) is not int or value > 0], "vout: not an integer from 0 to 4294967295"),
+    Wrong(1, NOT_UINT32_AND_NOT_NEGATIVE, "vout: not an integer from 0 to 4294967295"),
     Wrong(2, NOT_TXID, "utxo hash: not 32 bytes", "INVALID_PARAMETER"),
     Wrong(3, NOT_TXID, "spending txid: not 32 bytes"),
     uint32(4, "vin"),
     uint32(5, "block height"),
     Wrong(6, [-1, 4, 1 << 40, True, 1.0, None, "1"], "flags: not one of the flags up to 3"),
-]  # fmt: skip
+]
 
 WRONG: dict[str, list[Wrong]] = {
     "get": [
@@ -94,7 +95,11 @@ WRONG: dict[str, list[Wrong]] = {
     "note_child": [
         Wrong(0, NOT_TXID, "txid: not 32 bytes"),
         Wrong(1, [[], None, 1, "", {}], "notes: not an array of at least one"),
-        Wrong(1, [[[1]], [[1, 1], 5], [[1, 1, 1]], [None]], "item: not an array of 2 (child index, stateSeq)"),
+        Wrong(
+            1,
+            [[[1]], [[1, 1], 5], [[1, 1, 1]], [None]],
+            "item: not an array of 2 (notes: child index, notes: stateSeq)",
+        ),
         Wrong(1, [[[(1 << 25) + 1, 1]], [[True, 1]]], "notes: child index: not an integer from 0 to 33554432"),
         Wrong(1, [[[1, 1 << 53]], [[1, 1], [1, 1.0]]], "notes: stateSeq: not an integer from 0 to 9007199254740991"),
         uint32(2, "block height"),
