@@ -7,6 +7,7 @@ from typing import Any, NamedTuple
 import pytest
 
 from store import Store, open_store
+from store.layout import MAX_SATOSHIS
 from tests.support.dispatching import HEIGHT, dispatch
 
 TXID = bytes(range(32))  # the one that the null store knows
@@ -70,11 +71,29 @@ WRONG: dict[str, list[Wrong]] = {
     ],
     "outpoint": [Wrong(0, NOT_TXID, "txid: not 32 bytes"), uint32(1, "vout")],
     "create": [
-        Wrong(0, ["raw", 1, False, []], "raw, partial: one of them is nil, the other not"),
+        Wrong(0, ["raw", 1, False, []], "raw: neither nil nor bytes"),
         uint32(1, "block height"),
         Wrong(2, [None, 1, "", {}, [[1, 2, 3]] * 1025], "mined: not an array of at most 1024"),
+        Wrong(
+            2,
+            [[1], [[1, 2, 3], [1, 2]], [None]],
+            "item: not an array of 3 (mined: block id, mined: block height, mined: subtree index)",
+        ),
+        Wrong(2, [[[1, -1, 3]], [[1, 1 << 32, 3]]], "mined: block height: not an integer from 0 to 4294967295"),
         Wrong(3, [-1, 8, True, 1.0, None, "1"], "flags: not one of the flags up to 7"),
-        Wrong(4, [1, "", [], [TXID]], "item: not an array of 2 (txid, outputs)"),
+        Wrong(4, [1, "", [], [TXID]], "item: not an array of 2 (partial: txid, partial: outputs)"),
+        Wrong(4, [[b"", {}]], "partial: txid: not 32 bytes"),
+        Wrong(4, [[TXID, []], [TXID, None]], "partial: outputs: not a map"),
+        Wrong(
+            4, [[TXID, {-1: [1, b""]}], [TXID, {"0": [1, b""]}]], "partial: vout: not an integer from 0 to 4294967295"
+        ),
+        Wrong(4, [[TXID, {0: [1]}]], "item: not an array of 2 (partial: satoshis, partial: locking script)"),
+        Wrong(
+            4,
+            [[TXID, {0: [MAX_SATOSHIS + 1, b""]}], [TXID, {0: [-1, b""]}]],
+            f"partial: satoshis: not an integer from 0 to {MAX_SATOSHIS}",
+        ),
+        Wrong(4, [[TXID, {0: [1, "script"]}], [TXID, {0: [1, None]}]], "partial: locking script: not bytes"),
     ],
     "spend": WRONG_SPEND,
     "abandon": WRONG_SPEND,
@@ -154,6 +173,13 @@ def test_what_is_no_item_fails_alone_and_is_told_the_fields(store: Store, operat
 @pytest.mark.parametrize("operation", GOOD)
 def test_every_field_of_every_operation_is_tried(operation: str) -> None:
     assert {wrong.field for wrong in WRONG[operation]} == set(range(len(GOOD[operation])))
+
+
+def test_what_is_created_is_either_a_whole_transaction_or_a_part_of_one(store: Store) -> None:
+    _, *rest, partial = GOOD["create"]
+    expected = ("BAD_REQUEST", "no", "raw, partial: one of them is nil, the other not")
+    assert fails_alone(store, "create", [b"raw", *rest, partial]) == expected
+    assert fails_alone(store, "create", [None, *rest, None]) == expected
 
 
 def test_the_mark_of_a_frozen_output_fails_its_item_alone(store: Store) -> None:

@@ -28,6 +28,9 @@ SCALARS = st.one_of(st.none(), st.booleans(), INTEGERS, st.floats(), st.text("ab
 VALUES = st.recursive(SCALARS, lambda inner: st.lists(inner, max_size=3) | st.dictionaries(SCALARS, inner, max_size=2))
 NAMES = st.lists(st.sampled_from(["", "fee", "tx", "x" * 15, "x" * 16, "é" * 15, b"fee"]), max_size=66)
 NOTES = st.lists(st.lists(INTEGERS, min_size=2, max_size=2), max_size=3)
+BLOCKS = st.lists(st.lists(INTEGERS, min_size=3, max_size=3), max_size=3)
+OUTPUTS = st.dictionaries(INTEGERS, st.tuples(INTEGERS, BYTES).map(list), max_size=3)
+PARTIAL = st.tuples(BYTES, OUTPUTS).map(list)
 
 
 def is_good(shape: Shape, item: Any) -> bool:
@@ -40,6 +43,8 @@ def is_good(shape: Shape, item: Any) -> bool:
 
 def listed(value: Any) -> Any:
     """As MessagePack's own decoder gives it."""
+    if isinstance(value, dict):
+        return {key: listed(inner) for key, inner in value.items()}
     return [listed(inner) for inner in value] if isinstance(value, list | tuple) else value
 
 
@@ -67,7 +72,7 @@ def test_both_take_the_same_items(operation: str, data: st.DataObject) -> None:
     good = GOOD[operation]
     item = [*good]
     for field in data.draw(st.sets(st.integers(0, len(good) - 1), max_size=2)):
-        item[field] = data.draw(st.one_of(VALUES, NAMES, NOTES))
+        item[field] = data.draw(st.one_of(VALUES, NAMES, NOTES, BLOCKS, PARTIAL))
     length = data.draw(st.sampled_from([len(good)] * 8 + [len(good) - 1]))
     agree(SHAPES[operation], wire.pack_body([item[:length], good]), [item[:length], good])
 

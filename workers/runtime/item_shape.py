@@ -44,6 +44,11 @@ def arrays(item: Any, least: int, most: int) -> Any:
     return Annotated[list[item], Meta(min_length=least, max_length=most)]
 
 
+def maps(key: Any, value: Any) -> Any:
+    """The type of maps. key, value: the types of theirs."""
+    return dict[key, value]
+
+
 def txid_field(name: str = "txid") -> Field:
     return Field(name, sized_bytes(TXID_BYTES), check_txid)
 

@@ -23,7 +23,7 @@ from . import (
 OPERATION_BY_NAME: Final[dict[str, Operation]] = {
     "get": Operation(get.run, get.SHAPE),
     "outpoint": Operation(outpoint.run, outpoint.SHAPE),
-    "create": Operation(create.run),
+    "create": Operation(create.run, create.SHAPE),
     "spend": Operation(spend.run, SPEND_SHAPE),
     "abandon": Operation(abandon.run, SPEND_SHAPE),
     "set_locked": Operation(set_locked.run, set_locked.SHAPE),
