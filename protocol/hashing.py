@@ -3,9 +3,10 @@
 import struct
 from hashlib import sha256
 
-_U16 = struct.Struct("<H")
-_U32 = struct.Struct("<I")
-_U64 = struct.Struct("<Q")
+# A byte that says how long the integer is, and the integer.
+_U16 = struct.Struct("<BH")
+_U32 = struct.Struct("<BI")
+_U64 = struct.Struct("<BQ")
 
 
 def utxo_hash(txid: bytes, vout: int, locking_script: bytes, satoshis: int) -> bytes:
@@ -21,7 +22,7 @@ def varint(value: int) -> bytes:
     if value < 0xFD:
         return value.to_bytes(1, "little")
     if value <= 0xFFFF:
-        return b"\xfd" + _U16.pack(value)
+        return _U16.pack(0xFD, value)
     if value <= 0xFFFF_FFFF:
-        return b"\xfe" + _U32.pack(value)
-    return b"\xff" + _U64.pack(value)
+        return _U32.pack(0xFE, value)
+    return _U64.pack(0xFF, value)

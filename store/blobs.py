@@ -202,8 +202,8 @@ def _output_offsets(transaction: Transaction) -> list[int]:
     """Where each output begins in the raw transaction: they are the last thing in it but the locktime."""
     position = len(transaction.raw) - _LOCKTIME_BYTES
     offsets = []
-    for output in reversed(transaction.outputs):
-        position -= len(output.serialise())
+    for output in reversed(transaction.serialised_outputs):
+        position -= len(output)
         offsets.append(position)
     offsets.reverse()
     return offsets

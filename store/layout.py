@@ -5,7 +5,7 @@ wire order throughout.
 """
 
 import struct
-from collections.abc import Mapping, Sequence
+from collections.abc import Iterable, Mapping, Sequence
 from dataclasses import dataclass
 from typing import Any, Final, NamedTuple
 
@@ -126,8 +126,7 @@ class Partial:
     is_coinbase: bool = False
 
 
-@dataclass(frozen=True, slots=True)
-class CreationOptions:
+class CreationOptions(NamedTuple):
     """What a creation needs to know besides the transaction.
 
     block_height: the height of the chain, and of a coinbase's block. retention: blocks to keep a transaction that is
@@ -159,49 +158,38 @@ def create_records(source: Transaction | Partial, options: CreationOptions) -> C
     """All records that keep a transaction. Raises ValueError where a partial one has no output, or a vout out of range;
     where an amount, or a sum of amounts, is more than there is; where a coinbase is not of the block it is mined in."""
     check_amounts(source)
-    if source.is_coinbase and any(block.block_height != options.block_height for block in options.mined):
-        raise ValueError(f"mined: a coinbase at block height {options.block_height} is in no other block")
-    outputs = _output_slots(source)
+    _check_mined(source, options)
+    utxos = _utxos(source, options)
     batch_size = options.utxo_batch_size
-    utxos = _utxos(source, outputs, options)
-    slices = [utxos[start : start + batch_size] for start in range(0, len(utxos), batch_size)]
-    external = len(slices) > 1 or _stored_bytes(source) > EXTERNAL_ABOVE_BYTES
-    common = _common_bins(source, options)
-    dah = _delete_at_birth(options, is_spendable=any(utxos))
-    if dah is not None:
-        common["deleteAtHeight"] = dah
-    records = [
-        (record_key(source.txid, index), {**common, **_utxo_bins(part, is_child=index > 0)})
-        for index, part in enumerate(slices)
-    ]
-    master = records[0][1]
-    children = [bins for _, bins in records[1:]]
-    master["totalUtxos"] = len(outputs)
-    master["totalExtraRecs"] = len(children)
-    master["spentExtraRecs"] = sum(1 for bins in children if bins["recordUtxos"] == 0)
+    external = len(utxos) > batch_size or _stored_bytes(source) > EXTERNAL_ABOVE_BYTES
+    bins = _common_bins(source, options, is_spendable=any(utxos))
+    children = _children(source.txid, bins, utxos, batch_size) if len(utxos) > batch_size else []
+    _add_utxo_bins(bins, utxos[:batch_size])
+    bins["totalUtxos"] = len(utxos)
+    bins["totalExtraRecs"] = len(children)
+    bins["spentExtraRecs"] = 0
     if children:
-        master["childStates"] = b"".join(_U16.pack(bins.get("stateSeq", 0)) for bins in children)
-    master.update(_master_bins(options))
+        states = [child.get("stateSeq", 0) for _, child in children]
+        bins["spentExtraRecs"] = sum(states)
+        bins["childStates"] = b"".join(map(_U16.pack, states))
+    bins["createdAt"] = options.now_ms
+    _add_mined_bins(bins, options)
     if external:
-        master["external"] = True
+        bins["external"] = True
     else:
-        master["inputs"] = [] if isinstance(source, Partial) else [spend.serialise() for spend in source.inputs]
-        master["outputs"] = [None if output is None else output.serialise() for output in outputs]
-    return Creation(records, external)
+        bins["inputs"], bins["outputs"] = _stored_lists(source, len(utxos))
+    return Creation([(source.txid, bins), *children], external)
 
 
 def check_amounts(source: Transaction | Partial) -> None:
     """Raises ValueError where an amount, or the sum of the outputs or of the inputs, is above MAX_SATOSHIS."""
     if isinstance(source, Partial):
-        sums = {"outputs": sum(output.satoshis for output in source.outputs.values())}
+        outputs, inputs = sum(output.satoshis for output in source.outputs.values()), 0
     else:
-        sums = {
-            "outputs": sum(output.satoshis for output in source.outputs),
-            "inputs": sum(spend.satoshis or 0 for spend in source.inputs),
-        }
-    for what, satoshis in sums.items():  # none is negative, so a sum is not below any amount in it
-        if satoshis > MAX_SATOSHIS:
-            raise ValueError(f"{what}: {satoshis} satoshis, where there are {MAX_SATOSHIS} in all")
+        outputs, inputs = sum(source.satoshis), source.spent_satoshis or 0
+    if outputs > MAX_SATOSHIS or inputs > MAX_SATOSHIS:  # none is negative, so a sum is not below any amount in it
+        what, satoshis = ("outputs", outputs) if outputs > MAX_SATOSHIS else ("inputs", inputs)
+        raise ValueError(f"{what}: {satoshis} satoshis, where there are {MAX_SATOSHIS} in all")
 
 
 def move_out(creation: Creation) -> Creation:
@@ -211,31 +199,41 @@ def move_out(creation: Creation) -> Creation:
     return Creation([(key, kept | {"external": True}), *children], external=True)
 
 
-def _output_slots(source: Transaction | Partial) -> list[Output | None]:
+def _check_mined(source: Transaction | Partial, options: CreationOptions) -> None:
+    if not source.is_coinbase:
+        return
+    for block in options.mined:
+        if block.block_height != options.block_height:
+            raise ValueError(f"mined: a coinbase at block height {options.block_height} is in no other block")
+
+
+def _utxos(source: Transaction | Partial, options: CreationOptions) -> list[bytes | None]:
+    """The hash of each output, None where it is no UTXO."""
+    locking_scripts: Iterable[tuple[int, bytes]]
+    satoshis: Sequence[int] | Mapping[int, int]
     if isinstance(source, Transaction):
-        return list(source.outputs)
-    if not source.outputs:
-        raise ValueError("partial transaction: has no output")
-    if min(source.outputs) < 0 or max(source.outputs) > MAX_PARTIAL_VOUT:
-        raise ValueError(f"partial transaction: a vout is not between 0 and {MAX_PARTIAL_VOUT}")
-    slots: list[Output | None] = [None] * (max(source.outputs) + 1)
-    for vout, output in source.outputs.items():
-        slots[vout] = output
-    return slots
-
-
-def _utxos(
-    source: Transaction | Partial, outputs: Sequence[Output | None], options: CreationOptions
-) -> list[bytes | None]:
-    height, genesis_height = options.block_height, options.genesis_height
+        utxos: list[bytes | None] = [None] * len(source.satoshis)
+        locking_scripts, satoshis = enumerate(source.locking_scripts), source.satoshis
+    else:
+        utxos = [None] * _slots(source)
+        locking_scripts = [(vout, output.locking_script) for vout, output in source.outputs.items()]
+        satoshis = {vout: output.satoshis for vout, output in source.outputs.items()}
+    txid, height, genesis_height = source.txid, options.block_height, options.genesis_height
     if source.is_coinbase and height == 0:  # that of the first block can't be spent
-        return [None] * len(outputs)
-    return [
-        utxo_hash(source.txid, vout, output.locking_script, output.satoshis)
-        if output is not None and is_utxo(output.locking_script, height, genesis_height)
-        else None
-        for vout, output in enumerate(outputs)
-    ]
+        return utxos
+    for vout, locking_script in locking_scripts:
+        if is_utxo(locking_script, height, genesis_height):
+            utxos[vout] = utxo_hash(txid, vout, locking_script, satoshis[vout])
+    return utxos
+
+
+def _slots(partial: Partial) -> int:
+    if not partial.outputs:
+        raise ValueError("partial transaction: has no output")
+    last = max(partial.outputs)
+    if min(partial.outputs) < 0 or last > MAX_PARTIAL_VOUT:
+        raise ValueError(f"partial transaction: a vout is not between 0 and {MAX_PARTIAL_VOUT}")
+    return last + 1
 
 
 def _delete_at_birth(options: CreationOptions, *, is_spendable: bool) -> int | None:
@@ -255,35 +253,66 @@ def _stored_bytes(source: Transaction | Partial) -> int:
     return sum(len(output.serialise()) for output in source.outputs.values())
 
 
-def _common_bins(source: Transaction | Partial, options: CreationOptions) -> dict[str, Any]:
-    bins: dict[str, Any] = {"txID": source.txid, "isCoinbase": source.is_coinbase}
+def _stored_lists(source: Transaction | Partial, slots: int) -> tuple[Sequence[bytes], Sequence[bytes | None]]:
+    """Inputs and outputs as a record keeps them."""
     if isinstance(source, Transaction):
-        bins |= {"version": source.version, "locktime": source.locktime, "sizeInBytes": source.size}
+        return source.serialised_inputs, source.serialised_outputs
+    outputs: list[bytes | None] = [None] * slots
+    for vout, output in source.outputs.items():
+        outputs[vout] = output.serialise()
+    return [], outputs
+
+
+def _common_bins(source: Transaction | Partial, options: CreationOptions, *, is_spendable: bool) -> dict[str, Any]:
+    bins: dict[str, Any] = {
+        "txID": source.txid,
+        "isCoinbase": source.is_coinbase,
+        "conflicting": options.conflicting,
+        "locked": options.locked,
+    }
+    if isinstance(source, Transaction):
+        bins["version"] = source.version
+        bins["locktime"] = source.locktime
+        bins["sizeInBytes"] = source.size
         if source.extended_size is not None:
             bins["extendedSize"] = source.extended_size
-        if source.fee is not None:
-            bins["fee"] = source.fee
-    bins |= {"conflicting": options.conflicting, "locked": options.locked}
+        fee = source.fee
+        if fee is not None:
+            bins["fee"] = fee
     if source.is_coinbase:
         bins["spendingHeight"] = options.block_height + COINBASE_MATURITY
+    dah = _delete_at_birth(options, is_spendable=is_spendable)
+    if dah is not None:
+        bins["deleteAtHeight"] = dah
     return bins
 
 
-def _utxo_bins(utxos: list[bytes | None], is_child: bool) -> dict[str, Any]:
-    count = len(utxos) - utxos.count(None)
-    bins: dict[str, Any] = {"utxos": utxos, "recordUtxos": count, "spentUtxos": 0}
-    if is_child and count == 0:
-        bins["lastSpentState"] = ALL_SPENT
-        bins["stateSeq"] = 1
-    return bins
+def _add_utxo_bins(bins: dict[str, Any], utxos: list[bytes | None]) -> None:
+    bins["utxos"] = utxos
+    bins["recordUtxos"] = len(utxos) - utxos.count(None)
+    bins["spentUtxos"] = 0
 
 
-def _master_bins(options: CreationOptions) -> dict[str, Any]:
-    bins: dict[str, Any] = {"createdAt": options.now_ms}
-    if not options.mined:
-        return bins | {"unminedSince": options.block_height}
-    block_ids, heights, subtrees = zip(*options.mined, strict=True)
-    return bins | {"blockIDs": list(block_ids), "blockHeights": list(heights), "subtreeIdxs": list(subtrees)}
+def _children(
+    txid: bytes, common: Mapping[str, Any], utxos: list[bytes | None], batch_size: int
+) -> list[tuple[bytes, dict[str, Any]]]:
+    """The child records: all but the first `batch_size` UTXOs are theirs."""
+    children = []
+    for index, start in enumerate(range(batch_size, len(utxos), batch_size), 1):
+        bins = dict(common)
+        _add_utxo_bins(bins, utxos[start : start + batch_size])
+        if bins["recordUtxos"] == 0:
+            bins["lastSpentState"] = ALL_SPENT
+            bins["stateSeq"] = 1
+        children.append((child_key(txid, index), bins))
+    return children
+
+
+def _add_mined_bins(bins: dict[str, Any], options: CreationOptions) -> None:
+    if options.mined:
+        bins["blockIDs"], bins["blockHeights"], bins["subtreeIdxs"] = map(list, zip(*options.mined, strict=True))
+    else:
+        bins["unminedSince"] = options.block_height
 
 
 def raw_transaction(bins: Mapping[str, Any]) -> bytes | None:

@@ -6,6 +6,8 @@ for it, so a hostile one allocates nothing.
 
 import struct
 from collections.abc import Iterator
+from dataclasses import dataclass
+from functools import cached_property
 from hashlib import sha256
 from typing import Final, NamedTuple
 
@@ -22,6 +24,7 @@ _MIN_TRANSACTION_BYTES: Final = 10  # version 4, two counts, locktime 4
 _U16 = struct.Struct("<H")
 _U32 = struct.Struct("<I")
 _U64 = struct.Struct("<Q")
+_OUTPUT_HEAD = struct.Struct("<QB")  # satoshis, first byte of the script's length
 
 # First byte of a longer varint: its packing, the least value that needs it, its bytes.
 _VARINTS: Final = {0xFD: (_U16, 0xFD, 3), 0xFE: (_U32, 0x10000, 5), 0xFF: (_U64, 0x1_0000_0000, 9)}
@@ -52,32 +55,49 @@ class Output(NamedTuple):
         return _U64.pack(self.satoshis) + varint(len(self.locking_script)) + self.locking_script
 
 
-class Transaction(NamedTuple):
-    """txid: wire order. raw: as it was parsed. size, extended_size: bytes in either format; extended_size is None where
-    the values of the inputs are not known."""
+@dataclass
+class Transaction:
+    """A transaction in the parts that records are made of. Its inputs and outputs are made into objects when somebody
+    asks for them.
+
+    txid: wire order. raw: as it was parsed. standard_inputs: each in the standard format. serialised_inputs: each as
+    records keep it (see Input); in the standard format these are one list. spent_satoshis: the sum of the inputs'
+    values, None where they are not known. satoshis, locking_scripts, serialised_outputs: of each output. size,
+    extended_size: bytes in either format; extended_size is None where the values of the inputs are not known."""
 
     txid: bytes
-    version: int
-    inputs: list[Input]
-    outputs: list[Output]
-    locktime: int
     raw: bytes
+    version: int
+    locktime: int
+    standard_inputs: list[bytes]
+    serialised_inputs: list[bytes]
+    spent_satoshis: int | None
+    satoshis: list[int]
+    locking_scripts: list[bytes]
+    serialised_outputs: list[bytes]
     size: int
     extended_size: int | None
+    is_coinbase: bool
 
-    @property
-    def is_coinbase(self) -> bool:
-        return len(self.inputs) == 1 and self.inputs[0].raw.startswith(COINBASE_OUTPOINT)
+    @cached_property
+    def inputs(self) -> list[Input]:
+        return list(map(_input, self.standard_inputs, self.serialised_inputs))
+
+    @cached_property
+    def outputs(self) -> list[Output]:
+        return list(map(Output, self.satoshis, self.locking_scripts))
 
     @property
     def fee(self) -> int | None:
         """Satoshis; 0 for a coinbase, None where the values of the inputs are not known."""
         if self.is_coinbase:
             return 0
-        if self.extended_size is None:
-            return None
-        spent = sum(spend.satoshis or 0 for spend in self.inputs)
-        return spent - sum(output.satoshis for output in self.outputs)
+        return None if self.spent_satoshis is None else self.spent_satoshis - sum(self.satoshis)
+
+
+def _input(standard: bytes, serialised: bytes) -> Input:
+    known = () if standard is serialised else read_output(serialised, len(standard))[0]
+    return Input(standard, standard[:32], _U32.unpack_from(standard, 32)[0], *known)
 
 
 def read_varint(raw: bytes, position: int, what: str) -> tuple[int, int]:
@@ -110,81 +130,102 @@ def read_transaction(raw: bytes, start: int) -> tuple[Transaction, int]:
         raise ValueError("transaction: truncated")
     extended = raw[start + 4 : start + 10] == EXTENDED_MARKER
     inputs_start = start + (10 if extended else 4)
-    inputs, outputs_start = _read_inputs(raw, inputs_start, extended)
-    outputs, end = _read_outputs(raw, outputs_start)
-    if len(raw) - end < 4:
+    standard_inputs, serialised_inputs, spent_satoshis, outputs_start = _read_inputs(raw, inputs_start, extended)
+    satoshis, locking_scripts, serialised_outputs, outputs_end = _read_outputs(raw, outputs_start)
+    end = outputs_end + 4
+    if end > len(raw):
         raise ValueError("locktime: truncated")
-    own = raw[start : end + 4]
-    if not extended:
-        standard, extended_size = own, None
-    else:
-        standard = b"".join(
-            (
-                raw[start : start + 4],
-                varint(len(inputs)),
-                *(spend.raw for spend in inputs),
-                raw[outputs_start : end + 4],
-            )
-        )
-        extended_size = len(own)
-    txid = sha256(sha256(standard).digest()).digest()
-    version, locktime = _U32.unpack_from(raw, start)[0], _U32.unpack_from(raw, end)[0]
-    return Transaction(txid, version, inputs, outputs, locktime, own, len(standard), extended_size), end + 4
+    own = standard = raw[start:end]
+    if extended:
+        count = varint(len(standard_inputs))
+        standard = b"".join((own[:4], count, *standard_inputs, raw[outputs_start:end]))
+    transaction = Transaction(
+        sha256(sha256(standard).digest()).digest(),
+        own,
+        _U32.unpack_from(raw, start)[0],
+        _U32.unpack_from(raw, outputs_end)[0],
+        standard_inputs,
+        serialised_inputs,
+        spent_satoshis,
+        satoshis,
+        locking_scripts,
+        serialised_outputs,
+        len(standard),
+        len(own) if extended else None,
+        len(standard_inputs) == 1 and standard_inputs[0].startswith(COINBASE_OUTPOINT),
+    )
+    return transaction, end
 
 
 def _read_count(raw: bytes, position: int, what: str, least: int) -> tuple[int, int]:
-    count, position = read_varint(raw, position, f"{what} count")
+    """least: bytes that each of them takes."""
+    count, position = read_varint(raw, position, what)
     if count == 0:
-        raise ValueError(f"{what} count: 0")
+        raise ValueError(f"{what}: 0")
     if count * least > len(raw) - position:
-        raise ValueError(f"{what} count: {count} do not fit into the {len(raw) - position} bytes that follow")
+        raise ValueError(f"{what}: {count} do not fit into the {len(raw) - position} bytes that follow")
     return count, position
 
 
-def _read_inputs(raw: bytes, position: int, extended: bool) -> tuple[list[Input], int]:
-    count, position = _read_count(raw, position, "input", _MIN_INPUT_BYTES)
-    inputs = []
+# Most scripts are short, and their length is one byte: the two loops below ask read_varint for longer ones only.
+
+
+def _read_inputs(raw: bytes, position: int, extended: bool) -> tuple[list[bytes], list[bytes], int | None, int]:
+    """Standard inputs, serialised ones, the sum of their values, and the position after them."""
+    count, position = _read_count(raw, position, "input count", _MIN_INPUT_BYTES)
     size = len(raw)
+    standard: list[bytes] = []
+    serialised: list[bytes] = [] if extended else standard
+    satoshis = 0
     for index in range(count):
         start = position
-        script_bytes, position = read_varint(raw, start + 36, f"input {index}: script length")
-        position += script_bytes + 4
+        if start + _MIN_INPUT_BYTES > size:
+            raise ValueError(f"input {index}: truncated")
+        length, position = raw[start + 36], start + 37
+        if length >= 0xFD:
+            length, position = read_varint(raw, start + 36, f"input {index}: script length")
+        position += length + 4
         if position > size:
             raise ValueError(f"input {index}: truncated")
-        own = raw[start:position]
-        satoshis = script = None
+        standard.append(raw[start:position])
         if extended:
-            if position + 8 > size:
-                raise ValueError(f"input {index}: satoshis: truncated")
-            satoshis = _U64.unpack_from(raw, position)[0]
-            script, position = _read_script(raw, position + 8, f"input {index}: previous locking script")
-        inputs.append(Input(own, own[:32], _U32.unpack_from(own, 32)[0], satoshis, script))
-    return inputs, position
+            spent, position = read_output(raw, position, f"input {index}: previous output")
+            satoshis += spent.satoshis
+            serialised.append(raw[start:position])
+    return standard, serialised, satoshis if extended else None, position
 
 
-def _read_outputs(raw: bytes, position: int) -> tuple[list[Output], int]:
-    count, position = _read_count(raw, position, "output", _MIN_OUTPUT_BYTES)
-    outputs = []
+def _read_outputs(raw: bytes, position: int) -> tuple[list[int], list[bytes], list[bytes], int]:
+    """Satoshis, locking script and serialisation of each, and the position after them."""
+    count, position = _read_count(raw, position, "output count", _MIN_OUTPUT_BYTES)
+    size = len(raw)
+    satoshis, locking_scripts, serialised = [], [], []
     for index in range(count):
-        output, position = read_output(raw, position, f"output {index}")
-        outputs.append(output)
-    return outputs, position
-
-
-def _read_script(raw: bytes, position: int, what: str) -> tuple[bytes, int]:
-    length, position = read_varint(raw, position, f"{what}: length")
-    end = position + length
-    if end > len(raw):
-        raise ValueError(f"{what}: truncated")
-    return raw[position:end], end
+        start = position
+        if start + _MIN_OUTPUT_BYTES > size:
+            raise ValueError(f"output {index}: truncated")
+        value, length = _OUTPUT_HEAD.unpack_from(raw, start)
+        script = start + 9
+        if length >= 0xFD:
+            length, script = read_varint(raw, start + 8, f"output {index}: script length")
+        position = script + length
+        if position > size:
+            raise ValueError(f"output {index}: truncated")
+        satoshis.append(value)
+        locking_scripts.append(raw[script:position])
+        serialised.append(raw[start:position])
+    return satoshis, locking_scripts, serialised, position
 
 
 def read_output(raw: bytes, position: int, what: str = "output") -> tuple[Output, int]:
     """The serialised output at `position`, and the offset after it. Raises ValueError that names `what`."""
     if position + _MIN_OUTPUT_BYTES > len(raw):
         raise ValueError(f"{what}: truncated")
-    script, end = _read_script(raw, position + 8, f"{what}: locking script")
-    return Output(_U64.unpack_from(raw, position)[0], script), end
+    length, script = read_varint(raw, position + 8, f"{what}: script length")
+    end = script + length
+    if end > len(raw):
+        raise ValueError(f"{what}: truncated")
+    return Output(_U64.unpack_from(raw, position)[0], raw[script:end]), end
 
 
 def iter_block(raw: bytes) -> Iterator[Transaction]:
@@ -192,7 +233,7 @@ def iter_block(raw: bytes) -> Iterator[Transaction]:
     naming what is wrong, at the latest after the last transaction where bytes follow it."""
     if len(raw) < BLOCK_HEADER_BYTES:
         raise ValueError("block header: truncated")
-    count, position = _read_count(raw, BLOCK_HEADER_BYTES, "transaction", _MIN_TRANSACTION_BYTES)
+    count, position = _read_count(raw, BLOCK_HEADER_BYTES, "transaction count", _MIN_TRANSACTION_BYTES)
     for index in range(count):
         try:
             transaction, position = read_transaction(raw, position)

@@ -67,9 +67,9 @@ class Replayer:
 
     def advance(self, job: Job, history: Sequence[Exchange]) -> list[RecordOperation] | Finished:
         """The records that the dispatch asks for next, or its end."""
-        batch = Batch(job.assignments, job.bodies, job.now)
         store = _Recorded(history, self._utxo_batch_size, self.is_atomic)
         executor = Executor(OPERATION_BY_NAME, store, budget=_FAR, retention=RETENTION)
+        batch = Batch(job.assignments, job.bodies, job.now, executor.shape_of(job.operation))
         with _chance(job):
             try:
                 executor.run(job.operation, batch)

@@ -6,7 +6,7 @@ from protocol import MinedBlock
 from protocol.hashing import utxo_hash, varint
 from store import layout
 from store.layout import CreationOptions, Partial, create_records
-from store.transaction import Output, Transaction, parse_transaction
+from store.transaction import EXTENDED_MARKER, Output, Transaction, parse_transaction
 
 TXID = bytes(range(32))
 AT_1000 = CreationOptions(block_height=1000, now_ms=1_700_000_000_000)
@@ -18,6 +18,16 @@ def of_outputs(first_payment: Transaction, outputs: list[Output]) -> Transaction
     """A transaction like the first payment, with these outputs."""
     spend, packed = first_payment.inputs[0].raw, [output.serialise() for output in outputs]
     return parse_transaction(b"".join((b"\1\0\0\0\1", spend, varint(len(packed)), *packed, bytes(4))))
+
+
+def of_inputs(first_payment: Transaction, spent: list[Output]) -> Transaction:
+    """A transaction in the extended format, with the outputs of the first payment, that spends these."""
+    spends = [first_payment.inputs[0]._replace(satoshis=value, locking_script=script) for value, script in spent]
+    inputs = b"".join(spend.serialise() for spend in spends)
+    outputs = b"".join(output.serialise() for output in first_payment.outputs)
+    return parse_transaction(
+        b"".join((b"\1\0\0\0", EXTENDED_MARKER, varint(len(spends)), inputs, b"\2", outputs, bytes(4)))
+    )
 
 
 def test_keys() -> None:
@@ -222,9 +232,9 @@ def test_an_amount_or_a_sum_above_all_there_is_is_refused(first_payment: Transac
             ValueError, match=f"outputs: {sum(amounts)} satoshis, where there are {layout.MAX_SATOSHIS}"
         ):
             create_records(source, AT_1000)
-    spends = [first_payment.inputs[0]._replace(satoshis=amount) for amount in amounts]
+    spender = of_inputs(first_payment, [Output(amount, b"\x51") for amount in amounts])
     with pytest.raises(ValueError, match=f"inputs: {sum(amounts)} satoshis"):
-        create_records(first_payment._replace(inputs=spends), AT_1000)
+        create_records(spender, AT_1000)
 
 
 def test_all_there_is_may_be_in_one_transaction(first_payment: Transaction) -> None:

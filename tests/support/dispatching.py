@@ -101,12 +101,17 @@ def dispatch(
     batch_class: type[Batch] = Batch,
     operations: Mapping[str, Operation] = OPERATION_BY_NAME,
     budget: float = 5.0,
+    spoil: Mapping[int, Callable[[bytes], bytes]] = {},
 ) -> Dispatched:
-    """One dispatch of one or more requests; the outcomes of all their items. flags: of all, or of each."""
+    """One dispatch of one or more requests; the outcomes of all their items. flags: of all, or of each. spoil: by
+    request, what is done to its body."""
     of_each = [flags] * len(requests) if isinstance(flags, int) else flags
     assignments = [Assignment(FAR, len(items), own) for items, own in zip(requests, of_each, strict=True)]
-    batch = batch_class(assignments, [wire.pack_body(items) for items in requests], now=0)
-    Executor(operations, store, budget=budget, retention=RETENTION).run(operation, batch)
+    bodies = [wire.pack_body(items) for items in requests]
+    bodies = [spoil[number](body) if number in spoil else body for number, body in enumerate(bodies)]
+    executor = Executor(operations, store, budget=budget, retention=RETENTION)
+    batch = batch_class(assignments, bodies, 0, executor.shape_of(operation))
+    executor.run(operation, batch)
     frames = batch.replies()
     outcomes: list[Outcome] = []
     for number in range(len(requests)):

@@ -1,6 +1,6 @@
 """Whatever a dispatch meets, each of its items is answered once, with the right code, and the others are unharmed."""
 
-from collections.abc import Callable, Sequence
+from collections.abc import Callable, Iterable, Sequence
 from typing import Any, NamedTuple
 
 import pytest
@@ -11,6 +11,7 @@ from store.faulty import FaultyStore
 from tests.support.dispatching import HEIGHT, Wrapped, dispatch
 from utxod.generate import Generator
 from workers.runtime.batch import Batch
+from workers.runtime.executor import Operation
 
 ITEMS = 5
 HIT = 2  # the item that a fault hits
@@ -36,15 +37,10 @@ def items_of(operation: str, store: Store, generate: Generator) -> list[Any]:
 
 
 class RaisesBefore(Batch):
-    """Its operation raises as soon as it looks at the batch, once."""
+    """Its operation raises as soon as it looks at the batch."""
 
-    raised = False
-
-    def uncompleted(self) -> list[int]:
-        if not self.raised:
-            self.raised = True
-            raise RuntimeError("injected: before the store call")
-        return super().uncompleted()
+    def good_items(self) -> Iterable[tuple[int, Any]]:
+        raise RuntimeError("injected: before the store call")
 
 
 class RaisesHalfWay(Batch):
@@ -143,7 +139,7 @@ def test_a_second_completion_is_ignored_and_counted(store: Store) -> None:
         context.batch.complete(0, "second")
         context.batch.fail(0, Error("INTERNAL", "no"))
 
-    dispatched = dispatch(store, "twice", [1], operations={"twice": completes_twice})
+    dispatched = dispatch(store, "twice", [1], operations={"twice": Operation(completes_twice)})
     assert dispatched.results == ["first"]
     assert dispatched.batch.ignored == 2
 
@@ -152,7 +148,7 @@ def test_an_item_that_an_operation_forgets_is_failed(store: Store) -> None:
     def forgets(context: Any) -> None:
         context.batch.complete(0, "done")
 
-    dispatched = dispatch(store, "forgets", [1, 2], operations={"forgets": forgets})
+    dispatched = dispatch(store, "forgets", [1, 2], operations={"forgets": Operation(forgets)})
     assert [(outcome.code, outcome.executed) for outcome in dispatched.outcomes] == [("OK", None), ("INTERNAL", "no")]
 
 

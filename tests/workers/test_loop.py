@@ -19,7 +19,7 @@ from protocol.worker_wire import (
     unpack_from_worker,
 )
 from store import open_store
-from workers.runtime.executor import Executor
+from workers.runtime.executor import Executor, Operation
 from workers.runtime.loop import serve
 
 
@@ -47,7 +47,7 @@ def broker(tmp_path: Path) -> Iterator[Broker]:
     with zmq.Context() as context, context.socket(zmq.ROUTER) as socket, ThreadPoolExecutor(1) as threads:
         socket.linger = 0
         socket.bind(address)
-        executor = Executor({"nothing": lambda _: None}, store, budget=1.0, retention=288)
+        executor = Executor({"nothing": Operation(lambda _: None)}, store, budget=1.0, retention=288)
         worker = threads.submit(serve, executor, identity=b"worker", backend=address, pool="read")
         broker = Broker(socket, worker)
         assert isinstance(broker.receive(), ReadyMessage)

@@ -5,7 +5,8 @@ batch         the items of one dispatch: each is completed exactly once
 executor      runs one operation on one batch, whatever it raises
 context       what an operation is given: batch, store, time budget, settings
 operations/   a module per operation
-item_checks   what an item must look like
+item_checks   what a field of an item must look like
+item_shape    an operation's items: a whole body checked at once, or item by item
 spending/, creation/, children/   what operations share
 alignment     the store's results, one per record operation
 rule_answer   what a rule of the UTXO set answered

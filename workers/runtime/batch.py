@@ -4,7 +4,7 @@ A second completion is ignored and counted; what is not completed when the opera
 executor. So no item can be forgotten, answered twice, or take the answer of another: results are kept by index.
 """
 
-from collections.abc import Callable, Sequence
+from collections.abc import Callable, Iterable, Sequence
 from typing import Any, Final, NamedTuple, TypeVar
 
 from protocol import codes, wire
@@ -13,6 +13,7 @@ from protocol.wire import Error, ProtocolError, ReplyHeader
 from protocol.worker_wire import Assignment, FollowUp
 
 from .item_checks import BadItem
+from .item_shape import Shape
 
 T = TypeVar("T")
 
@@ -34,35 +35,55 @@ class Request(NamedTuple):
 
 
 class Batch:
-    """items: what the submitters sent, undecoded beyond MessagePack. ignored: completions that came second. timed_out:
-    the store gave no answer to a whole call, in all the time that there was."""
+    """items: what the submitters sent. bad_items: the errors of those that are not of the operation's shape, by index.
+    ignored: completions that came second. timed_out: the store gave no answer to a whole call, in all the time that
+    there was."""
 
-    def __init__(self, assignments: Sequence[Assignment], bodies: Sequence[Any], now: int) -> None:
+    def __init__(
+        self, assignments: Sequence[Assignment], bodies: Sequence[Any], now: int, shape: Shape | None = None
+    ) -> None:
         """bodies: one per assignment. now: microseconds on the daemon's clock; what has expired by then is failed,
-        untouched."""
+        untouched. shape: of the items; None where the operation checks them by itself."""
         self.items: list[Any] = []
+        self.bad_items: dict[int, Error] = {}
         self.requests: list[Request] = []
         self.follow_ups: list[FollowUp] = []
         self.ignored = 0
         self.timed_out = False
         for assignment, body in zip(assignments, bodies, strict=True):
-            self._add(assignment, body, now)
+            self._add(assignment, body, now, shape)
         self._results: list[Any] = [_UNCOMPLETED] * len(self.items)
         self._errors: dict[int, Error] = {}
 
-    def _add(self, assignment: Assignment, body: Any, now: int) -> None:
+    def _add(self, assignment: Assignment, body: Any, now: int, shape: Shape | None) -> None:
         start = len(self.items)
         error = None
         if assignment.deadline and assignment.deadline <= now:
             error = Error(codes.DEADLINE_EXCEEDED, NO, "expired before execution")
         else:
             try:
-                only = assignment.only
-                items = wire.unpack_body(body, assignment.item_count if only is None else None)
-                self.items += items if only is None else [items[only]]
+                self.items += self._decode(assignment, body, shape)
             except (ProtocolError, IndexError) as fault:
                 error = Error(codes.BAD_REQUEST, NO, str(fault))
         self.requests.append(Request(start, len(self.items), assignment.flags, error))
+
+    def _decode(self, assignment: Assignment, body: Any, shape: Shape | None) -> Sequence[Any]:
+        """The items of a request that are to be executed. Raises ProtocolError, IndexError."""
+        count = assignment.item_count if assignment.only is None else None
+        decoded = None if shape is None else shape.decode(body, count)
+        items = wire.unpack_body(body, count) if decoded is None else decoded
+        if assignment.only is not None:
+            items = [items[assignment.only]]
+        if shape is not None and decoded is None:
+            self._check(items, shape)
+        return items
+
+    def _check(self, items: Sequence[Any], shape: Shape) -> None:
+        for index, item in enumerate(items, start=len(self.items)):
+            try:
+                shape.check(item)
+            except BadItem as fault:
+                self.bad_items[index] = fault.error
 
     def __len__(self) -> int:
         return len(self.items)
@@ -71,13 +92,24 @@ class Batch:
         """The indices of the items that are not completed."""
         return [index for index, result in enumerate(self._results) if result is _UNCOMPLETED]
 
+    def good_items(self) -> Iterable[tuple[int, Any]]:
+        """Index and item of those that are not bad."""
+        if not self.bad_items:
+            return enumerate(self.items)
+        return [(index, item) for index, item in enumerate(self.items) if index not in self.bad_items]
+
+    def fail_bad_items(self) -> None:
+        for index, error in self.bad_items.items():
+            self.fail(index, error)
+
     def parse(self, parse: Callable[[Any], T]) -> dict[int, T]:
-        """What `parse` makes of each item that is not completed, by index. An item for which it raises BadItem is
-        failed, alone."""
+        """What `parse` makes of each good item, by index. An item for which it raises BadItem is failed, alone, as the
+        bad ones are."""
+        self.fail_bad_items()
         parsed: dict[int, T] = {}
-        for index in self.uncompleted():
+        for index, item in self.good_items():
             try:
-                parsed[index] = parse(self.items[index])
+                parsed[index] = parse(item)
             except BadItem as fault:
                 self.fail(index, fault.error)
         return parsed

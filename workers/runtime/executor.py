@@ -3,7 +3,7 @@
 import logging
 import time
 from collections.abc import Callable, Mapping
-from typing import Any
+from typing import Any, NamedTuple
 
 from protocol import codes
 from protocol.codes import NO, UNKNOWN
@@ -12,11 +12,17 @@ from store import Store, StoreError
 
 from .batch import Batch
 from .context import DispatchContext
+from .item_shape import Shape
 from .store_errors import error_of_batch
 
 log = logging.getLogger("utxod.worker")
 
-Operation = Callable[[DispatchContext], None]
+
+class Operation(NamedTuple):
+    """run: does the work of a dispatch. shape: of its items; None where it checks them by itself."""
+
+    run: Callable[[DispatchContext], None]
+    shape: Shape | None = None
 
 
 class Executor:
@@ -28,11 +34,16 @@ class Executor:
         self._budget = budget
         self._retention = retention
 
+    def shape_of(self, operation: str) -> Shape | None:
+        """The shape of its items."""
+        known = self._operations.get(operation)
+        return known and known.shape
+
     def run(self, operation: str, batch: Batch) -> None:
         """Completes every item of the batch, each exactly once."""
         context = DispatchContext(batch, self._store, self._retention, time.monotonic() + self._budget)
         try:
-            self._operations[operation](context)
+            self._operations[operation].run(context)
         except StoreError as error:
             # Where an earlier call of this dispatch came back, part of the item may be written.
             executed = UNKNOWN if error.in_doubt or context.store_returned else NO

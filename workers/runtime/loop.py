@@ -47,6 +47,7 @@ def serve(executor: Executor, *, identity: bytes, backend: str, pool: str) -> No
 
 
 def _execute(executor: Executor, dispatch: DispatchMessage) -> list[bytes]:
-    batch = Batch(dispatch.assignments, dispatch.bodies, time.monotonic_ns() // 1000)
+    shape = executor.shape_of(dispatch.operation)
+    batch = Batch(dispatch.assignments, dispatch.bodies, time.monotonic_ns() // 1000, shape)
     executor.run(dispatch.operation, batch)
     return [DONE, pack_done(dispatch.number, batch.follow_ups, batch.timed_out), *batch.replies()]

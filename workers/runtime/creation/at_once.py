@@ -18,14 +18,16 @@ def create_at_once(context: DispatchContext, candidates: Sequence[Candidate]) ->
     errors: ItemErrors = {}
     writable = _put_blobs(context, candidates, errors)
     writes = [
-        Write(key, bins, Mode.CREATE, group=candidate.item_index)
+        Write(key, bins, Mode.CREATE, group=candidate.group)
         for candidate in writable
         for key, bins in candidate.creation.records
     ]
-    results = iter(context.operate(writes))
+    results = context.operate(writes)
     too_big: list[Candidate] = []
+    start = 0
     for candidate in writable:
-        own = [next(results) for _ in candidate.creation.records]
+        own = results[start : start + len(candidate.creation.records)]
+        start += len(own)
         if own[0].status is Status.TOO_BIG and not candidate.creation.external:
             too_big.append(candidate._replace(creation=move_out(candidate.creation)))
             continue
@@ -64,12 +66,12 @@ def _put_blobs(context: DispatchContext, candidates: Sequence[Candidate], errors
 
 def _error_of(candidate: Candidate, results: Sequence[Result]) -> Error | None:
     """results: of all records of the transaction, the master's first."""
-    for (key, _), number, result in zip(candidate.creation.records, range(len(results)), results, strict=True):
+    for number, result in enumerate(results):
         if result.status is Status.OK:
             continue
         if number == 0:
             return error_of_record(result, "transaction")
         if result.status is Status.EXISTS:
-            return leftover_error([key])
+            return leftover_error([candidate.creation.records[number][0]])
         return error_of_record(result, f"child record {number}")
     return None

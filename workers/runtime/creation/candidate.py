@@ -33,6 +33,11 @@ class Candidate(NamedTuple):
         return self.source.txid
 
     @property
+    def group(self) -> int | None:
+        """Of the writes of its records; None where it has one, which is written as a whole or not at all."""
+        return self.item_index if len(self.creation.records) > 1 else None
+
+    @property
     def children(self) -> list[tuple[bytes, dict[str, Any]]]:
         """The keys and bins of its child records."""
         return self.creation.records[1:]

@@ -4,6 +4,7 @@ An item that is wrong is failed alone. What several of them share is in the fold
 from typing import Final
 
 from workers.runtime.executor import Operation
+from workers.runtime.spending.parsed_spend import SHAPE as SPEND_SHAPE
 
 from . import (
     abandon,
@@ -20,16 +21,16 @@ from . import (
 )
 
 OPERATION_BY_NAME: Final[dict[str, Operation]] = {
-    "get": get.run,
-    "outpoint": outpoint.run,
-    "create": create.run,
-    "spend": spend.run,
-    "abandon": abandon.run,
-    "set_locked": set_locked.run,
-    "increment": increment.run,
-    "set_dah": set_dah.run,
+    "get": Operation(get.run, get.SHAPE),
+    "outpoint": Operation(outpoint.run, outpoint.SHAPE),
+    "create": Operation(create.run, create.SHAPE),
+    "spend": Operation(spend.run, SPEND_SHAPE),
+    "abandon": Operation(abandon.run, SPEND_SHAPE),
+    "set_locked": Operation(set_locked.run, set_locked.SHAPE),
+    "increment": Operation(increment.run, increment.SHAPE),
+    "set_dah": Operation(set_dah.run, set_dah.SHAPE),
     # Follow-ups: no submitter may ask for these.
-    "note_child": note_child.run,
-    "set_dah_children": set_dah_children.run,
-    "lock_children": lock_children.run,
+    "note_child": Operation(note_child.run, note_child.SHAPE),
+    "set_dah_children": Operation(set_dah_children.run, set_dah_children.SHAPE),
+    "lock_children": Operation(lock_children.run, lock_children.SHAPE),
 }

@@ -25,26 +25,73 @@ from protocol.item_flags import CREATE_COINBASE, CREATE_CONFLICTING, CREATE_LOCK
 from protocol.mined_block import MinedBlock
 from protocol.wire import Error
 from store import Read, RuleCall, Status
-from store.layout import MAX_SATOSHIS, Creation, CreationOptions, Partial, create_records
+from store.layout import MAX_SATOSHIS, CreationOptions, Partial, create_records
 from store.transaction import Output, Transaction, parse_transaction
 from workers.runtime.context import DispatchContext
 from workers.runtime.creation.at_once import create_at_once
 from workers.runtime.creation.blobs import make_blob_own
 from workers.runtime.creation.candidate import Candidate, ItemErrors, without_errors
 from workers.runtime.creation.under_lock import create_under_lock
-from workers.runtime.item_checks import BadItem, check_fields, check_flags, check_height, check_txid, check_uint
+from workers.runtime.item_checks import MAX_UINT32, BadItem, check_uint
+from workers.runtime.item_shape import Field, Shape, arrays, flags_field, integers, maps, txid_field, uint_field
 from workers.runtime.rule_answer import read_rule_answer
 from workers.runtime.store_errors import error_of_record
 
-_FLAGS: Final = CREATE_CONFLICTING | CREATE_LOCKED | CREATE_COINBASE
 _MAX_MINED: Final = 1024
-_DESCRIBED_BINS: Final = ("txID", "fee", "sizeInBytes", "isCoinbase", "totalUtxos")
 _FOUND_BINS: Final = ("creating", "conflicting", "external")
 
 
+def _check_raw(raw: Any, name: str) -> None:
+    if raw is not None and type(raw) is not bytes:
+        raise BadItem(f"{name}: neither nil nor bytes")
+
+
+def _check_mined(mined: Any, name: str) -> None:
+    if type(mined) is not list or len(mined) > _MAX_MINED:
+        raise BadItem(f"{name}: not an array of at most {_MAX_MINED}")
+    for block in mined:
+        _BLOCK.check(block)
+
+
+def _check_partial(partial: Any, name: str) -> None:
+    if partial is not None:
+        _PARTIAL.check(partial)
+
+
+def _check_outputs(outputs: Any, name: str) -> None:
+    if type(outputs) is not dict:
+        raise BadItem(f"{name}: not a map")
+    for vout, output in outputs.items():
+        check_uint(vout, "partial: vout")
+        _OUTPUT.check(output)
+
+
+def _check_script(script: Any, name: str) -> None:
+    if type(script) is not bytes:
+        raise BadItem(f"{name}: not bytes")
+
+
+_BLOCK: Final = Shape(
+    uint_field("mined: block id"), uint_field("mined: block height"), uint_field("mined: subtree index")
+)
+_OUTPUT: Final = Shape(
+    uint_field("partial: satoshis", MAX_SATOSHIS), Field("partial: locking script", bytes, _check_script)
+)
+_PARTIAL: Final = Shape(
+    txid_field("partial: txid"),
+    Field("partial: outputs", maps(integers(0, MAX_UINT32), _OUTPUT.item), _check_outputs),
+)
+SHAPE: Final = Shape(
+    Field("raw", bytes | None, _check_raw),
+    uint_field("block height"),
+    Field("mined", arrays(_BLOCK.item, 0, _MAX_MINED), _check_mined),
+    flags_field(CREATE_CONFLICTING | CREATE_LOCKED | CREATE_COINBASE),
+    Field("partial", _PARTIAL.item | None, _check_partial),
+)
+
+
 def run(context: DispatchContext) -> None:
-    parsed = context.batch.parse(lambda item: _parse(context, item))
-    candidates = [Candidate(index, *fields) for index, fields in parsed.items()]
+    candidates = _candidates(context)
     under_lock = [] if context.store.is_atomic else [candidate for candidate in candidates if candidate.children]
     at_once = [candidate for candidate in candidates if context.store.is_atomic or not candidate.children]
     errors = create_at_once(context, at_once)
@@ -54,8 +101,54 @@ def run(context: DispatchContext) -> None:
     conflicting += _complete_found(context, found, errors)
     errors |= _note_in_parents(context, conflicting)
     for candidate in candidates:
-        error = errors.get(candidate.item_index)
-        context.batch.complete_unless(error, candidate.item_index, _describe(candidate))
+        index = candidate.item_index
+        context.batch.complete_unless(errors.get(index), index, _describe(candidate))
+
+
+def _candidates(context: DispatchContext) -> list[Candidate]:
+    """What is to be created. An item of which nothing can be made is failed, alone."""
+    batch = context.batch
+    batch.fail_bad_items()
+    now_ms = time.time_ns() // 1_000_000
+    candidates: list[Candidate] = []
+    latest: Any = None
+    for index, (raw, *asked, partial) in batch.good_items():
+        if asked != latest:  # who asks together mostly asks the same
+            latest, options = asked, _options(context, now_ms, *asked)
+        try:
+            source = _source(raw, asked[2], partial)
+            creation = create_records(source, options)
+        except ValueError as error:
+            batch.fail(index, BadItem(str(error)).error)
+        else:
+            candidates.append(Candidate(index, source, options.conflicting, creation))
+    return candidates
+
+
+def _options(
+    context: DispatchContext, now_ms: int, height: int, mined: Sequence[Sequence[int]], flags: int
+) -> CreationOptions:
+    return CreationOptions(
+        block_height=height,
+        now_ms=now_ms,
+        utxo_batch_size=context.store.utxo_batch_size,
+        genesis_height=context.store.genesis_height,
+        retention=context.retention,
+        mined=[MinedBlock(*block) for block in mined],
+        conflicting=bool(flags & CREATE_CONFLICTING),
+        locked=bool(flags & CREATE_LOCKED),
+    )
+
+
+def _source(raw: bytes | None, flags: int, partial: Sequence[Any] | None) -> Transaction | Partial:
+    """Raises ValueError."""
+    if raw is not None and partial is None:
+        return parse_transaction(raw)
+    if raw is None and partial is not None:
+        txid, outputs = partial
+        parsed = {vout: Output(*output) for vout, output in outputs.items()}
+        return Partial(txid, parsed, is_coinbase=bool(flags & CREATE_COINBASE))
+    raise ValueError("raw, partial: one of them is nil, the other not")
 
 
 def _exists(error: Error | None) -> bool:
@@ -106,65 +199,15 @@ def _note_in_parents(context: DispatchContext, candidates: Iterable[Candidate]) 
 
 
 def _describe(candidate: Candidate) -> dict[str, Any]:
-    bins = candidate.creation.master
-    return {
-        **{name: bins[name] for name in _DESCRIBED_BINS if name in bins},
-        "records": len(candidate.creation.records),
+    records = candidate.creation.records
+    _, master = records[0]
+    result = {
+        "txID": master["txID"],
+        "isCoinbase": master["isCoinbase"],
+        "totalUtxos": master["totalUtxos"],
+        "records": len(records),
     }
-
-
-def _parse(context: DispatchContext, item: Any) -> tuple[Transaction | Partial, bool, Creation]:
-    """The transaction, whether it is conflicting, and its records."""
-    raw, height, mined, flags, partial = check_fields(item, "raw", "block height", "mined", "flags", "partial")
-    check_flags(flags, _FLAGS)
-    if (raw is None) == (partial is None):
-        raise BadItem("raw, partial: one of them is nil, the other not")
-    conflicting = bool(flags & CREATE_CONFLICTING)
-    options = CreationOptions(
-        block_height=check_height(height),
-        now_ms=time.time_ns() // 1_000_000,
-        utxo_batch_size=context.store.utxo_batch_size,
-        genesis_height=context.store.genesis_height,
-        retention=context.retention,
-        mined=_parse_mined(mined),
-        conflicting=conflicting,
-        locked=bool(flags & CREATE_LOCKED),
-    )
-    try:
-        source = _parse_partial(partial, flags) if raw is None else _parse_raw(raw)
-        return source, conflicting, create_records(source, options)
-    except ValueError as error:
-        raise BadItem(str(error)) from None
-
-
-def _parse_raw(raw: Any) -> Transaction:
-    if type(raw) is not bytes:
-        raise BadItem("raw: not bytes")
-    return parse_transaction(raw)
-
-
-def _parse_mined(mined: Any) -> list[MinedBlock]:
-    if type(mined) is not list or len(mined) > _MAX_MINED:
-        raise BadItem(f"mined: not an array of at most {_MAX_MINED}")
-    blocks = []
-    for block in mined:
-        block_id, height, subtree = check_fields(block, "block id", "block height", "subtree index")
-        check_uint(block_id, "mined: block id")
-        check_uint(subtree, "mined: subtree index")
-        blocks.append(MinedBlock(block_id, check_height(height, "mined: block height"), subtree))
-    return blocks
-
-
-def _parse_partial(partial: Any, flags: int) -> Partial:
-    txid, outputs = check_fields(partial, "txid", "outputs")
-    if type(outputs) is not dict:
-        raise BadItem("partial: outputs is no map")
-    parsed: dict[int, Output] = {}
-    for vout, output in outputs.items():
-        satoshis, script = check_fields(output, "satoshis", "locking script")
-        if type(script) is not bytes:
-            raise BadItem("partial: a locking script is not bytes")
-        parsed[check_uint(vout, "partial: vout")] = Output(
-            check_uint(satoshis, "partial: satoshis", MAX_SATOSHIS), script
-        )
-    return Partial(check_txid(txid, "partial: txid"), parsed, is_coinbase=bool(flags & CREATE_COINBASE))
+    for name in ("fee", "sizeInBytes"):
+        if name in master:
+            result[name] = master[name]
+    return result

@@ -11,11 +11,12 @@ from typing import Any, Final
 from protocol import codes
 from protocol.codes import NO
 from protocol.wire import Error
-from store import Read, Result, Status
+from store import Read, Status
 from store.layout import raw_transaction
 from store.transaction import parse_transaction
 from workers.runtime.context import DispatchContext
-from workers.runtime.item_checks import BadItem, check_fields, check_txid
+from workers.runtime.item_checks import BadItem
+from workers.runtime.item_shape import Field, Shape, arrays, strings, txid_field
 from workers.runtime.store_errors import error_of_record, error_of_unreadable
 
 _RAW: Final = "tx"
@@ -61,47 +62,57 @@ METADATA_BINS: Final = (
 )
 
 
+def _check_names(fields: Any, name: str) -> None:
+    if fields is None:
+        return
+    if type(fields) is not list or len(fields) > _MAX_FIELDS:
+        raise BadItem(f"{name}: neither nil nor an array of at most {_MAX_FIELDS} names")
+    for field in fields:
+        if type(field) is not str or not 0 < len(field) <= _MAX_NAME:
+            raise BadItem(f"{name}: a name is not a string of 1 to {_MAX_NAME} characters")
+
+
+_FIELDS: Final = Field("fields", arrays(strings(1, _MAX_NAME), 0, _MAX_FIELDS) | None, _check_names)
+
+SHAPE: Final = Shape(txid_field(), _FIELDS)
+
+
 def run(context: DispatchContext) -> None:
     batch = context.batch
+    batch.fail_bad_items()
     indices: list[int] = []
     reads: list[Read] = []
     latest: Any = None
     bins: Sequence[str] = METADATA_BINS
-    for index in batch.uncompleted():
-        try:
-            txid, fields = check_fields(batch.items[index], "txid", "fields")
-            check_txid(txid)
-            if fields != latest:  # callers that ask together ask the same
-                bins = METADATA_BINS if fields is None else _bins(fields)
-                latest = fields
-        except BadItem as fault:
-            batch.fail(index, fault.error)
-            continue
+    for index, (txid, fields) in batch.good_items():
+        if fields != latest:  # callers that ask together ask the same
+            latest, bins = fields, _bins(fields)
         indices.append(index)
         reads.append(Read(txid, bins))
     for index, read, result in zip(indices, reads, context.operate(reads), strict=True):
-        _complete(context, index, read, result)
+        found = result.value
+        if result.status is not Status.OK:
+            batch.fail(index, error_of_record(result, "record"))
+        elif type(found) is not dict:
+            batch.fail(index, error_of_unreadable("record", f"a {type(found).__name__}, where a map was expected"))
+        elif type(read.bins) is _WithRaw:
+            _complete_raw(context, index, read.bins.fields, read.key, found)
+        else:
+            batch.complete(index, found)
 
 
-def _bins(fields: Any) -> list[str]:
-    if type(fields) is not list or len(fields) > _MAX_FIELDS:
-        raise BadItem(f"fields: neither nil nor an array of at most {_MAX_FIELDS} names")
-    for name in fields:
-        if type(name) is not str or not 0 < len(name) <= _MAX_NAME:
-            raise BadItem(f"fields: a name is not a string of 1 to {_MAX_NAME} characters")
-    return [*fields, *_RAW_BINS] if _RAW in fields else fields
+class _WithRaw(list[str]):
+    """The bins to read where a transaction's raw form is asked for. fields: those that were asked for."""
+
+    def __init__(self, fields: Sequence[str]) -> None:
+        super().__init__([*fields, *_RAW_BINS])
+        self.fields = fields
 
 
-def _complete(context: DispatchContext, index: int, read: Read, result: Result) -> None:
-    bins = result.value
-    if result.status is not Status.OK:
-        context.batch.fail(index, error_of_record(result, "record"))
-    elif type(bins) is not dict:
-        context.batch.fail(index, error_of_unreadable("record", f"a {type(bins).__name__}, where a map was expected"))
-    elif _RAW in (fields := context.batch.items[index][1] or ()):
-        _complete_raw(context, index, fields, read.key, bins)
-    else:
-        context.batch.complete(index, bins)
+def _bins(fields: Sequence[str] | None) -> Sequence[str]:
+    if fields is None:
+        return METADATA_BINS
+    return _WithRaw(fields) if _RAW in fields else fields
 
 
 def _complete_raw(

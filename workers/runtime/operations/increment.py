@@ -6,19 +6,31 @@ afterwards, and asking again is safe. Where the count completes the transaction,
 children get their delete-at-height here too, and not in a follow-up: this pool feeds no other.
 """
 
+from collections.abc import Sequence
 from typing import Any, Final
 
 from store import RuleCall
 from workers.runtime.children.counting import finish_counting
 from workers.runtime.context import DispatchContext
-from workers.runtime.item_checks import BadItem, check_fields, check_height, check_txid
+from workers.runtime.item_checks import BadItem
+from workers.runtime.item_shape import Field, Shape, integers, txid_field, uint_field
 from workers.runtime.rule_answer import read_rule_answer
 
 _MAX_DELTA: Final = 1 << 31
 
 
+def _check_delta(value: Any, name: str) -> None:
+    if type(value) is not int or abs(value) > _MAX_DELTA:
+        raise BadItem(f"{name}: not an integer of 32 bits")
+
+
+SHAPE: Final = Shape(
+    txid_field(), Field("delta", integers(-_MAX_DELTA, _MAX_DELTA), _check_delta), uint_field("block height")
+)
+
+
 def run(context: DispatchContext) -> None:
-    calls = context.batch.parse(lambda item: _parse(item, context.retention))
+    calls = context.batch.parse(lambda item: _call(item, context.retention))
     results = context.operate([call for call, _ in calls.values()])
     for (index, (call, height)), result in zip(calls.items(), results, strict=True):
         answer = read_rule_answer(result, "record")
@@ -28,11 +40,7 @@ def run(context: DispatchContext) -> None:
         context.batch.complete_unless(error, index, [signal, answer.child_count or 0])
 
 
-def _parse(item: Any, retention: int) -> tuple[RuleCall, int]:
+def _call(item: Sequence[Any], retention: int) -> tuple[RuleCall, int]:
     """The call, and the height of its block."""
-    txid, delta, height = check_fields(item, "txid", "delta", "block height")
-    check_txid(txid)
-    check_height(height)
-    if type(delta) is not int or abs(delta) > _MAX_DELTA:
-        raise BadItem("delta: not an integer of 32 bits")
+    txid, delta, height = item
     return RuleCall(txid, "incrementSpentExtraRecs", (delta, height, retention)), height

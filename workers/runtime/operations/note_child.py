@@ -5,26 +5,34 @@ any more. The notes may come in any order, and twice: the newest wins. Where the
 are counted again, and given its delete-at-height.
 """
 
-from typing import Any
+from collections.abc import Sequence
+from typing import Any, Final
 
 from protocol import codes
 from store import RuleCall
 from workers.runtime.children.counting import finish_counting
 from workers.runtime.context import DispatchContext
-from workers.runtime.item_checks import (
-    MAX_CHILDREN,
-    MAX_SEQ,
-    BadItem,
-    check_fields,
-    check_height,
-    check_txid,
-    check_uint,
-)
+from workers.runtime.item_checks import MAX_CHILDREN, MAX_SEQ, BadItem
+from workers.runtime.item_shape import Field, Shape, arrays, txid_field, uint_field
 from workers.runtime.rule_answer import read_rule_answer
+
+_NOTE: Final = Shape(uint_field("notes: child index", MAX_CHILDREN), uint_field("notes: stateSeq", MAX_SEQ))
+
+
+def _check_notes(notes: Any, name: str) -> None:
+    if type(notes) is not list or not 0 < len(notes) <= MAX_CHILDREN:
+        raise BadItem(f"{name}: not an array of at least one")
+    for note in notes:
+        _NOTE.check(note)
+
+
+SHAPE: Final = Shape(
+    txid_field(), Field("notes", arrays(_NOTE.item, 1, MAX_CHILDREN), _check_notes), uint_field("block height")
+)
 
 
 def run(context: DispatchContext) -> None:
-    calls = context.batch.parse(lambda item: _parse(item, context.retention))
+    calls = context.batch.parse(lambda item: _call(item, context.retention))
     results = context.operate([call for call, _ in calls.values()])
     for (index, (call, height)), result in zip(calls.items(), results, strict=True):
         answer = read_rule_answer(result, "master record")
@@ -36,18 +44,7 @@ def run(context: DispatchContext) -> None:
         context.batch.complete_unless(error, index, True)
 
 
-def _parse(item: Any, retention: int) -> tuple[RuleCall, int]:
+def _call(item: Sequence[Any], retention: int) -> tuple[RuleCall, int]:
     """The call, and the height of its block."""
-    txid, notes, height = check_fields(item, "txid", "notes", "height")
-    call = RuleCall(check_txid(txid), "noteChild", (_check_notes(notes), check_height(height), retention))
-    return call, height
-
-
-def _check_notes(notes: Any) -> list[Any]:
-    if type(notes) is not list or not 0 < len(notes) <= MAX_CHILDREN:
-        raise BadItem("notes: not an array of at least one")
-    for note in notes:
-        child, seq = check_fields(note, "child index", "stateSeq")
-        check_uint(child, "notes: child index", MAX_CHILDREN)
-        check_uint(seq, "notes: stateSeq", MAX_SEQ)
-    return notes
+    txid, notes, height = item
+    return RuleCall(txid, "noteChild", ([list(note) for note in notes], height, retention)), height

@@ -18,8 +18,10 @@ from store import Read, Result, Status
 from store.layout import UTXO_BYTES, locate, raw_transaction
 from store.transaction import Output, Transaction, parse_transaction, read_output
 from workers.runtime.context import DispatchContext
-from workers.runtime.item_checks import check_fields, check_txid, check_uint
+from workers.runtime.item_shape import Shape, txid_field, uint_field
 from workers.runtime.store_errors import error_of_record, error_of_unreadable
+
+SHAPE: Final = Shape(txid_field(), uint_field("vout"))
 
 _MASTER_BINS: Final = ("external", "outputs", "utxos", "reassigned", "totalUtxos", "creating", "version")
 _CHILD_BINS: Final = ("utxos", "reassigned")
@@ -41,7 +43,7 @@ class _Damaged(Exception):
 
 def run(context: DispatchContext) -> None:
     batch = context.batch
-    outpoints = batch.parse(lambda item: _parse(item, context.store.utxo_batch_size))
+    outpoints = batch.parse(lambda item: _locate(item, context.store.utxo_batch_size))
     masters = _read(context, [outpoint.txid for outpoint in outpoints.values()], _MASTER_BINS)
     in_children = [outpoint.record for outpoint in outpoints.values() if _lives_in_child(outpoint, masters)]
     children = _read(context, in_children, _CHILD_BINS)
@@ -58,10 +60,9 @@ def run(context: DispatchContext) -> None:
             batch.complete(index, [found.satoshis, found.locking_script])
 
 
-def _parse(item: Any, utxo_batch_size: int) -> _Outpoint:
-    txid, vout = check_fields(item, "txid", "vout")
-    check_uint(vout, "vout")
-    record, offset = locate(check_txid(txid), vout, utxo_batch_size)
+def _locate(item: Sequence[Any], utxo_batch_size: int) -> _Outpoint:
+    txid, vout = item
+    record, offset = locate(txid, vout, utxo_batch_size)
     return _Outpoint(txid, vout, record, offset)
 
 

@@ -4,7 +4,7 @@ a new record; a child record that its master says there is, is a fault.
 Item [txid, child index (0: the master), height (0 removes)]; result true.
 """
 
-from collections.abc import Mapping
+from collections.abc import Mapping, Sequence
 from typing import Any, Final
 
 from protocol import codes
@@ -14,14 +14,16 @@ from store import Read, Status, Write
 from store.layout import TXID_BYTES, child_index
 from workers.runtime.children.delete_at_height import write_of_dah
 from workers.runtime.context import DispatchContext
-from workers.runtime.item_checks import check_fields, check_height, check_txid, check_uint
+from workers.runtime.item_checks import MAX_UINT32
+from workers.runtime.item_shape import Shape, txid_field, uint_field
 from workers.runtime.store_errors import error_of_record
 
-_MAX_CHILD_INDEX: Final = 0xFFFFFFFE  # the next one is the key of the creation lock
+# The highest is the key of the creation lock.
+SHAPE: Final = Shape(txid_field(), uint_field("child index", MAX_UINT32 - 1), uint_field("height"))
 
 
 def run(context: DispatchContext) -> None:
-    writes = context.batch.parse(_parse)
+    writes = context.batch.parse(_write)
     results = dict(zip(writes, context.operate(list(writes.values())), strict=True))
     missing = {index: writes[index].key for index, result in results.items() if result.status is Status.NOT_FOUND}
     errors = _explain_missing_children(context, missing)
@@ -32,10 +34,9 @@ def run(context: DispatchContext) -> None:
             context.batch.fail(index, errors.get(index) or error_of_record(result, "record"))
 
 
-def _parse(item: Any) -> Write:
-    txid, child, height = check_fields(item, "txid", "child index", "height")
-    check_uint(child, "child index", _MAX_CHILD_INDEX)
-    return write_of_dah(check_txid(txid), child, check_height(height, "height"))
+def _write(item: Sequence[Any]) -> Write:
+    txid, child, height = item
+    return write_of_dah(txid, child, height)
 
 
 def _explain_missing_children(context: DispatchContext, missing: Mapping[int, bytes]) -> dict[int, Error]:

@@ -4,22 +4,20 @@ Item [txid, child count]; result true, also where the master is gone. A child th
 in any order, and twice: the height is read from the master when it is written, and again afterwards.
 """
 
-from typing import Any
+from typing import Final
 
 from protocol import codes
 from workers.runtime.children.delete_at_height import set_children_dah
 from workers.runtime.context import DispatchContext
-from workers.runtime.item_checks import MAX_CHILDREN, check_fields, check_txid, check_uint
+from workers.runtime.item_checks import MAX_CHILDREN
+from workers.runtime.item_shape import Shape, txid_field, uint_field
+
+SHAPE: Final = Shape(txid_field(), uint_field("child count", MAX_CHILDREN))
 
 
 def run(context: DispatchContext) -> None:
-    for index, (txid, child_count) in context.batch.parse(_parse).items():
+    for index, (txid, child_count) in context.batch.parse(tuple).items():
         error = set_children_dah(context, txid, child_count)
         if error is not None and error.code == codes.TX_NOT_FOUND:
             error = None
         context.batch.complete_unless(error, index, True)
-
-
-def _parse(item: Any) -> tuple[bytes, int]:
-    txid, child_count = check_fields(item, "txid", "child count")
-    return check_txid(txid), check_uint(child_count, "child count", MAX_CHILDREN)

@@ -5,13 +5,16 @@ answer waits for, in the ledger: a worker that waited for them would be one of t
 master's lockSeq, so that of two calls the same one wins on every record.
 """
 
+from collections.abc import Sequence
 from typing import Any, Final
 
 from store import RuleCall
 from workers.runtime.children.follow_ups import owe_follow_ups
 from workers.runtime.context import DispatchContext
-from workers.runtime.item_checks import check_bool, check_fields, check_txid
+from workers.runtime.item_shape import Shape, boolean_field, txid_field
 from workers.runtime.rule_answer import read_rule_answer
+
+SHAPE: Final = Shape(txid_field(), boolean_field("value"))
 
 # The caller gives none: the rule counts from the transaction's own.
 _NO_HEIGHT: Final = 0
@@ -19,7 +22,7 @@ _NO_HEIGHT: Final = 0
 
 def run(context: DispatchContext) -> None:
     batch = context.batch
-    calls = batch.parse(lambda item: _parse(item, context.retention))
+    calls = batch.parse(lambda item: _call(item, context.retention))
     results = context.operate(list(calls.values()))
     for (index, call), result in zip(calls.items(), results, strict=True):
         answer = read_rule_answer(result, "record")
@@ -34,7 +37,6 @@ def run(context: DispatchContext) -> None:
         batch.complete(index, child_count)
 
 
-def _parse(item: Any, retention: int) -> RuleCall:
-    txid, value = check_fields(item, "txid", "value")
-    arguments = check_bool(value, "value"), _NO_HEIGHT, retention
-    return RuleCall(check_txid(txid), "setLocked", arguments)
+def _call(item: Sequence[Any], retention: int) -> RuleCall:
+    txid, value = item
+    return RuleCall(txid, "setLocked", (value, _NO_HEIGHT, retention))

@@ -34,7 +34,7 @@ def run(context: DispatchContext) -> None:
         if context.store.is_atomic:
             for index in request.indices:
                 if index in spends:
-                    spends[index] = spends[index]._replace(group=group)
+                    spends[index].group = group
     outcomes = _try(context, list(spends.values()), errors)
     explain_missing_records(context, spends, errors)
     errors |= roll_back_failed(context, transactions, spends, errors, outcomes)

@@ -3,7 +3,9 @@
 Item [txid, vout, utxo hash, spending txid, vin, block height, flags].
 """
 
-from typing import Final, NamedTuple
+from typing import Any, Final
+
+from msgspec import Struct
 
 from protocol import codes
 from protocol.item_flags import SPEND_IGNORE_CONFLICTING, SPEND_IGNORE_LOCKED
@@ -11,12 +13,38 @@ from protocol.wire import Error
 from store import RuleCall
 from store.layout import FROZEN, UTXO_BYTES, locate, pack_spending_data
 from workers.runtime.context import DispatchContext
-from workers.runtime.item_checks import BadItem, check_fields, check_flags, check_height, check_txid, check_uint
+from workers.runtime.item_checks import MAX_UINT32, BadItem, check_uint
+from workers.runtime.item_shape import Field, Shape, flags_field, integers, sized_bytes, txid_field, uint_field
 
-_FLAGS: Final = SPEND_IGNORE_CONFLICTING | SPEND_IGNORE_LOCKED
+
+def _check_vout(value: Any, name: str) -> None:
+    """A value that the rules refuse in a parameter is INVALID_PARAMETER here already: in the store it would be the
+    refusal of its whole record."""
+    if type(value) is int and value < 0:
+        raise BadItem(f"{name}: negative", codes.INVALID_PARAMETER)
+    check_uint(value, name)
 
 
-class ParsedSpend(NamedTuple):
+def _check_utxo_hash(value: Any, name: str) -> None:
+    """As _check_vout."""
+    if type(value) is not bytes or len(value) != UTXO_BYTES:
+        raise BadItem(f"{name}: not {UTXO_BYTES} bytes", codes.INVALID_PARAMETER)
+
+
+SHAPE: Final = Shape(
+    txid_field(),
+    Field("vout", integers(0, MAX_UINT32), _check_vout),
+    Field("utxo hash", sized_bytes(UTXO_BYTES), _check_utxo_hash),
+    txid_field("spending txid"),
+    uint_field("vin"),
+    uint_field("block height"),
+    flags_field(SPEND_IGNORE_CONFLICTING | SPEND_IGNORE_LOCKED),
+)
+
+_FROZEN_MARK: Final = BadItem("spending txid and vin: the mark of a frozen output", codes.INVALID_PARAMETER)
+
+
+class ParsedSpend(Struct, gc=False):
     """item_index: its place in the batch. record: the key of the record that the output lives in. offset: the output's
     place there. group: of the transaction that it is a part of, in a store that is atomic."""
 
@@ -51,40 +79,14 @@ class ParsedSpend(NamedTuple):
 
 def parse_spends(context: DispatchContext) -> tuple[dict[int, ParsedSpend], dict[int, Error]]:
     """By item index: the items of the batch, and the errors of those that are wrong."""
+    utxo_batch_size = context.store.utxo_batch_size
     spends: dict[int, ParsedSpend] = {}
-    errors: dict[int, Error] = {}
-    for index in context.batch.uncompleted():
-        try:
-            spends[index] = _parse(context, index)
-        except BadItem as fault:
-            errors[index] = fault.error
+    errors = {**context.batch.bad_items}
+    for index, (txid, vout, utxo_hash, spending_txid, vin, height, flags) in context.batch.good_items():
+        spending_data = pack_spending_data(spending_txid, vin)
+        if spending_data == FROZEN:
+            errors[index] = _FROZEN_MARK.error
+            continue
+        record, offset = locate(txid, vout, utxo_batch_size)
+        spends[index] = ParsedSpend(index, txid, vout, record, offset, utxo_hash, spending_data, height, flags)
     return spends, errors
-
-
-def _parse(context: DispatchContext, index: int) -> ParsedSpend:
-    """A value that the rules refuse in a parameter is INVALID_PARAMETER here already: in the store it would be the
-    refusal of its whole record."""
-    txid, vout, utxo_hash, spending_txid, vin, height, flags = check_fields(
-        context.batch.items[index], "txid", "vout", "utxo hash", "spending txid", "vin", "block height", "flags"
-    )
-    check_txid(txid)
-    if type(vout) is int and vout < 0:
-        raise BadItem("vout: negative", codes.INVALID_PARAMETER)
-    check_uint(vout, "vout")
-    if type(utxo_hash) is not bytes or len(utxo_hash) != UTXO_BYTES:
-        raise BadItem(f"utxo hash: not {UTXO_BYTES} bytes", codes.INVALID_PARAMETER)
-    spending_data = pack_spending_data(check_txid(spending_txid, "spending txid"), check_uint(vin, "vin"))
-    if spending_data == FROZEN:
-        raise BadItem("spending txid and vin: the mark of a frozen output", codes.INVALID_PARAMETER)
-    record, offset = locate(txid, vout, context.store.utxo_batch_size)
-    return ParsedSpend(
-        index,
-        txid,
-        vout,
-        record,
-        offset,
-        utxo_hash,
-        spending_data,
-        check_height(height),
-        check_flags(flags, _FLAGS),
-    )

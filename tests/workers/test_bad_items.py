@@ -1,0 +1,198 @@
+"""One bad item fails alone: whatever is wrong with it, its neighbours are executed, and it is told what it would be if
+it were alone."""
+
+from collections.abc import Callable, Iterator
+from typing import Any, NamedTuple
+
+import pytest
+
+from store import Store, open_store
+from store.layout import MAX_SATOSHIS
+from tests.support.dispatching import HEIGHT, dispatch
+
+TXID = bytes(range(32))  # the one that the null store knows
+HASH = b"h" * 32
+SPENDER = b"s" * 32
+MAX_UINT32 = 0xFFFFFFFF
+
+GOOD: dict[str, list[Any]] = {
+    "get": [TXID, ["fee", "locked"]],
+    "outpoint": [TXID, 1],
+    "create": [None, HEIGHT, [[1, 2, 3]], 0, [TXID, {0: [5, b"\x51"]}]],
+    "spend": [TXID, 0, HASH, SPENDER, 0, HEIGHT, 0],
+    "abandon": [TXID, 0, HASH, SPENDER, 0, HEIGHT, 0],
+    "set_locked": [TXID, True],
+    "increment": [TXID, -1, HEIGHT],
+    "set_dah": [TXID, 1, HEIGHT],
+    "note_child": [TXID, [[1, 1], [2, 3]], HEIGHT],
+    "set_dah_children": [TXID, 2],
+    "lock_children": [TXID, 2, False, 5],
+}
+
+NOT_TXID = ["t" * 32, b"", b"x" * 31, b"x" * 33, bytes(36), 0, None, True, 1.0, [TXID], {}]
+NOT_UINT32 = [-1, 1 << 32, 1 << 63, -(1 << 63), 0.0, 1.0, True, False, None, "1", b"1", [1], {}]
+NOT_UINT32_AND_NOT_NEGATIVE = [value for value in NOT_UINT32 if type(value) is not int or value > 0]
+NOT_BOOL = [0, 1, None, "true", b"", 1.0, []]
+
+
+class Wrong(NamedTuple):
+    """values: each, in this field of an item, is refused so."""
+
+    field: int
+    values: list[Any]
+    message: str
+    code: str = "BAD_REQUEST"
+
+
+def uint32(field: int, name: str, most: int = MAX_UINT32) -> Wrong:
+    return Wrong(field, [*NOT_UINT32, most + 1], f"{name}: not an integer from 0 to {most}")
+
+
+WRONG_SPEND = [
+    Wrong(0, NOT_TXID, "txid: not 32 bytes"),
+    Wrong(1, [-1, -(1 << 63)], "vout: negative", "INVALID_PARAMETER"),
+    Wrong(1, NOT_UINT32_AND_NOT_NEGATIVE, "vout: not an integer from 0 to 4294967295"),
+    Wrong(2, NOT_TXID, "utxo hash: not 32 bytes", "INVALID_PARAMETER"),
+    Wrong(3, NOT_TXID, "spending txid: not 32 bytes"),
+    uint32(4, "vin"),
+    uint32(5, "block height"),
+    Wrong(6, [-1, 4, 1 << 40, True, 1.0, None, "1"], "flags: not one of the flags up to 3"),
+]
+
+WRONG: dict[str, list[Wrong]] = {
+    "get": [
+        Wrong(0, NOT_TXID, "txid: not 32 bytes"),
+        Wrong(1, ["fee", b"fee", 1, True, {}, ["x"] * 65], "fields: neither nil nor an array of at most 64 names"),
+        Wrong(
+            1,
+            [[""], ["x" * 16], ["fee", 1], [b"fee"], [None], [["fee"]]],
+            "fields: a name is not a string of 1 to 15 characters",
+        ),
+    ],
+    "outpoint": [Wrong(0, NOT_TXID, "txid: not 32 bytes"), uint32(1, "vout")],
+    "create": [
+        Wrong(0, ["raw", 1, False, []], "raw: neither nil nor bytes"),
+        uint32(1, "block height"),
+        Wrong(2, [None, 1, "", {}, [[1, 2, 3]] * 1025], "mined: not an array of at most 1024"),
+        Wrong(
+            2,
+            [[1], [[1, 2, 3], [1, 2]], [None]],
+            "item: not an array of 3 (mined: block id, mined: block height, mined: subtree index)",
+        ),
+        Wrong(2, [[[1, -1, 3]], [[1, 1 << 32, 3]]], "mined: block height: not an integer from 0 to 4294967295"),
+        Wrong(3, [-1, 8, True, 1.0, None, "1"], "flags: not one of the flags up to 7"),
+        Wrong(4, [1, "", [], [TXID]], "item: not an array of 2 (partial: txid, partial: outputs)"),
+        Wrong(4, [[b"", {}]], "partial: txid: not 32 bytes"),
+        Wrong(4, [[TXID, []], [TXID, None]], "partial: outputs: not a map"),
+        Wrong(
+            4, [[TXID, {-1: [1, b""]}], [TXID, {"0": [1, b""]}]], "partial: vout: not an integer from 0 to 4294967295"
+        ),
+        Wrong(4, [[TXID, {0: [1]}]], "item: not an array of 2 (partial: satoshis, partial: locking script)"),
+        Wrong(
+            4,
+            [[TXID, {0: [MAX_SATOSHIS + 1, b""]}], [TXID, {0: [-1, b""]}]],
+            f"partial: satoshis: not an integer from 0 to {MAX_SATOSHIS}",
+        ),
+        Wrong(4, [[TXID, {0: [1, "script"]}], [TXID, {0: [1, None]}]], "partial: locking script: not bytes"),
+    ],
+    "spend": WRONG_SPEND,
+    "abandon": WRONG_SPEND,
+    "set_locked": [
+        Wrong(0, NOT_TXID, "txid: not 32 bytes"),
+        Wrong(1, NOT_BOOL, "value: not true or false"),
+    ],
+    "increment": [
+        Wrong(0, NOT_TXID, "txid: not 32 bytes"),
+        Wrong(1, [(1 << 31) + 1, -(1 << 31) - 1, 1 << 63, True, 1.0, None, "1"], "delta: not an integer of 32 bits"),
+        uint32(2, "block height"),
+    ],
+    "set_dah": [
+        Wrong(0, NOT_TXID, "txid: not 32 bytes"),
+        uint32(1, "child index", MAX_UINT32 - 1),
+        uint32(2, "height"),
+    ],
+    "note_child": [
+        Wrong(0, NOT_TXID, "txid: not 32 bytes"),
+        Wrong(1, [[], None, 1, "", {}], "notes: not an array of at least one"),
+        Wrong(
+            1,
+            [[[1]], [[1, 1], 5], [[1, 1, 1]], [None]],
+            "item: not an array of 2 (notes: child index, notes: stateSeq)",
+        ),
+        Wrong(1, [[[(1 << 25) + 1, 1]], [[True, 1]]], "notes: child index: not an integer from 0 to 33554432"),
+        Wrong(1, [[[1, 1 << 53]], [[1, 1], [1, 1.0]]], "notes: stateSeq: not an integer from 0 to 9007199254740991"),
+        uint32(2, "block height"),
+    ],
+    "set_dah_children": [Wrong(0, NOT_TXID, "txid: not 32 bytes"), uint32(1, "child count", 1 << 25)],
+    "lock_children": [
+        Wrong(0, NOT_TXID, "txid: not 32 bytes"),
+        uint32(1, "child count", 1 << 25),
+        Wrong(2, NOT_BOOL, "value: not true or false"),
+        Wrong(3, [-1, 1 << 53, 1.0, True, None], "lockSeq: not an integer from 0 to 9007199254740991"),
+    ],
+}
+NO_ITEMS: list[Any] = [None, 0, True, 1.5, "item", b"item", {}, []]
+
+
+@pytest.fixture
+def store() -> Iterator[Store]:
+    opened = open_store("null:")
+    yield opened
+    opened.close()
+
+
+def fails_alone(store: Store, operation: str, bad: Any) -> tuple[str, str, str]:
+    """Code, executed and message of the bad item, which are the same without neighbours."""
+    good = GOOD[operation]
+    outcomes = dispatch(store, operation, [good, bad, good]).outcomes
+    assert [outcome.code for outcome in outcomes[::2]] == ["OK", "OK"], (bad, outcomes)
+    (alone,) = dispatch(store, operation, [bad]).outcomes
+    assert outcomes[1] == alone
+    assert alone.error is not None, bad
+    return alone.error.code, alone.error.executed, alone.error.message
+
+
+@pytest.mark.parametrize("operation", GOOD)
+def test_a_wrong_field_fails_its_item_alone_and_is_named(store: Store, operation: str) -> None:
+    for wrong in WRONG[operation]:
+        for value in wrong.values:
+            bad = [*GOOD[operation]]
+            bad[wrong.field] = value
+            assert fails_alone(store, operation, bad) == (wrong.code, "no", wrong.message), (wrong, value)
+
+
+@pytest.mark.parametrize("operation", GOOD)
+def test_what_is_no_item_fails_alone_and_is_told_the_fields(store: Store, operation: str) -> None:
+    good = GOOD[operation]
+    for bad in [*NO_ITEMS, good[:-1], [*good, 0], [good]]:
+        code, executed, message = fails_alone(store, operation, bad)
+        assert (code, executed) == ("BAD_REQUEST", "no")
+        assert message.startswith(f"item: not an array of {len(good)} ("), message
+
+
+@pytest.mark.parametrize("operation", GOOD)
+def test_every_field_of_every_operation_is_tried(operation: str) -> None:
+    assert {wrong.field for wrong in WRONG[operation]} == set(range(len(GOOD[operation])))
+
+
+def test_what_is_created_is_either_a_whole_transaction_or_a_part_of_one(store: Store) -> None:
+    _, *rest, partial = GOOD["create"]
+    expected = ("BAD_REQUEST", "no", "raw, partial: one of them is nil, the other not")
+    assert fails_alone(store, "create", [b"raw", *rest, partial]) == expected
+    assert fails_alone(store, "create", [None, *rest, None]) == expected
+
+
+def test_the_mark_of_a_frozen_output_fails_its_item_alone(store: Store) -> None:
+    frozen = [*GOOD["spend"]]
+    frozen[3:5] = [b"\xff" * 32, MAX_UINT32]
+    expected = ("INVALID_PARAMETER", "no", "spending txid and vin: the mark of a frozen output")
+    assert fails_alone(store, "spend", frozen) == fails_alone(store, "abandon", frozen) == expected
+
+
+@pytest.mark.parametrize("spoil", [lambda body: body + b"\xc0", lambda body: body[:-1], lambda _: b"\xc1"])
+@pytest.mark.parametrize("operation", GOOD)
+def test_a_body_that_is_no_array_of_items_fails_its_request_alone(
+    store: Store, operation: str, spoil: Callable[[bytes], bytes]
+) -> None:
+    outcomes = dispatch(store, operation, [GOOD[operation]], [GOOD[operation]], spoil={0: spoil}).outcomes
+    assert [outcome.code for outcome in outcomes] == ["BAD_REQUEST", "OK"]
