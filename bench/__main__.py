@@ -12,21 +12,40 @@ from .incident import incident
 from .latency import latency
 from .ledger import ledger
 from .overload import overload
+from .report import Report
 from .rules import rules
 from .throughput import throughput
 from .throughput_aerospike import throughput_aerospike
+from .turns import in_turns
 
 
 def _seconds(default: float) -> click.Option:
     return option("seconds", SECONDS, default, "Of each round.")
 
 
+def _throughput(store: str | None, against: str | None, rounds: int, seconds: float) -> Report:
+    if against:
+        named = ["--store", store] if store else []
+        return in_turns("throughput", against, rounds, ["--seconds", str(seconds), *named])
+    return throughput_aerospike(store, rounds, seconds) if store else throughput(rounds, seconds)
+
+
+def _latency(against: str | None, rounds: int, seconds: float) -> Report:
+    return in_turns("latency", against, rounds, ["--seconds", str(seconds)]) if against else latency(rounds, seconds)
+
+
+_AGAINST: Final = click.Option(
+    ["--against"],
+    metavar="REV",
+    help="Measures another revision as well, in turns: a commit, or the directory of a checkout that is set up.",
+)
 _COMMANDS: Final = (
     command(
         "throughput",
-        lambda store, **given: throughput_aerospike(store, **given) if store else throughput(**given),
-        "Items per second.",
+        _throughput,
+        "Items per second, beside what LMDB, a relay of messages and a pool of processes do.",
         store_url("An aerospike:// URL: measures that, beside calling its client directly."),
+        _AGAINST,
         rounds(5),
         _seconds(1.5),
     ),
@@ -44,7 +63,14 @@ _COMMANDS: Final = (
         click.Option(["--server"], type=int, default=0, help="The server's process id; 0 finds it by its port."),
         rounds(3),
     ),
-    command("latency", latency, "How long one who asks one item at a time waits.", rounds(5), _seconds(1.5)),
+    command(
+        "latency",
+        _latency,
+        "How long one who asks one item at a time waits, beside a relay of messages.",
+        _AGAINST,
+        rounds(5),
+        _seconds(1.5),
+    ),
     command(
         "incident",
         incident,

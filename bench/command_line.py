@@ -10,7 +10,7 @@ from store.opening import parse_url
 from utxod.options import FiniteRange
 from utxod.own_daemon import DaemonError
 
-from .report import Report
+from .report import MeasurementError, Report
 
 HELP_OPTIONS: Final = {"help_option_names": ["-h", "--help"]}
 SECONDS: Final = FiniteRange(0.01, 3600)
@@ -25,7 +25,7 @@ def command(name: str, measure: Callable[..., Report], help: str, *options: clic
     def callback(as_json: bool, **given: Any) -> None:
         try:
             report = measure(**given)
-        except (DaemonError, StoreError) as error:
+        except (DaemonError, MeasurementError, StoreError) as error:
             raise click.ClickException(str(error)) from None
         report.print(as_json)
         raise SystemExit(0 if report.ok else 1)

@@ -1,6 +1,8 @@
 """Measurements: their form, what makes them fail, and each of them once, where it can be brief."""
 
+import functools
 import json
+from typing import Any
 
 import pytest
 from click.testing import CliRunner
@@ -23,13 +25,31 @@ LONG = {"incident"}
 SERVER = {"rules"}
 
 
+@functools.cache
+def measured(name: str) -> tuple[int, dict[str, Any]]:
+    """The exit code and the report of a brief run; of the same one for every test."""
+    result = CliRunner().invoke(bench, [name, "--json", *BRIEFLY[name].split()], catch_exceptions=False)
+    return result.exit_code, json.loads(result.output.splitlines()[-1])
+
+
 def test_a_goal_that_is_missed_is_said_and_is_no_failure():
     report = Report("x", [Figure("slow", [1.0, 2.0, 30.0], "items/s", goal=5)], {RIGHT: True})
     found = report.as_map()
     assert (found["ok"], found["met"]) == (True, False)
     assert found["figures"][0] == {
         "name": "slow", "value": 2.0, "spread": [1.0, 30.0], "unit": "items/s", "goal": 5, "met": False,
+        "higher_is_better": True, "ratios": [],
     }  # fmt: skip
+
+
+def test_a_ratio_is_of_the_same_round_and_has_a_goal_of_its_own():
+    report = Report("x")
+    report.add([{"ours": 10.0, "limit": 100.0}, {"ours": 90.0, "limit": 300.0}], "items/s", {"ours": {"limit": 0.25}})
+    found = report.as_map()
+    (ratio,) = found["figures"][0]["ratios"]
+    assert (ratio["name"], ratio["value"], ratio["spread"], ratio["unit"]) == ("limit", 0.2, [0.1, 0.3], "x")
+    assert (ratio["met"], found["met"], found["ok"]) == (False, False, True)
+    assert [limit["value"] for limit in found["limits"]] == [200.0]
 
 
 def test_a_bound_is_met_below_it():
@@ -56,10 +76,20 @@ def test_each_measurement_is_tried_here():
 
 @pytest.mark.parametrize("name", BRIEFLY)
 def test_each_measurement_ends_with_one_json_object_and_finds_its_promises_kept(name):
-    result = CliRunner().invoke(bench, [name, "--json", *BRIEFLY[name].split()], catch_exceptions=False)
-    found = json.loads(result.output.splitlines()[-1])
-    assert result.exit_code == 0
+    exit_code, found = measured(name)
+    assert exit_code == 0
     assert found["ok"]
     assert all(found["promises"].values())
     assert all(figure["value"] >= 0 for figure in found["figures"])
     assert any(figure["value"] > 0 for figure in found["figures"])
+
+
+@pytest.mark.parametrize("name", ["throughput", "latency"])
+def test_every_figure_stands_beside_a_limit_that_the_same_run_measured(name):
+    _, found = measured(name)
+    limits = {limit["name"]: limit["value"] for limit in found["limits"]}
+    assert all(value > 0 for value in limits.values())
+    for figure in found["figures"]:
+        assert figure["ratios"]
+        assert {ratio["name"] for ratio in figure["ratios"]} <= limits.keys()
+        assert all(ratio["value"] > 0 for ratio in figure["ratios"])
