@@ -29,19 +29,24 @@ _ANSWERS_WAITING: Final = 10_000
 _REQUESTS_WAITING: Final = 10_000
 # A frame larger than any body that could be admitted ends its connection; up to here it gets an answer.
 _FRAME_FACTOR: Final = 2
-_ALWAYS_COPY: Final = (1 << 31) - 1
 _HEARTBEAT_MS: Final = 2_000
 # Who connects and says nothing is closed after this.
 _HANDSHAKE_MS: Final = 5_000
 # How long answers given to ZeroMQ may still be delivered when the daemon ends.
 _LINGER_MS: Final = 1_000
-# Frames of a message that are read as bytes: prefix and header. The rest is passed on as it came.
+# Frames of a message that are read as bytes: prefix and header; and others up to this size: a frame of ZeroMQ's costs
+# more than a copy, and keeps the buffer alive that it came in.
 _READ_FRAMES: Final = 2
+_COPIED_BYTES: Final = 4096
 # Frames that are dropped between two looks at the clock.
 _DROP: Final = 64
 # What is read of a submitter's message: one frame more than a request has.
 _MOST_FRAMES: Final = 4
 
+
+# Numbers: zmq's own flags are enumerations, and to combine two of them costs as much as to send a frame.
+_DONTWAIT: Final = int(zmq.DONTWAIT)
+_MORE: Final = int(zmq.DONTWAIT | zmq.SNDMORE)
 
 # Index of the address that it has come to, and identity of its connection there. A plain tuple, at which Python's
 # collector need not look: each request that is pending holds one.
@@ -111,8 +116,6 @@ class Transport:
         frontend.sndhwm = _ANSWERS_WAITING
         frontend.rcvhwm = _REQUESTS_WAITING
         frontend.maxmsgsize = max_frame_bytes
-        # Frames that came in are passed on uncopied. For large bytes of ours pyzmq would start a thread and a context.
-        frontend.copy_threshold = _ALWAYS_COPY
         frontend.heartbeat_ivl = _HEARTBEAT_MS
         frontend.handshake_ivl = _HANDSHAKE_MS
         # With a domain libzmq refuses who speaks no ZMTP 3 by the first bytes; without a handler it asks nobody.
@@ -156,11 +159,11 @@ class Transport:
         for _ in range(_BURST):
             if index in self._in_excess and not self._drop_excess(index, socket, until):
                 return
-            message = _receive(socket, _MOST_FRAMES)
+            message = _receive(socket)
             if message is None:
                 return
-            identity, frames = message
-            if len(frames) == _MOST_FRAMES and socket.rcvmore:
+            identity, frames, has_more = message
+            if has_more:
                 self._in_excess.add(index)
                 self.excess += 1
             yield (index, identity), frames, now
@@ -183,8 +186,13 @@ class Transport:
     def send(self, submitter: Submitter, frames: Sequence[Body]) -> bool:
         """Whether the submitter could be sent the message: it is there, and reads what it is sent."""
         index, identity = submitter
+        send = self._frontends[index].send
         try:
-            self._frontends[index].send_multipart([identity, *frames], zmq.DONTWAIT, copy=False)
+            # Copied: for large bytes that it must not copy, pyzmq would start a context and a thread.
+            send(identity, _MORE)
+            for frame in frames[:-1]:
+                send(frame, _MORE)
+            send(frames[-1], _DONTWAIT)
         except zmq.ZMQError:
             return False
         return True
@@ -200,14 +208,17 @@ class Transport:
         self._undo.close()
 
 
-def _receive(socket: "zmq.Socket[bytes]", most_frames: int) -> tuple[bytes, list[Body]] | None:
-    """The next message, None where there is none: its identity, and up to so many frames. The first ones are bytes, the
-    others as they came, uncopied."""
+def _receive(socket: "zmq.Socket[bytes]") -> tuple[bytes, list[Body], bool] | None:
+    """The next message, None where there is none: its identity, up to `_MOST_FRAMES`, and whether there are more. The
+    first ones are bytes, large ones of the others as they came, uncopied."""
     try:
-        identity = socket.recv(zmq.DONTWAIT)
+        frame = socket.recv(_DONTWAIT, copy=False)
     except zmq.Again:
         return None
+    identity = frame.bytes
     frames: list[Body] = []
-    while socket.rcvmore and len(frames) < most_frames:
-        frames.append(socket.recv(copy=len(frames) < _READ_FRAMES))
-    return identity, frames
+    while frame.more and len(frames) < _MOST_FRAMES:
+        frame = socket.recv(copy=False)
+        is_copied = len(frames) < _READ_FRAMES or len(frame) <= _COPIED_BYTES
+        frames.append(frame.bytes if is_copied else frame)
+    return identity, frames, frame.more
