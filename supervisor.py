@@ -16,7 +16,7 @@ import os
 import secrets
 import signal
 import time
-from collections.abc import Callable
+from collections.abc import Callable, Iterator
 from contextlib import ExitStack
 from dataclasses import asdict
 from pathlib import Path
@@ -29,16 +29,17 @@ from broker.collector import Collector
 from broker.core import Core
 from broker.daemon_settings import MOST_WORKERS, Settings
 from broker.decoding import from_submitter, from_worker
-from broker.events import ReplyUndelivered, WorkerLost, WorkerMalformed
+from broker.entry import Body
+from broker.events import ReplyUndelivered, WorkerEvent, WorkerLost, WorkerMalformed
 from broker.in_doubt_log import InDoubtLog
 from broker.scheduling import WRITE_POOL
 from broker.settings import MICROSECONDS
 from broker.sweep_timer import SweepTimer
 from broker.transport.descriptors import make_room, reserve
-from broker.transport.sockets import Backend, Frontend, Readable, Transport
+from broker.transport.sockets import Frontend, Linked, Readable, Transport
 from protocol import wire
+from protocol.worker_wire import WorkerWireError
 from workers.launch import WorkerSettings
-from workers.management.dying_workers import DyingWorkers
 from workers.management.housekeeping import Housekeeping
 from workers.management.manager import WorkerManager
 from workers.management.process import WorkerProcess
@@ -52,8 +53,6 @@ _WATCH_SECONDS: Final = 0.25
 # How long workers may take to end by themselves, once told; and to be gone, once killed.
 _STOP_SECONDS: Final = 2.0
 _STOP_TURN_SECONDS: Final = 0.05
-# How often dying workers are looked at.
-_DYING_SECONDS: Final = 0.001
 
 
 class StartError(Exception):
@@ -87,20 +86,19 @@ class Supervisor:
         self._core = Core(settings.broker, secrets.randbits(63), clock_us(), version)
         self._manager = WorkerManager(
             WorkerSettings(
-                identity="",
                 pool="",
-                backend=self._transport.backend,
+                link=-1,
                 store=settings.store,
                 parent=os.getpid(),
                 budget_seconds=settings.broker.budget_seconds,
                 retention=settings.block_height_retention,
             ),
             asdict(settings.workers),
+            links=self._transport.workers,
             watch=self._transport.watch,
             unwatch=self._transport.unwatch,
         )
         self._restart = RollingRestart(self._manager, self._core.is_ready, self._retire)
-        self._dying_workers = DyingWorkers()
         self._housekeeping = Housekeeping()
         self._is_serving = False
         self._drain_until: float | None = None
@@ -130,10 +128,7 @@ class Supervisor:
 
     def _turn(self, until: float) -> None:
         """Waits for something to come in, no longer than until then, and deals with it."""
-        wait = _DYING_SECONDS if self._dying_workers else max(0.0, until - time.monotonic())
-        self._step(self._take_in, round(wait * 1000))
-        if self._dying_workers:
-            self._step(self._answer_for_dead, self._transport.can_reach)
+        self._step(self._take_in, round(max(0.0, until - time.monotonic()) * 1000))
 
     def _step(self, happens: Callable[..., None], *args: Any) -> None:
         """Something happens, then all is done that the core asks for because of it; here, and nowhere else."""
@@ -152,19 +147,24 @@ class Supervisor:
                 case Frontend():
                     for submitter, frames, received_us in self._transport.receive_from_submitters(source):
                         self._core.handle(from_submitter(submitter, frames), received_us)
-                case Backend():
-                    self._receive_from_workers()
+                case Linked():
+                    self._receive_from_worker(source.identity, self._transport.workers.receive(source.identity))
                 case Readable():
                     self._on_readable(source.descriptor)
                 case _:
                     assert_never(source)
 
-    def _receive_from_workers(self) -> None:
-        for identity, frames in self._transport.receive_from_workers():
-            event = from_worker(identity, frames)
-            if isinstance(event, WorkerMalformed):
-                log.warning("worker %s sent what can't be read: %s", identity.hex(), event.reason)
-            self._core.handle(event, clock_us())
+    def _receive_from_worker(self, identity: bytes, messages: Iterator[list[Body]]) -> None:
+        try:
+            for frames in messages:
+                self._on_worker(from_worker(identity, frames))
+        except WorkerWireError as error:
+            self._on_worker(WorkerMalformed(identity, str(error)))
+
+    def _on_worker(self, event: WorkerEvent) -> None:
+        if isinstance(event, WorkerMalformed):
+            log.warning("worker %s sent what can't be read: %s", event.worker.hex(), event.reason)
+        self._core.handle(event, clock_us())
 
     def _on_readable(self, descriptor: int) -> None:
         if descriptor == self._signals.descriptor:
@@ -172,16 +172,9 @@ class Supervisor:
                 self._on_signal(info)
             return
         process, reason = self._manager.reap(descriptor)
-        self._core.retire(process.identity)  # what it were handed now would be lost
-        self._dying_workers.add(process, reason)
-
-    def _answer_for_dead(self, can_reach: Callable[[bytes], bool]) -> None:
-        """Answers for the dead, once what they had sent is read. can_reach: whether a worker's connection still
-        stands."""
-        for identity, reason in self._dying_workers.take_drained(can_reach):
-            self._receive_from_workers()
-            self._core.handle(WorkerLost(identity, reason), clock_us())
-            self._sweep_timer.hasten(time.monotonic())  # its successor need not wait
+        self._receive_from_worker(process.identity, self._transport.workers.receive_rest(process.identity))
+        self._core.handle(WorkerLost(process.identity, reason), clock_us())
+        self._sweep_timer.hasten(time.monotonic())  # its successor need not wait
 
     def _on_signal(self, info: signal.struct_siginfo) -> None:
         number, name = info.si_signo, signal_name(info.si_signo)
@@ -204,11 +197,10 @@ class Supervisor:
             case Send():
                 self._send(action)
             case Instruct():
-                if not self._transport.send_to_worker(action.worker, action.frames):
-                    # One of ours is about to be seen as dead; the end of another's tells nobody else.
+                if not self._transport.workers.send(action.worker, action.frames):
                     self._core.handle(WorkerLost(action.worker, "can't be reached"), clock_us())
             case Terminate():
-                self._terminate_process(action.worker, action.reason)
+                self._manager.terminate(action.worker, action.reason, time.monotonic())
             case InDoubt() | LostRequest():
                 self._in_doubt_log.add(action)
             case ReportWanted():
@@ -220,15 +212,6 @@ class Supervisor:
     def _send(self, action: Send) -> None:
         if not self._transport.send(action.submitter, action.frames):
             self._core.handle(ReplyUndelivered(action.item_count), clock_us())
-
-    def _terminate_process(self, identity: bytes, reason: str) -> None:
-        """One that is no process of this daemon's (it runs elsewhere, or its READY was read after its end) has no end
-        that would be noticed: it is lost now."""
-        if identity in self._manager.processes:
-            self._manager.terminate(identity, reason, time.monotonic())
-        elif identity not in self._dying_workers.identities:
-            log.error("worker %s %s; it is no process of this daemon's, and gets no more work", identity.hex(), reason)
-            self._core.handle(WorkerLost(identity, reason), clock_us())
 
     def _report(self) -> dict[str, Any]:
         broker = self._core.report()
@@ -281,18 +264,14 @@ class Supervisor:
         self._restart.go_on(now)
 
     def _watch_workers(self) -> None:
-        """Ends those that fail; forgets those whose handshake was read after their end."""
         for identity, reason in self._manager.find_failing(time.monotonic(), self._core.is_ready):
             self._terminate(identity, reason)
-        if not self._settings.listen_workers:
-            for identity in self._core.ready_workers - self._manager.processes.keys() - self._dying_workers.identities:
-                self._core.handle(WorkerLost(identity, "became ready after it had ended"), clock_us())
 
     def _terminate(self, identity: bytes, reason: str) -> None:
         if self._core.is_ready(identity):
             self._core.terminate(identity, reason)  # which asks for the end of its process
         else:
-            self._terminate_process(identity, reason)
+            self._manager.terminate(identity, reason, time.monotonic())
 
     def _retire(self, process: WorkerProcess) -> None:
         process.leaving = True
@@ -324,7 +303,7 @@ class Supervisor:
         self._wait_for_workers()
         self._manager.kill()
         self._wait_for_workers()
-        self._step(self._answer_for_dead, lambda identity: False)  # the time is over for all
+        self._step(self._give_up_workers)
 
     def _tell_workers_to_end(self) -> None:
         for process in list(self._manager.processes.values()):
@@ -333,9 +312,14 @@ class Supervisor:
             if is_busy:
                 process.kill()  # the time to drain is over: what it holds has been answered as unknown
 
+    def _give_up_workers(self) -> None:
+        """Those that hang in the kernel: what they hold is in doubt."""
+        for identity in self._manager.processes:
+            self._core.handle(WorkerLost(identity, "did not end"), clock_us())
+
     def _wait_for_workers(self) -> None:
         until = time.monotonic() + _STOP_SECONDS
-        while (self._manager.processes or self._dying_workers) and time.monotonic() < until:
+        while self._manager.processes and time.monotonic() < until:
             self._turn(time.monotonic() + _STOP_TURN_SECONDS)
 
 
@@ -344,7 +328,6 @@ def _open_transport(settings: Settings) -> Transport:
         room = make_room(settings.workers.total)
         transport = Transport(
             settings.listen,
-            settings.listen_workers,
             max_body_bytes=settings.broker.max_body_bytes,
             reserve=reserve(settings.workers.total),
             clock_us=clock_us,

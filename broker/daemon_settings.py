@@ -53,7 +53,6 @@ class Settings:
         metadata={"help": "where the UTXO set is: lmdb:///directory, aerospike://host/namespace, null: (to measure)"},
     )
     listen: tuple[str, ...] = field(default=(), metadata={"help": "addresses for submitters, ipc:// or tcp://"})
-    listen_workers: str = field(default="", metadata={"help": "an address for workers; a private one if not set"})
     state: str = field(
         default_factory=_default_state,
         metadata={"help": "directory for the list of what is in doubt, in-doubt.jsonl"},

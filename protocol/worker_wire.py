@@ -7,7 +7,6 @@
     DONE      worker -> broker   b"A", array [number, follow-ups, timed out], a reply header and a reply body per
                                  request: it returns the credit
     STOP      broker -> worker   b"S": end when the dispatch in hand is done
-    PROBE     broker -> worker   b"": asks nothing; that it could be sent says that the worker's connection stands
 
 A follow-up is work that follows from the dispatch, for a pool of a higher rank:
 [request index or nil, item index, operation, key, weight, body]. Where it names a request, that request's answer waits
@@ -25,7 +24,6 @@ READY: Final = b"R"
 DISPATCH: Final = b"D"
 DONE: Final = b"A"
 STOP: Final = b"S"
-PROBE: Final = b""
 
 
 class WorkerWireError(ValueError):
@@ -86,10 +84,6 @@ class StopMessage(NamedTuple):
     """The worker is to end."""
 
 
-class ProbeMessage(NamedTuple):
-    """Asks nothing."""
-
-
 def pack_ready(pool: str, pid: int) -> list[bytes]:
     """Both frames of READY."""
     return [READY, msgpack.packb({"pool": pool, "pid": pid})]
@@ -121,7 +115,7 @@ def unpack_from_worker(frames: Sequence[Any]) -> ReadyMessage | DoneMessage:
     raise WorkerWireError(f"{tag[:8]!r} is no message of a worker")
 
 
-def unpack_from_broker(frames: Sequence[Any]) -> DispatchMessage | StopMessage | ProbeMessage:
+def unpack_from_broker(frames: Sequence[Any]) -> DispatchMessage | StopMessage:
     """The broker's message; as `unpack_from_worker`. Raises WorkerWireError."""
     tag = _tag(frames)
     if tag == DISPATCH:
@@ -131,8 +125,6 @@ def unpack_from_broker(frames: Sequence[Any]) -> DispatchMessage | StopMessage |
             raise WorkerWireError(f"DISPATCH: {error}") from None
     if tag == STOP:
         return StopMessage()
-    if tag == PROBE:
-        return ProbeMessage()
     raise WorkerWireError(f"{tag[:8]!r} is no message of the broker")
 
 

@@ -16,7 +16,7 @@ import click
 from protocol.endpoint import default_endpoint
 
 from . import __version__
-from .endpoint_checks import check, prepare
+from .endpoint_checks import prepare
 from .exits import WRONG
 from .inquiry import ask, give_up
 from .options import FiniteRange
@@ -100,8 +100,6 @@ def serve(
         return
     try:
         parse_url(loaded.store)  # said once, here, and not by each of the workers
-        if loaded.listen_workers:
-            check(loaded.listen_workers)
         for endpoint in loaded.listen:
             prepare(endpoint)
     except ValueError as error:

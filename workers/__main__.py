@@ -11,9 +11,11 @@ import json
 import logging
 import os
 import signal
+import socket
 import sys
 from typing import Final
 
+from protocol.worker_link import WorkerLink
 from store import StoreError, open_store
 from workers.launch import DUMP_SIGNAL, START_FAILED_STATUS, WorkerSettings
 from workers.nonblocking_stderr import open_nonblocking_stderr, replace_stderr
@@ -45,7 +47,8 @@ def main() -> int:
     gc.freeze()
     gc.set_threshold(100_000)
     executor = Executor(OPERATION_BY_NAME, store, budget=settings.budget_seconds, retention=settings.retention)
-    serve(executor, identity=bytes.fromhex(settings.identity), backend=settings.backend, pool=settings.pool)
+    os.set_inheritable(settings.link, False)
+    serve(executor, WorkerLink(socket.socket(fileno=settings.link)), settings.pool)
     store.close()
     return 0
 

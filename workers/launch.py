@@ -14,12 +14,11 @@ START_FAILED_STATUS: Final = 3
 
 @dataclass(frozen=True)
 class WorkerSettings:
-    """identity: of its connection, hex. backend: the broker's address. parent: the process to end with.
+    """link: the descriptor of its side of the link to the broker, which it inherits. parent: the process to end with.
     budget_seconds: for the store, per dispatch. retention: blocks after which a spent transaction may go."""
 
-    identity: str
     pool: str
-    backend: str
+    link: int
     store: str
     parent: int
     budget_seconds: float

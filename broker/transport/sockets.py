@@ -1,17 +1,15 @@
-"""The transport receives frames from ZeroMQ's sockets and sends frames. It never blocks when it sends, and does not
-look into frames.
+"""The transport receives frames and sends frames. It never blocks when it sends, and does not look into frames.
 
-There is one ROUTER socket per frontend address for submitters, and one for workers. All sockets are ROUTER_MANDATORY,
-so a message that can't be delivered is reported. A submitter that does not read fills its own queue of
-`_ANSWERS_WAITING` answers; what does not fit can't be delivered. Bodies are passed on as the frames they came in,
-uncopied.
+There is one ROUTER socket of ZeroMQ per frontend address for submitters, and one link per worker (worker_links.py).
+The sockets are ROUTER_MANDATORY, so a message that can't be delivered is reported. A submitter that does not read fills
+its own queue of `_ANSWERS_WAITING` answers; what does not fit can't be delivered. Bodies are passed on as the frames
+they came in, uncopied.
 
 What is read of submitters in one turn is bounded in messages, frames and time. A message of more frames than any has is
 judged by its first ones, and the rest is dropped piece by piece. A connection that does not get through ZeroMQ's
 handshake is closed.
 """
 
-import sys
 from collections.abc import Callable, Iterator, Sequence
 from contextlib import ExitStack
 from typing import Final, NamedTuple
@@ -19,10 +17,9 @@ from typing import Final, NamedTuple
 import zmq
 
 from broker.entry import Body
-from protocol.worker_wire import PROBE
 
 from .doors import Doors
-from .private_address import PrivateAddress
+from .worker_links import WorkerLinks
 
 # Messages read from one socket before the others, and the clock, get their turn; and how long that may take.
 _BURST: Final = 256
@@ -32,19 +29,24 @@ _ANSWERS_WAITING: Final = 10_000
 _REQUESTS_WAITING: Final = 10_000
 # A frame larger than any body that could be admitted ends its connection; up to here it gets an answer.
 _FRAME_FACTOR: Final = 2
-_ALWAYS_COPY: Final = (1 << 31) - 1
 _HEARTBEAT_MS: Final = 2_000
 # Who connects and says nothing is closed after this.
 _HANDSHAKE_MS: Final = 5_000
 # How long answers given to ZeroMQ may still be delivered when the daemon ends.
 _LINGER_MS: Final = 1_000
-# Frames of a message that are read as bytes: prefix and header, or tag and head. The rest is passed on as it came.
+# Frames of a message that are read as bytes: prefix and header; and others up to this size: a frame of ZeroMQ's costs
+# more than a copy, and keeps the buffer alive that it came in.
 _READ_FRAMES: Final = 2
+_COPIED_BYTES: Final = 4096
 # Frames that are dropped between two looks at the clock.
 _DROP: Final = 64
 # What is read of a submitter's message: one frame more than a request has.
 _MOST_FRAMES: Final = 4
 
+
+# Numbers: zmq's own flags are enumerations, and to combine two of them costs as much as to send a frame.
+_DONTWAIT: Final = int(zmq.DONTWAIT)
+_MORE: Final = int(zmq.DONTWAIT | zmq.SNDMORE)
 
 # Index of the address that it has come to, and identity of its connection there. A plain tuple, at which Python's
 # collector need not look: each request that is pending holds one.
@@ -57,8 +59,10 @@ class Frontend(NamedTuple):
     number: int
 
 
-class Backend(NamedTuple):
-    """Workers have sent something."""
+class Linked(NamedTuple):
+    """The worker of that identity has sent something, or is gone, or takes more."""
+
+    identity: bytes
 
 
 class Readable(NamedTuple):
@@ -68,8 +72,7 @@ class Readable(NamedTuple):
 
 
 class Transport:
-    """frontends: addresses for submitters. backend: the address for workers; a private one where it is empty, as the
-    attribute tells. max_body_bytes: of a request.
+    """frontends: addresses for submitters. max_body_bytes: of a request. workers: the links to them.
 
     reserve: descriptors that newcomers among the submitters must leave. clock_us: the time in microseconds,
     monotonic. addresses: the frontends', with the ports that were chosen. excess: messages so far that had more frames
@@ -81,7 +84,6 @@ class Transport:
     def __init__(
         self,
         frontends: Sequence[str],
-        backend: str,
         *,
         max_body_bytes: int,
         reserve: int,
@@ -95,41 +97,32 @@ class Transport:
         self.excess = 0
         self.addresses: list[str] = []
         with ExitStack() as undo:  # what is made so far is undone where the rest fails, and all of it by `close`
-            if not backend:
-                private = PrivateAddress()
-                undo.callback(private.release)
-                backend = private.address
-            self.backend = backend
+            self.workers = WorkerLinks(self._poller)
+            undo.callback(self.workers.close)
             self._doors = Doors(self.watch, self.unwatch)
             undo.callback(self._doors.release)
             self._context = zmq.Context()
             undo.callback(self._context.destroy, linger=_LINGER_MS)
             undo.callback(self._doors.unhinge)
             for address in frontends:
-                socket, bound_address = self._bind(address, max_body_bytes * _FRAME_FACTOR, reserve)
-                self._frontends.append(socket)
-                self.addresses.append(bound_address)
-            self._backend, _ = self._bind(self.backend, -1, 0)
+                self._bind(address, max_body_bytes * _FRAME_FACTOR, reserve)
             self._undo = undo.pop_all()
 
-    def _bind(self, address: str, max_frame_bytes: int, reserve: int) -> "tuple[zmq.Socket[bytes], str]":
-        """Gives the address too, with the port that was chosen. Raises OSError, or ZMQError, with the address in its
-        message, where it can't be bound."""
-        socket: zmq.Socket[bytes] = self._context.socket(zmq.ROUTER)
-        socket.router_mandatory = True
-        socket.linger = 0
-        socket.sndhwm = _ANSWERS_WAITING
-        socket.rcvhwm = _REQUESTS_WAITING
-        socket.maxmsgsize = max_frame_bytes
-        # Frames that came in are passed on uncopied. For large bytes of ours pyzmq would start a thread and a context.
-        socket.copy_threshold = _ALWAYS_COPY
-        socket.heartbeat_ivl = _HEARTBEAT_MS
-        socket.handshake_ivl = _HANDSHAKE_MS
+    def _bind(self, address: str, max_frame_bytes: int, reserve: int) -> None:
+        """Raises OSError, or ZMQError, with the address in its message, where it can't be bound."""
+        frontend: zmq.Socket[bytes] = self._context.socket(zmq.ROUTER)
+        frontend.router_mandatory = True
+        frontend.linger = 0
+        frontend.sndhwm = _ANSWERS_WAITING
+        frontend.rcvhwm = _REQUESTS_WAITING
+        frontend.maxmsgsize = max_frame_bytes
+        frontend.heartbeat_ivl = _HEARTBEAT_MS
+        frontend.handshake_ivl = _HANDSHAKE_MS
         # With a domain libzmq refuses who speaks no ZMTP 3 by the first bytes; without a handler it asks nobody.
-        socket.zap_domain = b"utxod"
-        bound_address = self._doors.add(socket, address, reserve)
-        self._poller.register(socket, zmq.POLLIN)
-        return socket, bound_address
+        frontend.zap_domain = b"utxod"
+        self.addresses.append(self._doors.add(frontend, address, reserve))
+        self._frontends.append(frontend)
+        self._poller.register(frontend, zmq.POLLIN)
 
     # ---- descriptors beside the sockets: signals, ends of processes
 
@@ -145,26 +138,17 @@ class Transport:
 
     # ---- receiving
 
-    def poll(self, timeout_ms: int) -> Iterator[Frontend | Backend | Readable]:
+    def poll(self, timeout_ms: int) -> Iterator[Frontend | Linked | Readable]:
         """Waits for something to come in, at most `timeout_ms`. Gives whence there is something, one after the other;
         what is to be received from there is to be taken before the next."""
         for source, _ in self._poller.poll(timeout_ms):
-            if isinstance(source, int):
-                # What was done since the poll may have ended the watch.
-                if source in self._watched and not self._doors.answer(source):
-                    yield Readable(source)
-            elif source is self._backend:
-                yield Backend()
-            else:
+            if not isinstance(source, int):
                 yield Frontend(self._frontends.index(source))
-
-    def receive_from_workers(self) -> Iterator[tuple[bytes, list[Body]]]:
-        """What workers have sent, up to a burst: whose it is by the identity of its connection, and the frames."""
-        for _ in range(_BURST):
-            message = _receive(self._backend, sys.maxsize)
-            if message is None:
-                return
-            yield message
+            elif (identity := self.workers.identity_of(source)) is not None:
+                yield Linked(identity)
+            # What was done since the poll may have ended the watch.
+            elif source in self._watched and not self._doors.answer(source):
+                yield Readable(source)
 
     def receive_from_submitters(self, frontend: Frontend) -> Iterator[tuple[Submitter, list[Body], int]]:
         """What submitters have sent, within the bounds of a turn: whose it is, the frames, and when it was read, in
@@ -175,11 +159,11 @@ class Transport:
         for _ in range(_BURST):
             if index in self._in_excess and not self._drop_excess(index, socket, until):
                 return
-            message = _receive(socket, _MOST_FRAMES)
+            message = _receive(socket)
             if message is None:
                 return
-            identity, frames = message
-            if len(frames) == _MOST_FRAMES and socket.rcvmore:
+            identity, frames, has_more = message
+            if has_more:
                 self._in_excess.add(index)
                 self.excess += 1
             yield (index, identity), frames, now
@@ -202,18 +186,15 @@ class Transport:
     def send(self, submitter: Submitter, frames: Sequence[Body]) -> bool:
         """Whether the submitter could be sent the message: it is there, and reads what it is sent."""
         index, identity = submitter
-        return _send(self._frontends[index], identity, frames)
-
-    def send_to_worker(self, identity: bytes, frames: Sequence[Body]) -> bool:
-        """Whether the worker could be sent the message: its connection stands."""
-        return _send(self._backend, identity, frames)
-
-    def can_reach(self, identity: bytes) -> bool:
-        """Whether a worker's connection still stands. When it does not, all that it had sent can be read now."""
+        send = self._frontends[index].send
         try:
-            self._backend.send_multipart([identity, PROBE], zmq.DONTWAIT)
-        except zmq.ZMQError as error:
-            return error.errno != zmq.EHOSTUNREACH
+            # Copied: for large bytes that it must not copy, pyzmq would start a context and a thread.
+            send(identity, _MORE)
+            for frame in frames[:-1]:
+                send(frame, _MORE)
+            send(frames[-1], _DONTWAIT)
+        except zmq.ZMQError:
+            return False
         return True
 
     # ---- from time to time, and the end
@@ -227,22 +208,17 @@ class Transport:
         self._undo.close()
 
 
-def _send(socket: "zmq.Socket[bytes]", identity: bytes, frames: Sequence[Body]) -> bool:
+def _receive(socket: "zmq.Socket[bytes]") -> tuple[bytes, list[Body], bool] | None:
+    """The next message, None where there is none: its identity, up to `_MOST_FRAMES`, and whether there are more. The
+    first ones are bytes, large ones of the others as they came, uncopied."""
     try:
-        socket.send_multipart([identity, *frames], zmq.DONTWAIT, copy=False)
-    except zmq.ZMQError:
-        return False
-    return True
-
-
-def _receive(socket: "zmq.Socket[bytes]", most_frames: int) -> tuple[bytes, list[Body]] | None:
-    """The next message, None where there is none: its identity, and up to so many frames. The first ones are bytes, the
-    others as they came, uncopied."""
-    try:
-        identity = socket.recv(zmq.DONTWAIT)
+        frame = socket.recv(_DONTWAIT, copy=False)
     except zmq.Again:
         return None
+    identity = frame.bytes
     frames: list[Body] = []
-    while socket.rcvmore and len(frames) < most_frames:
-        frames.append(socket.recv(copy=len(frames) < _READ_FRAMES))
-    return identity, frames
+    while frame.more and len(frames) < _MOST_FRAMES:
+        frame = socket.recv(copy=False)
+        is_copied = len(frames) < _READ_FRAMES or len(frame) <= _COPIED_BYTES
+        frames.append(frame.bytes if is_copied else frame)
+    return identity, frames, frame.more

@@ -2,16 +2,18 @@
 
 import os
 from collections.abc import Iterator
+from contextlib import closing
 from pathlib import Path
 
 import pytest
 import zmq
 
-from broker.transport.sockets import Backend, Frontend, Readable, Transport
-from protocol.worker_wire import PROBE
+from broker.transport.sockets import Frontend, Linked, Readable, Transport
+from protocol.worker_link import WorkerLink
 
 STEP_US = 1_000
 FRAMES = 20_000
+WORKER = b"worker"
 
 
 class Clock:
@@ -34,7 +36,6 @@ def clock() -> Clock:
 def transport(tmp_path: Path, clock: Clock) -> Iterator[Transport]:
     transport = Transport(
         [f"ipc://{tmp_path / 'front'}"],
-        f"ipc://{tmp_path / 'back'}",
         max_body_bytes=1 << 20,
         reserve=0,
         clock_us=clock,
@@ -53,7 +54,7 @@ def dealer() -> "Iterator[zmq.Socket[bytes]]":
         yield dealer
 
 
-def wait_for(transport: Transport, source: Frontend | Backend | Readable) -> None:
+def wait_for(transport: Transport, source: Frontend | Linked | Readable) -> None:
     while source not in list(transport.poll(1)):
         pass
 
@@ -95,27 +96,40 @@ def test_what_a_submitter_that_is_not_there_was_to_be_sent_is_told_of(transport:
     assert not transport.send((0, b"nobody"), [b"answer"])
 
 
-def test_a_worker_can_be_reached_while_its_connection_stands(transport: Transport, dealer: "zmq.Socket[bytes]") -> None:
-    """And when it can not, all that it had sent has been read, or is there to be."""
-    assert not transport.can_reach(b"dealer")
-    dealer.connect(transport.backend)
-    dealer.send_multipart([b"tag", b"head", b"header", b"body"])
-    wait_for(transport, Backend())
-    [(worker, frames)] = transport.receive_from_workers()
-    assert (worker, [bytes(frame) for frame in frames]) == (b"dealer", [b"tag", b"head", b"header", b"body"])
-    assert transport.can_reach(b"dealer")
-    assert dealer.recv_multipart() == [PROBE]
-    assert transport.send_to_worker(b"dealer", [b"work"])
-    assert dealer.recv_multipart() == [b"work"]
-    for _ in range(10):
-        dealer.send(b"last words")
-    dealer.linger = -1
-    dealer.close()
-    read = 0
-    while transport.can_reach(b"dealer"):
-        read += len(list(transport.receive_from_workers()))
-    assert read + len(list(transport.receive_from_workers())) == 10
-    assert not transport.send_to_worker(b"dealer", [b"work"])
+def test_what_a_worker_had_sent_is_read_after_its_end_and_its_link_is_gone(transport: Transport) -> None:
+    links = transport.workers
+    with closing(WorkerLink(links.connect(WORKER))) as worker:
+        worker.send([b"tag", b"head", b"header", b"body"])
+        wait_for(transport, Linked(WORKER))
+        assert list(links.receive(WORKER)) == [[b"tag", b"head", b"header", b"body"]]
+        assert links.send(WORKER, [b"work"])
+        assert worker.receive() == [[b"work"]]
+        for _ in range(10):
+            worker.send([b"last words"])
+    assert list(links.receive_rest(WORKER)) == [[b"last words"]] * 10
+    assert not links.send(WORKER, [b"work"])
+    assert list(links.receive(WORKER)) == []
+    assert list(transport.poll(0)) == []
+
+
+def test_a_link_that_somebody_else_holds_open_holds_nobody_up(transport: Transport) -> None:
+    """A process that a worker had started, say."""
+    with transport.workers.connect(WORKER):
+        assert list(transport.workers.receive_rest(WORKER)) == []
+
+
+def test_a_worker_that_does_not_read_blocks_nobody_and_gets_all_when_it_does(transport: Transport) -> None:
+    links = transport.workers
+    with closing(WorkerLink(links.connect(WORKER))) as worker:
+        assert links.send(WORKER, [bytes(FRAMES)] * 100)
+        got: list[list[bytes]] = []
+        while not got:
+            for source in transport.poll(0):
+                assert source == Linked(WORKER)
+                assert list(links.receive(WORKER)) == []
+            got = worker.receive()
+        assert got == [[bytes(FRAMES)] * 100]
+        assert list(transport.poll(0)) == []
 
 
 def test_a_descriptor_is_told_of_while_it_is_watched(transport: Transport) -> None:
@@ -129,11 +143,3 @@ def test_a_descriptor_is_told_of_while_it_is_watched(transport: Transport) -> No
     finally:
         os.close(reading)
         os.close(writing)
-
-
-def test_the_private_address_for_workers_goes_with_the_transport(clock: Clock) -> None:
-    transport = Transport([], "", max_body_bytes=1, reserve=0, clock_us=clock)
-    directory = Path(transport.backend.removeprefix("ipc://")).parent
-    assert directory.is_dir()
-    transport.close()
-    assert not directory.exists()

@@ -200,8 +200,6 @@ def test_a_name_too_long_for_a_socket_is_said_in_one_line(bytes_too_many):
         result = run(*command, endpoint)
         assert result.exit_code == 1
         assert result.output == f"Error: {endpoint}: longer than the 107 bytes a Unix socket's path can have\n"
-    workers = run("serve", "--store=null:", "--set", f"listen_workers={endpoint}")
-    assert workers.output == f"Error: {endpoint}: longer than the 107 bytes a Unix socket's path can have\n"
 
 
 def test_an_abstract_name_is_asked_though_it_has_no_file():

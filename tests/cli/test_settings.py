@@ -142,9 +142,7 @@ class ServedCore:
         self._sweep_ms = max(1, round(settings.broker.sweep_seconds * 1000))
         endpoint = f"ipc://{directory}/u"
         limit = settings.broker.max_body_bytes
-        self.transport = Transport(
-            [endpoint], f"ipc://{directory}/w", max_body_bytes=limit, reserve=0, clock_us=clock_us
-        )
+        self.transport = Transport([endpoint], max_body_bytes=limit, reserve=0, clock_us=clock_us)
         self._socket = context.socket(zmq.DEALER)
         self._socket.linger = 0
         self._socket.connect(endpoint)

@@ -11,7 +11,9 @@ from pathlib import Path
 
 import psutil
 import pytest
+import zmq
 
+from broker.transport.worker_links import WorkerLinks
 from tests.support.aerospike_server import EMBEDDED_ONLY
 from tests.support.callers import HEIGHT, OUTPUT, Callers, txid
 from tests.support.daemon import Daemon, Start, until
@@ -127,35 +129,47 @@ def test_a_defect_in_the_housekeeping_is_logged_now_and_then_and_harms_nobody(
     assert daemon.process.wait(10) == 0
 
 
-def worker_settings() -> WorkerSettings:
-    return WorkerSettings("00" * 8, "read", "ipc:///nowhere/u.sock", "null:", os.getpid(), 1.0, 288)
+def worker_settings(link: int = -1) -> WorkerSettings:
+    return WorkerSettings("read", link, "null:", os.getpid(), 1.0, 288)
 
 
-def test_a_worker_that_can_not_be_watched_is_not_left_over(monkeypatch: pytest.MonkeyPatch) -> None:
+@pytest.fixture
+def links() -> Iterator[WorkerLinks]:
+    links = WorkerLinks(zmq.Poller())
+    yield links
+    links.close()
+
+
+def start_worker(links: WorkerLinks) -> WorkerProcess:
+    with links.connect(b"worker") as link:
+        return WorkerProcess(b"worker", worker_settings(link.fileno()), 0.0)
+
+
+def test_a_worker_that_can_not_be_watched_is_not_left_over(monkeypatch: pytest.MonkeyPatch, links: WorkerLinks) -> None:
     def no_descriptors_left(pid: int, flags: int = 0) -> int:
         raise OSError(24, "Too many open files")
 
     monkeypatch.setattr(os, "pidfd_open", no_descriptors_left)
     before = psutil.Process().children()
     with pytest.raises(OSError, match="Too many open files"):
-        WorkerProcess(worker_settings(), 0.0)
+        start_worker(links)
     assert psutil.Process().children() == before
 
 
 def test_a_worker_is_described_and_ended_where_proc_can_not_be_read(
-    monkeypatch: pytest.MonkeyPatch, tmp_path: Path
+    monkeypatch: pytest.MonkeyPatch, links: WorkerLinks, tmp_path: Path
 ) -> None:
     monkeypatch.setattr(psutil, "PROCFS_PATH", str(tmp_path))
-    worker = WorkerProcess(worker_settings(), 0.0)
+    worker = start_worker(links)
     assert (worker.is_stopped(), worker.memory_bytes()) == (False, 0)
     worker.kill()
     assert worker.wait() == -signal.SIGKILL
 
 
 def test_a_worker_that_lives_ends_the_row_of_failures_before_it(
-    monkeypatch: pytest.MonkeyPatch, tmp_path: Path, caplog: pytest.LogCaptureFixture
+    monkeypatch: pytest.MonkeyPatch, links: WorkerLinks, tmp_path: Path, caplog: pytest.LogCaptureFixture
 ) -> None:
-    manager = WorkerManager(worker_settings(), {"read": 1}, watch=lambda *_: None, unwatch=lambda *_: None)
+    manager = WorkerManager(worker_settings(), {"read": 1}, links=links, watch=lambda *_: None, unwatch=lambda *_: None)
     now = time.monotonic()
     with monkeypatch.context() as away:
         away.setattr(sys, "executable", str(tmp_path / "absent"))
@@ -173,10 +187,10 @@ def test_a_worker_that_lives_ends_the_row_of_failures_before_it(
     assert "the next read worker starts in 0.1 s: 2 in a row" in caplog.text
 
 
-def test_workers_are_started_one_a_turn_of_the_loop_in_all_pools() -> None:
+def test_workers_are_started_one_a_turn_of_the_loop_in_all_pools(links: WorkerLinks) -> None:
     """A start takes as long as the machine is busy."""
     counts = {"read": 3, "write": 2}
-    manager = WorkerManager(worker_settings(), counts, watch=lambda *_: None, unwatch=lambda *_: None)
+    manager = WorkerManager(worker_settings(), counts, links=links, watch=lambda *_: None, unwatch=lambda *_: None)
     started = []
     while manager.tend(time.monotonic()):
         started.append(len(manager.processes))

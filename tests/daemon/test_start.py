@@ -133,19 +133,5 @@ def test_the_set_that_it_makes_is_its_owners_alone(start: Start, tmp_path: Path)
     assert [path.stat().st_mode & 0o777 for path in (made, *sorted(made.glob("*.*")))] == [0o700, 0o600, 0o600, 0o600]
 
 
-def test_a_directory_of_another_makes_is_left_alone(start: Start, tmp_path: Path) -> None:
-    """What lies in /tmp under the name of a dead daemon's directory may be somebody's trap."""
-    elsewhere = tmp_path / "elsewhere"
-    elsewhere.mkdir()
-    (elsewhere / "workers.sock.lock").write_text("kept")
-    temporary = tmp_path / "tmp"
-    temporary.mkdir()
-    trap = temporary / "utxod-workers-trap"
-    trap.symlink_to(elsewhere)
-    start()
-    assert (elsewhere / "workers.sock.lock").read_text() == "kept"
-    trap.unlink()
-
-
 def test_the_welcome_tells_the_daemons_version(daemon: Daemon, raw: Callable[..., Raw]) -> None:
     assert raw(daemon.endpoint).handshake().version == utxod.__version__

@@ -12,9 +12,6 @@ from broker.decoding import from_submitter
 from broker.events import WorkerReady
 from protocol import wire
 from supervisor import StartError, Supervisor, clock_us
-from workers.management.process import WorkerProcess
-
-WRITER = b"a writer"
 
 
 @pytest.fixture
@@ -24,23 +21,23 @@ def settings(tmp_path: Path) -> Settings:
 
 @pytest.fixture
 def temporary(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> Path:
-    """The directory in which the private address of the workers is made."""
+    """The directory for temporary files."""
     directory = tmp_path / "tmp"
     directory.mkdir()
     monkeypatch.setattr(tempfile, "tempdir", str(directory))
     return directory
 
 
-def hold_a_creation(daemon: Supervisor) -> None:
-    """A worker is handed a creation, of which nobody will hear any more."""
+def hold_a_creation(daemon: Supervisor, worker: bytes) -> None:
+    """The worker is handed a creation, of which nobody will hear any more."""
     core = daemon._core
-    core.handle(WorkerReady(WRITER, "write"), clock_us())
+    core.handle(WorkerReady(worker, "write"), clock_us())
     header = wire.RequestHeader(core.epoch, "create", clock_us() + 60_000_000, 1, 0)
     prefix = wire.pack_prefix(wire.REQUEST, bytes(16))
     core.handle(from_submitter((0, b"nobody"), [prefix, wire.pack_request_header(header), b"\x91\xc0"]), clock_us())
     core.dispatch(clock_us())
     core.take_actions()  # it was sent
-    assert core.is_busy(WRITER)
+    assert core.is_busy(worker)
 
 
 def test_a_start_that_fails_at_an_address_leaves_nothing(settings: Settings, temporary: Path, tmp_path: Path) -> None:
@@ -89,21 +86,20 @@ def test_the_time_that_a_start_takes_is_no_standstill(settings: Settings, tempor
         assert daemon._sweep_timer.next_sweep > daemon._started
 
 
-def test_what_a_worker_held_at_the_end_of_all_time_is_in_doubt(
+def test_what_a_worker_held_that_does_not_end_is_in_doubt(
     settings: Settings, temporary: Path, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
 ) -> None:
-    """Its end was seen, and the time to stop is over while its last words are still waited for."""
+    """It hangs in the kernel: the time to stop is over before its end was seen."""
     daemon = Supervisor(settings, "test")
     with daemon._undo:
-        hold_a_creation(daemon)
-        worker = WorkerProcess.__new__(WorkerProcess)
-        worker.identity = WRITER
-        daemon._dying_workers.add(worker, "was ended by SIGKILL")
-        monkeypatch.setattr(supervisor, "_STOP_SECONDS", 0.0)
-        monkeypatch.setattr(daemon._transport, "can_reach", lambda identity: True)
-        daemon._step(daemon._core.end)
-        daemon._stop_workers()
-        assert daemon._core.report()["counters"]["lost_requests"] == 1
+        try:
+            hold_a_creation(daemon, daemon._manager.start("write", 0.0).identity)
+            monkeypatch.setattr(supervisor, "_STOP_SECONDS", 0.0)
+            daemon._step(daemon._core.end)
+            daemon._stop_workers()
+            assert daemon._core.report()["counters"]["lost_requests"] == 1
+        finally:
+            daemon._manager.end()
     assert "create" in (tmp_path / "state" / "in-doubt.jsonl").read_text()
 
 

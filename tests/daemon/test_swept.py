@@ -1,13 +1,11 @@
 """P14: files in a temporary directory are swept away while the daemon runs; it makes them anew, or leaves what is
 another's alone."""
 
-import os
-import shutil
 import signal
 
 import pytest
 
-from tests.support.daemon import Daemon, Start, until
+from tests.support.daemon import Daemon, Start
 
 GONE = bytes(32)
 
@@ -15,25 +13,6 @@ GONE = bytes(32)
 def expect_served(daemon: Daemon) -> None:
     with daemon.client() as client:
         assert client.get_many([GONE])[0].code == "TX_NOT_FOUND"
-
-
-def test_workers_find_their_way_when_their_directory_was_swept(daemon: Daemon) -> None:
-    daemon.wait_for_workers()
-    before = daemon.status()["processes"]
-    (private,) = daemon.temporary.glob("utxod-workers-*")
-    shutil.rmtree(private)
-    daemon.log.expect("was gone, and is there again")
-    for process in before:
-        os.kill(process["pid"], signal.SIGKILL)
-    old = {process["pid"] for process in before}
-
-    def are_replaced() -> bool:
-        status = daemon.status()
-        new = {process["pid"] for process in status["processes"]}
-        return not new & old and all(pool["workers"] for pool in status["pools"].values())
-
-    until(are_replaced, within=20)
-    expect_served(daemon)
 
 
 @pytest.mark.parametrize("files", [["u.sock"], ["u.sock.lock"], ["u.sock", "u.sock.lock"]], ids=" ".join)

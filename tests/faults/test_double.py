@@ -1,20 +1,19 @@
 """P1, per operation: of a worker that answers twice, or with nonsense, one answer at most reaches the submitter.
 
-The worker here is the test itself, at the daemon's address for workers; the daemon's own ones are kept busy.
+The worker here is the test itself, with a duplicate of the link of one that hangs in its store.
 """
 
 import contextlib
-import os
 from collections.abc import Iterator
 from pathlib import Path
 
 import pytest
-import zmq
 
-from broker.scheduling import POOL_OF_REQUEST, POOLS
+from broker.scheduling import POOL_OF_REQUEST
 from protocol import wire
-from protocol.worker_wire import DONE, DispatchMessage, pack_done, pack_ready, unpack_from_broker
+from protocol.worker_wire import DONE, DispatchMessage, pack_done, unpack_from_broker
 from tests.support.seven_operations import NOTHING_ENDS_IT, SEVEN, SLACK, Service, serving
+from tests.support.worker_side import link_of
 
 RESULTS = {
     "get": {"totalUtxos": 2},
@@ -28,28 +27,24 @@ RESULTS = {
 
 
 class OwnWorker:
-    """A worker that does what the test says."""
+    """A worker that does what the test says: it speaks for a worker that hangs in its store, and reads in its place."""
 
-    def __init__(self, address: str, pool: str) -> None:
-        self._context: zmq.Context[zmq.Socket[bytes]] = zmq.Context()
-        self._socket = self._context.socket(zmq.DEALER)
-        self._socket.routing_id = os.urandom(8)
-        self._socket.connect(address)
-        self._socket.send_multipart(pack_ready(pool, os.getpid()))
+    def __init__(self, pid: int) -> None:
+        self._link = link_of(pid)
 
     def take(self) -> int:
         """The number of the next dispatch, of one item."""
-        assert self._socket.poll(10_000), "no work came"
-        dispatch = unpack_from_broker(self._socket.recv_multipart())
+        [frames] = self._link.receive()
+        dispatch = unpack_from_broker(frames)
         assert isinstance(dispatch, DispatchMessage)
         assert len(dispatch.bodies) == 1
         return dispatch.number
 
     def answer(self, number: int, body: bytes) -> None:
-        self._socket.send_multipart([DONE, pack_done(number, ()), wire.ok_header(1), body])
+        self._link.send([DONE, pack_done(number, ()), wire.ok_header(1), body])
 
     def close(self) -> None:
-        self._context.destroy(linger=0)
+        self._link.close()
 
 
 class Staffed:
@@ -73,19 +68,20 @@ class Staffed:
 @pytest.fixture(scope="module")
 def staffed(tmp_path_factory: pytest.TempPathFactory, store_kind: str) -> Iterator[Staffed]:
     directory: Path = tmp_path_factory.mktemp("double")
-    address = f"ipc://{directory / 'w.sock'}"
-    with (
-        serving(directory, NOTHING_ENDS_IT | {"listen_workers": address}, store_kind) as service,
-        contextlib.ExitStack() as stack,
-    ):
-        with service.daemon.faults.hang():
-            kept = [service.hand_out(operation, service.fresh(operation)) for operation in ("get", "create", "set_dah")]
-            workers = {pool: OwnWorker(address, pool) for pool in POOLS}
-            for worker in workers.values():
-                stack.callback(worker.close)
-            service.daemon.wait_for_workers(2)
-            yield Staffed(service, workers)
-        assert {future.result().code for future in kept} == {"OK"}
+    with contextlib.ExitStack() as stack:
+        service = stack.enter_context(serving(directory, NOTHING_ENDS_IT, store_kind))
+        stack.enter_context(service.daemon.faults.hang())
+        workers: dict[str, OwnWorker] = {}
+        for operation in ("get", "create", "set_dah"):
+            number = service.daemon.counter("dispatches") + 1
+            held = service.hand_out(operation, service.fresh(operation))
+            pool = POOL_OF_REQUEST[operation]
+            (pid,) = service.daemon.workers(pool)
+            worker = workers[pool] = OwnWorker(pid)
+            stack.callback(worker.close)
+            worker.answer(number, wire.pack_body([RESULTS[operation]]))
+            assert held.result().code == "OK"
+        yield Staffed(service, workers)
 
 
 @pytest.mark.parametrize("operation", SEVEN)

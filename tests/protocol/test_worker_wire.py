@@ -11,14 +11,12 @@ from hypothesis import strategies as st
 from protocol.worker_wire import (
     DISPATCH,
     DONE,
-    PROBE,
     READY,
     STOP,
     Assignment,
     DispatchMessage,
     DoneMessage,
     FollowUp,
-    ProbeMessage,
     ReadyMessage,
     StopMessage,
     WorkerWireError,
@@ -37,7 +35,7 @@ values = st.recursive(
     lambda inner: st.lists(inner, max_size=5) | st.dictionaries(st.sampled_from(["pool", "pid"]), inner),
     max_leaves=10,
 )
-tags = st.sampled_from([READY, DISPATCH, DONE, STOP, PROBE])
+tags = st.sampled_from([READY, DISPATCH, DONE, STOP])
 messages = st.lists(st.binary(max_size=50), max_size=4) | st.builds(
     lambda tag, head, rest: [tag, msgpack.packb(head), *rest], tags, values, st.lists(st.binary(), max_size=3)
 )
@@ -54,7 +52,6 @@ def test_what_the_broker_packs_is_unpacked() -> None:
     assert unpack_from_broker(frames) == DispatchMessage(3, "get", ASSIGNMENTS, [b"one", b"two"])
     assert unpack_from_broker([memoryview(frame) for frame in frames])[:3] == (3, "get", ASSIGNMENTS)
     assert unpack_from_broker([STOP]) == StopMessage()
-    assert unpack_from_broker([PROBE]) == ProbeMessage()
 
 
 def done(*head: Any) -> list[bytes]:

@@ -1,16 +1,16 @@
 """A worker's loop: what it does with each of the broker's messages."""
 
+import socket
 from collections.abc import Iterator
 from concurrent.futures import Future, ThreadPoolExecutor
-from pathlib import Path
+from contextlib import closing
 from typing import Any
 
 import pytest
-import zmq
 
+from protocol.worker_link import WorkerLink
 from protocol.worker_wire import (
     DISPATCH,
-    PROBE,
     STOP,
     DoneMessage,
     ReadyMessage,
@@ -26,45 +26,46 @@ from workers.runtime.loop import serve
 class Broker:
     """A worker's other side. worker: ends when the worker does."""
 
-    def __init__(self, socket: "zmq.Socket[bytes]", worker: "Future[None]") -> None:
-        self._socket = socket
+    def __init__(self, link: WorkerLink, worker: "Future[None]") -> None:
+        self.link = link
         self.worker = worker
 
     def receive(self) -> Any:
-        assert self._socket.poll(10_000)
-        identity, *frames = self._socket.recv_multipart()
-        assert identity == b"worker"
+        [frames] = self.link.receive()
         return unpack_from_worker(frames)
 
     def send(self, *frames: bytes) -> None:
-        self._socket.send_multipart([b"worker", *frames])
+        self.link.send(frames)
 
 
 @pytest.fixture
-def broker(tmp_path: Path) -> Iterator[Broker]:
+def broker() -> Iterator[Broker]:
     store = open_store("null:")
-    address = f"ipc://{tmp_path / 'w'}"
-    with zmq.Context() as context, context.socket(zmq.ROUTER) as socket, ThreadPoolExecutor(1) as threads:
-        socket.linger = 0
-        socket.bind(address)
+    ours, theirs = socket.socketpair()
+    ours.settimeout(10)
+    with closing(WorkerLink(ours)) as link, ThreadPoolExecutor(1) as threads:
         executor = Executor({"nothing": Operation(lambda _: None)}, store, budget=1.0, retention=288)
-        worker = threads.submit(serve, executor, identity=b"worker", backend=address, pool="read")
-        broker = Broker(socket, worker)
+        broker = Broker(link, threads.submit(serve, executor, WorkerLink(theirs), "read"))
         assert isinstance(broker.receive(), ReadyMessage)
         yield broker
-        if not worker.done():
-            broker.send(STOP)
+        link.close()
     store.close()
 
 
-def test_a_probe_is_ignored_and_stop_ends_it(broker: Broker) -> None:
-    broker.send(PROBE)
+def test_it_answers_until_stop_ends_it(broker: Broker) -> None:
     broker.send(DISPATCH, pack_dispatch(1, "nothing", []))
     answer = broker.receive()
     assert isinstance(answer, DoneMessage)
     assert answer.number == 1
-    broker.send(PROBE)
     broker.send(STOP)
+    assert broker.worker.result(10) is None
+
+
+@pytest.mark.parametrize("held", [[], [DISPATCH, pack_dispatch(1, "nothing", [])]], ids=["idle", "busy"])
+def test_it_ends_with_the_broker(broker: Broker, held: list[bytes]) -> None:
+    if held:
+        broker.send(*held)
+    broker.link.close()
     assert broker.worker.result(10) is None
 
 

@@ -1,12 +1,13 @@
-"""The daemon's side of its workers: dying workers, rolling restarts, chores."""
+"""The daemon's side of its workers: rolling restarts, chores."""
 
 import os
 import time
 from collections.abc import Iterator
 
 import pytest
+import zmq
 
-from workers.management.dying_workers import DyingWorkers
+from broker.transport.worker_links import WorkerLinks
 from workers.management.housekeeping import Housekeeping
 from workers.management.manager import WorkerManager
 from workers.management.process import WorkerProcess, WorkerSettings
@@ -15,45 +16,17 @@ from workers.management.rolling_restart import RollingRestart
 
 @pytest.fixture
 def manager() -> Iterator[WorkerManager]:
-    settings = WorkerSettings("", "", "ipc:///nowhere/u.sock", "null:", os.getpid(), 1.0, 288)
-    manager = WorkerManager(settings, {"read": 1}, watch=lambda _: None, unwatch=lambda _: None)
+    settings = WorkerSettings("", -1, "null:", os.getpid(), 1.0, 288)
+    links = WorkerLinks(zmq.Poller())
+    manager = WorkerManager(settings, {"read": 1}, links=links, watch=lambda _: None, unwatch=lambda _: None)
     yield manager
     manager.end()
+    links.close()
 
 
 @pytest.fixture
 def process(manager: WorkerManager) -> WorkerProcess:
     return manager.start("read", time.monotonic())
-
-
-# ---- dying workers
-
-
-class Clock:
-    now = 100.0
-
-    def __call__(self) -> float:
-        return self.now
-
-
-def test_a_dead_worker_is_answered_for_when_its_connection_is_gone_and_once(process: WorkerProcess) -> None:
-    dying_workers = DyingWorkers(Clock())
-    dying_workers.add(process, "was ended")
-    assert dying_workers.take_drained(lambda _: True) == []
-    assert dying_workers.identities == {process.identity}
-    assert dying_workers.take_drained(lambda _: False) == [(process.identity, "was ended")]
-    assert not dying_workers
-    assert dying_workers.take_drained(lambda _: False) == []
-
-
-def test_a_dead_worker_whose_connection_hangs_is_answered_for_all_the_same(process: WorkerProcess) -> None:
-    clock = Clock()
-    dying_workers = DyingWorkers(clock)
-    dying_workers.add(process, "was ended")
-    clock.now += 0.04
-    assert dying_workers.take_drained(lambda _: True) == []
-    clock.now += 0.02
-    assert dying_workers.take_drained(lambda _: True) == [(process.identity, "was ended")]
 
 
 # ---- a rolling restart

@@ -3,7 +3,6 @@
 manager          how many of each pool there are to be, and those that there are: starts, watches, terminates, reaps
 process          one worker's process
 crash_loop       backoff where one after the other fails early
-dying_workers    those that have ended, until what they had sent is read
 rolling_restart  replaces all of them, one after the other
 housekeeping     chores that may fail
 signals          the signals that the daemon is sent, some of which are about its workers

@@ -7,11 +7,12 @@ every ten seconds. One that is terminated dumps its stacks and is killed.
 
 import logging
 import secrets
+import socket
 import subprocess
 import time
 from collections.abc import Callable, Mapping
 from dataclasses import replace
-from typing import Final
+from typing import Final, Protocol
 
 from workers.launch import START_FAILED_STATUS, WorkerSettings
 
@@ -29,9 +30,18 @@ _DUMP_SECONDS: Final = 0.2
 _GONE_SECONDS: Final = 2.0
 
 
+class Links(Protocol):
+    """connect: gives a worker's side of a new link, which is closed once the worker has it; raises OSError."""
+
+    def connect(self, identity: bytes) -> socket.socket: ...
+
+    def disconnect(self, identity: bytes) -> None: ...
+
+
 class WorkerManager:
-    """template: the settings of every worker, but for identity and pool. counts: workers per pool to begin with.
-    watch, unwatch: whether `reap` is to be called when a descriptor can be read. Times are seconds, monotonic.
+    """template: the settings of every worker, but for pool and link. counts: workers per pool to begin with. links: to
+    the workers; whoever is told of a worker's end disconnects it. watch, unwatch: whether `reap` is to be called when a
+    descriptor can be read. Times are seconds, monotonic.
     """
 
     def __init__(
@@ -39,10 +49,12 @@ class WorkerManager:
         template: WorkerSettings,
         counts: Mapping[str, int],
         *,
+        links: Links,
         watch: Callable[[int], None],
         unwatch: Callable[[int], None],
     ) -> None:
         self._template = template
+        self._links = links
         self._watch = watch
         self._unwatch = unwatch
         self.counts = dict(counts)
@@ -87,7 +99,12 @@ class WorkerManager:
     def start(self, pool: str, now: float) -> WorkerProcess:
         """Raises OSError where the host has not what it takes."""
         identity = secrets.token_bytes(8)
-        process = WorkerProcess(replace(self._template, identity=identity.hex(), pool=pool), now)
+        with self._links.connect(identity) as link:
+            try:
+                process = WorkerProcess(identity, replace(self._template, pool=pool, link=link.fileno()), now)
+            except BaseException:
+                self._links.disconnect(identity)
+                raise
         self.processes[identity] = process
         self._watch(process.descriptor)
         log.info("started %s worker %d", pool, process.pid)

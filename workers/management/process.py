@@ -24,13 +24,14 @@ _ROOT: Final = Path(__file__).resolve().parents[2]
 
 
 class WorkerProcess:
-    """started: seconds, monotonic. leaving: was told to end, or is being terminated, for `terminated_because`.
+    """identity: of its link. started: seconds, monotonic. leaving: was told to end, or is being terminated, for
+    `terminated_because`.
 
     Raises OSError where the process can't be started, or not be watched; then there is none.
     """
 
-    def __init__(self, settings: WorkerSettings, now: float) -> None:
-        self.identity = bytes.fromhex(settings.identity)
+    def __init__(self, identity: bytes, settings: WorkerSettings, now: float) -> None:
+        self.identity = identity
         self.pool = settings.pool
         self.started = now
         self.leaving = False
@@ -41,6 +42,7 @@ class WorkerProcess:
             stdin=subprocess.DEVNULL,
             env=os.environ | {"PYTHONPATH": os.pathsep.join(path)},
             process_group=0,
+            pass_fds=[settings.link],
         )
         self.pid = self._popen.pid
         try:

@@ -6,44 +6,30 @@ has a time budget.
 
 import os
 import time
-from typing import Final
 
-import zmq
-
-from protocol.worker_wire import (
-    DONE,
-    DispatchMessage,
-    ProbeMessage,
-    StopMessage,
-    pack_done,
-    pack_ready,
-    unpack_from_broker,
-)
+from protocol.worker_link import WorkerLink
+from protocol.worker_wire import DONE, DispatchMessage, StopMessage, pack_done, pack_ready, unpack_from_broker
 
 from .batch import Batch
 from .executor import Executor
 
-# Answers given to ZeroMQ before a worker ends by itself are still delivered, for this long.
-_LINGER_MS: Final = 1_000
 
-
-def serve(executor: Executor, *, identity: bytes, backend: str, pool: str) -> None:
-    """Works until it is told to stop. Raises WorkerWireError where the broker sends what is no message of its."""
-    with zmq.Context() as context, context.socket(zmq.DEALER) as socket:
-        socket.routing_id = identity
-        socket.linger = _LINGER_MS
-        socket.sndhwm = socket.rcvhwm = 0
-        socket.connect(backend)
-        socket.send_multipart(pack_ready(pool, os.getpid()))
+def serve(executor: Executor, link: WorkerLink, pool: str) -> None:
+    """Works until it is told to stop, or the broker is gone. link: blocking; closed at the end. Raises WorkerWireError
+    where the broker sends what is no message of its."""
+    try:
+        link.send(pack_ready(pool, os.getpid()))
         while True:
-            match unpack_from_broker([frame.buffer for frame in socket.recv_multipart(copy=False)]):
-                case DispatchMessage() as dispatch:
-                    # Copied: for large frames that it must not copy, pyzmq would start a context and a thread.
-                    socket.send_multipart(_execute(executor, dispatch))
-                case ProbeMessage():
-                    pass  # that it has come was all that it was for
-                case StopMessage():
-                    return
+            for frames in link.receive():
+                match unpack_from_broker(frames):
+                    case DispatchMessage() as dispatch:
+                        link.send(_execute(executor, dispatch))
+                    case StopMessage():
+                        return
+    except (EOFError, ConnectionError):
+        return
+    finally:
+        link.close()
 
 
 def _execute(executor: Executor, dispatch: DispatchMessage) -> list[bytes]:

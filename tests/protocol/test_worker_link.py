@@ -1,0 +1,97 @@
+"""The link between the daemon and a worker: what one side sends the other one gets, whole and in order, in whatever
+pieces; and then the end."""
+
+import socket
+import struct
+from collections.abc import Iterator
+from typing import Any
+
+import pytest
+from hypothesis import HealthCheck, given, settings
+from hypothesis import strategies as st
+
+from protocol.worker_link import WorkerLink
+from protocol.worker_wire import WorkerWireError
+
+LARGE = 1 << 20  # more than the kernel takes at once
+
+
+@pytest.fixture
+def pair() -> Iterator[tuple[socket.socket, socket.socket]]:
+    ours, theirs = socket.socketpair()
+    with ours, theirs:
+        ours.setblocking(False)
+        theirs.setblocking(False)
+        yield ours, theirs
+
+
+def received(link: WorkerLink) -> list[list[bytes]]:
+    """All that has come in by now."""
+    messages: list[list[Any]] = []
+    while True:
+        try:
+            messages += link.receive()
+        except BlockingIOError:
+            return [[bytes(frame) for frame in message] for message in messages]
+
+
+frames = st.binary(max_size=20) | st.integers(0, LARGE).map(bytes)
+
+
+@settings(max_examples=50, deadline=None, suppress_health_check=[HealthCheck.function_scoped_fixture])
+@given(st.lists(st.lists(frames, max_size=5), max_size=5))
+def test_messages_arrive_whole_and_in_order(
+    pair: tuple[socket.socket, socket.socket], messages: list[list[bytes]]
+) -> None:
+    """Of many frames, of none, and of more than the kernel holds of a stream."""
+    sender, receiver = map(WorkerLink, pair)
+    got: list[list[bytes]] = []
+    for message in messages:
+        sender.send(message)
+        while sender.is_sending:
+            got += received(receiver)
+            sender.flush()
+    assert got + received(receiver) == messages
+
+
+def test_a_message_of_more_frames_than_the_system_takes_at_once(pair: tuple[socket.socket, socket.socket]) -> None:
+    message = [b"%d" % number for number in range(3000)]
+    sender, receiver = map(WorkerLink, pair)
+    sender.send(message)
+    assert received(receiver) == [message]
+
+
+def test_a_message_that_comes_byte_by_byte(pair: tuple[socket.socket, socket.socket]) -> None:
+    stream, receiver = pair[0], WorkerLink(pair[1])
+    for byte in struct.pack("=III", 2, 1, 2) + b"abc":
+        assert received(receiver) == []
+        stream.send(bytes([byte]))
+    assert received(receiver) == [[b"a", b"bc"]]
+
+
+@pytest.mark.parametrize("unread", [[], [b"work"]], ids=["all read", "something unread"])
+def test_what_was_sent_is_read_before_the_end(pair: tuple[socket.socket, socket.socket], unread: list[bytes]) -> None:
+    """Also where the other side has ended before it read what it was sent."""
+    sender, receiver = map(WorkerLink, pair)
+    if unread:
+        receiver.send(unread)
+    sender.send([b"last", b"words"])
+    sender.close()
+    assert receiver.receive() == [[b"last", b"words"]]
+    with pytest.raises(EOFError):
+        receiver.receive()
+    with pytest.raises(OSError, match="pipe"):
+        receiver.send([b"work"])
+
+
+def test_what_can_be_no_message_is_said(pair: tuple[socket.socket, socket.socket]) -> None:
+    pair[0].send(b"\xff" * 20)
+    with pytest.raises(WorkerWireError, match="a message of 4294967295 frames"):
+        WorkerLink(pair[1]).receive()
+
+
+def test_a_message_for_which_there_is_no_memory_is_said(pair: tuple[socket.socket, socket.socket]) -> None:
+    stream, receiver = pair[0], WorkerLink(pair[1])
+    stream.send(struct.pack("=30001I", 30_000, *[0xFFFFFFFF] * 30_000))
+    with pytest.raises(WorkerWireError, match="no memory"):
+        receiver.receive()
