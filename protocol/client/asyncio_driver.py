@@ -30,8 +30,8 @@ class AsyncioDriver(Driver):
         super().__init__(endpoint, grace)
         self._turn_soon()
 
-    async def ask(self, call: Call) -> None:
-        """Returns when the call is settled. Raises ClientClosed where it cannot be asked."""
+    async def ask(self, call: Call) -> Call:
+        """Returns the call when it is settled. Raises ClientClosed where it cannot be asked."""
         if self._ended or get_running_loop() is not self._loop:
             raise refusal(self._ended or ELSEWHERE)
         call.waiter = self._loop.create_future()
@@ -46,6 +46,7 @@ class AsyncioDriver(Driver):
             raise
         finally:
             self._asked.discard(call)
+        return call
 
     async def close(self) -> None:
         """Settles every call; then waits, not for long, until ZeroMQ has given everything back."""
@@ -122,7 +123,7 @@ class AsyncioDriver(Driver):
         if self._ended:
             return
         self._ended = reason
-        self._settle_all()
+        self._settle_all(reason)
         if self._timer is not None:
             self._timer.cancel()
         self._channel.close()

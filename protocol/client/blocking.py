@@ -50,7 +50,7 @@ class Client:
         is still waited for.
 
         Raises zmq.ZMQError where the endpoint is invalid, ValueError where the timeout is not a finite number above 0,
-        and OSError where fewer than 12 file descriptors (EMFILE) or hardly any threads (EAGAIN) are left: ZeroMQ would
+        and OSError where fewer than 13 file descriptors (EMFILE) or hardly any threads (EAGAIN) are left: ZeroMQ would
         abort the process.
         """
         self._timeout = checked_timeout(timeout)
@@ -279,10 +279,9 @@ class Client:
         payload, unsent = encode_items(listed)
         call = Call(reader.operation, payload, len(listed) - len(unsent), flags)
         if call.count and not (flags and unsent):
-            self._ask(call, timeout)
+            call = self._ask(call, timeout)
         return reader.read_outcomes(call, unsent)
 
     def _ask(self, call: Call, timeout: float | None) -> Call:
         call.deadline = time.monotonic() + (self._timeout if timeout is None else checked_timeout(timeout))
-        self._driver.ask(call)
-        return call
+        return self._driver.ask(call)

@@ -49,6 +49,7 @@ class Channel:
 
     def __init__(self, endpoint: str, grace: float, watcher: Watcher) -> None:
         self.session = Session(grace)
+        self._grace = grace
         self._watcher = watcher
         self._addresses = Addresses(endpoint, watcher.wake)
         self._connection: Connection | None = None
@@ -81,6 +82,12 @@ class Channel:
         if self._connection is None:
             return SWEEP if self._addresses.looking_up else max(0.0, min(self._connect_at - now, SWEEP))
         return self._connection.seconds_until_due(self.session, now)
+
+    def start_over(self) -> None:
+        """After a turn that was interrupted: with another session, and over another connection."""
+        self.close()
+        self.session = Session(self._grace, self.session.counters)
+        self._connect_at = self._sweep_at = 0.0
 
     def close(self) -> None:
         """Never blocks."""

@@ -30,6 +30,7 @@ class Connection:
     def __init__(self, context: "zmq.Context[zmq.Socket[bytes]]", endpoint: str, *, retried: bool) -> None:
         self.socket = socket = context.socket(zmq.DEALER)
         self.monitor: zmq.Socket[bytes] | None = None
+        self.descriptors: list[int] = []  # readable when `pump` is due, also where a blocked socket takes more again
         self.has_sent = False  # something was sent
         self.has_more = False  # something is to be received
         self.is_blocked = False  # something is to be sent, and the socket takes no more
@@ -46,12 +47,14 @@ class Connection:
             failed = 0 if retried else zmq.EVENT_CONNECT_RETRIED
             self.monitor = socket.get_monitor_socket(zmq.EVENT_DISCONNECTED | failed)
             socket.connect(endpoint)
+            self.descriptors = [int(each.getsockopt(zmq.FD)) for each in (socket, self.monitor)]
         except BaseException:
             self.close()
             raise
 
     def close(self) -> None:
-        if self.monitor is not None:
+        """Again, too: where the first time was interrupted."""
+        if self.monitor is not None and not self.socket.closed:
             self.socket.disable_monitor()
             self.monitor.close(0)
         self.socket.close(0)
@@ -82,11 +85,6 @@ class Connection:
                 return not self._disconnected()
         self.has_more = True
         return True
-
-    @property
-    def descriptors(self) -> list[int]:
-        """They become readable when `pump` is to be called, also where a blocked socket takes more again."""
-        return [int(socket.getsockopt(zmq.FD)) for socket in (self.socket, self.monitor) if socket is not None]
 
     def seconds_until_due(self, session: Session, now: float) -> float | None:
         """Seconds after which `pump` is due though no descriptor says so; None: not before one does."""

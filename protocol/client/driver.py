@@ -8,7 +8,7 @@ import os
 import warnings
 import weakref
 from abc import ABC, abstractmethod
-from collections.abc import Iterable
+from collections.abc import Container, Iterable
 from typing import Final
 
 from .. import codes
@@ -16,9 +16,11 @@ from ..wire import Error
 from .call import Call
 from .channel import Channel
 from .errors import ClientClosed
+from .session import Session
 
 CLOSED: Final = "the client is closed"
 FORKED: Final = "this is a forked copy of a client: open one of your own"
+INTERRUPTED: Final = "the client was interrupted in the middle of its work"
 UNCLOSED: Final = "a utxod client was dropped without being closed"
 NOT_COPIED: Final = "a client cannot be copied or pickled: open another one"
 CLOSE_WAIT: Final = 5.0  # seconds; the longest that closing may take
@@ -30,9 +32,14 @@ class Driver(ABC):
     def __init__(self, endpoint: str, grace: float) -> None:
         self._ended = ""  # why nothing can be asked any more
         self._asked: set[Call] = set()  # those that somebody waits for
+        self._cut = False  # the last turn was interrupted: what it has left half done is not to be relied on
+        self._failed: Exception | None = None  # what has ended it
         self._channel = Channel(endpoint, grace, self)
-        self.session = self._channel.session
         _drivers.add(self)
+
+    @property
+    def session(self) -> Session:
+        return self._channel.session
 
     def on_collected(self) -> None:
         """Nobody holds the client any more. Called in garbage collection, in whatever thread: it never waits."""
@@ -64,14 +71,21 @@ class Driver(ABC):
     def _wake_callers(self, calls: Iterable[Call]) -> None:
         """These calls are settled."""
 
-    def _settle_all(self) -> None:
-        """The end: also of what a turn that failed has lost."""
-        self.session.close(self._ended)
-        self._wake_callers(self.session.take_settled())
-        for call in list(self._asked):
+    def _settle_all(self, reason: str, but: Container[Call] = ()) -> None:
+        """Also what a turn that failed has lost. but: what no turn has had yet."""
+        self.session.close(reason)
+        self.session.take_settled()
+        asked = [call for call in list(self._asked) if call not in but]
+        for call in asked:
             if not call.settled:
-                call.fail(Error(codes.NO_ANSWER, codes.UNKNOWN, self._ended))
-                self._wake_callers([call])
+                call.fail(Error(codes.NO_ANSWER, codes.UNKNOWN, reason))
+        self._wake_callers(asked)
+
+    def _start_over(self, but: Container[Call] = ()) -> None:
+        """After a turn that was interrupted."""
+        self._settle_all(INTERRUPTED, but)
+        self._channel.start_over()
+        self._cut = False
 
 
 def refusal(reason: str) -> ClientClosed:

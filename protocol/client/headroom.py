@@ -6,8 +6,8 @@ import os
 import queue
 from typing import Final
 
-# Of a context 4, of a DEALER and its monitor 3, of its connection 1, of a thread's waking 2; of looking a name up 2.
-DESCRIPTORS: Final = 12
+# Of a context 4, of a DEALER and its monitor 3, of its connection 1, of waking its threads 3; of looking a name up 2.
+DESCRIPTORS: Final = 13
 THREADS: Final = 3  # ZeroMQ's two, and a blocking client's own
 _THREADS_TRIED: Final = 6  # more, as those that were tried may not be quite gone when ZeroMQ starts its own
 
@@ -23,7 +23,7 @@ def _check_descriptors() -> None:
     found: list[int] = []
     try:
         while len(found) < DESCRIPTORS:
-            found += os.pipe()
+            found.append(os.eventfd(0))
     except OSError as error:
         if error.errno not in (errno.EMFILE, errno.ENFILE):
             raise

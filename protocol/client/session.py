@@ -83,10 +83,10 @@ class _Request:
 
 
 class Session:
-    """grace: seconds beyond its deadline in which a call's answer is still waited for."""
+    """grace: seconds beyond its deadline in which a call's answer is still waited for. counters: go on counting."""
 
-    def __init__(self, grace: float) -> None:
-        self.counters = Counters()
+    def __init__(self, grace: float, counters: Counters | None = None) -> None:
+        self.counters = counters or Counters()
         self.handshake = Handshake()
         self.problem = ""  # what keeps the channel from connecting, for people
         self._grace = grace
@@ -342,6 +342,8 @@ class Session:
     def _fail(self, calls: Iterable[Call], executed: str, reason: str) -> None:
         error = Error(codes.NO_ANSWER, executed, reason)
         for call in calls:
+            if call.settled:  # in a turn that was interrupted
+                continue
             self.counters.no_answer += 1
             self._collect(call.fail(error))
 

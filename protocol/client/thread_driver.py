@@ -1,26 +1,38 @@
-"""The blocking client's driver: it runs in an I/O thread of its own.
+"""The blocking client's driver: its callers drive it, leader and followers.
 
-Callers hand over through a deque, and wake the thread only where it sleeps: what was handed over while it was busy goes
-out together.
+Who asks while nobody leads takes the lead: it sends, sleeps until something has come, and reads, for every caller,
+until its own call is settled. Then it wakes one of those that still wait, to lead in its place, or leaves the watch to
+the idle thread. So a call alone wakes nobody. Followers hand their calls over and wait, each on a lock of its own; they
+wake the leader only where it sleeps, once however many they are, so that their calls travel together.
+
+What holds it together is not the lead: two may lead at a time, and do no harm. A turn is what one alone may have, and
+nobody sleeps in one. So a leader that is interrupted, or whose thread does something else in a signal's handler, holds
+up nobody: each follower, and the idle thread, looks every LOOK seconds whether somebody still has a turn now and then,
+and leads if not.
 """
 
 import contextlib
-import select
-import socket
+import math
 import sys
 import threading
 import time
+from _thread import allocate_lock, get_ident
 from collections import deque
-from collections.abc import Iterable
+from collections.abc import Callable, Iterable
 from typing import Final
 
 from .. import codes
 from ..wire import Error
 from .call import Call
 from .driver import CLOSE_WAIT, CLOSED, FORKED, Driver, refusal
+from .errors import NoAnswer
+from .shared_poll import SharedPoll
 
-ENDING: Final = "the program ends, and the client's I/O thread has ended before it"
-_DISTRUST: Final = 5.0  # seconds beyond deadline and grace after which a caller no longer relies on the thread
+ENDING: Final = "the program ends"
+WITHIN: Final = "asked by a signal's handler or a finalizer that came in the middle of the client's own work: ask again"
+LOOK: Final = 0.25  # seconds
+IDLE_MAX: Final = 3600.0  # seconds
+_DISTRUST: Final = 5.0  # seconds beyond deadline and grace after which a caller no longer relies on who leads
 
 
 class ThreadDriver(Driver):
@@ -29,148 +41,243 @@ class ThreadDriver(Driver):
     def __init__(self, endpoint: str, grace: float) -> None:
         self._grace = grace
         self._handed: deque[Call] = deque()
-        self._asleep = False
-        self._poller = select.poll()
-        self._woken, self._waker = socket.socketpair()
-        self._woken.setblocking(False)
-        self._waker.setblocking(False)
-        self.watch(self._woken.fileno())
+        self._leader = 0  # its thread
+        self._asleep = False  # the leader is
+        self._turns = threading.RLock()  # one at a time: who holds it has the channel, and all that is behind it
+        self._turning = 0  # the thread whose turn it is
+        self._turned_at = self._due = 0.0  # the last turn was; the next one is, though nothing that is watched says so
+        self._idle_until = math.inf
+        self._poll = SharedPoll()
         try:
             super().__init__(endpoint, grace)
         except BaseException:
-            self._close_pair()
+            self._poll.close()
             raise
         self._thread = threading.Thread(target=self._run, name="utxod-client", daemon=True)
         try:
             self._thread.start()
         except RuntimeError:
-            self._end()
+            self._ended = CLOSED
+            self._give_back()
             raise
         except BaseException:  # interrupted: it may run by now, and then what is its own is its to end
             self._request_end()
             raise
 
-    def ask(self, call: Call) -> None:
-        """Blocks until the call is settled. Raises ClientClosed where it cannot be asked."""
+    def ask(self, call: Call) -> Call:
+        """Blocks until the call is settled, and returns it. Raises ClientClosed where it cannot be asked."""
         if sys.is_finalizing():
             self._ended = self._ended or ENDING
         if self._ended:
             raise refusal(self._ended)
-        lock = call.waiter = threading.Lock()
-        lock.acquire()
+        me = get_ident()
+        if self._turning == me:
+            raise NoAnswer(Error(codes.NO_ANSWER, codes.NO, WITHIN))
+        call.waiter = allocate_lock()
+        call.waiter.acquire()
         try:
             self._asked.add(call)
-            self._hand(call)
-            if self._ended:
-                self._fail_handed()  # the thread may have looked for the last time before this call was there
-            answered = lock.acquire(timeout=call.deadline - time.monotonic() + self._grace + _DISTRUST)
+            self._handed.append(call)
+            settled = self._settled(call, me)
         except BaseException:  # interrupted: nobody waits for it any more, and what has not left yet stays here
-            call.waiter = None
-            self._hand(call)
+            self._forget(call)
+            self._leave(me)
             raise
         finally:
             self._asked.discard(call)
-        if not answered:
-            call.fail(Error(codes.NO_ANSWER, codes.UNKNOWN, "the client's own I/O thread does not run"))
+        return settled
 
     def close(self) -> None:
         """Settles every call. Any thread may call it, more than once."""
         self._request_end()
-        alone = self._ended == FORKED or sys.is_finalizing()  # there is no such thread
-        if not alone and threading.current_thread() is not self._thread:
+        if self._ended == FORKED or sys.is_finalizing():
+            return  # there is no such thread
+        if self._exclusively(self._settle) and threading.current_thread() is not self._thread:
             self._thread.join(CLOSE_WAIT)
 
     # What the channel asks of its driver.
 
     def watch(self, descriptor: int) -> None:
-        self._poller.register(descriptor, select.POLLIN)
+        self._poll.add(descriptor)
 
     def unwatch(self, descriptor: int) -> None:
-        self._poller.unregister(descriptor)
+        self._poll.remove(descriptor)
 
     def wake(self) -> None:
-        """One byte is enough, however many hand over meanwhile: they don't wake it again."""
+        """One ring is enough, however many hand over meanwhile: they don't wake the leader again."""
         try:
             self._asleep = False
-            self._waker.send(b"\0")
-        except OSError:  # it is full of them, or closed
-            pass
+            self._poll.ring()
         except BaseException:  # interrupted, and others relied on it
-            with contextlib.suppress(OSError):
-                self._waker.send(b"\0")
+            self._poll.ring()
             raise
 
-    # Other threads.
+    # The callers.
 
-    def _hand(self, call: Call) -> None:
-        self._handed.append(call)
-        if self._asleep:
-            self.wake()
+    def _settled(self, call: Call, me: int) -> Call:
+        """The call, once it is; or another in its place, where all that is to settle it has failed."""
+        while not call.settled:
+            now = time.monotonic()
+            if now > call.deadline + self._grace + _DISTRUST:
+                self._forget(call)
+                given_up = Call(call.operation, b"", call.count)
+                given_up.fail(Error(codes.NO_ANSWER, codes.UNKNOWN, "nothing that drives the client gets to run"))
+                return given_up
+            if self._ended:
+                self._exclusively(self._settle)  # all had been settled, maybe, before this one was there
+            elif self._leader in (0, me) or now - self._turned_at > LOOK:
+                self._lead(call, me)
+            else:
+                if self._asleep:
+                    self.wake()
+                call.waiter.acquire(timeout=LOOK)
+        return call
 
-    def _request_end(self) -> None:
-        """Never waits. The thread is told again each time: an interrupt may have kept it asleep the first time."""
-        if self._ended != FORKED:
-            self._ended = self._ended or CLOSED
-            self.wake()
-
-    # The thread.
-
-    def _run(self) -> None:
+    def _lead(self, call: Call, me: int) -> None:
+        beneath = self._leader == me  # the call that a signal's handler has interrupted sleeps beneath this one
         try:
-            while not self._ended:
-                self._turn()
+            while True:
+                if self._leader != me:  # also again: a handler's call has left the lead, say
+                    self._leader = me
+                    self._poll.hold_idle()
+                if not self._exclusively(self._turn) or call.settled or self._ended:
+                    return
                 self._sleep()
-        except BaseException as error:
-            self._ended = f"the client's I/O thread failed: {error!r}"
-            raise
         finally:
-            self._end()
+            self._leave(me)
+            if beneath:
+                self.wake()  # it may be settled by now
+
+    def _sleep(self) -> None:
+        self._asleep = True
+        if not self._handed and not self._ended:
+            self._poll.wait(max(0.0, self._due - time.monotonic()))
+        self._asleep = False
+
+    def _leave(self, me: int) -> None:
+        if self._leader == me:
+            self._leader = 0
+        self._hand_on()
+
+    def _hand_on(self) -> None:
+        """Somebody who waits is to lead, or else the idle thread watches."""
+        if self._leader:
+            return
+        for call in list(self._asked):
+            if not call.settled and call.waiter is not None:
+                _release(call)
+                return
+        self._poll.rouse_idle()
+        if self._due < self._idle_until - 0.001:
+            self._poll.ring()
+
+    def _forget(self, call: Call) -> None:
+        """In the next turn."""
+        call.waiter = None
+        self._handed.append(call)
+
+    # A turn.
+
+    def _exclusively(self, work: Callable[[], None]) -> bool:
+        """False where it was somebody else's turn all the time. An interrupt is only ever raised when a call returns,
+        so that the lock is given back in any case: by being held, or not, it says itself whether it is to be."""
+        me = get_ident()
+        if self._turning == me:
+            return False
+        try:
+            if not self._turns.acquire(timeout=LOOK):
+                return False
+            self._turning = me
+            work()
+            return True
+        finally:
+            if self._turning == me:
+                self._turning = 0
+            try:  # noqa: SIM105 - no other call may come before this one
+                self._turns.release()
+            except RuntimeError:  # it was not had
+                pass
 
     def _turn(self) -> None:
+        if self._ended:
+            return
+        if self._cut:
+            self._start_over(self._handed)
+        self._cut, self._due = True, 0.0
+        try:
+            self._take_handed()
+            self._channel.turn()
+            self._wake_callers(self.session.take_settled())
+            seconds = self._channel.seconds_until_due()
+        except Exception as error:
+            self._failed = error
+            self._ended = f"the client failed: {error!r}"
+            self._request_end()
+            return
+        self._turned_at = time.monotonic()
+        self._due = math.inf if seconds is None else self._turned_at + seconds
+        self._cut = False
+
+    def _take_handed(self) -> None:
         while self._handed:
             call = self._handed.popleft()
             if call.waiter is None:
                 self.session.cancel(call)
             else:
                 self.session.submit(call)
-        self._channel.turn()
-        self._wake_callers(self.session.take_settled())
-
-    def _sleep(self) -> None:
-        seconds = self._channel.seconds_until_due()
-        self._asleep = True
-        if not self._handed and not self._ended:
-            self._poller.poll(None if seconds is None else seconds * 1000 + 1)
-        self._asleep = False
-        with contextlib.suppress(BlockingIOError):
-            self._woken.recv(4096)
-
-    def _end(self) -> None:
-        self._fail_handed()
-        self._settle_all()
-        self._channel.close()
-        self._channel.free()
-        self._close_pair()
 
     def _wake_callers(self, calls: Iterable[Call]) -> None:
         for call in calls:
             _release(call)
 
-    def _fail_handed(self) -> None:
-        while True:
-            try:
-                call = self._handed.popleft()
-            except IndexError:
-                return
-            call.fail(Error(codes.NO_ANSWER, codes.NO, self._ended))
-            _release(call)
+    # The idle thread.
 
-    def _close_pair(self) -> None:
-        self._woken.close()
-        self._waker.close()
+    def _run(self) -> None:
+        try:
+            while not self._ended:
+                self._idle_until = self._watch()
+                self._poll.wait_idle(max(0.0, min(self._idle_until - time.monotonic(), IDLE_MAX)))
+        except BaseException as error:
+            self._ended = f"the client's idle thread failed: {error!r}"
+            raise
+        finally:
+            self._give_back()
+        if self._failed is not None:
+            raise self._failed
+
+    def _watch(self) -> float:
+        """Has a turn where nobody leads. Returns until when to sleep."""
+        now = time.monotonic()
+        if self._leader and now - self._turned_at <= LOOK:
+            return now + LOOK
+        self._leader = 0
+        self._poll.wait(0)  # if it was the bell, it has been heard
+        self._exclusively(self._turn)
+        self._hand_on()
+        return self._due
+
+    # The end.
+
+    def _request_end(self) -> None:
+        """Never waits. Whoever sleeps is told again each time: an interrupt may have kept it asleep the first time."""
+        if self._ended != FORKED:
+            self._ended = self._ended or CLOSED
+            self._poll.end()
+
+    def _settle(self) -> None:
+        self._take_handed()
+        self._settle_all(self._ended)
+        self._channel.close()
+
+    def _give_back(self) -> None:
+        while not self._exclusively(self._settle):
+            pass
+        self._channel.free()
+        self._poll.close()
 
 
 def _release(call: Call) -> None:
     waiter = call.waiter
     if waiter is not None:
-        waiter.release()
+        with contextlib.suppress(RuntimeError):  # it was told before, and has not come to see it yet
+            waiter.release()

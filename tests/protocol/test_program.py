@@ -5,7 +5,6 @@ import copy
 import os
 import pickle
 import signal
-import socket
 import threading
 
 import pytest
@@ -221,50 +220,6 @@ def test_an_interrupted_call_that_has_not_left_yet_never_does(start, endpoint):
             assert [request.header.operation for request in daemon.requests] == ["outpoint"]
     finally:
         signal.signal(signal.SIGUSR1, before)
-
-
-class InterruptedWaker:
-    """A socket whose first sending is interrupted, before anything has left."""
-
-    def __init__(self, real: socket.socket) -> None:
-        self._real = real
-        self.sent = 0
-
-    def send(self, data):
-        self.sent += 1
-        if self.sent == 1:
-            raise KeyboardInterrupt
-        return self._real.send(data)
-
-    def close(self) -> None:
-        self._real.close()
-
-
-def interrupt_next_wake(client: Client) -> None:
-    while not client._driver._asleep:
-        threading.Event().wait(0.001)
-    client._driver._waker = InterruptedWaker(client._driver._waker)
-
-
-def test_an_interrupt_while_the_thread_is_woken_makes_no_client_deaf(start, endpoint):
-    start()
-    with Client(endpoint) as client:
-        client.get(TXID)
-        interrupt_next_wake(client)
-        with pytest.raises(KeyboardInterrupt):
-            client.get(TXID)
-        assert client.get(TXID) == RESULTS["get"]
-
-
-def test_a_closing_that_was_interrupted_can_be_closed_again(start, endpoint):
-    start()
-    client = Client(endpoint)
-    client.get(TXID)
-    interrupt_next_wake(client)
-    with pytest.raises(KeyboardInterrupt):
-        client.close()
-    client.close()
-    assert not client._driver._thread.is_alive()
 
 
 INTERRUPTED_OPENING = """

@@ -53,11 +53,11 @@ for left in range(16):
         try:
             kind()
         except OSError as error:
-            assert error.errno == errno.EMFILE and "12 file descriptors" in str(error), error
+            assert error.errno == errno.EMFILE and "13 file descriptors" in str(error), error
             refused.append(left)
     for descriptor in taken[left:]:
         os.close(descriptor)
-    assert refused == ([left] * 2 if left < 12 else []), (left, refused)
+    assert refused == ([left] * 2 if left < 13 else []), (left, refused)
     assert used() == before, (left, used(), before)
 loop.close()
 both()
