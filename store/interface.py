@@ -77,7 +77,7 @@ RecordOperation = Read | Write | Remove | RuleCall
 
 def is_read_only(record_operations: Sequence[RecordOperation]) -> bool:
     """Whether none of these operations changes a record."""
-    return all(type(operation) is Read for operation in record_operations)
+    return {Read}.issuperset(map(type, record_operations))
 
 
 def group_of(operation: RecordOperation) -> int | None:

@@ -43,7 +43,8 @@ class Bins(msgspec.Struct, array_like=True, gc=False):
     """The small bins, by the names of the layout; None: no such bin. rest: those without a field, as a map that is
     decoded when it is asked for: what is rarely needed, or can be long.
 
-    A field's place is part of the layout: a new one goes to the end."""
+    A field's place is part of the layout: a new one goes to the end, and raises the layout's version, since a program
+    that does not know it would drop it."""
 
     txID: bytes | None = None
     version: int | None = None
@@ -140,7 +141,7 @@ class Record(msgspec.Struct, gc=False):
         """The UTXO of an output of this record; None where the output is none, or there is no such output."""
         slots = self.slots
         at = SLOT_BYTES * offset
-        if slots is None or at >= len(slots):
+        if slots is None or not 0 <= at < len(slots):
             return None
         size = slots[at]
         return None if size == NO_UTXO else bytes(slots[at + 1 : at + 1 + size])
@@ -178,8 +179,8 @@ class Record(msgspec.Struct, gc=False):
         the record is to be thrown away."""
         try:
             self._write_bins(changes)
-        except _UNSTORABLE:
-            raise _unstorable(changes) from None
+        except _UNSTORABLE as error:
+            raise _unstorable(changes, error) from error
 
     def _write_bins(self, changes: Mapping[str, Any]) -> None:
         """Raises one of _UNSTORABLE."""
@@ -216,14 +217,14 @@ class Record(msgspec.Struct, gc=False):
         return self.rest.get(name)
 
 
-def _unstorable(changes: Mapping[str, Any]) -> ValueError:
-    """Which of these it is that cannot be kept."""
+def _unstorable(changes: Mapping[str, Any], fault: Exception) -> ValueError:
+    """Names the first of these that cannot be kept; fault: what all of them met."""
     for name, value in changes.items():
         try:
             Record(Bins())._write_bins({name: value})
         except _UNSTORABLE as error:
             return ValueError(f"{name}: {error}")
-    return ValueError(f"{', '.join(changes)}: cannot be kept together")
+    return ValueError(str(fault))
 
 
 def _pack_part(value: Any) -> bytes:

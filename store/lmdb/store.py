@@ -165,7 +165,7 @@ class EmbeddedStore:
         self, transaction: Any, record_operations: Sequence[RecordOperation], until: float
     ) -> list[Result]:
         """What the operations of a group have changed is put back where not all of them were applied."""
-        if all(isinstance(operation, Read) or operation.group is None for operation in record_operations):
+        if {None}.issuperset(map(group_of, record_operations)):
             return self._execute(transaction, record_operations, until)
         results: list[Result] = []
         for number, members in groupby(record_operations, group_of):

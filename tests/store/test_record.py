@@ -154,7 +154,7 @@ def test_whatever_is_written_is_kept_as_it_is_or_refused(bins: dict[str, Any]) -
 def test_an_output_is_read_and_changed_in_its_slot_alone() -> None:
     utxos = [HASH, None, HASH + b"s" * 36]
     record = Record.unpack(Record.of_bins({"utxos": utxos, "outputs": [b"o"]}).pack())
-    assert [record.utxo(offset) for offset in range(4)] == [*utxos, None]
+    assert [record.utxo(offset) for offset in range(-1, 4)] == [None, *utxos, None]
     record.set_utxo(0, HASH + b"z" * 36)
     record.set_utxo(2, HASH)
     changed = Record.unpack(record.pack())

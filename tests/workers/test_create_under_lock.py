@@ -241,7 +241,7 @@ def test_no_is_said_only_where_nothing_was_written(store: Store, generate: Gener
 
 
 def test_a_transaction_too_big_for_its_record_moves_to_the_blob_store(tmp_path: Path, generate: Generator) -> None:
-    store = EmbeddedStore(tmp_path, sync=False, max_record_bytes=600)
+    store = EmbeddedStore(tmp_path, sync=False, max_record_bytes=800)
     small, big = generate.coinbase([1]), generate.coinbase([1] * 8)
     assert create(store, whole(small), whole(big)).codes == ["OK", "OK"]
     assert "external" not in bins_of(store, small.txid)
