@@ -434,6 +434,7 @@ end
 
 -- Applies the spends that can be applied. Returns the result of them all, and the map of the errors where there are any.
 local function applySpends(rec, spends, ignoreConflicting, ignoreLocked, currentBlockHeight, blockHeightRetention)
+    requireHeights(currentBlockHeight, blockHeightRetention)
     local utxos, refusal = openForSpending(rec, spends, ignoreConflicting, ignoreLocked, currentBlockHeight)
     if utxos == nil then
         return refusal, nil
