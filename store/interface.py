@@ -118,7 +118,8 @@ class ErrorKind(Enum):
 
     NO_SET: there is no set yet, and it was not to be made. SETTINGS_LOST: there are records, but no settings.
     UTXO_BATCH_SIZE_DIFFERS, GENESIS_HEIGHT_DIFFERS: the set was made with another one than the URL names.
-    UNKNOWN_LAYOUT: another version of the program made the set. UNREACHABLE: no server answers.
+    UNKNOWN_LAYOUT: another version of the program made the set. OLD_LAYOUT: an older one did, and the set can be
+    converted. UNREACHABLE: no server answers.
     NO_ALTERNATE_ADDRESSES: the alternate addresses that the URL asks for do not serve. NO_NAMESPACE: the servers have
     no namespace of that name. RULES_FORBIDDEN: the user may not register the rules. OTHER: anything else."""
 
@@ -131,7 +132,8 @@ class ErrorKind(Enum):
     NO_ALTERNATE_ADDRESSES = 7
     NO_NAMESPACE = 8
     RULES_FORBIDDEN = 9
-    OTHER = 10
+    OLD_LAYOUT = 10
+    OTHER = 11
 
 
 class StoreError(Exception):

@@ -16,6 +16,7 @@ from urllib.parse import SplitResult, parse_qsl
 from .aerospike.url import AerospikeUrl, parse_aerospike_url
 from .faulty import FaultyStore, FileFaults
 from .interface import Store
+from .lmdb.conversion import Conversion
 from .lmdb.store import EmbeddedStore
 from .lmdb.url import parse_embedded_url
 from .null import NullStore
@@ -42,6 +43,18 @@ def parse_url(url: str, *, create: bool = True) -> Callable[[], Store]:
         open_inner = _parse(inner, parts, options, create)
         return lambda: FaultyStore(open_inner(), FileFaults(Path(faults)), atomic=atomic)
     return _parse(parts.scheme, parts, options, create)
+
+
+def open_conversion(url: str, *, keep_damaged: bool = False) -> Conversion:
+    """The conversion of an embedded set to this program's layout. keep_damaged: a damaged record does not end it.
+    Raises ValueError where the URL is no embedded set's, StoreError where the set cannot be converted now."""
+    parts = split_url(url)
+    if parts.scheme != "lmdb":
+        raise ValueError("store URL: only an embedded set, lmdb:///DIRECTORY, is ever to be converted")
+    options = dict(parse_qsl(parts.query, keep_blank_values=True))
+    embedded = parse_embedded_url(parts, options)
+    refuse_rest(options)
+    return Conversion(embedded.directory, sync=embedded.sync, map_bytes=embedded.map_bytes, keep_damaged=keep_damaged)
 
 
 def _parse(scheme: str, parts: SplitResult, options: dict[str, str], create: bool) -> Callable[[], Store]:

@@ -4,23 +4,20 @@ Each store keeps it in a place of its own; what it may be, and when it may be ma
 records and has no settings lost them, or is another program's: its settings are not guessed.
 """
 
-from typing import Final, NamedTuple, Protocol
+from typing import NamedTuple, Protocol
 
 from .interface import ErrorKind, StoreError
-from .layout import DEFAULT_GENESIS_HEIGHT, DEFAULT_UTXO_BATCH_SIZE, GENESIS_NEVER, LAYOUT_VERSION
-
-OLD_LAYOUT: Final = 1  # knew no genesis height, and is raised by the first batch that writes
-
-_READABLE: Final = (OLD_LAYOUT, LAYOUT_VERSION)
+from .layout import DEFAULT_GENESIS_HEIGHT, DEFAULT_UTXO_BATCH_SIZE, GENESIS_NEVER
 
 
 class SetSettings(NamedTuple):
     """utxo_batch_size: outputs per record. genesis_height: block height from which on every output is a UTXO but those
-    of OP_FALSE OP_RETURN; GENESIS_NEVER if there is no such height. layout: version of the records' layout."""
+    of OP_FALSE OP_RETURN; GENESIS_NEVER if there is no such height. layout: version of the records' layout, which
+    each kind of store counts for itself."""
 
     utxo_batch_size: int
-    genesis_height: int = DEFAULT_GENESIS_HEIGHT
-    layout: int = LAYOUT_VERSION
+    genesis_height: int
+    layout: int
 
 
 class WantedSettings(NamedTuple):
@@ -34,7 +31,10 @@ class WantedSettings(NamedTuple):
 
 
 class SettingsPlace(Protocol):
-    """Where a set keeps its settings. Each method raises StoreError where it cannot do it."""
+    """Where a set keeps its settings. Each method raises StoreError where it cannot do it. layout: of the records that
+    this program writes there."""
+
+    layout: int
 
     def read(self) -> SetSettings | None:
         """None if the set has no settings."""
@@ -48,6 +48,10 @@ class SettingsPlace(Protocol):
         """Whether the set holds records, though it has no settings."""
         ...
 
+    def check_layout(self, layout: int) -> None:
+        """Raises StoreError where this program does not serve a set of that layout."""
+        ...
+
 
 def find_settings(place: SettingsPlace, wanted: WantedSettings) -> SetSettings:
     """The set's own, or new ones where it has none. Raises StoreError where they cannot be had, or do not go with what
@@ -57,7 +61,8 @@ def find_settings(place: SettingsPlace, wanted: WantedSettings) -> SetSettings:
         holds_records = place.holds_records()
         # They are looked for again first: another process may make them just now, and write.
         while (kept := place.read()) is None:
-            place.make(new_settings(wanted, holds_records=holds_records))
+            place.make(new_settings(wanted, place.layout, holds_records=holds_records))
+    place.check_layout(kept.layout)
     check_settings(kept, wanted)
     return kept
 
@@ -75,7 +80,7 @@ def unreadable_settings() -> StoreError:
     return StoreError("its settings can't be read: it is damaged, or no set of utxod's", in_doubt=False)
 
 
-def new_settings(wanted: WantedSettings, *, holds_records: bool) -> SetSettings:
+def new_settings(wanted: WantedSettings, layout: int, *, holds_records: bool) -> SetSettings:
     """For a set that has none. Raises StoreError where they must not be made up."""
     if holds_records and not (wanted.adopt and wanted.utxo_batch_size):
         raise StoreError(
@@ -86,21 +91,22 @@ def new_settings(wanted: WantedSettings, *, holds_records: bool) -> SetSettings:
         )
     if not wanted.create:
         raise no_set()
-    height = wanted.genesis_height
-    return SetSettings(
-        wanted.utxo_batch_size or DEFAULT_UTXO_BATCH_SIZE, DEFAULT_GENESIS_HEIGHT if height is None else height
-    )
+    height = DEFAULT_GENESIS_HEIGHT if wanted.genesis_height is None else wanted.genesis_height
+    return SetSettings(wanted.utxo_batch_size or DEFAULT_UTXO_BATCH_SIZE, height, layout)
 
 
 def no_set() -> StoreError:
     return StoreError("there is no set", in_doubt=False, kind=ErrorKind.NO_SET)
 
 
+def unknown_layout(layout: int, own: int) -> StoreError:
+    """own: this program's."""
+    problem = f"its layout has version {layout}, this program's {own}"
+    return StoreError(problem, in_doubt=False, kind=ErrorKind.UNKNOWN_LAYOUT)
+
+
 def check_settings(kept: SetSettings, wanted: WantedSettings) -> None:
-    """kept: the set's own. Raises StoreError where this program, or what is wanted, does not go with them."""
-    if kept.layout not in _READABLE:
-        problem = f"its layout has version {kept.layout}, this program's {LAYOUT_VERSION}"
-        raise StoreError(problem, in_doubt=False, kind=ErrorKind.UNKNOWN_LAYOUT)
+    """kept: the set's own. Raises StoreError where what is wanted does not go with them."""
     for name, own, other, kind in (
         ("utxo_batch_size", kept.utxo_batch_size, wanted.utxo_batch_size, ErrorKind.UTXO_BATCH_SIZE_DIFFERS),
         ("genesis_height", kept.genesis_height, wanted.genesis_height, ErrorKind.GENESIS_HEIGHT_DIFFERS),

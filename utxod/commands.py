@@ -23,6 +23,7 @@ from .options import FiniteRange
 
 if TYPE_CHECKING:
     from broker.daemon_settings import Settings
+    from store.lmdb.conversion import Conversion
 
     from .replay import Plan, Summary
 
@@ -171,6 +172,33 @@ def leftovers(txid: bytes, config: Path | None, store: str | None, remove: bool)
         click.echo("none: nothing is left of an earlier life of this transaction")
     elif not remove:
         click.echo(f"{len(keys)} records; with --remove they are removed")
+
+
+@cli.command(short_help="Convert an embedded set of an older version.")
+@config_file
+@click.option("--store", metavar="URL", help="lmdb:///DIRECTORY.")
+@click.option("--keep-damaged", is_flag=True, help="Leave a damaged record as it is, and as damaged, and go on.")
+def convert(config: Path | None, store: str | None, keep_damaged: bool) -> None:
+    """Convert an embedded set that an older version of this program made, so that this version serves it.
+
+    End the daemon of the set first; until the conversion has ended, none serves the set. It can be interrupted at any
+    point, by whatever it may be: asked again, it goes on from there. Records are converted where they are: copy the
+    set's directory first if the older version may be wanted back.
+
+    The exit code is 0 where the set has this version's layout now, whether it had it before or not.
+    """
+    from store import StoreError
+    from store.opening import open_conversion
+
+    settings = _settings(config, {} if store is None else {"store": (store, "--store")})
+    try:
+        with contextlib.closing(open_conversion(settings.store, keep_damaged=keep_damaged)) as conversion:
+            if conversion.is_needed:
+                _convert(conversion)
+            else:
+                click.echo("the set has this version's layout already: there is nothing to convert")
+    except (StoreError, ValueError) as error:
+        raise click.ClickException(str(error)) from None
 
 
 @cli.command(short_help="See it work, in a few seconds.")
@@ -336,6 +364,23 @@ def _settings(config: Path | None, flags: Mapping[str, tuple[Any, str]]) -> "Set
         return load_settings(Settings, config, os.environ, flags, warn)
     except SettingsError as error:
         raise click.ClickException(str(error)) from None
+
+
+def _convert(conversion: "Conversion") -> None:
+    """Raises StoreError where it cannot go on."""
+    from .rendering import count_progress
+
+    try:
+        with count_progress("converting", conversion.total) as progress:
+            progress(conversion.done)
+            for records in conversion.steps():
+                progress(records)
+    except KeyboardInterrupt:
+        click.echo(f"{conversion.done} of {conversion.total} records are converted; asked again, it goes on", err=True)
+        raise
+    for key in conversion.damaged:
+        click.echo(f"{key.hex()} is damaged, and was left as it is", err=True)
+    click.echo(f"{conversion.done} records converted")
 
 
 def _replay(

@@ -86,6 +86,7 @@ REMEDIES: Final = {
     ErrorKind.UTXO_BATCH_SIZE_DIFFERS: "leave utxo_batch_size out of the URL: the set keeps its own",
     ErrorKind.GENESIS_HEIGHT_DIFFERS: "leave genesis_height out of the URL: the set keeps its own",
     ErrorKind.UNKNOWN_LAYOUT: "use a program of the version that made the set",
+    ErrorKind.OLD_LAYOUT: "run the command that the message names, with the daemon ended",
     ErrorKind.UNREACHABLE: (
         "are the hosts and ports right, is a node up, may this host connect, are user and TLS right?"
     ),

@@ -5,7 +5,7 @@ store         EmbeddedStore: batches as transactions of LMDB
 settings      the record that keeps what is fixed for the life of the set
 environment   the LMDB environment, opened and kept usable
 writer_lock   the lock that every writer takes first
-codec         a record as bytes
+record        a record, and its bytes
 rules/        the rules in Python
-emulation     the rules, run in this process (emulation.lua, values.lua)
+conversion    a set of an older layout becomes one of this layout
 """

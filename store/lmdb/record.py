@@ -14,7 +14,7 @@ Damaged: no expiry, no state of a coin is taken from them.
 
 import struct
 from collections.abc import Iterable, Mapping
-from typing import Any, Final
+from typing import Any, Final, NoReturn
 from zlib import crc32
 
 import msgspec
@@ -79,37 +79,27 @@ class Bins(msgspec.Struct, array_like=True, gc=False):
     rest: msgspec.Raw = msgspec.Raw(b"\x80")
 
 
-_FIELDS: Final = frozenset(Bins.__struct_fields__) - {"rest"}
+_NAMES: Final = tuple(name for name in Bins.__struct_fields__ if name != "rest")
+_FIELDS: Final = frozenset(_NAMES)
 _UNSTORABLE: Final = (TypeError, ValueError, OverflowError, RecursionError, msgspec.MsgspecError, struct.error)
-_PARTS: Final = ("inputs", "outputs")
 _decode_bins = msgspec.msgpack.Decoder(Bins).decode
 _decode_rest = msgspec.msgpack.Decoder(dict[str, Any]).decode
 _decode_part = msgspec.msgpack.Decoder(list[bytes | None]).decode
 _encode = msgspec.msgpack.Encoder().encode
 
 
-class Record:
+class Record(msgspec.Struct, gc=False):
     """bins: to be read and assigned. slots: the UTXOs, one after the other; None: no bin `utxos`. inputs, outputs: in
     MessagePack. expires: unix time in seconds, 0: never. is_changed: set by a rule that wants the record kept as it is
     now."""
 
-    __slots__ = ("_rest", "bins", "expires", "inputs", "is_changed", "outputs", "slots")
-
-    def __init__(
-        self,
-        bins: Bins,
-        slots: bytes | bytearray | None = None,
-        inputs: bytes = b"",
-        outputs: bytes = b"",
-        expires: int = 0,
-    ) -> None:
-        self.bins = bins
-        self.slots = slots
-        self.inputs = inputs
-        self.outputs = outputs
-        self.expires = expires
-        self.is_changed = False
-        self._rest: dict[str, Any] | None = None
+    bins: Bins
+    slots: bytes | bytearray | None = None
+    inputs: bytes = b""
+    outputs: bytes = b""
+    expires: int = 0
+    is_changed: bool = False
+    _rest: dict[str, Any] | None = None
 
     @classmethod
     def of_bins(cls, bins: Mapping[str, Value]) -> "Record":
@@ -172,7 +162,7 @@ class Record:
     def read_bins(self, names: Iterable[str] | None = None) -> dict[str, Any]:
         """Of these bins, those that exist; None: all bins."""
         if names is None:
-            names = (*Bins.__struct_fields__[:-1], *LARGE_BINS, *self.rest)
+            names = (*_NAMES, *LARGE_BINS, *self.rest)
         bins = self.bins
         found = {}
         for name in names:
@@ -184,77 +174,84 @@ class Record:
         return found
 
     def write_bins(self, changes: Mapping[str, Value]) -> None:
-        """Give bins other values; None: removes the bin. Raises ValueError that names the bin that cannot be kept; what
-        stands before it may have changed then."""
-        fields = dict(changes)
-        for name in fields.keys() - _FIELDS:
-            self._write_bin(name, fields.pop(name))
+        """Give bins other values; None: removes the bin. Raises ValueError that names the bin that cannot be kept; then
+        the record is to be thrown away."""
         try:
-            self.bins = _changed(self.bins, fields)
+            self._write_bins(changes)
         except _UNSTORABLE:
-            raise _unstorable(fields) from None
+            raise _unstorable(changes) from None
+
+    def _write_bins(self, changes: Mapping[str, Any]) -> None:
+        """Raises one of _UNSTORABLE."""
+        fields = dict(changes)
+        if "utxos" in fields:
+            self.slots = _pack_slots(fields.pop("utxos"))
+        if "inputs" in fields:
+            self.inputs = _pack_part(fields.pop("inputs"))
+        if "outputs" in fields:
+            self.outputs = _pack_part(fields.pop("outputs"))
+        if not _FIELDS.issuperset(fields):
+            for name in [name for name in fields if name not in _FIELDS]:
+                self._write_rest(name, fields.pop(name))
+        # Only a decoder looks at the types.
+        self.bins = _decode_bins(_encode(msgspec.structs.replace(self.bins, **fields)))
+
+    def _write_rest(self, name: str, value: Any) -> None:
+        """Raises one of _UNSTORABLE."""
+        if value is None:
+            self.rest.pop(name, None)
+        elif type(name) is not str or len(name.encode()) > MAX_BIN_NAME_BYTES:
+            raise ValueError("no name of a bin")
+        else:
+            self.rest.update(_decode_rest(_encode({name: value})))
 
     def _read_bin(self, name: str) -> Any:
         """One that has no field; None: no such bin."""
         if name == "utxos":
             return None if self.slots is None else _unpack_slots(self.slots)
-        if name in _PARTS:
-            packed = getattr(self, name)
-            return _decode_part(packed) if packed else None
+        if name == "inputs":
+            return _decode_part(self.inputs) if self.inputs else None
+        if name == "outputs":
+            return _decode_part(self.outputs) if self.outputs else None
         return self.rest.get(name)
 
-    def _write_bin(self, name: str, value: Value) -> None:
-        """As write_bins, one that has no field."""
-        try:
-            if name == "utxos":
-                self.slots = None if value is None else _pack_slots(value)
-            elif name in _PARTS:
-                setattr(self, name, b"" if value is None else _checked_part(value))
-            elif value is None:
-                self.rest.pop(name, None)
-            elif type(name) is not str or len(name.encode()) > MAX_BIN_NAME_BYTES:
-                raise ValueError("no name of a bin")
-            else:
-                self.rest.update(_decode_rest(_encode({name: value})))
-        except _UNSTORABLE as error:
-            raise ValueError(f"{name}: {error}") from error
 
-
-def _changed(bins: Bins, changes: Mapping[str, Any]) -> Bins:
-    """Checked, since only a decoder looks at the types. Raises one of _UNSTORABLE."""
-    return _decode_bins(_encode(msgspec.structs.replace(bins, **changes)))
-
-
-def _unstorable(fields: Mapping[str, Any]) -> ValueError:
+def _unstorable(changes: Mapping[str, Any]) -> ValueError:
     """Which of these it is that cannot be kept."""
-    for name, value in fields.items():
+    for name, value in changes.items():
         try:
-            _changed(Bins(), {name: value})
+            Record(Bins())._write_bins({name: value})
         except _UNSTORABLE as error:
             return ValueError(f"{name}: {error}")
-    return ValueError(f"{', '.join(fields)}: cannot be kept together")
+    return ValueError(f"{', '.join(changes)}: cannot be kept together")
 
 
-def _checked_part(value: Value) -> bytes:
-    """Raises one of _UNSTORABLE."""
+def _pack_part(value: Any) -> bytes:
+    """Of inputs or outputs. Raises one of _UNSTORABLE."""
+    if value is None:
+        return b""
     packed = _encode(value)
     _decode_part(packed)
     return packed
 
 
-def _slot(utxo: bytes | None) -> bytes:
-    """Raises ValueError, or struct.error where it is no bytes."""
-    if utxo is None:
-        return _EMPTY_SLOT
-    if len(utxo) > MAX_UTXO_BYTES:
-        raise ValueError(f"a UTXO of {len(utxo)} bytes, of {MAX_UTXO_BYTES} at most")
-    return _SLOT.pack(len(utxo), utxo)
-
-
-def _pack_slots(utxos: Value) -> bytes:
+def _pack_slots(utxos: Any) -> bytes | None:
+    """Raises one of _UNSTORABLE."""
+    if utxos is None:
+        return None
     if type(utxos) is not list:
         raise ValueError("no list")
-    return b"".join(map(_slot, utxos))
+    pack = _SLOT.pack
+    return b"".join(
+        [
+            _EMPTY_SLOT if utxo is None else pack(len(utxo), utxo) if len(utxo) <= MAX_UTXO_BYTES else _too_long(utxo)
+            for utxo in utxos
+        ]
+    )
+
+
+def _too_long(utxo: bytes) -> NoReturn:
+    raise ValueError(f"a UTXO of {len(utxo)} bytes, of {MAX_UTXO_BYTES} at most")
 
 
 def _unpack_slots(slots: bytes | bytearray) -> list[bytes | None]:

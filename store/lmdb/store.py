@@ -7,6 +7,7 @@ and is never taken for absent.
 """
 
 import shutil
+import struct
 import time
 from collections.abc import Callable, Iterator, Mapping, Sequence
 from contextlib import ExitStack, contextmanager
@@ -15,7 +16,6 @@ from pathlib import Path
 from typing import Any, Final
 
 import lmdb
-import msgpack
 
 from store.blobs import FileBlobStore
 from store.fork_guard import ForkGuard
@@ -35,26 +35,25 @@ from store.interface import (
     group_of,
     is_read_only,
 )
-from store.layout import LAYOUT_VERSION, is_key
-from store.set_settings import SetSettings, WantedSettings, check_settings, find_settings, no_set
+from store.layout import is_key
+from store.set_settings import WantedSettings, find_settings, no_set
 
-from . import codec
-from .emulation import LuaError, Rules
 from .environment import Environment
-from .settings import SettingsRecord, read_settings, write_settings
+from .record import Damaged, Record
+from .rules import RULES
+from .settings import SettingsRecord
 from .url import DEFAULT_MAP_BYTES
 from .writer_lock import WriterLock
 
 MAX_RECORD_BYTES: Final = 1 << 20  # as an Aerospike record
+_BETWEEN_LOOKS: Final = 16  # operations, between two looks at the clock
 
 
 class EmbeddedStore:
     """directory: made where it is missing. sync: whether what is answered is on the disk. wanted: what the set's
     settings should be. map_bytes: how large the set can grow; where another process has made it larger, that holds.
     max_record_bytes: of a record, at most. Raises StoreError where it can't be opened, or where the set has other
-    settings.
-
-    A set of an older layout is read as it is; the first batch that writes raises its layout.
+    settings, or an older layout.
 
     There is one environment per process: do not use it after a fork, nor from two threads at once."""
 
@@ -72,7 +71,6 @@ class EmbeddedStore:
         self._fork_guard = ForkGuard()
         self._directory = directory
         self._max_record_bytes = max_record_bytes
-        self._rules = Rules()
         with ExitStack() as opened:
             try:
                 if not wanted.create and not (directory / "data.mdb").exists():
@@ -89,7 +87,7 @@ class EmbeddedStore:
                 message = f"{directory}: cannot be opened: {error}"
                 raise StoreError(message, in_doubt=False, status=_status_of(error)) from error
             with self._lmdb_errors_translated(), errors_named(directory):
-                self._settings = find_settings(SettingsRecord(self._environment, self._lock), wanted)
+                self._settings = find_settings(SettingsRecord(directory, self._environment, self._lock), wanted)
             opened.pop_all()
 
     @property
@@ -129,7 +127,6 @@ class EmbeddedStore:
         transaction = self._environment.begin(write=True)
         try:
             results = self._execute_groups(transaction, record_operations, until)
-            settings = self._raise_layout(transaction)
         except BaseException:
             transaction.abort()
             raise
@@ -140,7 +137,6 @@ class EmbeddedStore:
             if self._environment.may_have_committed(number):
                 raise self._store_error(error, in_doubt=True) from error
             raise
-        self._settings = settings
         return results
 
     @contextmanager
@@ -169,6 +165,8 @@ class EmbeddedStore:
         self, transaction: Any, record_operations: Sequence[RecordOperation], until: float
     ) -> list[Result]:
         """What the operations of a group have changed is put back where not all of them were applied."""
+        if all(isinstance(operation, Read) or operation.group is None for operation in record_operations):
+            return self._execute(transaction, record_operations, until)
         results: list[Result] = []
         for number, members in groupby(record_operations, group_of):
             group = list(members)
@@ -184,74 +182,80 @@ class EmbeddedStore:
         now = int(time.time())
         handlers = self._handlers
         results: list[Result] = []
-        for operation in record_operations:
+        for start in range(0, len(record_operations), _BETWEEN_LOOKS):
             if time.monotonic() > until:
                 raise StoreError("the time is up: what was done of the batch is undone", in_doubt=False)
-            if is_key(operation.key):
-                try:
-                    result = handlers[type(operation)](self, transaction, operation, now)
-                except codec.Damaged as error:
-                    result = Result(Status.ERROR, message=f"the record is damaged: {error}")
-            else:
-                result = Result(Status.ERROR, message=INVALID_KEY)
-            result.key = operation.key
-            results.append(result)
+            for operation in record_operations[start : start + _BETWEEN_LOOKS]:
+                key = operation.key
+                if is_key(key):
+                    try:
+                        result = handlers[type(operation)](self, transaction, operation, now)
+                    except Damaged as error:
+                        result = Result(Status.ERROR, message=f"the record is damaged: {error}")
+                else:
+                    result = Result(Status.ERROR, message=INVALID_KEY)
+                result.key = key
+                results.append(result)
         return results
 
-    def _get(self, transaction: Any, key: bytes, now: int) -> bytes | None:
-        raw: bytes | None = transaction.get(key)
-        if raw is None or 0 < codec.expiry(raw) <= now:
-            return None
-        return raw
-
     def _read(self, transaction: Any, read: Read, now: int) -> Result:
-        raw = self._get(transaction, read.key, now)
-        if raw is None:
-            return Result(Status.NOT_FOUND)
-        return Result(Status.OK, codec.read_bins(raw, read.bins))
+        record = _get(transaction, read.key, now)
+        return Result(Status.NOT_FOUND) if record is None else Result(Status.OK, record.read_bins(read.bins))
 
     def _write(self, transaction: Any, write: Write, now: int) -> Result:
-        raw = self._get(transaction, write.key, now)
-        if raw is None and write.mode is Mode.UPDATE:
+        record = _get(transaction, write.key, now)
+        if record is None and write.mode is Mode.UPDATE:
             return Result(Status.NOT_FOUND)
-        if raw is not None and write.mode is Mode.CREATE:
+        if record is not None and write.mode is Mode.CREATE:
             return Result(Status.EXISTS)
-        if write.condition is not None and not _holds(raw, write.condition):
+        if write.condition is not None and not _holds(record, write.condition):
             return Result(Status.CONDITION_FALSE)
-        expires = None if write.ttl is None else now + write.ttl
-        before = codec.ABSENT if raw is None else codec.unpack_parts(raw)
-        return self._save(transaction, write.key, before, write.bins, expires)
+        try:
+            if record is None:
+                record = Record.of_bins(write.bins)
+            else:
+                record.write_bins(write.bins)
+        except ValueError as error:
+            return Result(Status.ERROR, message=f"a value cannot be stored: {error}")
+        if write.ttl is not None:
+            record.expires = now + write.ttl
+        return self._save(transaction, write.key, record)
 
     def _remove(self, transaction: Any, remove: Remove, now: int) -> Result:
-        raw = self._get(transaction, remove.key, now)
-        if raw is None:
-            return Result(Status.NOT_FOUND)
-        if remove.condition is not None and not _holds(raw, remove.condition):
-            return Result(Status.CONDITION_FALSE)
+        try:
+            record = _get(transaction, remove.key, now)
+        except Damaged:
+            if remove.condition is not None:
+                raise
+        else:
+            if record is None:
+                return Result(Status.NOT_FOUND)
+            if remove.condition is not None and not _holds(record, remove.condition):
+                return Result(Status.CONDITION_FALSE)
         transaction.delete(remove.key)
         return Result(Status.OK)
 
     def _call(self, transaction: Any, call: RuleCall, now: int) -> Result:
-        raw = self._get(transaction, call.key, now)
-        before = codec.ABSENT if raw is None else codec.unpack_parts(raw)
-        parts = (None,) * 4 if raw is None else [part or None for part in before[1:]]
+        rule = RULES.get(call.function)
+        if rule is None:
+            return Result(Status.ERROR, message=f"{call.function}: there is no such rule")
+        record = _get(transaction, call.key, now)
         try:
-            packed, saved = self._rules.run(call.function.encode(), msgpack.packb(call.args), *parts)
-        except (LuaError, TypeError, ValueError, OverflowError) as error:
-            return Result(Status.ERROR, message=f"{call.function}: {str(error).partition(chr(10))[0]}")
-        answer = codec.unpack(packed)
-        if saved is not None:
-            result = self._save(transaction, call.key, before, codec.unpack(saved), None)
+            answer = rule(record, *call.args)
+        except Damaged:
+            raise
+        except Exception as error:  # whatever it meets, it fails its record alone
+            return Result(Status.ERROR, message=f"{call.function}: {error}")
+        if record is not None and record.is_changed:
+            result = self._save(transaction, call.key, record)
             if result.status is not Status.OK:
                 return result
         return Result(Status.OK, answer)
 
-    def _save(
-        self, transaction: Any, key: bytes, before: codec.Packed, bins: Mapping[str, Value], expires: int | None
-    ) -> Result:
+    def _save(self, transaction: Any, key: bytes, record: Record) -> Result:
         try:
-            packed = codec.apply(before, bins, expires)
-        except (TypeError, ValueError, OverflowError) as error:
+            packed = record.pack()
+        except (TypeError, ValueError, OverflowError, struct.error) as error:
             return Result(Status.ERROR, message=f"a value cannot be stored: {error}")
         if len(packed) > self._max_record_bytes:
             message = f"the record would have {len(packed)} bytes, of {self._max_record_bytes} at most"
@@ -261,16 +265,14 @@ class EmbeddedStore:
 
     _handlers: Final[dict[type, Callable[..., Result]]] = {Read: _read, Write: _write, Remove: _remove, RuleCall: _call}
 
-    def _raise_layout(self, transaction: Any) -> SetSettings:
-        """The settings as they are when the transaction, which writes records of this layout, is committed."""
-        if self._settings.layout == LAYOUT_VERSION:
-            return self._settings
-        with errors_named(self._directory):
-            kept = read_settings(transaction) or self._settings
-            check_settings(kept, WantedSettings())
-        raised = kept._replace(layout=LAYOUT_VERSION)
-        write_settings(transaction, raised)
-        return raised
+
+def _get(transaction: Any, key: bytes, now: int) -> Record | None:
+    """Raises Damaged."""
+    raw = transaction.get(key)
+    if raw is None:
+        return None
+    record = Record.unpack(raw)
+    return None if 0 < record.expires <= now else record
 
 
 def _status_of(error: Exception) -> Status:
@@ -291,6 +293,6 @@ def _put_back(transaction: Any, before: Mapping[bytes, bytes | None]) -> None:
             transaction.put(key, raw)
 
 
-def _holds(raw: bytes | None, condition: Mapping[str, Value]) -> bool:
-    bins = {} if raw is None else codec.read_bins(raw, list(condition))
+def _holds(record: Record | None, condition: Mapping[str, Value]) -> bool:
+    bins = {} if record is None else record.read_bins(condition)
     return all(bins.get(name) == value for name, value in condition.items())

@@ -1,5 +1,5 @@
-"""The rules of a UTXO set, in Lua (utxo.lua): a module that Aerospike's servers run, and the embedded store
-emulates."""
+"""The rules of a UTXO set, in Lua (utxo.lua): a module that Aerospike's servers run. store/lmdb/rules/ has the same
+rules in Python, for the embedded store."""
 
 from importlib.resources import files
 

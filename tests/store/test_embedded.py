@@ -6,8 +6,9 @@ import lmdb
 import pytest
 
 from store import Mode, Read, Remove, RuleCall, Status, Store, StoreError, Write, open_store
+from store.lmdb.record import Record
+from store.lmdb.rules import RULES
 from store.lmdb.store import EmbeddedStore
-from tests.lua import Rules
 from tests.support.storing import KEY, OTHER, create, read, run, statuses
 
 
@@ -26,29 +27,50 @@ def test_a_record_whose_time_to_live_has_passed_is_absent(store: Store, monkeypa
     assert read(store) == {"token": 2}
 
 
-def test_a_rule_that_raises_fails_its_record_alone_and_saves_nothing(store: Store) -> None:
-    store._rules = Rules(  # type: ignore[attr-defined]
-        b"function good(rec) rec['a'] = 2; aerospike:update(rec); return map() end\n"
-        b"function bad(rec) good(rec); error('broken') end"
-    )
-    create(store, a=1)
-    create(store, OTHER, a=1)
-    bad, missing, good = run(store, RuleCall(KEY, "bad", ()), RuleCall(KEY, "nosuch", ()), RuleCall(OTHER, "good", ()))
-    assert (bad.status, missing.status, good.status) == (Status.ERROR, Status.ERROR, Status.OK)
-    assert not bad.in_doubt
-    assert "broken" in bad.message
-    assert "nosuch" in missing.message
-    assert (read(store), read(store, OTHER)) == ({"a": 1}, {"a": 2})
+def good(record: Record, *args: Any) -> dict[str, Any]:
+    record.bins.spentUtxos = 2
+    record.rest["a"] = 2
+    record.set_utxo(0, b"x")
+    record.is_changed = True
+    return {"status": "OK"}
+
+
+def bad(record: Record, *args: Any) -> dict[str, Any]:
+    good(record)
+    raise RuntimeError("broken")
+
+
+def test_a_rule_that_raises_fails_its_record_alone_and_saves_nothing(
+    store: Store, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.setitem(RULES, "good", good)
+    monkeypatch.setitem(RULES, "bad", bad)
+    before = {"a": 1, "utxos": [b"y"]}
+    for key in (KEY, OTHER):
+        create(store, key, **before)
+    results = run(store, RuleCall(KEY, "bad", ()), RuleCall(KEY, "nosuch", ()), RuleCall(OTHER, "good", ()))
+    assert statuses(results) == ["ERROR", "ERROR", "OK"]
+    assert [result.message for result in results] == ["bad: broken", "nosuch: there is no such rule", ""]
+    assert not results[0].in_doubt
+    assert (read(store), read(store, OTHER)) == (before, {"a": 2, "utxos": [b"x"], "spentUtxos": 2})
+
+
+def test_arguments_that_are_too_many_or_too_few_are_an_error_of_the_call(store: Store) -> None:
+    create(store, utxos=[b"h" * 32])
+    for args in ((), (0,), (0, b"h" * 32, b"s" * 36, False, False, 1000, 288, 1)):
+        (result,) = run(store, RuleCall(KEY, "spend", args))
+        assert (result.status, result.message[:7]) == (Status.ERROR, "spend: ")
+    assert read(store) == {"utxos": [b"h" * 32]}
 
 
 def test_a_record_that_would_be_too_big_is_refused_and_stays_as_it_was(tmp_path: Path) -> None:
-    store = EmbeddedStore(tmp_path, sync=False, max_record_bytes=500)
+    store = EmbeddedStore(tmp_path, sync=False, max_record_bytes=520)
     create(store, a=b"x" * 400, conflictingCs=[], utxos=[])
     results = run(
         store,
         Write(KEY, {"b": b"x" * 200}, Mode.UPDATE),
         *[RuleCall(KEY, "noteConflicting", (bytes([n]) * 32,)) for n in range(3)],
-        Write(OTHER, {"b": b"x" * 500}, Mode.CREATE),
+        Write(OTHER, {"b": b"x" * 600}, Mode.CREATE),
     )
     assert statuses(results) == ["TOO_BIG", "OK", "TOO_BIG", "TOO_BIG", "TOO_BIG"]
     assert read(store) == {"a": b"x" * 400, "conflictingCs": [bytes(32)], "utxos": []}
@@ -110,29 +132,6 @@ def test_an_error_after_the_commit_is_in_doubt(store: Store, monkeypatch: pytest
     assert caught.value.in_doubt
     monkeypatch.undo()
     assert read(store) == {"a": 1}
-
-
-def test_a_rule_finds_every_bin_wherever_it_is_kept(store: Store) -> None:
-    store._rules = Rules(  # type: ignore[attr-defined]
-        b"function read(rec, name) local m = map(); m['found'] = rec[name]; return m end\n"
-        b"function assign(rec, name, value) rec[name] = value; aerospike:update(rec); return map() end"
-    )
-    bins: dict[str, Any] = {
-        "txID": KEY,
-        "version": 1,
-        "fee": -5,
-        "locked": True,
-        "createdAt": 1 << 40,
-        "utxos": [b"x"],
-        "outputs": [],
-    }
-    create(store, **bins)
-    for name in (*bins, "locktime", "inputs", "nosuch"):
-        assert run(store, RuleCall(KEY, "read", (name,)))[0].value == {"found": bins.get(name)}
-    for name, value in (("version", None), ("locktime", 7), ("outputs", None), ("locked", None), ("nosuch", [1])):
-        run(store, RuleCall(KEY, "assign", (name, value)))
-        bins[name] = value
-    assert read(store) == {name: value for name, value in bins.items() if value is not None}
 
 
 @pytest.mark.parametrize("last", [Read(KEY), Write(KEY, {"late": 1}, Mode.UPSERT)])

@@ -11,8 +11,9 @@ import msgpack
 import pytest
 
 from store import StoreError, open_store
-from store.layout import DEFAULT_GENESIS_HEIGHT, GENESIS_NEVER, LAYOUT_VERSION, MAX_UTXO_BATCH_SIZE
-from tests.support.layout_1_set import kept_settings
+from store.layout import DEFAULT_GENESIS_HEIGHT, GENESIS_NEVER, MAX_UTXO_BATCH_SIZE
+from store.lmdb.settings import LAYOUT
+from tests.support.old_sets import kept_settings
 from tests.support.storing import create, read
 
 REPOSITORY = Path(__file__).parents[2]
@@ -44,7 +45,7 @@ def test_a_new_set_keeps_what_is_wanted_of_it_or_the_defaults(tmp_path: Path) ->
         assert (store.utxo_batch_size, store.genesis_height) == (size, height)
         store.close()
         assert kept_settings(tmp_path / name) == {
-            "layout": LAYOUT_VERSION,
+            "layout": LAYOUT,
             "utxo_batch_size": size,
             "genesis_height": height,
         }
@@ -68,9 +69,9 @@ def test_they_are_fixed_for_the_life_of_a_set(tmp_path: Path) -> None:
 
 def test_a_set_of_a_layout_to_come_is_refused(tmp_path: Path) -> None:
     open_store(f"lmdb://{tmp_path}/set").close()
-    later = LAYOUT_VERSION + 1
+    later = LAYOUT + 1
     change_settings(tmp_path / "set", lambda settings: msgpack.packb(settings | {"layout": later, "more": 1}))
-    message = f"^{tmp_path}/set: its layout has version {later}, this program's {LAYOUT_VERSION}"
+    message = f"^{tmp_path}/set: its layout has version {later}, this program's {LAYOUT}"
     with pytest.raises(StoreError, match=message):
         open_store(f"lmdb://{tmp_path}/set")
 
@@ -105,7 +106,7 @@ def test_an_empty_set_is_given_its_settings_again(tmp_path: Path) -> None:
         lambda settings: b"no settings",
         lambda settings: msgpack.packb([1, 128]),
         lambda settings: msgpack.packb({"layout": 1}),
-        lambda settings: msgpack.packb({"layout": LAYOUT_VERSION, "utxo_batch_size": 128}),
+        lambda settings: msgpack.packb({"layout": LAYOUT, "utxo_batch_size": 128}),
         lambda settings: msgpack.packb(settings | {"utxo_batch_size": "128"}),
         lambda settings: msgpack.packb(settings | {"utxo_batch_size": 0}),
         lambda settings: msgpack.packb(settings | {"genesis_height": None}),

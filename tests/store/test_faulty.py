@@ -57,7 +57,7 @@ def test_results_are_dropped_emptied_and_malformed(store: Store) -> None:
 def test_a_fault_hits_as_often_as_it_says_and_only_what_it_is_meant_for(store: Store) -> None:
     faulty = FaultyStore(store, [{"kind": "raise_before", "function": "setLocked", "times": 2, "index": 0}])
     assert values(faulty) == [None] * 3
-    locking = [RuleCall(KEYS[0], "setLocked", (True,))]
+    locking = [RuleCall(KEYS[0], "setLocked", (True, 1000, 288))]
     for _ in range(2):
         with pytest.raises(StoreError):
             faulty.batch_operate(locking, 1)

@@ -1,0 +1,189 @@
+"""The embedded store's record: what goes in comes out, and what cannot is named before anything is written."""
+
+from typing import Any
+
+import pytest
+from hypothesis import given
+from hypothesis import strategies as st
+
+from store.lmdb.record import Bins, Damaged, Record
+
+HASH, TXID = b"h" * 32, b"t" * 32
+ALL: dict[str, Any] = {
+    "txID": TXID,
+    "version": 1,
+    "locktime": 0,
+    "fee": -5,
+    "sizeInBytes": 250,
+    "extendedSize": 300,
+    "isCoinbase": False,
+    "createdAt": 1 << 40,
+    "totalUtxos": 3,
+    "recordUtxos": 2,
+    "spentUtxos": 0,
+    "totalExtraRecs": 0,
+    "spentExtraRecs": 0,
+    "spendingHeight": 100,
+    "unminedSince": 7,
+    "deleteAtHeight": 8,
+    "preserveUntil": 9,
+    "lockHeight": 10,
+    "lockSeq": 11,
+    "stateSeq": 12,
+    "lastSpentState": "ALLSPENT",
+    "conflicting": True,
+    "locked": False,
+    "creating": True,
+    "external": True,
+    "blockIDs": [1, 2],
+    "blockHeights": [],
+    "subtreeIdxs": [0],
+    "utxoSpendableIn": {2: 500},
+    "deletedChildren": {"ab" * 32: True},
+    "joined": {0: [1, 0], 2: [0, 3]},
+    "utxos": [HASH, None, HASH + b"s" * 36, b""],
+    "inputs": [b"i" * 40],
+    "outputs": [b"o" * 9, None],
+    "childStates": b"\0\1",
+    "conflictingCs": [TXID],
+    "reassignments": [{"offset": 1, "utxoHash": HASH}],
+    "rest": 3,
+    "token": "text",
+}
+
+
+def kept(bins: dict[str, Any]) -> Any:
+    return Record.unpack(Record.of_bins(bins).pack()).read_bins(None)
+
+
+def test_every_bin_comes_out_as_it_went_in() -> None:
+    assert set(Bins.__struct_fields__) <= set(ALL)
+    assert kept(ALL) == ALL
+    assert kept({}) == {}
+    for name, value in ALL.items():
+        assert kept({name: value}) == {name: value}
+
+
+def test_only_what_is_asked_for_and_is_there_is_read() -> None:
+    record = Record.of_bins({"fee": 0, "utxos": [], "token": 1})
+    assert record.read_bins(["fee", "utxos", "token", "locktime", "inputs", "nosuch"]) == {
+        "fee": 0,
+        "utxos": [],
+        "token": 1,
+    }
+    assert record.read_bins([]) == {}
+
+
+def test_a_bin_written_as_none_is_removed_and_one_that_is_not_named_stays() -> None:
+    for name in ALL:
+        record = Record.unpack(Record.of_bins(ALL).pack())
+        record.write_bins({name: None})
+        assert Record.unpack(record.pack()).read_bins() == {
+            other: value for other, value in ALL.items() if other != name
+        }
+    assert kept(dict.fromkeys(ALL)) == {}
+
+
+@pytest.mark.parametrize(
+    "bins",
+    [
+        {"fee": "1"},
+        {"fee": 1.0},
+        {"fee": 1 << 64},
+        {"fee": -(1 << 63) - 1},
+        {"txID": "text"},
+        {"isCoinbase": 1},
+        {"lastSpentState": b"ALLSPENT"},
+        {"blockIDs": [1, None]},
+        {"blockIDs": 7},
+        {"joined": {0: [1]}},
+        {"joined": {"0": [1, 2]}},
+        {"deletedChildren": {b"ab": True}},
+        {"utxos": [HASH + b"s" * 37]},
+        {"utxos": ["text"]},
+        {"utxos": [7]},
+        {"utxos": HASH},
+        {"inputs": ["text"]},
+        {"outputs": b"bytes"},
+        {"a": 1 << 64},
+        {"a": [1 << 64]},
+        {"a": "\ud800"},
+        {"a": object()},
+        {"a" * 16: 1},
+        {"é" * 8: 1},
+    ],
+)
+def test_what_cannot_be_kept_is_an_error_that_names_the_bin(bins: dict[str, Any]) -> None:
+    (name,) = bins
+    for others in ({}, {"txID": TXID, "locked": False, "utxos": [HASH], "token": 1}):
+        with pytest.raises(ValueError, match=f"^{name}: "):
+            Record.of_bins({**others, **bins})
+        with pytest.raises(ValueError, match=f"^{name}: "):
+            Record.of_bins(others).write_bins(bins)
+
+
+def test_a_name_that_is_no_text_is_refused() -> None:
+    with pytest.raises(ValueError, match=r"^1: "):
+        Record.of_bins({1: 1})  # type: ignore[dict-item]
+
+
+VALUES = st.recursive(
+    st.none()
+    | st.booleans()
+    | st.integers(-(1 << 63), (1 << 64) - 1)
+    | st.text()
+    | st.binary()
+    | st.floats(allow_nan=False),
+    lambda inner: (
+        st.lists(inner, max_size=3) | st.dictionaries(st.text(max_size=3) | st.integers(0, 99), inner, max_size=3)
+    ),
+    max_leaves=6,
+)
+
+
+@given(st.dictionaries(st.sampled_from(sorted(ALL)) | st.text(max_size=16), VALUES, max_size=4))
+def test_whatever_is_written_is_kept_as_it_is_or_refused(bins: dict[str, Any]) -> None:
+    try:
+        record = Record.of_bins(bins)
+        raw = record.pack()
+    except (ValueError, OverflowError):
+        return
+    assert Record.unpack(raw).read_bins() == {name: value for name, value in bins.items() if value is not None}
+
+
+def test_an_output_is_read_and_changed_in_its_slot_alone() -> None:
+    utxos = [HASH, None, HASH + b"s" * 36]
+    record = Record.unpack(Record.of_bins({"utxos": utxos, "outputs": [b"o"]}).pack())
+    assert [record.utxo(offset) for offset in range(4)] == [*utxos, None]
+    record.set_utxo(0, HASH + b"z" * 36)
+    record.set_utxo(2, HASH)
+    changed = Record.unpack(record.pack())
+    assert changed.read_bins() == {"utxos": [HASH + b"z" * 36, None, HASH], "outputs": [b"o"]}
+    assert Record.of_bins({"fee": 1}).utxo(0) is None
+
+
+def test_its_expiry_is_kept() -> None:
+    record = Record.of_bins({"token": 1})
+    record.expires = 4_000_000_000
+    assert Record.unpack(record.pack()).expires == 4_000_000_000
+
+
+@given(st.binary(max_size=200))
+def test_bytes_that_are_no_record_are_damaged(raw: bytes) -> None:
+    with pytest.raises(Damaged):
+        Record.unpack(raw)
+
+
+def test_the_bytes_are_those_of_the_layout() -> None:
+    """A field that moves makes every record that is kept another one: a new one goes to the end."""
+    names = list(ALL)
+    assert Bins.__struct_fields__[:32] == (*names[: names.index("joined") + 1], "rest")
+    assert Record.of_bins({"version": 2, "utxos": [b"\x11" * 32, None], "token": 3}).pack().hex() == "".join(
+        (
+            "00000000", "2a000000", "02000000", "00000000", "00000000",
+            "dc0020", "c002", "c0" * 29, "81a5746f6b656e03",
+            "20", "11" * 32, "00" * 36,
+            "ff", "00" * 68,
+            "f8804143",
+        )
+    )  # fmt: skip
