@@ -16,7 +16,7 @@ Pool = Sequence[Any]
 
 _NO_BYTES: Final[Pool] = [None, 7, True, "x" * 32, [1], {}]
 _NO_INDEX: Final = [None, -1, 1.0, True, "x", b"\0", [0]]
-_NO_HEIGHT: Final = [None, 1.5, float(HEIGHT), "x", b"\0", -1]
+_NO_HEIGHT: Final = [None, 1.5, float(HEIGHT), True, "x", b"\0", -1]
 _HUGE: Final = [2**32 - 2, 2**32 - 1, 2**32, 2**53]
 _FLAG: Final = [False, True, None, 0, 1, ""]
 

@@ -8,6 +8,8 @@ The whole product of all that a record may be and all that a rule may be called 
 """
 
 from collections.abc import Callable, Iterable, Iterator, Sequence
+from itertools import count
+from math import isqrt
 from random import Random
 from typing import Final, NamedTuple
 
@@ -69,6 +71,14 @@ class Product(NamedTuple):
     def size(self) -> int:
         """How many cases."""
         return sum(1 for _ in self.records()) * len(self.arguments)
+
+    def step(self, cases: int) -> int:
+        """Of about so many cases at equal distances: a prime number, so that no argument is always left out."""
+        step = self.size() // cases
+        return next(filter(self._is_free, count(step))) if step > 1 else 1
+
+    def _is_free(self, step: int) -> bool:
+        return all(step % divisor for divisor in range(2, isqrt(step) + 1)) and len(self.arguments) % step != 0
 
     def parts(self, step: int = 1, start: int = 0) -> Iterator[tuple[Bins | None, Sequence[Arguments]]]:
         """Every step-th case: a record, and what is called on it."""
