@@ -1,8 +1,7 @@
 """What rules are called with: for each parameter a pool of values, good ones and bad ones, the usual one first.
 
-Not among them is what no caller can send, and what Lua would make something of that no rule means: numbers as text,
-what is neither true nor false as a flag, integers whose sums have more than 63 bits, and text, bytes or a list where a
-spend should stand in its list."""
+Not among them is what Lua makes something of that no rule means, and no caller can send: numbers as text, integers
+whose sums have more than 63 bits, and text, bytes or a list where a spend should stand in its list."""
 
 from collections.abc import Iterator, Sequence
 from itertools import product
@@ -19,7 +18,7 @@ _NO_BYTES: Final[Pool] = [None, 7, True, "x" * 32, [1], {}]
 _NO_INDEX: Final = [None, -1, 1.0, True, "x", b"\0", [0]]
 _NO_HEIGHT: Final = [None, 1.5, float(HEIGHT), True, "x", b"\0", -1]
 _HUGE: Final = [2**32 - 2, 2**32 - 1, 2**32, 2**53]
-_FLAG: Final = [False, True, None]
+_FLAG: Final = [False, True, None, 0, 1, ""]
 
 _HASH: Final = [HASHES[0], HASHES[1], HASHES[2], HASHES[0][:31], HASHES[0] + b"x", b"", *_NO_BYTES]
 _SPENDER: Final = [OURS, THEIRS, OURS_TOO, FROZEN, OURS[:35], OURS + b"x", b"", *_NO_BYTES]
@@ -102,33 +101,19 @@ POOLS: Final[dict[str, Pool]] = {
     "currentBlockHeight": [*reversed(around(HEIGHT)), 0, *_NO_HEIGHT, *_HUGE],
     "blockHeightRetention": [RETENTION, 0, 288, *_NO_HEIGHT, *_HUGE[1:]],
     "life": [0, 1, 2, 3, *_NO_INDEX],
-    "blockID": [7, 8, 9, 0, 2**32 - 1],
+    "blockID": [7, 8, 9, 0, 2**32 - 1, *_NO_INDEX],
     "blockHeight": [HEIGHT - 5, *around(HEIGHT), 0, *_NO_HEIGHT, *_HUGE[1:]],
-    "subtreeIdx": [0, 1, 2**32 - 1],
+    "subtreeIdx": [0, 1, 2**32 - 1, *_NO_INDEX],
     "onLongestChain": _FLAG,
     "unsetMined": _FLAG,
     "satoshis": [700, 0, 2**53, *_NO_INDEX],
     "script": [b"script", b"", b"s" * 300, *_NO_BYTES],
     "spendableAfter": [0, 1, 7, *_NO_HEIGHT],
-    "value": [True, False, None],
+    "value": [True, False, None, 1],
     "lockSeq": [None, 0, 1, 2, 3, 4, 65535, 65536, *_NO_HEIGHT],
     "delta": [1, 0, 2, 3, -1, -2, -3, *_NO_INDEX, 2**53],
     "notes": _NOTES,
 }
-
-# What the Lua rules do not check, since callers do: integers that are not negative, and flags.
-_UNCHECKED_INTEGERS: Final = frozenset(
-    {
-        "currentBlockHeight",
-        "blockHeightRetention",
-        "blockID",
-        "blockHeight",
-        "subtreeIdx",
-        "spendableAfter",
-        "lockSeq",
-        "life",
-    }
-)
 
 _TARGET: Final = ("offset", "utxoHash")
 _AT: Final = ("currentBlockHeight", "blockHeightRetention")
@@ -164,15 +149,6 @@ def paired(function: str) -> list[Arguments]:
 def chosen(function: str, **values: Pool) -> list[Arguments]:
     """Each of these values with each of the others'; the parameters that are not named have their usual one."""
     return list(product(*(values.get(name, POOLS[name][:1]) for name in PARAMETERS[function])))
-
-
-def may_be_refused(function: str, args: Arguments) -> bool:
-    """Whether an argument is what no caller may send, and the Lua rule does not check it."""
-    return any(
-        (name in _UNCHECKED_INTEGERS and not (type(value) is int and value >= 0) and (name, value) != ("lockSeq", None))
-        or (name == "value" and type(value) is not bool)
-        for name, value in zip(PARAMETERS[function], args, strict=True)
-    )
 
 
 def drawn(function: str, random: Random, bins: Bins | None, usual: float = 0.6) -> Arguments:

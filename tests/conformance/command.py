@@ -106,7 +106,7 @@ def _figures(what: str, found: list[Found]) -> list[Figure]:
 def _parts(number: int, product: Product, against: str) -> list[tuple[int, int, int]]:
     """A product in parts: its number, and of which cases each is: every step-th, from start on."""
     if against == "server":
-        return [(number, max(1, product.size() // _SERVED), 0)]
+        return [(number, product.step(_SERVED), 0)]
     step = product.size() // _AT_A_TIME + 1
     return [(number, step, start) for start in range(step)]
 

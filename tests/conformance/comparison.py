@@ -4,7 +4,6 @@ from collections.abc import Iterator
 from typing import Any, Final, NamedTuple
 
 from tests.conformance import records
-from tests.conformance.arguments import may_be_refused
 from tests.conformance.implementations import DAMAGED, FAILED, Arguments, Bins, Implementation, Outcome
 
 # Values with a name, for people.
@@ -45,20 +44,10 @@ def same(expected: Any, actual: Any) -> bool:
 
 
 def judge(case: Case, expected: Outcome, actual: Outcome) -> Difference | None:
-    """The difference between two outcomes of a call, if there is one. Where an argument is what no caller may send, the
-    actual one may also refuse it, or fail."""
+    """The difference between two outcomes of a call, if there is one."""
     if same(expected.answer, actual.answer) and (expected.bins is actual.bins or same(expected.bins, actual.bins)):
         return None
-    if _is_refusal(actual, case) and may_be_refused(case.function, case.args):
-        return None
     return Difference(case, expected, actual)
-
-
-def _is_refusal(outcome: Outcome, case: Case) -> bool:
-    if outcome is FAILED:
-        return True
-    is_error = isinstance(outcome.answer, dict) and outcome.answer.get("status") == "ERROR"
-    return is_error and outcome.bins is case.bins
 
 
 def compare(case: Case, expected: Implementation, actual: Implementation) -> Difference | None:

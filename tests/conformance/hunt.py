@@ -61,7 +61,7 @@ def _is_found(mutant: Implementation, function: str) -> bool:
 
 def _differs(mutant: Implementation, product: Product) -> bool:
     pair = (mutant, InPython()) if isinstance(mutant, InLua) else (InLua(), mutant)
-    step = max(1, product.size() // THOROUGH)
+    step = product.step(THOROUGH)
     return any(differences for _, differences in run_product(product, *pair, step))
 
 
@@ -72,7 +72,7 @@ def _scouts(function: str, for_lua: bool) -> list[_Scout]:
     scouts = []
     for product in all_products():
         if product.function == function:
-            step = max(1, product.size() // SCOUTS)
+            step = product.step(SCOUTS)
             for bins, some in product.parts(step):
                 call = right.hold(bins)
                 scouts.append(_Scout(bins, [(args, call(function, args)) for args in some]))

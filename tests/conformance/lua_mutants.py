@@ -51,6 +51,8 @@ def _tokens(source: str) -> Iterator[tuple[int, int, str]]:
             others = (str(int(text, 0) + 1), str(int(text, 0) - 1))
         elif kind == "text":
             others = ('"changed"',) if len(text) > 2 else ('"x"',)
+        if source.endswith("error(", 0, match.start()) or (text == "nil" and source[match.end()] == ","):
+            continue  # how a failure is worded, and what stands before a refusal, tells nobody anything
         for other in others:
             yield match.start(), match.end(), other
 

@@ -4,10 +4,13 @@ The whole product of all that a record may be and all that a rule may be called 
 - crossed in full: what it looks at together, as the flags that refuse a spend, or all that is known of one output;
 - in pairs: every two things that a record may be, and every two arguments, with all others as they usually are;
 - in full for a few rules that reach it each in its own way: what decides over the delete-at-height, or a child's state;
-- drawn, by a seed: everything with everything (histories.py).
+- drawn, by a seed: everything with everything; so are histories (histories.py).
 """
 
 from collections.abc import Callable, Iterable, Iterator, Sequence
+from itertools import count
+from math import isqrt
+from random import Random
 from typing import Final, NamedTuple
 
 from tests.conformance import arguments, records
@@ -68,6 +71,14 @@ class Product(NamedTuple):
     def size(self) -> int:
         """How many cases."""
         return sum(1 for _ in self.records()) * len(self.arguments)
+
+    def step(self, cases: int) -> int:
+        """Of about so many cases at equal distances: a prime number, so that no argument is always left out."""
+        step = self.size() // cases
+        return next(filter(self._is_free, count(step))) if step > 1 else 1
+
+    def _is_free(self, step: int) -> bool:
+        return all(step % divisor for divisor in range(2, isqrt(step) + 1)) and len(self.arguments) % step != 0
 
     def parts(self, step: int = 1, start: int = 0) -> Iterator[tuple[Bins | None, Sequence[Arguments]]]:
         """Every step-th case: a record, and what is called on it."""
@@ -268,12 +279,19 @@ def _of_children() -> Iterator[Bins]:
 
 def _of_everything() -> Iterator[Product]:
     """Every rule: all pairs of arguments on a few records, a few arguments on all pairs of what a record may be."""
+    random = Random(0)
     for function in arguments.PARAMETERS:
         pairs = arguments.paired(function)
         yield Product(function, "missing", lambda: MISSING, pairs)
         yield Product(function, "arguments", _a_few, pairs)
         usual = _CONCLUDING.get(function) or chosen(function)
         yield Product(function, "records", lambda: records.paired(*records.EVERYTHING), usual)
+        yield Product(function, "drawn", _drawn, [arguments.drawn(function, random, None) for _ in range(40)])
+
+
+def _drawn() -> Iterator[Bins]:
+    random = Random(0)
+    return (records.drawn(random) for _ in range(2000))
 
 
 def _a_few() -> Iterator[Bins]:

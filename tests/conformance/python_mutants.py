@@ -91,7 +91,7 @@ def _changes(node: ast.AST) -> Iterator[_Change]:
         if isinstance(value, list):
             yield from _dropped(node, field, value)
         for child in value if isinstance(value, list) else [value]:
-            if isinstance(child, ast.AST) and not _is_text_alone(child):
+            if isinstance(child, ast.AST) and not isinstance(child, ast.Raise) and not _is_text_alone(child):
                 yield from _changes(child)
     yield from _of_node(node)
 

@@ -32,7 +32,7 @@ def test_both_implementations_answer_and_save_the_same(function: str) -> None:
     expected, actual = InLua(), InPython()
     for product in all_products():
         if product.function == function:
-            for _, differences in run_product(product, expected, actual, max(1, product.size() // CASES)):
+            for _, differences in run_product(product, expected, actual, product.step(CASES)):
                 for difference in differences:
                     pytest.fail(describe(shrink(difference, expected, actual), "Lua", "Python"))
 

@@ -1,7 +1,7 @@
 import json
 from collections.abc import Callable, Iterator
+from contextlib import contextmanager
 from pathlib import Path
-from typing import Any
 
 import aerospike
 import pytest
@@ -11,11 +11,13 @@ from store.rules import rules_source
 from store.transaction import Transaction, parse_transaction
 from tests.lua import Rules
 from tests.support import ruled
-from tests.support.aerospike_server import own_set, server_client
+from tests.support.aerospike_server import AEROSPIKE, own_set, server_client
+from tests.support.embedded_rules import EmbeddedRules
 from tests.support.scripted_aerospike import ScriptedCluster
 from tests.support.served_rules import ServedRules
 
 REPOSITORY = Path(__file__).parents[2]
+_LUA = Rules()
 FIRST_SPENDS = json.loads((REPOSITORY / "utxod" / "data" / "first-spends.json").read_text())
 
 
@@ -61,11 +63,25 @@ def load_rules(store_kind: str) -> Iterator[Callable[[bytes], Rules | ServedRule
             rules.remove()
 
 
-@pytest.fixture
-def run_rules(load_rules: Any, monkeypatch: pytest.MonkeyPatch) -> None:
-    """Where the records of ruled.py have their rules from."""
-    if load_rules is not Rules:
-        monkeypatch.setattr(ruled, "RULES", load_rules(rules_source()))
+@pytest.fixture(params=["Python", "Lua", AEROSPIKE])
+def run_rules(request: pytest.FixtureRequest, monkeypatch: pytest.MonkeyPatch) -> Iterator[None]:
+    """Where the records of ruled.py have their rules from: each test runs on every implementation."""
+    with _rules_of(request.param) as rules:
+        monkeypatch.setattr(ruled, "RULES", rules)
+        yield
+
+
+@contextmanager
+def _rules_of(implementation: str) -> Iterator[EmbeddedRules | Rules | ServedRules]:
+    if implementation == "Python":
+        yield EmbeddedRules()
+    elif implementation == "Lua":
+        yield _LUA
+    else:
+        with server_client() as client:
+            served = ServedRules(client, rules_source())
+            yield served
+            served.remove()
 
 
 @pytest.fixture(scope="session")
