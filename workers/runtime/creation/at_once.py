@@ -3,6 +3,8 @@ in a store where a group is applied as a whole, or not at all."""
 
 from collections.abc import Sequence
 
+from msgspec.structs import replace
+
 from protocol.wire import Error
 from store import Mode, Read, Result, Status, Write
 from store.layout import move_out
@@ -29,7 +31,7 @@ def create_at_once(context: DispatchContext, candidates: Sequence[Candidate]) ->
         own = results[start : start + len(candidate.creation.records)]
         start += len(own)
         if own[0].status is Status.TOO_BIG and not candidate.creation.external:
-            too_big.append(candidate._replace(creation=move_out(candidate.creation)))
+            too_big.append(replace(candidate, creation=move_out(candidate.creation)))
             continue
         error = _error_of(candidate, own)
         if error is None and candidate.creation.external:
