@@ -46,6 +46,8 @@ def create_at_once(context: DispatchContext, candidates: Sequence[Candidate]) ->
 def _put_blobs(context: DispatchContext, candidates: Sequence[Candidate], errors: ItemErrors) -> list[Candidate]:
     """Writes the blobs of what does not exist yet. Returns what is still to be created."""
     external = [candidate for candidate in candidates if candidate.creation.external]
+    if not external:
+        return list(candidates)
     keys = [key for candidate in external for key, _ in candidate.creation.records]
     results = iter(context.operate([Read(key, ("recordUtxos",)) for key in keys]))
     writable = [candidate for candidate in candidates if not candidate.creation.external]
