@@ -3,6 +3,8 @@ in a store where a group is applied as a whole, or not at all."""
 
 from collections.abc import Sequence
 
+from msgspec.structs import replace
+
 from protocol.wire import Error
 from store import Mode, Read, Result, Status, Write
 from store.layout import move_out
@@ -29,7 +31,7 @@ def create_at_once(context: DispatchContext, candidates: Sequence[Candidate]) ->
         own = results[start : start + len(candidate.creation.records)]
         start += len(own)
         if own[0].status is Status.TOO_BIG and not candidate.creation.external:
-            too_big.append(candidate._replace(creation=move_out(candidate.creation)))
+            too_big.append(replace(candidate, creation=move_out(candidate.creation)))
             continue
         error = _error_of(candidate, own)
         if error is None and candidate.creation.external:
@@ -44,6 +46,8 @@ def create_at_once(context: DispatchContext, candidates: Sequence[Candidate]) ->
 def _put_blobs(context: DispatchContext, candidates: Sequence[Candidate], errors: ItemErrors) -> list[Candidate]:
     """Writes the blobs of what does not exist yet. Returns what is still to be created."""
     external = [candidate for candidate in candidates if candidate.creation.external]
+    if not external:
+        return list(candidates)
     keys = [key for candidate in external for key, _ in candidate.creation.records]
     results = iter(context.operate([Read(key, ("recordUtxos",)) for key in keys]))
     writable = [candidate for candidate in candidates if not candidate.creation.external]

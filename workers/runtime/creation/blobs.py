@@ -1,6 +1,8 @@
 """The blob of an external transaction: if there is none yet, it is put before the records that point to it; one that is
 there already is replaced after the master's creation has succeeded."""
 
+from msgspec.structs import replace
+
 from protocol import codes
 from protocol.codes import NO, UNKNOWN
 from protocol.wire import Error
@@ -12,7 +14,7 @@ from .candidate import Candidate, ItemErrors
 def put_blob(context: DispatchContext, candidate: Candidate, errors: ItemErrors) -> Candidate:
     """If there is no blob yet. What goes wrong is added to `errors`."""
     try:
-        return candidate._replace(has_own_blob=context.store.blobs.put_new(candidate.source))
+        return replace(candidate, has_own_blob=context.store.blobs.put_new(candidate.source))
     except OSError as error:
         errors[candidate.item_index] = Error(codes.STORE_ERROR, NO, f"blob: {error}")
         return candidate

@@ -1,7 +1,9 @@
 """A transaction that is to be created, and the errors of those that were not."""
 
 from collections.abc import Iterable, Sequence
-from typing import Any, Final, NamedTuple
+from typing import Any, Final
+
+from msgspec import Struct
 
 from protocol import codes
 from protocol.codes import NO
@@ -18,7 +20,7 @@ _MAX_LEFTOVERS_TOLD: Final = 100
 ItemErrors = dict[int, Error]
 
 
-class Candidate(NamedTuple):
+class Candidate(Struct, gc=False):
     """item_index: its place in the batch. source: the transaction, or what is known of it. creation: its records.
     has_own_blob: what the blob store has of it was put by this attempt."""
 

@@ -12,6 +12,8 @@ import secrets
 from collections.abc import Mapping, Sequence
 from typing import Any, Final
 
+from msgspec.structs import replace
+
 from protocol import codes
 from protocol.codes import NO, UNKNOWN
 from protocol.wire import Error
@@ -102,7 +104,7 @@ def _as_begun(candidate: Candidate, master: Mapping[str, Any]) -> Candidate:
     }
     keys = [child_key(candidate.txid, child) for child in range(1, (master.get("totalExtraRecs") or 0) + 1)]
     children = [(key, known.get(key, {})) for key in keys]
-    return candidate._replace(creation=candidate.creation._replace(records=[candidate.creation.records[0], *children]))
+    return replace(candidate, creation=candidate.creation._replace(records=[candidate.creation.records[0], *children]))
 
 
 def _refuse_leftovers(context: DispatchContext, fresh: Sequence[Candidate], errors: ItemErrors) -> list[Candidate]:

@@ -23,7 +23,6 @@ from protocol import codes
 from protocol.codes import UNKNOWN
 from protocol.item_flags import CREATE_COINBASE, CREATE_CONFLICTING, CREATE_LOCKED
 from protocol.mined_block import MinedBlock
-from protocol.wire import Error
 from store import Read, RuleCall, Status
 from store.layout import MAX_SATOSHIS, CreationOptions, Partial, create_records
 from store.transaction import Output, Transaction, parse_transaction
@@ -92,12 +91,15 @@ SHAPE: Final = Shape(
 
 def run(context: DispatchContext) -> None:
     candidates = _candidates(context)
-    under_lock = [] if context.store.is_atomic else [candidate for candidate in candidates if candidate.children]
-    at_once = [candidate for candidate in candidates if context.store.is_atomic or not candidate.children]
+    at_once, under_lock = candidates, []
+    if not context.store.is_atomic:
+        at_once = [candidate for candidate in candidates if not candidate.children]
+        under_lock = [candidate for candidate in candidates if candidate.children]
     errors = create_at_once(context, at_once)
     errors |= create_under_lock(context, under_lock)
-    conflicting = [candidate for candidate in without_errors(candidates, errors) if candidate.conflicting]
-    found = [candidate for candidate in candidates if _exists(errors.get(candidate.item_index))]
+    conflicting = without_errors([candidate for candidate in candidates if candidate.conflicting], errors)
+    there = {index for index, error in errors.items() if error.code == codes.TX_EXISTS}
+    found = [candidate for candidate in candidates if candidate.item_index in there]
     conflicting += _complete_found(context, found, errors)
     errors |= _note_in_parents(context, conflicting)
     for candidate in candidates:
@@ -149,10 +151,6 @@ def _source(raw: bytes | None, flags: int, partial: Sequence[Any] | None) -> Tra
         parsed = {vout: Output(*output) for vout, output in outputs.items()}
         return Partial(txid, parsed, is_coinbase=bool(flags & CREATE_COINBASE))
     raise ValueError("raw, partial: one of them is nil, the other not")
-
-
-def _exists(error: Error | None) -> bool:
-    return error is not None and error.code == codes.TX_EXISTS
 
 
 def _complete_found(context: DispatchContext, found: Sequence[Candidate], errors: ItemErrors) -> list[Candidate]:
