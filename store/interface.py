@@ -20,10 +20,6 @@ INVALID_KEY: Final = f"a key has {' or '.join(map(str, KEY_SIZES))} bytes"
 Value = None | bool | int | float | str | bytes | list[Any] | dict[Any, Any]
 
 
-# Operations and results are made by the hundred for each dispatch: msgspec makes one in a third of the time of a
-# dataclass. They are part of no cycle, so that the collector need not know them.
-
-
 class Mode(Enum):
     """What a write expects: no record (CREATE), a record (UPDATE), or either (UPSERT)."""
 
@@ -32,6 +28,8 @@ class Mode(Enum):
     UPSERT = 3
 
 
+# Operations and results are made by the hundred for each dispatch: msgspec makes one in a third of the time that a
+# dataclass takes. They are part of no cycle: the collector need not know them.
 class Read(Struct, gc=False):
     """key: of the record, as for the others. bins: the names to read; None reads them all."""
 
