@@ -5,6 +5,7 @@ from typing import Final
 import click
 
 from utxod.exits import run
+from utxod.options import FiniteRange
 
 from .command_line import HELP_OPTIONS, SECONDS, command, count, option, rounds, store_url
 from .crash import crash
@@ -14,6 +15,7 @@ from .ledger import ledger
 from .overload import overload
 from .report import Report
 from .rules import rules
+from .steady import steady
 from .throughput import throughput
 from .throughput_aerospike import throughput_aerospike
 from .turns import in_turns
@@ -70,6 +72,12 @@ _COMMANDS: Final = (
         _AGAINST,
         rounds(5),
         _seconds(1.5),
+    ),
+    command(
+        "steady",
+        steady,
+        "Half of the capacity, for long: how long callers wait, and whether memory grows.",
+        option("minutes", FiniteRange(0.01, 24 * 60), 30, "At half of the capacity."),
     ),
     command(
         "incident",

@@ -17,6 +17,7 @@ BRIEFLY = {
     "latency": "--rounds 1 --seconds 0.2",
     "crash": "--kills 2 --stops 1",
     "ledger": "--items 5000 --rounds 1",
+    "steady": "--minutes 0.02",
     "overload": "--rounds 1 --seconds 0.3",
 }
 # What takes a minute at least, and is run by hand: a store must be wedged for a while.
