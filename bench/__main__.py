@@ -13,6 +13,7 @@ from .incident import incident
 from .latency import latency
 from .ledger import ledger
 from .overload import overload
+from .peers.measurement import peers
 from .report import Report
 from .rules import rules
 from .steady import steady
@@ -71,6 +72,13 @@ _COMMANDS: Final = (
         "How long one who asks one item at a time waits, beside a relay of messages.",
         _AGAINST,
         rounds(5),
+        _seconds(1.5),
+    ),
+    command(
+        "peers",
+        peers,
+        "The null store beside Celery, Dramatiq and multiprocessing.Pool, on the same work (extra `peers`).",
+        rounds(3),
         _seconds(1.5),
     ),
     command(
