@@ -5,6 +5,7 @@ from typing import Final
 import click
 
 from utxod.exits import run
+from utxod.options import FiniteRange
 
 from .command_line import HELP_OPTIONS, SECONDS, command, count, option, rounds, store_url
 from .crash import crash
@@ -12,8 +13,10 @@ from .incident import incident
 from .latency import latency
 from .ledger import ledger
 from .overload import overload
+from .peers.measurement import peers
 from .report import Report
 from .rules import rules
+from .steady import steady
 from .throughput import throughput
 from .throughput_aerospike import throughput_aerospike
 from .turns import in_turns
@@ -70,6 +73,19 @@ _COMMANDS: Final = (
         _AGAINST,
         rounds(5),
         _seconds(1.5),
+    ),
+    command(
+        "peers",
+        peers,
+        "The null store beside Celery, Dramatiq and multiprocessing.Pool, on the same work (extra `peers`).",
+        rounds(3),
+        _seconds(1.5),
+    ),
+    command(
+        "steady",
+        steady,
+        "Half of the capacity, for long: how long callers wait, and whether memory grows.",
+        option("minutes", FiniteRange(0.01, 24 * 60), 30, "At half of the capacity."),
     ),
     command(
         "incident",

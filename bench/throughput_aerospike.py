@@ -1,11 +1,12 @@
-"""Items per second with a store in Aerospike: through the daemon, and beside it the same work done by one process that
-calls the client itself, one at a time and in batches; gets of all copies, as the store reads, and of one, in turns.
-Every spend is of another record of two outputs."""
+"""Items per second with a store in Aerospike: through the daemon, and beside it, in the same rounds, the same work done
+by one process that calls the client itself, one at a time and in batches; gets of all copies, as the store reads, and
+of one, in turns. Every spend is of another record of two outputs."""
 
 import asyncio
 import itertools
 import time
 from collections.abc import Awaitable, Callable, Iterable, Sequence
+from contextlib import closing
 from functools import partial
 from typing import Any, Final
 
@@ -20,7 +21,7 @@ from utxod.own_daemon import own_daemon
 from .direct import Apply, Direct
 from .load import MANY, ask_many, ask_singles, batched
 from .load import SINGLE_CALLERS as CALLERS
-from .report import RIGHT, Figure, Report, check_outcomes
+from .report import RIGHT, Limits, Report, Round, check_outcomes
 
 COINS: Final = 20_000
 SINGLES: Final = 4_000
@@ -28,9 +29,17 @@ HEIGHT: Final = 200
 RETENTION: Final = 288
 FIELDS: Final = ("totalUtxos",)
 BUDGET: Final = 30.0
-# Of the same run's direct figures.
-MANY_GOAL: Final = 0.8
-SINGLE_GOAL: Final = 1.5
+ONE: Final = f"{CALLERS} callers of one"
+HUNDRED: Final = f"{CALLERS} callers of {MANY}"
+ALONE: Final = {1: "one at a time", MANY: f"batches of {MANY}", 1000: "batches of 1000"}
+# Of each daemon's figure: the ratio to one process that calls the client itself.
+LIMITS: Final[Limits] = {
+    f"daemon, spends, {HUNDRED}": {f"direct, spends, {ALONE[MANY]}": 1.3, f"direct, spends, {ALONE[1000]}": None},
+    f"daemon, spends, {ONE}": {f"direct, spends, {ALONE[1]}": 1.5},
+    f"daemon, gets, {HUNDRED}": {f"direct, gets, {ALONE[MANY]}": 0.9, f"direct, gets, {ALONE[1000]}": None}
+    | {f"direct, gets of one copy, {how}": None for how in (ALONE[MANY], ALONE[1000])},
+    f"daemon, gets, {ONE}": {f"direct, gets, {ALONE[1]}": 1.5, f"direct, gets of one copy, {ALONE[1]}": None},
+}
 _WORKERS: Final = ["--workers", "2"]
 
 
@@ -38,39 +47,21 @@ def throughput_aerospike(url: str, rounds: int, seconds: float) -> Report:
     """url: of a set that is the measurement's own: it is filled."""
     report = Report("throughput")
     generator = Generator(seed=time.time_ns())
-    store, direct = open_store(url), Direct(url)
-    try:
-        alone = {size: _direct(report, store, direct, generator, rounds, size) for size in (1, MANY, 1000)}
-    finally:
-        direct.close()
-        store.close()
-    with own_daemon(url, _WORKERS) as daemon:
-        many = asyncio.run(_daemon_many(report, daemon.endpoint, generator, rounds, seconds))
-        single = asyncio.run(_daemon_singles(report, daemon.endpoint, generator, rounds, seconds))
-    for index, what in enumerate(("spends", "gets")):
-        wanted = MANY_GOAL * _median(alone[MANY][index])
-        _add(report, f"daemon, {what}, {CALLERS} callers of {MANY}", many[index], wanted)
-        wanted = SINGLE_GOAL * _median(alone[1][index])
-        _add(report, f"daemon, {what}, {CALLERS} callers of one", single[index], wanted)
-    for size, (spends, gets, gets_of_one_copy) in alone.items():
-        how = "one at a time" if size == 1 else f"batches of {size}"
-        _add(report, f"direct, spends, {how}", spends)
-        _add(report, f"direct, gets, {how}", gets)
-        _add(report, f"direct, gets of one copy, {how}", gets_of_one_copy)
+    measured: list[Round] = []
+    with closing(open_store(url)) as store, closing(Direct(url)) as direct, own_daemon(url, _WORKERS) as daemon:
+        for _ in range(rounds):
+            measured.append(
+                _direct(report, store, direct, generator, 1)
+                | asyncio.run(_daemon_singles(report, daemon.endpoint, generator, seconds))
+                | _direct(report, store, direct, generator, MANY)
+                | asyncio.run(_daemon_many(report, daemon.endpoint, generator, seconds))
+                | _direct(report, store, direct, generator, 1000)
+            )
+    report.add(measured, "items/s", LIMITS)
     return report
 
 
-def _add(report: Report, name: str, rates: Sequence[float], goal: float | None = None) -> None:
-    report.figures.append(Figure(name, rates, "items/s", goal))
-
-
-def _median(rates: Sequence[float]) -> float:
-    return Figure("", rates, "").value
-
-
-def _direct(
-    report: Report, store: Store, direct: Direct, generator: Generator, rounds: int, size: int
-) -> tuple[list[float], list[float], list[float]]:
+def _direct(report: Report, store: Store, direct: Direct, generator: Generator, size: int) -> Round:
     module = direct.register(rules_source())
 
     def get(txids: Sequence[bytes], *, one_copy: bool = False) -> list[Any]:
@@ -81,20 +72,17 @@ def _direct(
     def spend(calls: Sequence[Apply]) -> list[Any]:
         return [direct.apply(module, calls[0])] if size == 1 else direct.apply_many(module, calls)
 
-    spends: list[float] = []
-    gets: list[float] = []
-    gets_of_one_copy: list[float] = []
-    for _ in range(rounds):
-        coins = [generator.coinbase([1000, 1000]) for _ in range(SINGLES if size == 1 else COINS)]
-        _create(report, store, coins)
-        for ask, rates in ((get, gets), (partial(get, one_copy=True), gets_of_one_copy)):
-            rate, found = _timed(ask, batched([coin.txid for coin in coins], size))
-            rates.append(rate)
-            report.promise(RIGHT, found == [{"totalUtxos": 2}] * len(coins))
-        rate, found = _timed(spend, batched([_call(generator.spend((coin, 0))) for coin in coins], size))
-        spends.append(rate)
-        report.promise(RIGHT, len(found) == len(coins) and all(result["status"] == "OK" for result in found))
-    return spends, gets, gets_of_one_copy
+    coins = [generator.coinbase([1000, 1000]) for _ in range(SINGLES if size == 1 else COINS)]
+    _create(report, store, coins)
+    rates: Round = {}
+    for ask, what in ((get, "gets"), (partial(get, one_copy=True), "gets of one copy")):
+        rate, found = _timed(ask, batched([coin.txid for coin in coins], size))
+        rates[f"direct, {what}, {ALONE[size]}"] = rate
+        report.promise(RIGHT, found == [{"totalUtxos": 2}] * len(coins))
+    rate, found = _timed(spend, batched([_call(generator.spend((coin, 0))) for coin in coins], size))
+    rates[f"direct, spends, {ALONE[size]}"] = rate
+    report.promise(RIGHT, len(found) == len(coins) and all(result["status"] == "OK" for result in found))
+    return rates
 
 
 def _create(report: Report, store: Store, coins: Sequence[Transaction]) -> None:
@@ -116,9 +104,6 @@ def _timed(ask: Callable[[Any], list[Any]], requests: Iterable[Any]) -> tuple[fl
     return len(results) / (time.perf_counter() - started), results
 
 
-Rates = tuple[list[float], list[float]]
-
-
 async def _created(report: Report, client: AsyncClient, generator: Generator, count: int) -> list[Transaction]:
     coins = [generator.coinbase([1000, 1000]) for _ in range(count)]
     items = [CreateItem.whole(coin.raw, block_height=1) for coin in coins]
@@ -127,39 +112,31 @@ async def _created(report: Report, client: AsyncClient, generator: Generator, co
     return coins
 
 
-async def _daemon_many(report: Report, endpoint: str, generator: Generator, rounds: int, seconds: float) -> Rates:
-    spends, gets = [], []
+async def _daemon_many(report: Report, endpoint: str, generator: Generator, seconds: float) -> Round:
     async with AsyncClient(endpoint) as client:
-        for _ in range(rounds):
-            coins = await _created(report, client, generator, COINS)
-            txids = list(batched([coin.txid for coin in coins], MANY))
-            rate, outcomes = await ask_many(
-                lambda keys: client.get_many(keys, FIELDS), itertools.cycle(txids), seconds, CALLERS
-            )
-            gets.append(rate)
-            check_outcomes(report, outcomes, {"totalUtxos": 2})
-            items = [generator.spend((coin, 0)) for coin in coins]
-            rate, outcomes = await ask_many(client.spend_many, batched(items, MANY), in_flight=CALLERS)
-            spends.append(rate)
-            check_outcomes(report, outcomes, True)
-    return spends, gets
+        coins = await _created(report, client, generator, COINS)
+        txids = list(batched([coin.txid for coin in coins], MANY))
+        gets, outcomes = await ask_many(
+            lambda keys: client.get_many(keys, FIELDS), itertools.cycle(txids), seconds, CALLERS
+        )
+        check_outcomes(report, outcomes, {"totalUtxos": 2})
+        items = [generator.spend((coin, 0)) for coin in coins]
+        spends, outcomes = await ask_many(client.spend_many, batched(items, MANY), in_flight=CALLERS)
+        check_outcomes(report, outcomes, True)
+    return {f"daemon, gets, {HUNDRED}": gets, f"daemon, spends, {HUNDRED}": spends}
 
 
-async def _daemon_singles(report: Report, endpoint: str, generator: Generator, rounds: int, seconds: float) -> Rates:
-    spends, gets = [], []
+async def _daemon_singles(report: Report, endpoint: str, generator: Generator, seconds: float) -> Round:
     async with AsyncClient(endpoint) as client:
 
         async def is_found(txid: bytes) -> bool:
             return await client.get(txid, FIELDS) == {"totalUtxos": 2}
 
-        for _ in range(rounds):
-            coins = await _created(report, client, generator, COINS)
-            rate, wrong = await ask_singles(is_found, [coin.txid for coin in coins], seconds)
-            gets.append(rate)
-            report.promise(RIGHT, wrong == 0)
-            rate = await _each_once(report, client.spend, [generator.spend((coin, 0)) for coin in coins])
-            spends.append(rate)
-    return spends, gets
+        coins = await _created(report, client, generator, COINS)
+        gets, wrong = await ask_singles(is_found, [coin.txid for coin in coins], seconds)
+        report.promise(RIGHT, wrong == 0)
+        spends = await _each_once(report, client.spend, [generator.spend((coin, 0)) for coin in coins])
+    return {f"daemon, gets, {ONE}": gets, f"daemon, spends, {ONE}": spends}
 
 
 async def _each_once(report: Report, ask: Callable[[Any], Awaitable[bool]], items: Sequence[Any]) -> float:

@@ -20,7 +20,7 @@ _ANSWER: Final = {"totalUtxos": 2}
 def pool() -> Iterator[Processes]:
     """Its processes are ready, and end with the context."""
     with get_context("spawn").Pool(PROCESSES, follow_parent) as processes:
-        processes.apply(answer, (b"",))
+        processes.apply(answer, (b"",))  # they are up
         yield processes
 
 

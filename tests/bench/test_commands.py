@@ -17,12 +17,15 @@ BRIEFLY = {
     "latency": "--rounds 1 --seconds 0.2",
     "crash": "--kills 2 --stops 1",
     "ledger": "--items 5000 --rounds 1",
+    "steady": "--minutes 0.02",
     "overload": "--rounds 1 --seconds 0.3",
 }
 # What takes a minute at least, and is run by hand: a store must be wedged for a while.
 LONG = {"incident"}
 # What measures an Aerospike server, where there is one.
 SERVER = {"rules"}
+# What has a test of its own.
+ELSEWHERE = {"peers"}
 
 
 @functools.cache
@@ -71,7 +74,7 @@ def test_a_broken_promise_makes_the_exit_code_1(monkeypatch):
 
 
 def test_each_measurement_is_tried_here():
-    assert BRIEFLY.keys() | LONG | SERVER == bench.commands.keys()
+    assert BRIEFLY.keys() | LONG | SERVER | ELSEWHERE == bench.commands.keys()
 
 
 @pytest.mark.parametrize("name", BRIEFLY)
