@@ -194,12 +194,32 @@ class Record(Head, gc=False):
         return None if size == NO_UTXO else bytes(slots[at + 1 : at + 1 + size])
 
     def set_utxo(self, offset: int, utxo: bytes) -> None:
-        """Of an output that the record has."""
+        """Of an output that the record has. utxo: at most MAX_UTXO_BYTES."""
         slots = self.slots
         if type(slots) is not bytearray:
             slots = self.slots = bytearray(slots or b"")
-        at = SLOT_BYTES * offset
-        slots[at : at + SLOT_BYTES] = _SLOT.pack(len(utxo), utxo)
+        _SLOT.pack_into(slots, SLOT_BYTES * offset, len(utxo), utxo)
+
+    @property
+    def rest(self) -> dict[str, Any]:
+        """The bins that have no field, by name: to be read and assigned."""
+        if self._rest is None:
+            self._rest = _decode_rest(self.bins.rest)
+        return self._rest
+
+    def read_bins(self, names: Iterable[str] | None = None) -> dict[str, Any]:
+        """Of these bins, those that exist; None: all bins."""
+        if names is None:
+            names = (*Bins.__struct_fields__[:-1], *LARGE_BINS, *self.rest)
+        bins = self.bins
+        found = {}
+        for name in names:
+            value = getattr(bins, name) if name in _FIELDS else self._read_bin(name)
+            if value is not None:
+                found[name] = value
+        if "joined" in found:
+            found["joined"] = {offset: list(pair) for offset, pair in found["joined"].items()}
+        return found
 
     def write_bins(self, changes: Mapping[str, Value]) -> None:
         """Give bins other values; None: removes the bin. Raises ValueError that names the bin that cannot be kept; then

@@ -3,7 +3,8 @@
 -- Runs unchanged as an Aerospike UDF module (Lua 5.4) and in the embedded store. A rule is called as
 -- `rule(rec, arguments...)` and returns a map: `status` OK or ERROR, and where they apply `errorCode`, `message`,
 -- `spendingData`, `errors`, `applied`, `lives`, `mine`, `held`, `signal`, `childCount`, `stateSeq`, `lockSeq`,
--- `blockIDs`. A rule that refuses has changed nothing.
+-- `blockIDs`. A rule that refuses has changed nothing. Of a flag only true counts as true; a rule that counts a
+-- delete-at-height from what is no integer fails, and nothing is saved.
 --
 -- Bins of our own (absent: 0, or empty). joined: by offset [life, count], how often the output became unspent again, and
 -- how many attempts rely on its spend beside the one that applied it. stateSeq: how often a child record's state (all
@@ -433,6 +434,7 @@ end
 
 -- Applies the spends that can be applied. Returns the result of them all, and the map of the errors where there are any.
 local function applySpends(rec, spends, ignoreConflicting, ignoreLocked, currentBlockHeight, blockHeightRetention)
+    requireHeights(currentBlockHeight, blockHeightRetention)
     local utxos, refusal = openForSpending(rec, spends, ignoreConflicting, ignoreLocked, currentBlockHeight)
     if utxos == nil then
         return refusal, nil

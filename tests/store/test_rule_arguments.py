@@ -67,7 +67,7 @@ def test_what_a_delete_at_height_would_count_from_is_an_integer(
     function: str, args: tuple[Any, ...], value: Any
 ) -> None:
     for heights in ((value, RETENTION), (1000, value)):
-        record = Ruled()
+        record = Ruled(spendingHeight=1001 if function.startswith("spend") else None)
         before = record.bins
         with pytest.raises((LuaError, TypeError)):
             record.call(function, *args, *heights)

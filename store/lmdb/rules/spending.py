@@ -9,7 +9,7 @@ from store.layout import FROZEN, UTXO_BYTES
 from store.lmdb.record import Bins, Record
 
 from .answers import Answer, describe, refuse, refuse_missing, refuse_parameter
-from .arguments import WRONG_KIND, is_index, spend_fault
+from .arguments import WRONG_KIND, check_heights, is_index, spend_fault
 from .delete_at_height import conclude
 from .utxos import NO_UTXOS, is_held, is_pruned, spender_hex, utxo_error
 
@@ -70,7 +70,7 @@ def _parse(spends: Any) -> list[Spend] | str:
         spending_data: Any = named.get("spendingData")
         fault = spend_fault(offset, utxo_hash, spending_data)
         if fault is not None:
-            return fault if fault is WRONG_KIND else f"spend {idx}: {fault}"
+            return fault if fault == WRONG_KIND else f"spend {idx}: {fault}"
         parsed.append((idx, offset, utxo_hash, spending_data))
     return parsed
 
@@ -84,6 +84,7 @@ def _apply(
     retention: int,
 ) -> Answer:
     """Applies the spends that can be applied."""
+    check_heights(current, retention)
     if record is None:
         return refuse_missing()
     bins = record.bins

@@ -9,8 +9,6 @@ from .answers import Answer, describe
 
 NO_UTXOS: Final = describe("UTXOS_NOT_FOUND", "the record has no UTXOs")
 
-Joined = dict[int, tuple[int, int]] | None
-
 
 def txid_hex(spender: bytes) -> str:
     """The txid that begins these spending data, in display order."""
@@ -39,8 +37,9 @@ def find_spender(record: Record, offset: int, utxo_hash: bytes) -> bytes | Answe
         return {"status": "ERROR", **NO_UTXOS}
     utxo = record.utxo(offset)
     error = utxo_error(utxo, utxo_hash)
-    if utxo is None or error is not None:
-        return {"status": "ERROR", **(error or {})}
+    if error is not None:
+        return {"status": "ERROR", **error}
+    assert utxo is not None
     return utxo[UTXO_BYTES:]
 
 
