@@ -23,7 +23,6 @@ from .options import FiniteRange
 
 if TYPE_CHECKING:
     from broker.daemon_settings import Settings
-    from store.lmdb.conversion import Conversion
 
     from .replay import Plan, Summary
 
@@ -186,15 +185,12 @@ def convert(config: Path | None, store: str | None, keep_damaged: bool) -> None:
     The exit code is 0 where the set has this version's layout now, whether it had it before or not.
     """
     from store import StoreError
-    from store.opening import open_conversion
+
+    from .convert import convert_set
 
     settings = _settings(config, {} if store is None else {"store": (store, "--store")})
     try:
-        with contextlib.closing(open_conversion(settings.store, keep_damaged=keep_damaged)) as conversion:
-            if conversion.is_needed:
-                _convert(conversion)
-            else:
-                click.echo("the set has this version's layout already: there is nothing to convert")
+        convert_set(settings.store, keep_damaged)
     except (StoreError, ValueError) as error:
         raise click.ClickException(str(error)) from None
 
@@ -362,23 +358,6 @@ def _settings(config: Path | None, flags: Mapping[str, tuple[Any, str]]) -> "Set
         return load_settings(Settings, config, os.environ, flags, warn)
     except SettingsError as error:
         raise click.ClickException(str(error)) from None
-
-
-def _convert(conversion: "Conversion") -> None:
-    """Raises StoreError where it cannot go on."""
-    from .rendering import count_progress
-
-    try:
-        with count_progress("converting", conversion.total) as progress:
-            progress(conversion.done)
-            for records in conversion.steps():
-                progress(records)
-    except KeyboardInterrupt:
-        click.echo(f"{conversion.done} of {conversion.total} records are converted; asked again, it goes on", err=True)
-        raise
-    for key in conversion.damaged:
-        click.echo(f"{key.hex()} is damaged, and was left as it is", err=True)
-    click.echo(f"{conversion.done} records converted")
 
 
 def _replay(

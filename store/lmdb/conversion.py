@@ -103,7 +103,8 @@ class Conversion:
         asked = _FLOCK.pack(fcntl.F_WRLCK, os.SEEK_SET, 0, 1, 0)
         kind, *_, holder = _FLOCK.unpack(fcntl.fcntl(self._lock_file, fcntl.F_GETLK, asked))
         if kind != fcntl.F_UNLCK:
-            raise StoreError(f"process {holder} has the set open: end the daemon, or whatever it is", in_doubt=False)
+            who = f"process {holder}" if holder else "a process outside this container"
+            raise StoreError(f"{who} has the set open: end the daemon, or whatever it is", in_doubt=False)
 
     @contextmanager
     def _writing(self) -> Iterator[Any]:

@@ -1,15 +1,17 @@
 """A record of the embedded store, and its bytes: what the rules ask for is in two places of a known form.
 
-    prefix            expiry (unix time in seconds, 0: never), length of the bins, number of slots, lengths of inputs
-                      and outputs: uint32 little-endian each; 0xFFFFFFFF slots: there is no bin `utxos`
+    prefix            CRC-32 of what follows of prefix and bins, expiry (unix time in seconds, 0: never), length of the
+                      bins, number of slots, lengths of inputs and outputs: uint32 little-endian each; 0xFFFFFFFF slots:
+                      there is no bin `utxos`
     bins              all small bins: the fields of Bins in their order, an array in MessagePack
     slots             one per output, SLOT_BYTES each: the size of its UTXO (NO_UTXO: none), then the UTXO
     inputs, outputs   these bins, MessagePack each; empty: no such bin
     checksum          CRC-32 of all before it, uint32 little-endian
 
-So a spend decodes the array and looks at one slot. A compiled decoder reads the array, and checks the bins' types,
-several times faster than Python takes numbers out of fixed places. Bytes of another form, or with one bit changed, are
-Damaged: no expiry, no state of a coin is taken from them.
+So a spend decodes the array and looks at one slot; who asks for small bins reads prefix and bins alone. A compiled
+decoder reads the array, and checks the bins' types, several times faster than Python takes numbers out of fixed places.
+Bytes of another form, or with one bit changed in what is read, are Damaged: no expiry, no state of a coin is taken from
+them.
 """
 
 import struct
@@ -28,9 +30,9 @@ MAX_UTXO_BYTES: Final = SLOT_BYTES - 1
 MAX_BIN_NAME_BYTES: Final = 15
 
 _NO_SLOTS: Final = 0xFFFFFFFF
-_PREFIX = struct.Struct("<5I")
+_PREFIX = struct.Struct("<6I")
+_UINT32 = struct.Struct("<I")
 _SLOT = struct.Struct(f"<B{MAX_UTXO_BYTES}s")
-_CHECKSUM = struct.Struct("<I")
 _SOUND: Final = 0x2144DF1C  # the CRC-32 of what ends with its own CRC-32
 _EMPTY_SLOT: Final = _SLOT.pack(NO_UTXO, b"")
 
@@ -89,18 +91,62 @@ _decode_part = msgspec.msgpack.Decoder(list[bytes | None]).decode
 _encode = msgspec.msgpack.Encoder().encode
 
 
-class Record(msgspec.Struct, gc=False):
-    """bins: to be read and assigned. slots: the UTXOs, one after the other; None: no bin `utxos`. inputs, outputs: in
-    MessagePack. expires: unix time in seconds, 0: never. is_changed: set by a rule that wants the record kept as it is
-    now."""
+class Head(msgspec.Struct, gc=False):
+    """What a record begins with. bins: to be read and assigned. expires: unix time in seconds, 0: never."""
 
     bins: Bins
+    expires: int = 0
+    _rest: dict[str, Any] | None = None
+
+    @classmethod
+    def unpack(cls, raw: bytes) -> "Head":
+        """Of a record. Raises Damaged where the head is; what is behind it is not looked at."""
+        try:
+            checksum, expires, bins_size, _, _, _ = _PREFIX.unpack_from(raw)
+            head = raw[_UINT32.size : _PREFIX.size + bins_size]
+            if crc32(head) != checksum:
+                raise Damaged("its checksum is another one")
+            return cls(_decode_bins(head[_PREFIX.size - _UINT32.size :]), expires)
+        except (struct.error, msgspec.MsgspecError) as error:
+            raise Damaged(str(error)) from error
+
+    @property
+    def rest(self) -> dict[str, Any]:
+        """The bins that have no field, by name: to be read and assigned."""
+        if self._rest is None:
+            self._rest = _decode_rest(self.bins.rest)
+        return self._rest
+
+    def read_bins(self, names: Iterable[str] | None = None) -> dict[str, Any]:
+        """Of these bins, those that exist; None: all bins."""
+        if names is None:
+            names = self._names()
+        bins = self.bins
+        found = {}
+        for name in names:
+            value = getattr(bins, name) if name in _FIELDS else self._read_bin(name)
+            if value is not None:
+                found[name] = value
+        if "joined" in found:
+            found["joined"] = {offset: list(pair) for offset, pair in found["joined"].items()}
+        return found
+
+    def _names(self) -> Iterable[str]:
+        return (*_NAMES, *self.rest)
+
+    def _read_bin(self, name: str) -> Any:
+        """One that has no field; None: no such bin."""
+        return self.rest.get(name)
+
+
+class Record(Head, gc=False):
+    """slots: the UTXOs, one after the other; None: no bin `utxos`. inputs, outputs: in MessagePack. is_changed: set by
+    a rule that wants the record kept as it is now."""
+
     slots: bytes | bytearray | None = None
     inputs: bytes = b""
     outputs: bytes = b""
-    expires: int = 0
     is_changed: bool = False
-    _rest: dict[str, Any] | None = None
 
     @classmethod
     def of_bins(cls, bins: Mapping[str, Value]) -> "Record":
@@ -115,7 +161,7 @@ class Record(msgspec.Struct, gc=False):
         if crc32(raw) != _SOUND:
             raise Damaged("its checksum is another one")
         try:
-            expires, bins_size, slot_count, inputs_size, outputs_size = _PREFIX.unpack_from(raw)
+            _, expires, bins_size, slot_count, inputs_size, outputs_size = _PREFIX.unpack_from(raw)
             slots_at = _PREFIX.size + bins_size
             inputs_at = slots_at + (0 if slot_count == _NO_SLOTS else SLOT_BYTES * slot_count)
             outputs_at = inputs_at + inputs_size
@@ -123,7 +169,7 @@ class Record(msgspec.Struct, gc=False):
         except (struct.error, msgspec.MsgspecError) as error:
             raise Damaged(str(error)) from error
         slots = None if slot_count == _NO_SLOTS else raw[slots_at:inputs_at]
-        return cls(bins, slots, raw[inputs_at:outputs_at], raw[outputs_at : outputs_at + outputs_size], expires)
+        return cls(bins, expires, None, slots, raw[inputs_at:outputs_at], raw[outputs_at : outputs_at + outputs_size])
 
     def pack(self) -> bytes:
         """The record's bytes. Raises TypeError, ValueError or OverflowError where a bin has a value that cannot be
@@ -133,9 +179,10 @@ class Record(msgspec.Struct, gc=False):
         bins = _encode(self.bins)
         slots = self.slots
         slot_count = _NO_SLOTS if slots is None else len(slots) // SLOT_BYTES
-        prefix = _PREFIX.pack(self.expires, len(bins), slot_count, len(self.inputs), len(self.outputs))
-        packed = b"".join((prefix, bins, slots or b"", self.inputs, self.outputs))
-        return packed + _CHECKSUM.pack(crc32(packed))
+        prefix = _PREFIX.pack(0, self.expires, len(bins), slot_count, len(self.inputs), len(self.outputs))
+        head = prefix[_UINT32.size :] + bins
+        packed = b"".join((_UINT32.pack(crc32(head)), head, slots or b"", self.inputs, self.outputs))
+        return packed + _UINT32.pack(crc32(packed))
 
     def utxo(self, offset: int) -> bytes | None:
         """The UTXO of an output of this record; None where the output is none, or there is no such output."""
@@ -163,7 +210,7 @@ class Record(msgspec.Struct, gc=False):
     def read_bins(self, names: Iterable[str] | None = None) -> dict[str, Any]:
         """Of these bins, those that exist; None: all bins."""
         if names is None:
-            names = (*_NAMES, *LARGE_BINS, *self.rest)
+            names = (*Bins.__struct_fields__[:-1], *LARGE_BINS, *self.rest)
         bins = self.bins
         found = {}
         for name in names:
@@ -206,8 +253,10 @@ class Record(msgspec.Struct, gc=False):
         else:
             self.rest.update(_decode_rest(_encode({name: value})))
 
+    def _names(self) -> Iterable[str]:
+        return (*_NAMES, *LARGE_BINS, *self.rest)
+
     def _read_bin(self, name: str) -> Any:
-        """One that has no field; None: no such bin."""
         if name == "utxos":
             return None if self.slots is None else _unpack_slots(self.slots)
         if name == "inputs":

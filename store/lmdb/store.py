@@ -35,17 +35,18 @@ from store.interface import (
     group_of,
     is_read_only,
 )
-from store.layout import is_key
+from store.layout import LARGE_BINS, is_key
 from store.set_settings import WantedSettings, find_settings, no_set
 
 from .environment import Environment
-from .record import Damaged, Record
+from .record import Damaged, Head, Record
 from .rules import RULES
 from .settings import SettingsRecord
 from .url import DEFAULT_MAP_BYTES
 from .writer_lock import WriterLock
 
 MAX_RECORD_BYTES: Final = 1 << 20  # as an Aerospike record
+_LARGE_BINS: Final = frozenset(LARGE_BINS)
 _BETWEEN_LOOKS: Final = 16  # operations, between two looks at the clock
 
 
@@ -199,8 +200,15 @@ class EmbeddedStore:
         return results
 
     def _read(self, transaction: Any, read: Read, now: int) -> Result:
-        record = _get(transaction, read.key, now)
-        return Result(Status.NOT_FOUND) if record is None else Result(Status.OK, record.read_bins(read.bins))
+        raw = transaction.get(read.key)
+        if raw is None:
+            return Result(Status.NOT_FOUND)
+        names = read.bins
+        part = Record if names is None or not _LARGE_BINS.isdisjoint(names) else Head
+        found = part.unpack(raw)
+        if 0 < found.expires <= now:
+            return Result(Status.NOT_FOUND)
+        return Result(Status.OK, found.read_bins(names))
 
     def _write(self, transaction: Any, write: Write, now: int) -> Result:
         record = _get(transaction, write.key, now)

@@ -6,7 +6,7 @@ import pytest
 from hypothesis import given
 from hypothesis import strategies as st
 
-from store.lmdb.record import Bins, Damaged, Record
+from store.lmdb.record import Bins, Damaged, Head, Record
 
 HASH, TXID = b"h" * 32, b"t" * 32
 ALL: dict[str, Any] = {
@@ -72,6 +72,17 @@ def test_only_what_is_asked_for_and_is_there_is_read() -> None:
         "token": 1,
     }
     assert record.read_bins([]) == {}
+
+
+def test_what_a_record_begins_with_is_all_small_bins_and_its_expiry() -> None:
+    record = Record.of_bins(ALL)
+    record.expires = 5
+    head = Head.unpack(record.pack())
+    assert (head.read_bins(), head.expires) == (
+        {name: value for name, value in ALL.items() if name not in ("utxos", "inputs", "outputs")},
+        5,
+    )
+    assert head.read_bins(["fee", "token", "utxos", "nosuch"]) == {"fee": ALL["fee"], "token": ALL["token"]}
 
 
 def test_a_bin_written_as_none_is_removed_and_one_that_is_not_named_stays() -> None:
@@ -170,8 +181,9 @@ def test_its_expiry_is_kept() -> None:
 
 @given(st.binary(max_size=200))
 def test_bytes_that_are_no_record_are_damaged(raw: bytes) -> None:
-    with pytest.raises(Damaged):
-        Record.unpack(raw)
+    for part in (Record, Head):
+        with pytest.raises(Damaged):
+            part.unpack(raw)
 
 
 def test_the_bytes_are_those_of_the_layout() -> None:
@@ -180,10 +192,10 @@ def test_the_bytes_are_those_of_the_layout() -> None:
     assert Bins.__struct_fields__[:32] == (*names[: names.index("joined") + 1], "rest")
     assert Record.of_bins({"version": 2, "utxos": [b"\x11" * 32, None], "token": 3}).pack().hex() == "".join(
         (
-            "00000000", "2a000000", "02000000", "00000000", "00000000",
+            "52bd4a2f", "00000000", "2a000000", "02000000", "00000000", "00000000",
             "dc0020", "c002", "c0" * 29, "81a5746f6b656e03",
             "20", "11" * 32, "00" * 36,
             "ff", "00" * 68,
-            "f8804143",
+            "73314cfe",
         )
     )  # fmt: skip
