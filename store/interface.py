@@ -7,9 +7,10 @@ the batch as a whole fails, StoreError says whether any of it may have been writ
 
 from collections.abc import Iterator, Mapping, Sequence
 from contextlib import contextmanager
-from dataclasses import dataclass
 from enum import Enum, StrEnum
 from typing import Any, Final, Protocol
+
+from msgspec import Struct
 
 from .layout import KEY_SIZES, Partial
 from .transaction import Output, Transaction
@@ -27,16 +28,16 @@ class Mode(Enum):
     UPSERT = 3
 
 
-@dataclass(slots=True)
-class Read:
+# Operations and results are made by the hundred for each dispatch: msgspec makes one in a third of the time that a
+# dataclass takes. They are part of no cycle: the collector need not know them.
+class Read(Struct, gc=False):
     """key: of the record, as for the others. bins: the names to read; None reads them all."""
 
     key: bytes
     bins: Sequence[str] | None = None
 
 
-@dataclass(slots=True)
-class Write:
+class Write(Struct, gc=False):
     """bins: a bin written as None is removed, one that is not named stays. condition: these bins have these values now
     (None: the bin does not exist). ttl: seconds until the record is gone; None leaves it as it is. group: see
     RuleCall."""
@@ -49,8 +50,7 @@ class Write:
     group: int | None = None
 
 
-@dataclass(slots=True)
-class Remove:
+class Remove(Struct, gc=False):
     """condition: as a write's. group: see RuleCall."""
 
     key: bytes
@@ -58,8 +58,7 @@ class Remove:
     group: int | None = None
 
 
-@dataclass(slots=True)
-class RuleCall:
+class RuleCall(Struct, gc=False):
     """function: a rule of utxo.lua. args: those after the record, in the rule's order. group: operations of a batch
     that have the same number stand one after the other, and are all applied or none, in a store that is atomic: where
     one is not OK, or its rule refuses or has errors, what the others changed is put back; their results stay as they
@@ -99,8 +98,7 @@ class Status(StrEnum):
     ERROR = "ERROR"
 
 
-@dataclass(slots=True)
-class Result:
+class Result(Struct, gc=False):
     """value: of a read that is OK, a dict from bin to value, with the bins that exist; of a call that is OK, the map
     that the rule returned (a rule that refuses is OK here: its map's `status` says so). in_doubt: it may have been
     applied although it failed. message: why, where it is not OK. key: of the record, so that it can be told whose

@@ -48,6 +48,7 @@ class NullStore:
         self._master = creation.master
         self._found: dict[tuple[str, ...] | None, Result] = {None: Result(Status.OK, creation.master)}
         self._done = Result(Status.OK)
+        self._spent = Result(Status.OK, {"status": "OK", "applied": [0]})
 
     def batch_operate(self, record_operations: Sequence[RecordOperation], budget: float) -> list[Result]:
         return [
@@ -69,11 +70,11 @@ class NullStore:
     def _answer(self, operation: RecordOperation) -> Result:
         if type(operation) is not RuleCall:
             return self._done
+        if operation.function in ("spend", "unspend"):
+            return self._spent
         result: dict[str, Any] = {"status": "OK"}
         if operation.function == "spendMulti":
             result["applied"] = [spend["idx"] for spend in operation.args[0]]  # type: ignore[union-attr,index]
-        elif operation.function in ("spend", "unspend"):
-            result["applied"] = [0]
         elif operation.function in _CHILD_COUNT_RULES:
             result["childCount"] = 0
         return Result(Status.OK, result)

@@ -2,8 +2,9 @@
 at some time, or might have. Both must find them: the models of every interleaving (tests/interleavings/), and, but for
 those that need too rare a meeting, the simulated runs."""
 
-from dataclasses import replace
 from typing import Any, Final
+
+from msgspec.structs import replace
 
 from protocol.codes import UNKNOWN
 from tests.simulation.planted import Mutant, in_rule, in_worker

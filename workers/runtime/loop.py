@@ -36,7 +36,7 @@ def serve(executor: Executor, *, identity: bytes, backend: str, pool: str) -> No
         socket.connect(backend)
         socket.send_multipart(pack_ready(pool, os.getpid()))
         while True:
-            match unpack_from_broker([frame.buffer for frame in socket.recv_multipart(copy=False)]):
+            match unpack_from_broker(socket.recv_multipart()):
                 case DispatchMessage() as dispatch:
                     # Copied: for large frames that it must not copy, pyzmq would start a context and a thread.
                     socket.send_multipart(_execute(executor, dispatch))

@@ -1,7 +1,9 @@
 """What a rule of the UTXO set answered. The map that it returns: store/rules/utxo.lua."""
 
-from collections.abc import Mapping, Sequence
-from typing import Any, NamedTuple
+from collections.abc import Mapping
+from typing import Annotated, Any, Literal
+
+from msgspec import Meta, Struct, ValidationError, convert, field
 
 from protocol import codes
 from protocol.codes import NO
@@ -11,81 +13,68 @@ from store.layout import parse_spending_data
 
 from .store_errors import error_of_record, error_of_unreadable
 
+_Place = Annotated[int, Meta(ge=0)]
 
-class RuleAnswer(NamedTuple):
-    """error: the refusal of the whole call. child_count: None where the rule gave none.
+
+class _Refusal(Struct, gc=False):
+    """Why the rule refuses a call, or one of its spends."""
+
+    code: str = field(name="errorCode")
+    message: str = ""
+    spending_data: str | None = field(name="spendingData", default=None)
+
+    def error(self) -> Error:
+        """Raises ValueError."""
+        if self.code not in codes.REJECTIONS:
+            raise ValueError(f"errorCode {self.code!r}")
+        details: dict[str, Any] = {}
+        if self.spending_data:
+            spender = parse_spending_data(self.spending_data)
+            details = {"spending_txid": spender.txid, "spending_vin": spender.vin}
+        return Error(self.code, NO, self.message, 0, details)
+
+
+class RuleAnswer(Struct, gc=False):
+    """The rule's map, by its names where it has others. error: the refusal of the whole call. child_count: None where
+    the rule gave none.
 
     Of a call for several spends, by their places in the call: errors; applied: those that this call changed, None where
     the rule gave none; lives: of those outputs whose life is not 0; held: those that were refused though the asker has
-    their output.
+    their output. None stands for none of them.
 
     relied_on: others rely on the spend that was to be released. state_seq: of a child record. lock_seq: of a master."""
 
-    error: Error | None
+    status: Literal["OK", "ERROR"]
     signal: str | None = None
-    child_count: int | None = None
-    errors: Mapping[int, Error] = {}
-    applied: frozenset[int] | None = None
-    lives: Mapping[int, int] = {}
-    held: Sequence[int] = ()
-    relied_on: bool = False
-    state_seq: int | None = None
-    lock_seq: int | None = None
+    child_count: int | None = field(name="childCount", default=None)
+    refusals: dict[_Place, _Refusal] | None = field(name="errors", default=None)
+    applied: list[_Place] | None = None
+    lives: dict[_Place, int] | None = None
+    held: list[_Place] | None = field(name="mine", default=None)
+    relied_on: bool = field(name="held", default=False)
+    state_seq: int | None = field(name="stateSeq", default=None)
+    lock_seq: int | None = field(name="lockSeq", default=None)
+    # Not of the map: no rule knows these names.
+    error: Error | None = field(name="-error", default=None)
+    errors: Mapping[int, Error] | None = field(name="-errors", default=None)
 
 
-class _Malformed(Exception):
-    """The store returned something that a rule's answer can't be."""
+def failed(error: Error) -> RuleAnswer:
+    """The answer of a call that came to nothing."""
+    return RuleAnswer("ERROR", error=error)
 
 
 def read_rule_answer(result: Result, what: str) -> RuleAnswer:
     """A call that failed is an answer whose `error` says so; so is one that can't be read. what: the record that the
     rule was called on, in words."""
     if result.status is not Status.OK:
-        return RuleAnswer(error_of_record(result, what))
+        return failed(error_of_record(result, what))
     try:
-        return _parse(result.value)
-    except (_Malformed, KeyError, TypeError, ValueError, AttributeError) as error:
-        return RuleAnswer(error_of_unreadable(what, error))
-
-
-def _parse(value: Any) -> RuleAnswer:
-    status, signal, applied = value.get("status"), value.get("signal"), value.get("applied")
-    if status not in ("OK", "ERROR"):
-        raise _Malformed(f"status {status!r}")
-    if not isinstance(signal, str | None):
-        raise _Malformed("signal")
-    # The rule's `mine` is our `held`; the rule's `held` is our `relied_on`.
-    lives, held = value.get("lives") or {}, value.get("mine") or []
-    if not isinstance(applied, list | None) or type(lives) is not dict or type(held) is not list:
-        raise _Malformed("applied, lives or mine")
-    errors = {place: _parse_error(error) for place, error in value["errors"].items()} if value.get("errors") else {}
-    return RuleAnswer(
-        _parse_error(value) if status == "ERROR" and not errors else None,
-        signal,
-        _parse_number(value, "childCount"),
-        errors,
-        None if applied is None else frozenset(applied),
-        lives,
-        held,
-        value.get("held") is True,
-        _parse_number(value, "stateSeq"),
-        _parse_number(value, "lockSeq"),
-    )
-
-
-def _parse_number(value: Any, name: str) -> int | None:
-    number = value.get(name)
-    if not isinstance(number, int | None):
-        raise _Malformed(name)
-    return number
-
-
-def _parse_error(value: Any) -> Error:
-    code, message = value["errorCode"], value.get("message", "")
-    if code not in codes.REJECTIONS or type(message) is not str:
-        raise _Malformed(f"errorCode {code!r}")
-    details: dict[str, Any] = {}
-    if value.get("spendingData"):
-        spender = parse_spending_data(value["spendingData"])
-        details = {"spending_txid": spender.txid, "spending_vin": spender.vin}
-    return Error(code, NO, message, 0, details)
+        answer = convert(result.value, RuleAnswer)
+        if answer.refusals:
+            answer.errors = {place: refusal.error() for place, refusal in answer.refusals.items()}
+        elif answer.status == "ERROR":
+            answer.error = convert(result.value, _Refusal).error()
+    except (ValidationError, ValueError) as error:
+        return failed(error_of_unreadable(what, error))
+    return answer

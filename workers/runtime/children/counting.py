@@ -7,7 +7,7 @@ from protocol.wire import Error
 from store import RuleCall
 from store.layout import child_key
 from workers.runtime.context import DispatchContext
-from workers.runtime.rule_answer import RuleAnswer, read_rule_answer
+from workers.runtime.rule_answer import RuleAnswer, failed, read_rule_answer
 from workers.runtime.store_errors import error_of_unreadable
 
 from .delete_at_height import set_children_dah
@@ -43,9 +43,9 @@ def _recount(context: DispatchContext, txid: bytes, child_count: int, height: in
     for child, result in enumerate(context.operate(calls), start=1):
         answer = read_rule_answer(result, f"child record {child}")
         if answer.error is not None:
-            return RuleAnswer(as_child_error(answer.error, child))
+            return failed(as_child_error(answer.error, child))
         if answer.state_seq is None:
-            return RuleAnswer(error_of_unreadable(f"child record {child}", "it does not tell its state"))
+            return failed(error_of_unreadable(f"child record {child}", "it does not tell its state"))
         notes.append([child, answer.state_seq])
     (result,) = context.operate([RuleCall(txid, "noteChild", (notes, *arguments))])
     return read_rule_answer(result, "master record")

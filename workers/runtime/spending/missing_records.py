@@ -18,6 +18,8 @@ def explain_missing_records(context: DispatchContext, spends: dict[int, ParsedSp
     """Where a child record was not found, its master says why: there is no such transaction, or no such output, or it
     is being created; or the child is missing, which is a fault. A child that is marked as being created may be what
     a creation of more outputs has left."""
+    if not errors:
+        return
     unexplained = [
         spend
         for index, spend in spends.items()

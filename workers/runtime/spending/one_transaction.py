@@ -43,6 +43,8 @@ def roll_back_failed(
     spends: those that were tried, by item index. errors: of single items.
     """
     failed = [request for request in transactions if any(index in errors for index in request.indices)]
+    if not failed:
+        return {}
     good = {request: [spends[index] for index in request.indices if index in outcomes.lives] for request in failed}
     refused = [request for request in failed if any(_is_certain(errors.get(index)) for index in request.indices)]
     released = _release(context, [spend for request in refused for spend in good[request]], outcomes)
