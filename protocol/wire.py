@@ -25,6 +25,7 @@ is milliseconds. Sizes and counts are checked before anything is decoded.
 import struct
 from collections.abc import Mapping, Sequence
 from dataclasses import asdict, dataclass
+from functools import lru_cache
 from typing import Any, Final, NamedTuple
 
 import msgpack
@@ -216,6 +217,7 @@ def _checked_error(code: str, executed: str, message: str, retry_after: int, det
 _NO_ERROR: Final = Error(codes.OK, "")
 
 
+@lru_cache(maxsize=1024)
 def ok_header(count: int) -> bytes:
     """The reply header of a request whose items are all well."""
     return pack_reply_header(ReplyHeader(None, count, {}))

@@ -157,12 +157,13 @@ class Creation(NamedTuple):
 def create_records(source: Transaction | Partial, options: CreationOptions) -> Creation:
     """All records that keep a transaction. Raises ValueError where a partial one has no output, or a vout out of range;
     where an amount, or a sum of amounts, is more than there is; where a coinbase is not of the block it is mined in."""
-    check_amounts(source)
-    _check_mined(source, options)
+    _check_amounts(source)
+    if source.is_coinbase:
+        _check_own_block(options)
     utxos = _utxos(source, options)
     batch_size = options.utxo_batch_size
     external = len(utxos) > batch_size or _stored_bytes(source) > EXTERNAL_ABOVE_BYTES
-    bins = _common_bins(source, options, is_spendable=any(utxos))
+    bins = _common_bins(source, options, utxos)
     children = _children(source.txid, bins, utxos, batch_size) if len(utxos) > batch_size else []
     _add_utxo_bins(bins, utxos[:batch_size])
     bins["totalUtxos"] = len(utxos)
@@ -173,15 +174,20 @@ def create_records(source: Transaction | Partial, options: CreationOptions) -> C
         bins["spentExtraRecs"] = sum(states)
         bins["childStates"] = b"".join(map(_U16.pack, states))
     bins["createdAt"] = options.now_ms
-    _add_mined_bins(bins, options)
+    if options.mined:
+        _add_blocks(bins, options.mined)
+    else:
+        bins["unminedSince"] = options.block_height
     if external:
         bins["external"] = True
+    elif isinstance(source, Transaction):
+        bins["inputs"], bins["outputs"] = source.serialised_inputs, source.serialised_outputs
     else:
-        bins["inputs"], bins["outputs"] = _stored_lists(source, len(utxos))
+        bins["inputs"], bins["outputs"] = [], _sparse_outputs(source, len(utxos))
     return Creation([(source.txid, bins), *children], external)
 
 
-def check_amounts(source: Transaction | Partial) -> None:
+def _check_amounts(source: Transaction | Partial) -> None:
     """Raises ValueError where an amount, or the sum of the outputs or of the inputs, is above MAX_SATOSHIS."""
     if isinstance(source, Partial):
         outputs, inputs = sum(output.satoshis for output in source.outputs.values()), 0
@@ -199,9 +205,8 @@ def move_out(creation: Creation) -> Creation:
     return Creation([(key, kept | {"external": True}), *children], external=True)
 
 
-def _check_mined(source: Transaction | Partial, options: CreationOptions) -> None:
-    if not source.is_coinbase:
-        return
+def _check_own_block(options: CreationOptions) -> None:
+    """Of a coinbase."""
     for block in options.mined:
         if block.block_height != options.block_height:
             raise ValueError(f"mined: a coinbase at block height {options.block_height} is in no other block")
@@ -236,13 +241,13 @@ def _slots(partial: Partial) -> int:
     return last + 1
 
 
-def _delete_at_birth(options: CreationOptions, *, is_spendable: bool) -> int | None:
-    """The delete-at-height rule, on the state that a creation makes."""
+def _delete_at_birth(options: CreationOptions, utxos: Sequence[bytes | None]) -> int | None:
+    """The delete-at-height rule, on the state that a creation makes. utxos: of all its records."""
     if not options.retention or options.locked:
         return None
     if options.conflicting:
         return options.block_height + options.retention
-    if options.mined and not is_spendable:
+    if options.mined and not any(utxos):
         return max(block.block_height for block in options.mined) + options.retention
     return None
 
@@ -253,17 +258,16 @@ def _stored_bytes(source: Transaction | Partial) -> int:
     return sum(len(output.serialise()) for output in source.outputs.values())
 
 
-def _stored_lists(source: Transaction | Partial, slots: int) -> tuple[Sequence[bytes], Sequence[bytes | None]]:
-    """Inputs and outputs as a record keeps them."""
-    if isinstance(source, Transaction):
-        return source.serialised_inputs, source.serialised_outputs
+def _sparse_outputs(partial: Partial, slots: int) -> list[bytes | None]:
     outputs: list[bytes | None] = [None] * slots
-    for vout, output in source.outputs.items():
+    for vout, output in partial.outputs.items():
         outputs[vout] = output.serialise()
-    return [], outputs
+    return outputs
 
 
-def _common_bins(source: Transaction | Partial, options: CreationOptions, *, is_spendable: bool) -> dict[str, Any]:
+def _common_bins(
+    source: Transaction | Partial, options: CreationOptions, utxos: Sequence[bytes | None]
+) -> dict[str, Any]:
     bins: dict[str, Any] = {
         "txID": source.txid,
         "isCoinbase": source.is_coinbase,
@@ -281,7 +285,7 @@ def _common_bins(source: Transaction | Partial, options: CreationOptions, *, is_
             bins["fee"] = fee
     if source.is_coinbase:
         bins["spendingHeight"] = options.block_height + COINBASE_MATURITY
-    dah = _delete_at_birth(options, is_spendable=is_spendable)
+    dah = _delete_at_birth(options, utxos)
     if dah is not None:
         bins["deleteAtHeight"] = dah
     return bins
@@ -308,11 +312,8 @@ def _children(
     return children
 
 
-def _add_mined_bins(bins: dict[str, Any], options: CreationOptions) -> None:
-    if options.mined:
-        bins["blockIDs"], bins["blockHeights"], bins["subtreeIdxs"] = map(list, zip(*options.mined, strict=True))
-    else:
-        bins["unminedSince"] = options.block_height
+def _add_blocks(bins: dict[str, Any], mined: Sequence[MinedBlock]) -> None:
+    bins["blockIDs"], bins["blockHeights"], bins["subtreeIdxs"] = map(list, zip(*mined, strict=True))
 
 
 def raw_transaction(bins: Mapping[str, Any]) -> bytes | None:

@@ -189,7 +189,10 @@ def _read_inputs(raw: bytes, position: int, extended: bool) -> tuple[list[bytes]
             raise ValueError(f"input {index}: truncated")
         standard.append(raw[start:position])
         if extended:
-            spent, position = read_output(raw, position, f"input {index}: previous output")
+            try:
+                spent, position = read_output(raw, position, "previous output")
+            except ValueError as error:
+                raise ValueError(f"input {index}: {error}") from None
             satoshis += spent.satoshis
             serialised.append(raw[start:position])
     return standard, serialised, satoshis if extended else None, position
@@ -221,7 +224,7 @@ def read_output(raw: bytes, position: int, what: str = "output") -> tuple[Output
     """The serialised output at `position`, and the offset after it. Raises ValueError that names `what`."""
     if position + _MIN_OUTPUT_BYTES > len(raw):
         raise ValueError(f"{what}: truncated")
-    length, script = read_varint(raw, position + 8, f"{what}: script length")
+    length, script = read_varint(raw, position + 8, what)
     end = script + length
     if end > len(raw):
         raise ValueError(f"{what}: truncated")

@@ -29,7 +29,11 @@ def align(record_operations: Sequence[RecordOperation], results: Any) -> list[Re
 
 def are_timeouts(results: Any) -> bool:
     """Whether the store returned nothing but timeouts."""
-    return type(results) is list and all(_is_result(result) and result.status is Status.TIMEOUT for result in results)
+    return type(results) is list and all(map(_is_timeout, results))
+
+
+def _is_timeout(result: Any) -> bool:
+    return _is_result(result) and result.status is Status.TIMEOUT
 
 
 def _is_result(result: Any) -> bool:

@@ -5,7 +5,9 @@ executor. So no item can be forgotten, answered twice, or take the answer of ano
 """
 
 from collections.abc import Callable, Iterable, Sequence
-from typing import Any, Final, NamedTuple, TypeVar
+from typing import Any, Final, TypeVar
+
+from msgspec import Struct
 
 from protocol import codes, wire
 from protocol.codes import NO, UNKNOWN
@@ -20,7 +22,7 @@ T = TypeVar("T")
 _UNCOMPLETED: Final = object()
 
 
-class Request(NamedTuple):
+class Request(Struct, frozen=True, gc=False):
     """One request of the dispatch: its items are `batch.items[start:end]`. error: what is wrong with it as a whole."""
 
     start: int
@@ -162,15 +164,16 @@ class Batch:
         return frames
 
     def _reply(self, request: Request) -> list[bytes]:
-        start, end, _, error = request
-        if error is not None:
-            return [wire.error_header(error), wire.EMPTY_BODY]
+        start, end = request.start, request.end
+        if request.error is not None:
+            return [wire.error_header(request.error), wire.EMPTY_BODY]
         results = self._results[start:end]
-        errors = {index - start: error for index, error in self._errors.items() if start <= index < end}
         try:
             body = wire.pack_body(results)
         except (TypeError, ValueError, OverflowError) as fault:
             # The store held something that MessagePack can't carry.
             return [wire.error_header(Error(codes.INTERNAL, UNKNOWN, f"result: {fault}"), end - start), wire.EMPTY_BODY]
-        header = wire.pack_reply_header(ReplyHeader(None, end - start, errors))
-        return [header, body]
+        if not self._errors:
+            return [wire.ok_header(end - start), body]
+        errors = {index - start: error for index, error in self._errors.items() if start <= index < end}
+        return [wire.pack_reply_header(ReplyHeader(None, end - start, errors)), body]

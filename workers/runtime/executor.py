@@ -53,8 +53,9 @@ class Executor:
             log.exception("%s of %d items raised", operation, len(batch))
             batch.fail_uncompleted(Error(codes.INTERNAL, UNKNOWN if context.store_called else NO, _name(error)))
         context.notes.owe(batch)
-        executed = UNKNOWN if context.store_called else NO
-        batch.fail_uncompleted(Error(codes.INTERNAL, executed, f"{operation} left the item unanswered"))
+        if batch.uncompleted():
+            executed = UNKNOWN if context.store_called else NO
+            batch.fail_uncompleted(Error(codes.INTERNAL, executed, f"{operation} left the item unanswered"))
         if batch.timed_out:
             log.warning("%s of %d items: the store did not answer in time", operation, len(batch))
         if batch.ignored:
