@@ -316,6 +316,8 @@ class Core:
             entry.to(DISPATCHED)
         assignments = [Assignment(entry.deadline, entry.item_count, entry.flags, entry.only_item) for entry in entries]
         head = pack_dispatch(dispatch.number, dispatch.operation, assignments)
+        pool.dispatches += 1
+        pool.dispatched += dispatch.weight
         self.counters["dispatches"] += 1
         self.counters["dispatched"] += dispatch.weight
         self.actions.append(Instruct(worker.identity, [DISPATCH, head, *[entry.body for entry in entries]]))

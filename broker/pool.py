@@ -49,7 +49,8 @@ class Worker:
 
 class Pool:
     """workers: those that have given a credit, and are not lost, by identity. idle: those of them that can be handed
-    a dispatch, in the order in which they are. queue: what waits for one. Times are microseconds."""
+    a dispatch, in the order in which they are. queue: what waits for one. dispatches, dispatched: how many were handed
+    out, and their items. Times are microseconds."""
 
     def __init__(self, name: str, kind: PoolKind, settings: BrokerSettings, now: int) -> None:
         self.name = name
@@ -63,6 +64,8 @@ class Pool:
         self._queue_items = settings.queue_items
         self._queue_bytes = settings.queue_bytes
         self._us_per_item = 0.0
+        self.dispatches = 0
+        self.dispatched = 0
 
     def has_room(self, submitter: Hashable, weight: int, size: int) -> bool:
         """Whether a request of `weight` items and `size` bytes may wait here. An empty queue takes any request."""
@@ -126,5 +129,7 @@ class Pool:
             "queued": self.queue.weight,
             "queued_bytes": self.queue.bytes,
             "in_flight": sum(worker.dispatch.weight for worker in self.workers.values() if worker.dispatch),
+            "dispatches": self.dispatches,
+            "dispatched": self.dispatched,
             "breaker": "open" if self.breaker.is_open else "closed",
         }

@@ -290,6 +290,16 @@ def test_a_batch_grows_with_what_is_queued_up_to_the_limit() -> None:
     assert [[part.item_count for part in handed.parts] for handed in broker.handed] == [[4, 4], [4], [25], [1]]
 
 
+def test_each_pool_tells_how_many_items_its_dispatches_had(broker: Broker) -> None:
+    """Of a store with one commit for a dispatch, so many items share an fsync."""
+    for items in (["a"], ["b", "c"]):
+        broker.submit("spend", items)
+    broker.submit("get")
+    broker.ready(b"w", "write")
+    pools = broker.core.report()["pools"]
+    assert [(pools[name]["dispatches"], pools[name]["dispatched"]) for name in ("write", "read")] == [(1, 3), (0, 0)]
+
+
 def test_a_dispatch_is_of_one_operation_and_operations_take_turns(broker: Broker) -> None:
     for operation in ("get", "outpoint", "get", "outpoint"):
         broker.submit(operation)

@@ -8,6 +8,7 @@ import pytest
 from protocol import wire
 from protocol.item_flags import CREATE_COINBASE, CREATE_CONFLICTING, CREATE_LOCKED
 from store import Mode, Read, Remove, Result, Status, Store, Write
+from store.interface import is_read_only
 from store.layout import child_key
 from tests.support.dispatching import RETENTION, Dispatched, Wrapped, bins_of, create, dispatch, matured
 from utxod.generate import Generator
@@ -183,6 +184,18 @@ def test_a_spend_with_a_bad_parameter_does_not_take_its_record_with_it(run: Run,
     frozen[3], frozen[4] = b"\xff" * 32, 0xFFFFFFFF
     codes = run("spend", [good, short_hash, negative, frozen]).codes
     assert codes == ["OK", *["INVALID_PARAMETER"] * 3]
+
+
+def test_requests_that_wait_together_are_committed_together(store: Store, run: Run, generate: Generator) -> None:
+    """One batch of the store, which is one commit, for what many have asked."""
+    coinbases = [matured(run, generate, [1]) for _ in range(3)]
+    recording = Recording(store)
+    spends = [[[*generate.spend((coinbase, 0))]] for coinbase in coinbases]
+    assert dispatch(recording, "spend", *spends).results == [True] * 3
+    created = [[[generate.coinbase([1]).raw, 1, [], 0, None]] for _ in range(3)]
+    assert set(dispatch(recording, "create", *created).codes) == {"OK"}
+    writes = [batch for batch in recording.batches if not is_read_only(batch)]
+    assert [len(batch) for batch in writes] == [3, 3]
 
 
 # ---- set_dah
