@@ -17,6 +17,7 @@ from .peers.measurement import peers
 from .report import Report
 from .rules import rules
 from .steady import steady
+from .sweeps.everything import everything
 from .throughput import throughput
 from .throughput_aerospike import throughput_aerospike
 from .turns import in_turns
@@ -73,6 +74,14 @@ _COMMANDS: Final = (
         _AGAINST,
         rounds(5),
         _seconds(1.5),
+    ),
+    command(
+        "all",
+        everything,
+        "Load, workers, size of the set and callers in steps; with --plot as pictures (extra `plot`).",
+        click.Option(["--plot"], type=click.Path(file_okay=False), help="The directory for the pictures."),
+        _seconds(1.0),
+        count("records", 300_000, "That the set grows to; ten million take an hour and 20 GB."),
     ),
     command(
         "peers",

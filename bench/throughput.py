@@ -44,31 +44,31 @@ LIMITS: Final[Limits] = {
 }
 
 # One worker of each pool: with a client and the broker beside it, they fill two cores.
-_WORKERS: Final = ["--workers", "1"]
+WORKERS: Final = ["--workers", "1"]
 _LMDB_SECONDS: Final = 0.5
 
 
 def throughput(rounds: int, seconds: float) -> Report:
     """rounds: of each measurement. seconds: of each round; spends take as long as they take."""
     report = Report("throughput")
-    with own_daemon("null:", _WORKERS) as daemon, relay.relay() as messages, pool.pool() as processes:
+    with own_daemon("null:", WORKERS) as daemon, relay.relay() as messages, pool.pool() as processes:
         null = [
-            asyncio.run(_many(daemon.endpoint, report, messages, seconds))
+            asyncio.run(null_round(daemon.endpoint, report, messages, seconds))
             | _threads(daemon.endpoint, report, processes, seconds)
             | asyncio.run(_tasks(daemon.endpoint, report, messages, seconds))
             for _ in range(rounds)
         ]
     generator = Generator()
-    with own_daemon(EMBEDDED_UNSYNCED, _WORKERS) as daemon, lmdb.opened() as database:
+    with own_daemon(EMBEDDED_UNSYNCED, WORKERS) as daemon, lmdb.opened() as database:
         embedded = [
-            asyncio.run(_embedded(daemon.endpoint, report, generator, database, seconds)) for _ in range(rounds)
+            asyncio.run(embedded_round(daemon.endpoint, report, generator, database, seconds)) for _ in range(rounds)
         ]
     measured = [one | other for one, other in zip(null, embedded, strict=True)]
     report.add(measured, "items/s", LIMITS)
     return report
 
 
-async def _many(endpoint: str, report: Report, messages: relay.Relay, seconds: float) -> Round:
+async def null_round(endpoint: str, report: Report, messages: relay.Relay, seconds: float) -> Round:
     txids = [number.to_bytes(32, "little") for number in range(MANY)]
     spends = [Spend(txid, 0, bytes(32), txid, 0, HEIGHT) for txid in txids]
     async with AsyncClient(endpoint) as client:
@@ -100,7 +100,9 @@ async def _tasks(endpoint: str, report: Report, messages: relay.Relay, seconds: 
     return {TASKS: rate, RELAY: messages.messages_per_second(relay.ITEM_BYTES, SINGLE_CALLERS, seconds)}
 
 
-async def _embedded(endpoint: str, report: Report, generator: Generator, database: lmdb.Lmdb, seconds: float) -> Round:
+async def embedded_round(
+    endpoint: str, report: Report, generator: Generator, database: lmdb.Lmdb, seconds: float
+) -> Round:
     """Every transaction has one coin, so that each of the 100 spends of a request is of another record."""
     lmdb_seconds = min(seconds, _LMDB_SECONDS)
     coins = [generator.coinbase([1000]) for _ in range(COINS_A_ROUND)]

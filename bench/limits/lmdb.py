@@ -17,7 +17,7 @@ from ..load import MANY, batched
 # About what the record of a transaction with one output takes.
 RECORD_BYTES: Final = 400
 _KEY_BYTES: Final = 32
-_MAP_BYTES: Final = 1 << 33  # address space, not memory
+_MAP_BYTES: Final = 1 << 38  # address space, not memory
 
 
 class Lmdb:

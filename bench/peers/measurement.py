@@ -41,16 +41,13 @@ Ask = Callable[[Sequence[bytes]], Any]
 
 def peers(rounds: int, seconds: float) -> Report:
     """rounds, seconds: of each measurement of each peer. Raises MeasurementError where a peer is not installed."""
-    if missing := [package for package in ("celery", "dramatiq", "redis") if find_spec(package) is None]:
+    if missing := _not_installed():
         raise MeasurementError(
             f"{', '.join(missing)}: not installed. The extra `peers` has it: .venv/bin/pip install -e '.[peers]'"
         )
     report = Report("peers")
     with contextlib.ExitStack() as stack:
-        asked = {UTXOD: stack.enter_context(_utxod()), POOL: stack.enter_context(_pool())}
-        socket = stack.enter_context(redis_server())
-        for name, module in REDIS_PEERS.items():
-            asked[name] = stack.enter_context(_over_redis(name, module, socket))
+        asked = {UTXOD: stack.enter_context(_utxod())} | others(stack)
         measured = [
             {what: value for name, ask in asked.items() for what, value in _round(report, name, ask, seconds).items()}
             for _ in range(rounds)
@@ -60,10 +57,25 @@ def peers(rounds: int, seconds: float) -> Report:
         (BATCHES, "items/s", True),
         (ONE_IN_FLIGHT, "ms", False),
     ):
-        others = {f"{name}, {what}": None for name in asked if name != UTXOD}
-        report.add(measured, unit, {f"{UTXOD}, {what}": others}, higher_is_better=higher_is_better)
+        limits = {f"{UTXOD}, {what}": {f"{name}, {what}": None for name in asked if name != UTXOD}}
+        report.add(measured, unit, limits, higher_is_better=higher_is_better)
     report.details["where utxod loses"] = "; ".join(_losses(report.figures)) or "nowhere"
     return report
+
+
+def others(stack: contextlib.ExitStack) -> dict[str, Ask]:
+    """Those that are installed, ready until the stack ends, by name. Raises MeasurementError."""
+    asked = {POOL: stack.enter_context(_pool())}
+    if _not_installed():
+        return asked
+    socket = stack.enter_context(redis_server())
+    return asked | {
+        name: stack.enter_context(_over_redis(name, module, socket)) for name, module in REDIS_PEERS.items()
+    }
+
+
+def _not_installed() -> list[str]:
+    return [package for package in ("celery", "dramatiq", "redis") if find_spec(package) is None]
 
 
 def _losses(figures: Sequence[Figure]) -> Iterator[str]:
