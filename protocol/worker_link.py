@@ -120,6 +120,8 @@ class WorkerLink:
     def _keep(self, start: int, size: int) -> None:
         """Makes room for the rest of a message of at least that size. A large one has a buffer of its own, which it
         fills: views of it may be given away."""
+        if start == 0 and size <= len(self._read):
+            return  # it is in its place already
         rest = self._read[start : self._filled]
         if len(self._read) > _READ_BYTES or size > _READ_BYTES:
             try:
