@@ -8,6 +8,7 @@ and the end of the stream says that nothing more will come.
 import socket
 import struct
 from collections.abc import Sequence
+from itertools import accumulate, pairwise
 from typing import Any, Final
 
 from .worker_wire import WorkerWireError
@@ -27,6 +28,7 @@ class WorkerLink:
     def __init__(self, stream: socket.socket) -> None:
         self._stream = stream
         self._unsent: list[Any] = []
+        self._unsent_bytes = 0
         self._read = bytearray(_READ_BYTES)
         self._filled = 0
 
@@ -44,7 +46,9 @@ class WorkerLink:
     def send(self, frames: Sequence[Any]) -> None:
         """Sends a message of frames, bytes or ZeroMQ's, uncopied. On a non-blocking stream the rest may be left to
         `flush`. Raises OSError where the other side is gone."""
-        self._unsent += (struct.pack(f"={len(frames) + 1}I", len(frames), *map(len, frames)), *frames)
+        head = struct.pack(f"={len(frames) + 1}I", len(frames), *map(len, frames))
+        self._unsent += (head, *frames)
+        self._unsent_bytes += len(head) + sum(map(len, frames))
         self.flush()
 
     def flush(self) -> None:
@@ -54,15 +58,18 @@ class WorkerLink:
                 sent = self._stream.sendmsg(self._unsent[:_MOST_BUFFERS])
             except BlockingIOError:
                 return
+            self._unsent_bytes -= sent
             self._forget(sent)
 
     def _forget(self, sent: int) -> None:
+        if not self._unsent_bytes:
+            self._unsent.clear()
+            return
         for index, buffer in enumerate(self._unsent):
             if sent < len(buffer):
                 self._unsent[: index + 1] = [memoryview(buffer)[sent:]]
                 return
             sent -= len(buffer)
-        self._unsent.clear()
 
     def receive(self) -> list[list[Any]]:
         """Reads once, and gives the messages that are whole by then: frames are bytes, those of a large message views
@@ -105,18 +112,16 @@ class WorkerLink:
         return frames, struct.unpack_from(f"={count}I", self._read, head)
 
     def _cut(self, at: int, lengths: Sequence[int]) -> list[Any]:
-        read = memoryview(self._read)
-        is_large = len(self._read) > _READ_BYTES
-        frames = []
-        for length in lengths:
-            frame = read[at : at + length]
-            frames.append(frame if is_large else bytes(frame))
-            at += length
-        return frames
+        read = memoryview(self._read)[at : at + sum(lengths)]
+        source = read if len(self._read) > _READ_BYTES else bytes(read)
+        ends = list(accumulate(lengths, initial=0))
+        return [source[start:end] for start, end in pairwise(ends)]
 
     def _keep(self, start: int, size: int) -> None:
         """Makes room for the rest of a message of at least that size. A large one has a buffer of its own, which it
         fills: views of it may be given away."""
+        if start == 0 and size <= len(self._read):
+            return  # it is in its place already
         rest = self._read[start : self._filled]
         if len(self._read) > _READ_BYTES or size > _READ_BYTES:
             try:

@@ -3,7 +3,9 @@ pieces; and then the end."""
 
 import socket
 import struct
+import tracemalloc
 from collections.abc import Iterator
+from contextlib import suppress
 from typing import Any
 
 import pytest
@@ -59,6 +61,21 @@ def test_a_message_of_more_frames_than_the_system_takes_at_once(pair: tuple[sock
     sender, receiver = map(WorkerLink, pair)
     sender.send(message)
     assert received(receiver) == [message]
+
+
+def test_a_large_message_is_read_into_its_place(pair: tuple[socket.socket, socket.socket]) -> None:
+    """However many reads it takes, nothing is moved: each would cost as much as the whole."""
+    sender, receiver = map(WorkerLink, pair)
+    sender.send([bytes(16 * LARGE)])
+    messages: list[list[Any]] = []
+    tracemalloc.start()
+    while not messages:
+        with suppress(BlockingIOError):
+            messages = receiver.receive()
+        sender.flush()
+    _, peak = tracemalloc.get_traced_memory()
+    tracemalloc.stop()
+    assert peak < 17 * LARGE
 
 
 def test_a_message_that_comes_byte_by_byte(pair: tuple[socket.socket, socket.socket]) -> None:
