@@ -6,8 +6,7 @@ for it, so a hostile one allocates nothing.
 
 import struct
 from collections.abc import Iterator
-from dataclasses import dataclass
-from functools import cached_property
+from dataclasses import dataclass, field
 from hashlib import sha256
 from typing import Final, NamedTuple
 
@@ -55,7 +54,7 @@ class Output(NamedTuple):
         return _U64.pack(self.satoshis) + varint(len(self.locking_script)) + self.locking_script
 
 
-@dataclass
+@dataclass(slots=True)
 class Transaction:
     """A transaction in the parts that records are made of. Its inputs and outputs are made into objects when somebody
     asks for them.
@@ -78,14 +77,20 @@ class Transaction:
     size: int
     extended_size: int | None
     is_coinbase: bool
+    _inputs: list[Input] | None = field(default=None, init=False, repr=False, compare=False)
+    _outputs: list[Output] | None = field(default=None, init=False, repr=False, compare=False)
 
-    @cached_property
+    @property
     def inputs(self) -> list[Input]:
-        return list(map(_input, self.standard_inputs, self.serialised_inputs))
+        if self._inputs is None:
+            self._inputs = list(map(_input, self.standard_inputs, self.serialised_inputs))
+        return self._inputs
 
-    @cached_property
+    @property
     def outputs(self) -> list[Output]:
-        return list(map(Output, self.satoshis, self.locking_scripts))
+        if self._outputs is None:
+            self._outputs = list(map(Output, self.satoshis, self.locking_scripts))
+        return self._outputs
 
     @property
     def fee(self) -> int | None:
