@@ -81,7 +81,11 @@ _COMMANDS: Final = (
         "Load, workers, size of the set and callers in steps; with --plot as pictures (extra `plot`).",
         click.Option(["--plot"], type=click.Path(file_okay=False), help="The directory for the pictures."),
         _seconds(1.0),
-        count("records", 300_000, "That the set grows to; ten million take an hour and 20 GB."),
+        count(
+            "records",
+            300_000,
+            "That the set grows to; ten million take long, and some 20 GB of the temporary directory.",
+        ),
     ),
     command(
         "peers",

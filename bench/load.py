@@ -1,6 +1,7 @@
 """Load: many callers ask at once, for a time or until nothing is left to ask; what is answered is counted."""
 
 import asyncio
+import contextlib
 import itertools
 import threading
 import time
@@ -59,32 +60,36 @@ def ask_from_threads(
     question: Callable[[Any], bool], keys: Sequence[Any], seconds: float, callers: int = SINGLE_CALLERS
 ) -> tuple[float, int]:
     """As `ask_singles`, with threads. Each has asked once before the time begins: what it makes for itself at first, a
-    connection say, is not what is measured."""
+    connection say, is not what is measured. Raises what `question` raises."""
     asked = [0] * callers
     wrong = [0] * callers
+    failures: list[BaseException] = []
     ready = threading.Barrier(callers + 1)
 
     def caller(index: int) -> None:
         source = itertools.cycle(keys[index::callers] or keys)
         try:
             wrong[index] += not question(next(source))
-        except BaseException:
+            ready.wait()
+            until = time.perf_counter() + seconds
+            while time.perf_counter() < until:
+                asked[index] += 1
+                wrong[index] += not question(next(source))
+        except BaseException as error:
+            failures.append(error)
             ready.abort()
-            raise
-        ready.wait()
-        until = time.perf_counter() + seconds
-        while time.perf_counter() < until:
-            asked[index] += 1
-            wrong[index] += not question(next(source))
 
     # Where Ctrl-C comes, nobody answers them any more: they must not keep the process from ending.
     threads = [threading.Thread(target=caller, args=(index,), daemon=True) for index in range(callers)]
     for thread in threads:
         thread.start()
-    ready.wait()
+    with contextlib.suppress(threading.BrokenBarrierError):
+        ready.wait()
     started = time.perf_counter()
     for thread in threads:
         thread.join()
+    if failures:
+        raise failures[0]
     return sum(asked) / (time.perf_counter() - started), sum(wrong)
 
 

@@ -11,7 +11,9 @@ from utxod.generate import Generator
 from ..load import MANY, ask_many, batched, expect_ok
 from ..throughput import FIELDS
 
-COINS: Final = 10_000
+# More than can be spent in that time.
+COINS_A_SECOND: Final = 30_000
+_AT_LEAST: Final = 500
 
 
 class Coins:
@@ -24,8 +26,9 @@ class Coins:
         self._unspent = iter(coins)
 
     @classmethod
-    async def created(cls, client: AsyncClient, generator: Generator) -> Self:
-        coins = [generator.coinbase([1000]) for _ in range(COINS)]
+    async def created(cls, client: AsyncClient, generator: Generator, seconds: float) -> Self:
+        """seconds: for which they are to last."""
+        coins = [generator.coinbase([1000]) for _ in range(max(_AT_LEAST, int(seconds * COINS_A_SECOND)))]
         items = [CreateItem.whole(coin.raw, block_height=1) for coin in coins]
         _, outcomes = await ask_many(client.create_many, batched(items, MANY))
         expect_ok(outcomes)

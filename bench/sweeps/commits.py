@@ -22,13 +22,13 @@ def commits(report: Report, seconds: float) -> list[Sweep]:
     with lmdb.opened() as database:
         alone = len(database.commits(seconds)) / seconds
     x = "callers of one spend"
-    shared = Line("embedded store, synced", [(step.callers, step.handed) for step in steps])
-    rates = Line("embedded store, synced", [(step.callers, step.rate) for step in steps])
+    name = "embedded store, synced"
+    shared = [Line(name, [(step.callers, step.handed) for step in steps])]
+    limit = level("LMDB, synced commits of one put", alone, CALLERS)
+    rates = [Line(name, [(step.callers, step.rate) for step in steps]), limit]
     return [
-        Sweep("fsyncs", "Spends that share an fsync", x, "items of a commit", [shared]),
-        Sweep(
-            "synced", "Synced spends", x, "items/s", [rates, level("LMDB, synced commits of one put", alone, CALLERS)]
-        ),
+        Sweep("fsyncs", "Spends that share an fsync", x, "items of a commit", shared, CALLERS),
+        Sweep("synced", "Synced spends", x, "items/s", rates, CALLERS),
     ]
 
 
@@ -37,6 +37,6 @@ async def _synced(report: Report, endpoint: str, seconds: float) -> list[Step]:
     steps = []
     async with AsyncClient(endpoint) as client:
         for callers in CALLERS:
-            coins = await Coins.created(client, generator)
+            coins = await Coins.created(client, generator, seconds)
             steps.append(await closed_loop(report, client, coins.spend, callers, seconds))
     return steps

@@ -35,9 +35,10 @@ def load(report: Report, seconds: float) -> list[Sweep]:
     lines += [_relayed(seconds), *_peers(seconds)]
     title = "Throughput and latency as callers of one item become more (1 to 256)"
     handed = [Line(name, [(step.callers, step.handed) for step in found]) for name, found in steps.items()]
+    x = "callers of one item"
     return [
         Sweep("latency", title, "items/s", "milliseconds until the answer", lines),
-        Sweep("batches", "What a worker is handed at once", "callers of one item", "items of a dispatch", handed),
+        Sweep("batches", "What a worker is handed at once", x, "items of a dispatch", handed, CALLERS),
     ]
 
 
@@ -64,7 +65,7 @@ async def _embedded(report: Report, endpoint: str, seconds: float) -> tuple[list
     async with AsyncClient(endpoint) as client:
         steps = []
         for callers in CALLERS:
-            coins = await Coins.created(client, generator)
+            coins = await Coins.created(client, generator, seconds)
             steps.append([await closed_loop(report, client, ask, callers, seconds) for ask in (coins.get, coins.spend)])
     return [get for get, _ in steps], [spend for _, spend in steps]
 

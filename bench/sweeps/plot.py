@@ -55,15 +55,12 @@ def _picture(sweep: Sweep) -> Any:
         seen[line.role] += 1
         (drawn,) = axes.plot(*zip(*line.points, strict=True), label=line.label, **style)
         color = drawn.get_color()
-    axes.set(
-        title=sweep.title,
-        xlabel=sweep.x,
-        ylabel=sweep.y,
-        xscale="log" if sweep.log_x else "linear",
-        yscale="log" if sweep.log_y else "linear",
-    )
+    axes.set(title=sweep.title, xlabel=sweep.x, ylabel=sweep.y, xscale="log", yscale="log")
+    if sweep.steps:
+        axes.set_xticks(sweep.steps)
     for axis in (axes.xaxis, axes.yaxis):
         axis.set_major_formatter(_plain)
+        axis.set_minor_formatter("")
     axes.grid(True, which="major", linewidth=0.5, alpha=0.5)
     picture.legend(loc="outside right upper", fontsize="small", frameon=False)
     return picture

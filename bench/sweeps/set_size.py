@@ -16,8 +16,9 @@ from ..report import Report
 from ..throughput import COINS_A_ROUND, CREATE, GET, GET_ALONE, GET_AND_PUT, PUT, SPEND, WORKERS, embedded_round
 from .sweep import Line, Point, Role, Sweep
 
+CHUNK: Final = COINS_A_ROUND
 # Of the records in the end, at each step.
-STEPS: Final = (1 / 16, 1 / 8, 1 / 4, 1 / 2, 1)
+SHARES: Final = (1 / 16, 1 / 8, 1 / 4, 1 / 2, 1)
 
 
 def set_size(report: Report, seconds: float, records: int) -> list[Sweep]:
@@ -30,24 +31,25 @@ def set_size(report: Report, seconds: float, records: int) -> list[Sweep]:
         count_progress("records", records) as progress,
     ):
         held = 0
-        for share in STEPS:
-            while held + COINS_A_ROUND < records * share:
+        for share in SHARES:
+            while held + CHUNK < records * share:
                 asyncio.run(_grow(daemon.endpoint, generator))
-                database.puts_per_second(COINS_A_ROUND)
-                held += COINS_A_ROUND
-                progress(COINS_A_ROUND)
+                database.puts_per_second(CHUNK)
+                held += CHUNK
+                progress(CHUNK)
             found = asyncio.run(embedded_round(daemon.endpoint, report, generator, database, seconds))
-            held += COINS_A_ROUND
-            progress(COINS_A_ROUND)
+            held += CHUNK
+            progress(CHUNK)
             for name, rate in found.items():
                 points[name].append((held, rate))
+    sizes = [size for size, _ in points[CREATE]]
     ours = [Line(name, points[name]) for name in (CREATE, GET, SPEND)]
     limits = [Line(name, points[name], Role.LIMIT) for name in (PUT, GET_ALONE, GET_AND_PUT)]
-    return [Sweep("set_size", "The set grows", "records", "items/s", [*ours, *limits])]
+    return [Sweep("set_size", "The set grows", "records", "items/s", [*ours, *limits], sizes)]
 
 
 async def _grow(endpoint: str, generator: Generator) -> None:
-    items = [CreateItem.whole(generator.coinbase([1000]).raw, block_height=1) for _ in range(COINS_A_ROUND)]
+    items = [CreateItem.whole(generator.coinbase([1000]).raw, block_height=1) for _ in range(CHUNK)]
     async with AsyncClient(endpoint) as client:
         _, outcomes = await ask_many(client.create_many, batched(items, MANY))
     expect_ok(outcomes)

@@ -25,15 +25,15 @@ class Line(NamedTuple):
 
 @dataclass(frozen=True, slots=True)
 class Sweep:
-    """name: of its file. x, y: what the axes show, with the unit. log_x, log_y: an axis of powers."""
+    """name: of its file. x, y: what the axes show, with the unit; both logarithmic. steps: those of x, where it is what
+    is changed."""
 
     name: str
     title: str
     x: str
     y: str
     lines: Sequence[Line]
-    log_x: bool = True
-    log_y: bool = True
+    steps: Sequence[float] = ()
 
     def rows(self) -> list[dict[str, Any]]:
         """As a report's details have it: a row for each point."""

@@ -40,4 +40,4 @@ def workers(report: Report, seconds: float) -> list[Sweep]:
                 points[name].append((count, rate))
     ours = [Line(name, points[name]) for name in (NULL_GET, NULL_SPEND, GET, SPEND, CREATE)]
     limits = [level(name, max(rate for _, rate in points[name]), WORKERS) for name in (RELAY_OF_MANY, GET_AND_PUT)]
-    return [Sweep("workers", "More workers", "workers of each pool", "items/s", [*ours, *limits], log_x=False)]
+    return [Sweep("workers", "More workers", "workers of each pool", "items/s", [*ours, *limits], WORKERS)]
