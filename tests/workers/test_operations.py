@@ -7,12 +7,18 @@ import pytest
 
 from protocol import wire
 from protocol.item_flags import CREATE_COINBASE, CREATE_CONFLICTING, CREATE_LOCKED
+from protocol.worker_wire import Assignment
 from store import Mode, Read, Remove, Result, Status, Store, Write
 from store.interface import is_read_only
 from store.layout import child_key
 from tests.support.dispatching import RETENTION, Dispatched, Wrapped, bins_of, create, dispatch, matured
 from utxod.generate import Generator
+from workers.runtime.batch import Batch
+from workers.runtime.executor import Executor
+from workers.runtime.item_shape import Shape
+from workers.runtime.operations import OPERATION_BY_NAME
 
+TXID = bytes(range(32))
 Run = Callable[..., Dispatched]
 
 
@@ -214,11 +220,6 @@ def test_set_dah_makes_no_new_record(run: Run, store: Store, generate: Generator
 
 
 def test_an_item_that_expired_is_not_executed(store: Store, generate: Generator) -> None:
-    from protocol.worker_wire import Assignment
-    from workers.runtime.batch import Batch
-    from workers.runtime.executor import Executor
-    from workers.runtime.operations import OPERATION_BY_NAME
-
     coinbase = generate.coinbase([1])
     body = wire.pack_body([[coinbase.raw, 1, [], 0, None]])
     batch = Batch([Assignment(deadline=1_000, item_count=1, flags=0)], [body], now=1_000)
@@ -229,22 +230,24 @@ def test_an_item_that_expired_is_not_executed(store: Store, generate: Generator)
     assert store.batch_operate([Read(coinbase.txid)], 5.0)[0].status is Status.NOT_FOUND
 
 
-def test_a_request_that_is_not_what_its_header_says_harms_no_other(generate: Generator, store: Store) -> None:
-    from protocol.worker_wire import Assignment
-    from workers.runtime.batch import Batch
-
-    bodies = [wire.pack_body([1, 2]), b"\xc1", wire.pack_body({}), wire.pack_body([[bytes(32), None]])]
-    batch = Batch([Assignment(1 << 62, 1, 0)] * 4, bodies, now=0)
+@pytest.mark.parametrize("shape", [None, OPERATION_BY_NAME["get"].shape], ids=["item by item", "compiled"])
+def test_a_request_that_is_not_what_its_header_says_harms_no_other(shape: Shape | None) -> None:
+    good = [TXID, None]
+    bodies = [wire.pack_body([good, good]), b"\xc1", wire.pack_body({}), wire.pack_body([good])]
+    batch = Batch([Assignment(1 << 62, 1, 0)] * 4, bodies, 0, shape)
     assert [request.error.code if request.error else None for request in batch.requests] == ["BAD_REQUEST"] * 3 + [None]
-    assert batch.items == [[bytes(32), None]]
+    assert [[*item] for item in batch.items] == [good]
 
 
-def test_a_read_that_is_dispatched_again_alone_is_the_only_one_executed(generate: Generator) -> None:
-    from protocol.worker_wire import Assignment
-    from workers.runtime.batch import Batch
-
-    batch = Batch([Assignment(1 << 62, 1, 0, only=2)], [wire.pack_body(["a", "b", "c", "d"])], now=0)
-    assert batch.items == ["c"]
+@pytest.mark.parametrize("neighbours", [[bytes(32), None], "no item"], ids=["good neighbours", "bad neighbours"])
+@pytest.mark.parametrize("shape", [None, OPERATION_BY_NAME["get"].shape], ids=["item by item", "compiled"])
+def test_a_read_that_is_dispatched_again_alone_is_the_only_one_executed(shape: Shape | None, neighbours: Any) -> None:
+    body = wire.pack_body([neighbours, neighbours, [TXID, ["fee"]], neighbours])
+    batch = Batch([Assignment(1 << 62, 1, 0, only=2)], [body], 0, shape)
+    assert [[*item] for item in batch.items] == [[TXID, ["fee"]]]
+    assert batch.bad_items == {}
+    beyond = Batch([Assignment(1 << 62, 1, 0, only=4)], [body], 0, shape)
+    assert beyond.requests[0].error is not None
 
 
 def test_a_write_that_is_conditional_takes_effect_where_the_condition_holds(store: Store) -> None:

@@ -94,6 +94,16 @@ def test_a_malformed_answer_fails_its_item_alone(operation: str, value: Any) -> 
     assert [(outcome.code, outcome.executed) for outcome in outcomes] == [WELL, ("INTERNAL", "unknown"), WELL]
 
 
+@pytest.mark.parametrize("rest", [{}, {"applied": [0]}, {"applied": [0], "lives": {0: 1}}], ids=repr)
+@pytest.mark.parametrize("refused", [{"errorCode": "LOCKED"}, {"errors": {0: {"errorCode": "LOCKED"}}}], ids=repr)
+def test_what_is_refused_is_not_applied_whatever_else_the_answer_says(
+    refused: dict[str, Any], rest: dict[str, Any]
+) -> None:
+    store = Answering(open_store("null:"), {"status": "ERROR", "applied": [], **rest, **refused})
+    keys = [bytes([number]) * 32 for number in range(3)]
+    assert dispatch(store, "spend", [[key, 0, key, key, 0, HEIGHT, 0] for key in keys]).codes == ["OK", "LOCKED", "OK"]
+
+
 def test_a_refusal_names_who_has_spent_it() -> None:
     refusal = {"errorCode": "SPENT", "message": "by another", "spendingData": SPENDER}
     whole = read_rule_answer(Result(Status.OK, {"status": "ERROR", **refusal}), "record").error

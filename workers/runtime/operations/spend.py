@@ -99,7 +99,7 @@ def _read(
 ) -> RuleAnswer:
     answer = read_rule_answer(result, "record")
     # As nearly all are; what follows would take a sixth of a spend's time to find that out.
-    if len(group) == 1 and answer.applied == [0] and not (answer.errors or answer.lives or answer.held):
+    if len(group) == 1 and answer.applied == [0] and not (answer.error or answer.errors or answer.lives or answer.held):
         outcomes.applied.add(group[0].item_index)
         outcomes.lives[group[0].item_index] = 0
         return answer
