@@ -8,6 +8,7 @@ The whole product of all that a record may be and all that a rule may be called 
 """
 
 from collections.abc import Callable, Iterable, Iterator, Sequence
+from functools import cache
 from itertools import count, product
 from math import isqrt
 from random import Random
@@ -319,9 +320,10 @@ def _a_few() -> Iterator[Bins]:
     yield {"recordUtxos": 0, "spentUtxos": 0}
 
 
-def all_products() -> list[Product]:
+@cache
+def all_products() -> tuple[Product, ...]:
     """Those first that tell much with few cases."""
-    return [
+    return (
         *_of_everything(),
         *_of_spending(),
         *_of_giving_back(),
@@ -330,4 +332,4 @@ def all_products() -> list[Product]:
         *_of_flags(),
         *_of_counting(),
         *_of_conclusions(),
-    ]
+    )
