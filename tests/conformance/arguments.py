@@ -98,7 +98,7 @@ POOLS: Final[dict[str, Pool]] = {
     "ignoreConflicting": _FLAG,
     "ignoreLocked": _FLAG,
     "spends": [[_GOOD], [], [_OTHER, _GOOD], *MIXED_SPENDS, None, 7, b"", {}],
-    "currentBlockHeight": [*reversed(around(HEIGHT)), 0, *_NO_HEIGHT, *_HUGE],
+    "currentBlockHeight": [HEIGHT, HEIGHT - 1, HEIGHT + 1, 0, *_NO_HEIGHT, *_HUGE],
     "blockHeightRetention": [RETENTION, 0, 288, *_NO_HEIGHT, *_HUGE[1:]],
     "life": [0, 1, 2, 3, *_NO_INDEX],
     "blockID": [7, 8, 9, 0, 2**32 - 1, *_NO_INDEX],

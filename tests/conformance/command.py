@@ -4,6 +4,7 @@ import os
 import time
 from collections.abc import Callable, Iterable, Iterator
 from concurrent.futures import ProcessPoolExecutor
+from contextlib import contextmanager, nullcontext
 from functools import cache
 from itertools import chain
 from typing import Final, NamedTuple, TypeVar
@@ -24,6 +25,8 @@ from tests.conformance.mutants import Mutant
 from tests.conformance.products import Product, all_products
 from tests.conformance.python_mutants import python_mutants
 from tests.conformance.suite import run_product
+from tests.support.aerospike_server import SERVER, server_client
+from tests.support.served_rules import ServedRules
 
 NO_DIFFERENCE: Final = "both implementations agree in every case"
 ALL_FOUND: Final = "every change of an implementation is found by a case"
@@ -53,13 +56,27 @@ def conform(
     difference tells it. mutants: hunt them instead."""
     report = Report("conformance")
     processes = processes or os.cpu_count() or 1
-    if case is not None:
-        _show(report, case, against)
-    elif mutants:
-        _hunt(report, processes)
-    else:
-        _run_all(report, seed, histories, minutes, against, processes)
+    with _module_on_server() if against == "server" else nullcontext():
+        if case is not None:
+            _show(report, case, against)
+        elif mutants:
+            _hunt(report, processes)
+        else:
+            _run_all(report, seed, histories, minutes, against, processes)
     return report
+
+
+@contextmanager
+def _module_on_server() -> Iterator[None]:
+    """For as long as it is used."""
+    if not SERVER:
+        raise click.UsageError("UTXOD_TEST_AEROSPIKE names no server: host[:port]/namespace")
+    with server_client() as client:
+        rules = ServedRules(client, rules_source())
+        try:
+            yield
+        finally:
+            rules.remove()
 
 
 def _show(report: Report, text: str, against: str) -> None:
@@ -98,7 +115,7 @@ def _run_all(report: Report, seed: int, histories: int, minutes: float, against:
 
 def _figures(what: str, found: list[Found]) -> list[Figure]:
     return [
-        Figure(what, [sum(each.cases for each in found)], what),
+        Figure(what, [sum(each.cases for each in found)], "calls"),
         Figure(f"{what}: processor time", [sum(each.seconds for each in found)], "s"),
     ]
 

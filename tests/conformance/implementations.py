@@ -1,6 +1,5 @@
 """What is compared: implementations of the rules, each called with a rule's name, its arguments and a record's bins."""
 
-import atexit
 from collections.abc import Callable, Mapping
 from contextlib import ExitStack
 from typing import Any, Final, NamedTuple, Protocol
@@ -89,16 +88,13 @@ class InPython:
 
 
 class Served:
-    """The Lua module, in a server."""
+    """The Lua module, in a server, which keeps it."""
 
     name = "server"
 
     def __init__(self, source: bytes) -> None:
-        with ExitStack() as opened:
-            client = opened.enter_context(server_client())
-            self._rules = ServedRules(client, source)
-            opened.callback(self._rules.remove)
-            atexit.register(opened.pop_all().close)
+        self._opened = ExitStack()
+        self._rules = ServedRules(self._opened.enter_context(server_client()), source)
 
     def hold(self, bins: Bins | None) -> Call:
         def call(function: str, args: Arguments) -> Outcome:

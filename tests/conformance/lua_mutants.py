@@ -7,7 +7,7 @@ from typing import Final
 
 from store.rules import rules_source
 from tests.conformance.implementations import InLua
-from tests.conformance.mutants import Mutant, reach
+from tests.conformance.mutants import Mutant, reach, tell
 
 _TOKEN: Final = re.compile(
     r"""(?P<comment>--[^\n]*)|(?P<text>"[^"\n]*")|(?P<number>0x[0-9A-Fa-f]+|\d+)|(?P<name>[A-Za-z_][\w.]*)"""
@@ -38,7 +38,7 @@ def lua_mutants() -> Iterator[Mutant]:
         if owner is None or f"function {owner}" in source[source.rfind("\n", 0, start) : start]:
             continue
         changed = source[:start] + other + source[end:]
-        change = f"{_line_at(source, start)}  =>  {_line_at(changed, start)}"
+        change = tell(_line_at(source, start), _line_at(changed, start))
         line = source.count("\n", 0, start) + 1
         yield Mutant("utxo.lua", line, owner, change, reached[owner], partial(InLua, changed.encode()))
 
@@ -64,4 +64,4 @@ def _statements(source: str) -> Iterator[tuple[int, int, str]]:
 
 def _line_at(source: str, position: int) -> str:
     start = source.rfind("\n", 0, position) + 1
-    return " ".join(source[start : source.find("\n", start)].split())
+    return source[start : source.find("\n", start)]

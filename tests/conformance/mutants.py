@@ -23,6 +23,11 @@ class Mutant(NamedTuple):
         return f"{self.function}: {self.change}"
 
 
+def tell(before: str, after: str) -> str:
+    """A line as it was and is."""
+    return f"{' '.join(before.split())}  =>  {' '.join(after.split())}"
+
+
 def reach(bodies: Mapping[str, str], rules: Mapping[str, str]) -> dict[str, frozenset[str]]:
     """By function (or constant): the rules that it has a part in. bodies: the text of each. rules: by rule, the
     function that is called."""

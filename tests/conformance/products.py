@@ -8,7 +8,8 @@ The whole product of all that a record may be and all that a rule may be called 
 """
 
 from collections.abc import Callable, Iterable, Iterator, Sequence
-from itertools import count
+from functools import cache
+from itertools import count, product
 from math import isqrt
 from random import Random
 from typing import Final, NamedTuple
@@ -103,8 +104,8 @@ def _at_targets(function: str, **values: arguments.Pool) -> list[Arguments]:
 
 # What decides over a master's delete-at-height, and over the state of a child.
 MASTER_CONCLUSION: Final[Sequence[Dimension]] = [
-    [MASTER, EXTERNAL, NEARLY, SPENT], COUNTS[:3], BLOCKS, UNMINED[:2], LOCKED, LOCK_HEIGHT[1:], PRESERVED[:2],
-    DELETE_AT, CONFLICTING,
+    [SPENT, EXTERNAL, NEARLY, MASTER, {"totalExtraRecs": 0}], COUNTS[:3], BLOCKS, UNMINED[:2], LOCKED, LOCK_HEIGHT[1:],
+    PRESERVED[:2], DELETE_AT, CONFLICTING,
 ]  # fmt: skip
 CHILD_CONCLUSION: Final[Sequence[Dimension]] = [
     [CHILD, {"external": True}], COUNTS, STATE_SEQ, LAST_STATE, LOCKED, CONFLICTING, PRESERVED[:2], LOCK_HEIGHT[:2],
@@ -137,10 +138,20 @@ _CONCLUDING: Final[dict[str, list[Arguments]]] = {
 def _of_conclusions() -> Iterator[Product]:
     for function, args in _CONCLUDING.items():
         yield Product(function, "conclusion", lambda: records.paired(HOLDERS[:4], *records.CONCLUSION), args)
+        small = _small(function, args)
+        yield Product(function, "small", lambda: crossed([HOLDERS[0]], *records.SMALL), small)
         if function != "tellState":
             yield Product(function, "master", lambda: crossed(WHOLE, *MASTER_CONCLUSION), args)
         if function not in ("incrementSpentExtraRecs", "noteChild"):
             yield Product(function, "child", lambda: crossed(WHOLE, *CHILD_CONCLUSION), args)
+
+
+def _small(function: str, args: Sequence[Arguments]) -> list[Arguments]:
+    """With heights near 0 in place of theirs."""
+    at = [arguments.PARAMETERS[function].index(name) for name in ("currentBlockHeight", "blockHeightRetention")]
+    heights = [*product([-5, -1, 0, 1, 2], [0, 1]), (1.5, 1), (1, 1.5)]
+    some = [each for each in args if each[at[1]] == RETENTION]
+    return [(*each[: at[0]], *chosen_heights, *each[at[1] + 1 :]) for each in some for chosen_heights in heights]
 
 
 def _of_spending() -> Iterator[Product]:
@@ -171,6 +182,9 @@ def _heights(function: str) -> list[Arguments]:
 def _of_giving_back() -> Iterator[Product]:
     unspends = _at_targets("unspend", spendingData=SPENDERS)
     yield Product("unspend", "output", lambda: crossed(*OUTPUT), unspends)
+    held = [{**HOLDERS[1], "joined": {0: [0, 1]}}]
+    of_held = chosen("release", currentBlockHeight=around(HEIGHT), blockHeightRetention=RETENTIONS)
+    yield Product("release", "held", lambda: records.paired(held, *MASTER_CONCLUSION), of_held)
     releases = _at_targets("release", spendingData=SPENDERS, life=[0, 1, 2])
     yield Product("release", "output", lambda: crossed(*OUTPUT), releases)
     few = records.all_outputs(OUTPUTS, 1, 2)
@@ -188,7 +202,7 @@ def _of_blocks() -> Iterator[Product]:
         onLongestChain=BOTH,
         unsetMined=BOTH,
     )
-    flags = [[MASTER, SPENT, CHILD], COUNTS[2:3], CREATING, LOCKED]
+    flags = [[MASTER, SPENT, CHILD, {"totalExtraRecs": 1}], COUNTS[2:3], CREATING, LOCKED]
     yield Product(
         "setMined", "blocks", lambda: crossed(WHOLE, *flags, blocks, UNMINED[:2], LOCK_HEIGHT, LOCK_SEQ[:3]), both
     )
@@ -214,8 +228,9 @@ def _of_alerts() -> Iterator[Product]:
 
 
 def _of_flags() -> Iterator[Product]:
-    heights = [records.ALL_KINDS, [*BLOCKS, *ODD_BLOCKS], UNMINED[:2], LOCK_HEIGHT, DELETE_AT]
-    locks = chosen("setLocked", value=[False, True], blockHeightRetention=RETENTIONS, lockSeq=[None, 3, 4])
+    heights = [records.ALL_KINDS, [*BLOCKS, *ODD_BLOCKS], UNMINED[::3], LOCK_HEIGHT, DELETE_AT[::2], CONFLICTING]
+    locks = chosen("setLocked", value=BOTH, blockHeightRetention=RETENTIONS, lockSeq=[None, 3, 4])
+    locks += [args[:3] for args in locks[::3]]  # without a lockSeq
     yield Product("setLocked", "heights", lambda: crossed(COUNTS[2:3], *heights), locks)
     seqs = chosen("setLocked", value=BOTH, lockSeq=[None, 0, 1, 2, 3, 4, 65535, 65536])
     yield Product("setLocked", "lockSeq", lambda: crossed(COUNTS[:3], KINDS, LOCK_SEQ, LOCKED, CONFLICTING), seqs)
@@ -305,9 +320,10 @@ def _a_few() -> Iterator[Bins]:
     yield {"recordUtxos": 0, "spentUtxos": 0}
 
 
-def all_products() -> list[Product]:
+@cache
+def all_products() -> tuple[Product, ...]:
     """Those first that tell much with few cases."""
-    return [
+    return (
         *_of_everything(),
         *_of_spending(),
         *_of_giving_back(),
@@ -316,4 +332,4 @@ def all_products() -> list[Product]:
         *_of_flags(),
         *_of_counting(),
         *_of_conclusions(),
-    ]
+    )

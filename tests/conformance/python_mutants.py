@@ -17,7 +17,7 @@ import store.lmdb
 from store.lmdb import rules
 from store.lmdb.record import Bins
 from tests.conformance.implementations import InPython
-from tests.conformance.mutants import Mutant, reach
+from tests.conformance.mutants import Mutant, reach, tell
 
 _PACKAGE: Final = rules.__name__
 _DIRECTORY: Final = Path(rules.__path__[0])
@@ -39,8 +39,9 @@ _DROPPED: Final = (ast.Assign, ast.AugAssign, ast.Expr)
 
 
 class _Change(NamedTuple):
-    """At a node: another value of a field."""
+    """At a node, which is in a statement: another value of a field."""
 
+    statement: ast.stmt
     node: ast.AST
     field: str
     value: Any
@@ -58,14 +59,13 @@ def python_mutants() -> Iterator[Mutant]:
     reached = reach(bodies, {rule: function.__name__ for rule, function in rules.RULES.items()})
     for module, tree in trees.items():
         for owner, node in _owners(tree):
-            for change in _changes(node):
-                told = _first_line(change.node)
+            for change in _changes(node, node):
+                before = ast.unparse(change.statement)
                 undo = change.swap()
-                told += "  =>  " + _first_line(change.node)
-                code = compile(ast.fix_missing_locations(tree), f"{module}.py", "exec")
+                told = _tell(before, ast.unparse(change.statement))
                 undo.swap()
-                line = getattr(change.node, "lineno", 0)
-                yield Mutant(f"{module}.py", line, owner, told, reached[owner], partial(_implementation, module, code))
+                make = partial(_implementation, module, tree, change)
+                yield Mutant(f"{module}.py", change.statement.lineno, owner, told, reached[owner], make)
 
 
 def _owners(tree: ast.Module) -> Iterator[tuple[str, ast.stmt]]:
@@ -79,63 +79,71 @@ def _owners(tree: ast.Module) -> Iterator[tuple[str, ast.stmt]]:
                 yield target.id, node
 
 
-def _first_line(node: ast.AST) -> str:
-    return ast.unparse(node).partition("\n")[0]
+def _tell(before: str, after: str) -> str:
+    """The first line that is another one."""
+    pairs = zip(before.splitlines(), after.splitlines(), strict=True)
+    return next(tell(one, other) for one, other in pairs if one != other)
 
 
-def _changes(node: ast.AST) -> Iterator[_Change]:
+def _changes(node: ast.AST, statement: ast.stmt) -> Iterator[_Change]:
     """All of a statement, but for its documentation and what is said of types."""
+    if isinstance(node, ast.stmt):
+        statement = node
     for field, value in ast.iter_fields(node):
         if field in ("annotation", "returns", "type_comment", "name"):
             continue
         if isinstance(value, list):
-            yield from _dropped(node, field, value)
+            yield from _dropped(statement, node, field, value)
         for child in value if isinstance(value, list) else [value]:
             if isinstance(child, ast.AST) and not isinstance(child, ast.Raise) and not _is_text_alone(child):
-                yield from _changes(child)
-    yield from _of_node(node)
+                yield from _changes(child, statement)
+    yield from (_Change(statement, node, field, value) for field, value in _of_node(node))
 
 
 def _is_text_alone(node: ast.AST) -> bool:
     return isinstance(node, ast.Expr) and isinstance(node.value, ast.Constant)
 
 
-def _dropped(node: ast.AST, field: str, body: list[Any]) -> Iterator[_Change]:
+def _dropped(statement: ast.stmt, node: ast.AST, field: str, body: list[Any]) -> Iterator[_Change]:
     """Without one of its statements."""
-    for at, statement in enumerate(body):
-        if isinstance(statement, _DROPPED) and not _is_text_alone(statement):
-            yield _Change(node, field, [*body[:at], ast.Pass(), *body[at + 1 :]])
+    for at, dropped in enumerate(body):
+        if isinstance(dropped, _DROPPED) and not _is_text_alone(dropped):
+            yield _Change(statement, node, field, [*body[:at], ast.Pass(), *body[at + 1 :]])
 
 
-def _of_node(node: ast.AST) -> Iterator[_Change]:
+def _of_node(node: ast.AST) -> Iterator[tuple[str, Any]]:
+    """Other values of its fields."""
     match node:
         case ast.Compare(ops=[*ops]):
             for at, operator in enumerate(ops):
                 for other in _COMPARISONS.get(type(operator), ()):
-                    yield _Change(node, "ops", [*ops[:at], other(), *ops[at + 1 :]])
+                    yield "ops", [*ops[:at], other(), *ops[at + 1 :]]
         case ast.BoolOp(op=operator):
-            yield _Change(node, "op", ast.Or() if isinstance(operator, ast.And) else ast.And())
+            yield "op", ast.Or() if isinstance(operator, ast.And) else ast.And()
         case ast.UnaryOp(op=ast.Not()):
-            yield _Change(node, "op", ast.UAdd())
+            yield "op", ast.UAdd()
         case ast.BinOp(op=operator) | ast.AugAssign(op=operator) if type(operator) in _ARITHMETIC:
-            yield _Change(node, "op", _ARITHMETIC[type(operator)]())
+            yield "op", _ARITHMETIC[type(operator)]()
         case ast.If() | ast.IfExp():
-            yield _Change(node, "test", ast.Constant(True))
-            yield _Change(node, "test", ast.Constant(False))
+            yield "test", ast.Constant(True)
+            yield "test", ast.Constant(False)
         case ast.Constant(value=bool() | None as value):
-            yield _Change(node, "value", not value)
+            yield "value", not value
         case ast.Constant(value=int(value)):
-            yield _Change(node, "value", value + 1)
-            yield _Change(node, "value", value - 1)
+            yield "value", value + 1
+            yield "value", value - 1
         case ast.Constant(value=str(value)):
-            yield _Change(node, "value", f"{value} changed")
+            yield "value", f"{value} changed"
         case ast.Name(id=name, ctx=ast.Load()) if name in _NAMES:
-            yield _Change(node, "id", _NAMES[name])
+            yield "id", _NAMES[name]
         case ast.Attribute(attr=name) if name in _FIELDS:
-            yield _Change(node, "attr", _FIELDS[_FIELDS.index(name) - 1])
+            yield "attr", _FIELDS[_FIELDS.index(name) - 1]
 
 
-def _implementation(module: str, code: CodeType) -> InPython:
+def _implementation(module: str, tree: ast.Module, change: _Change) -> InPython:
+    undo = change.swap()
+    code = compile(ast.fix_missing_locations(tree), f"{module}.py", "exec")
+    undo.swap()
     with _in_place_of(module, code):
         return InPython(importlib.import_module(_PACKAGE).RULES)
 

@@ -53,6 +53,8 @@ ALL_KINDS: Final[Dimension] = [
     MASTER | {"external": True},
     MASTER | {"external": False},
     SPENT | {"external": None},
+    {"totalExtraRecs": 0},
+    {"totalExtraRecs": 1},
     {"totalExtraRecs": 2},
     {"external": True},
 ]
@@ -71,6 +73,17 @@ BLOCKS: Final[Dimension] = [
     {"blockIDs": [], "blockHeights": [], "subtreeIdxs": []},
     {"blockIDs": [7], "blockHeights": [HEIGHT - 5], "subtreeIdxs": [0]},
     {"blockIDs": [7, 8], "blockHeights": [HEIGHT + 1, HEIGHT - 5], "subtreeIdxs": [0, 3]},
+]
+# Near 0, where a bin that is not there and one that is 0 could be told apart.
+SMALL: Final[Sequence[Dimension]] = [
+    [MASTER, SPENT, {"totalExtraRecs": 0}, {"totalExtraRecs": 1}, CHILD],
+    [{"recordUtxos": 1, "spentUtxos": 1}, {"recordUtxos": 1, "spentUtxos": 0}],
+    [{}, {"blockIDs": [7], "blockHeights": [0], "subtreeIdxs": [0]}],
+    states("lockHeight", 0, 2),
+    states("deleteAtHeight", 0, 1),
+    states("unminedSince", 0),
+    LOCKED,
+    CONFLICTING,
 ]
 # As another program may have left them.
 ODD_BLOCKS: Final[Dimension] = [
