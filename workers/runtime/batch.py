@@ -43,9 +43,7 @@ class Batch:
     ignored: completions that came second. timed_out: the store gave no answer to a whole call, in all the time that
     there was."""
 
-    def __init__(
-        self, assignments: Sequence[Assignment], bodies: Sequence[Any], now: int, shape: Shape | None = None
-    ) -> None:
+    def __init__(self, assignments: Sequence[Assignment], bodies: Sequence[Any], now: int, shape: Shape | None) -> None:
         """bodies: one per assignment. now: microseconds on the daemon's clock; what has expired by then is failed,
         untouched. shape: of the items; None where the operation checks them by itself."""
         self.items: list[Any] = []
