@@ -1,5 +1,6 @@
 """Whatever a dispatch meets, each of its items is answered once, with the right code, and the others are unharmed."""
 
+import functools
 from collections.abc import Callable, Iterable, Sequence
 from typing import Any, NamedTuple
 
@@ -150,6 +151,19 @@ def test_an_item_that_an_operation_forgets_is_failed(store: Store) -> None:
 
     dispatched = dispatch(store, "forgets", [1, 2], operations={"forgets": Operation(forgets)})
     assert [(outcome.code, outcome.executed) for outcome in dispatched.outcomes] == [("OK", None), ("INTERNAL", "no")]
+
+
+@pytest.mark.parametrize(
+    "value", [object(), 1 << 64, "\ud800", functools.reduce(lambda inner, _: [inner], range(5000), [])]
+)
+def test_a_result_that_can_not_be_sent_fails_its_item_alone(store: Store, value: Any) -> None:
+    def finds(context: Any) -> None:
+        for index in range(5):
+            context.batch.complete(index, {"found": value if index == 1 else index})
+
+    outcomes = dispatch(store, "finds", [1, 2, 3], [4, 5], operations={"finds": Operation(finds)}).outcomes
+    assert [(outcome.code, outcome.executed) for outcome in outcomes if outcome.error] == [("INTERNAL", "unknown")]
+    assert [outcome.result for outcome in outcomes] == [{"found": 0}, None, *[{"found": n} for n in (2, 3, 4)]]
 
 
 @pytest.mark.parametrize("operation", OPERATIONS)

@@ -222,7 +222,7 @@ def test_set_dah_makes_no_new_record(run: Run, store: Store, generate: Generator
 def test_an_item_that_expired_is_not_executed(store: Store, generate: Generator) -> None:
     coinbase = generate.coinbase([1])
     body = wire.pack_body([[coinbase.raw, 1, [], 0, None]])
-    batch = Batch([Assignment(deadline=1_000, item_count=1, flags=0)], [body], now=1_000)
+    batch = Batch([Assignment(deadline=1_000, item_count=1, flags=0)], [body], 1_000, None)
     Executor(OPERATION_BY_NAME, store, budget=5.0, retention=RETENTION).run("create", batch)
     header = wire.unpack_reply_header(batch.replies()[0])
     assert header.error is not None

@@ -8,6 +8,7 @@ from collections.abc import Callable, Iterable, Sequence
 from typing import Any, Final, TypeVar
 
 from msgspec import Struct
+from msgspec.msgpack import Encoder
 
 from protocol import codes, wire
 from protocol.codes import NO, UNKNOWN
@@ -20,6 +21,7 @@ from .item_shape import Shape
 T = TypeVar("T")
 
 _UNCOMPLETED: Final = object()
+_encode: Final = Encoder().encode
 
 
 class Request(Struct, frozen=True, gc=False):
@@ -41,9 +43,7 @@ class Batch:
     ignored: completions that came second. timed_out: the store gave no answer to a whole call, in all the time that
     there was."""
 
-    def __init__(
-        self, assignments: Sequence[Assignment], bodies: Sequence[Any], now: int, shape: Shape | None = None
-    ) -> None:
+    def __init__(self, assignments: Sequence[Assignment], bodies: Sequence[Any], now: int, shape: Shape | None) -> None:
         """bodies: one per assignment. now: microseconds on the daemon's clock; what has expired by then is failed,
         untouched. shape: of the items; None where the operation checks them by itself."""
         self.items: list[Any] = []
@@ -167,13 +167,20 @@ class Batch:
         start, end = request.start, request.end
         if request.error is not None:
             return [wire.error_header(request.error), wire.EMPTY_BODY]
-        results = self._results[start:end]
         try:
-            body = wire.pack_body(results)
-        except (TypeError, ValueError, OverflowError) as fault:
-            # The store held something that MessagePack can't carry.
-            return [wire.error_header(Error(codes.INTERNAL, UNKNOWN, f"result: {fault}"), end - start), wire.EMPTY_BODY]
+            body = _encode(self._results[start:end])
+        except Exception:
+            body = wire.concatenate_results([self._pack(index) for index in request.indices])
         if not self._errors:
             return [wire.ok_header(end - start), body]
         errors = {index - start: error for index, error in self._errors.items() if start <= index < end}
         return [wire.pack_reply_header(ReplyHeader(None, end - start, errors)), body]
+
+    def _pack(self, index: int) -> bytes:
+        """The item's result. Where it is something that MessagePack can't carry, because the store held it, the item
+        fails."""
+        try:
+            return _encode(self._results[index])
+        except Exception as fault:
+            self._errors[index] = Error(codes.INTERNAL, UNKNOWN, f"result: {fault}")
+            return _encode(None)
