@@ -29,7 +29,7 @@ from store.layout import LARGE_BINS, TXID_BYTES, child_index
 from store.set_settings import no_set, unknown_layout
 
 from .environment import Environment
-from .record import Damaged, Record
+from .record import Damaged, pack_bins
 from .settings import LAYOUT, LOCK_BUDGET, OLD_LAYOUTS, SETTINGS_KEY, Converted, Kept, read_settings, write_settings
 from .writer_lock import WriterLock
 
@@ -202,9 +202,7 @@ def _convert(raw: bytes) -> bytes:
         bins = _unpack(parts[0])
         for name, part in zip(LARGE_BINS, (*parts[1:], raw[at:]), strict=True):
             bins[name] = _unpack(part) if part else None
-        record = Record.of_bins(bins)
-        record.expires = expires
-        return record.pack()
+        return pack_bins(bins, expires)
     except (struct.error, ValueError, TypeError, AttributeError) as error:
         raise Damaged(str(error)) from error
 

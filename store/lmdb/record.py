@@ -84,7 +84,7 @@ class Bins(msgspec.Struct, array_like=True, gc=False):
 
 _NAMES: Final = tuple(name for name in Bins.__struct_fields__ if name != "rest")
 _FIELDS: Final = frozenset(_NAMES)
-_UNSTORABLE: Final = (TypeError, ValueError, OverflowError, RecursionError, msgspec.MsgspecError, struct.error)
+UNSTORABLE: Final = (TypeError, ValueError, OverflowError, RecursionError, msgspec.MsgspecError, struct.error)
 _decode_bins = msgspec.msgpack.Decoder(Bins).decode
 _decode_rest = msgspec.msgpack.Decoder(dict[str, Any]).decode
 _decode_part = msgspec.msgpack.Decoder(list[bytes | None]).decode
@@ -149,13 +149,6 @@ class Record(Head, gc=False):
     is_changed: bool = False
 
     @classmethod
-    def of_bins(cls, bins: Mapping[str, Value]) -> "Record":
-        """A new record with these bins; None: no such bin. Raises ValueError that names the bin that cannot be kept."""
-        record = cls(Bins())
-        record.write_bins(bins)
-        return record
-
-    @classmethod
     def unpack(cls, raw: bytes) -> "Record":
         """Raises Damaged."""
         if crc32(raw) != _SOUND:
@@ -172,17 +165,10 @@ class Record(Head, gc=False):
         return cls(bins, expires, None, slots, raw[inputs_at:outputs_at], raw[outputs_at : outputs_at + outputs_size])
 
     def pack(self) -> bytes:
-        """The record's bytes. Raises TypeError, ValueError or OverflowError where a bin has a value that cannot be
-        kept."""
+        """The record's bytes. Raises one of UNSTORABLE where a bin has a value that cannot be kept."""
         if self._rest is not None:
             self.bins.rest = msgspec.Raw(_encode(self._rest))
-        bins = _encode(self.bins)
-        slots = self.slots
-        slot_count = _NO_SLOTS if slots is None else len(slots) // SLOT_BYTES
-        prefix = _PREFIX.pack(0, self.expires, len(bins), slot_count, len(self.inputs), len(self.outputs))
-        head = prefix[_UINT32.size :] + bins
-        packed = b"".join((_UINT32.pack(crc32(head)), head, slots or b"", self.inputs, self.outputs))
-        return packed + _UINT32.pack(crc32(packed))
+        return _assemble(self.expires, _encode(self.bins), self.slots, self.inputs, self.outputs)
 
     def utxo(self, offset: int) -> bytes | None:
         """The UTXO of an output of this record; None where the output is none, or there is no such output."""
@@ -200,59 +186,6 @@ class Record(Head, gc=False):
             slots = self.slots = bytearray(slots or b"")
         _SLOT.pack_into(slots, SLOT_BYTES * offset, len(utxo), utxo)
 
-    @property
-    def rest(self) -> dict[str, Any]:
-        """The bins that have no field, by name: to be read and assigned."""
-        if self._rest is None:
-            self._rest = _decode_rest(self.bins.rest)
-        return self._rest
-
-    def read_bins(self, names: Iterable[str] | None = None) -> dict[str, Any]:
-        """Of these bins, those that exist; None: all bins."""
-        if names is None:
-            names = (*Bins.__struct_fields__[:-1], *LARGE_BINS, *self.rest)
-        bins = self.bins
-        found = {}
-        for name in names:
-            value = getattr(bins, name) if name in _FIELDS else self._read_bin(name)
-            if value is not None:
-                found[name] = value
-        if "joined" in found:
-            found["joined"] = {offset: list(pair) for offset, pair in found["joined"].items()}
-        return found
-
-    def write_bins(self, changes: Mapping[str, Value]) -> None:
-        """Give bins other values; None: removes the bin. Raises ValueError that names the bin that cannot be kept; then
-        the record is to be thrown away."""
-        try:
-            self._write_bins(changes)
-        except _UNSTORABLE as error:
-            raise _unstorable(changes, error) from error
-
-    def _write_bins(self, changes: Mapping[str, Any]) -> None:
-        """Raises one of _UNSTORABLE."""
-        fields = dict(changes)
-        if "utxos" in fields:
-            self.slots = _pack_slots(fields.pop("utxos"))
-        if "inputs" in fields:
-            self.inputs = _pack_part(fields.pop("inputs"))
-        if "outputs" in fields:
-            self.outputs = _pack_part(fields.pop("outputs"))
-        if not _FIELDS.issuperset(fields):
-            for name in [name for name in fields if name not in _FIELDS]:
-                self._write_rest(name, fields.pop(name))
-        # Only a decoder looks at the types.
-        self.bins = _decode_bins(_encode(msgspec.structs.replace(self.bins, **fields)))
-
-    def _write_rest(self, name: str, value: Any) -> None:
-        """Raises one of _UNSTORABLE."""
-        if value is None:
-            self.rest.pop(name, None)
-        elif type(name) is not str or len(name.encode()) > MAX_BIN_NAME_BYTES:
-            raise ValueError("no name of a bin")
-        else:
-            self.rest.update(_decode_rest(_encode({name: value})))
-
     def _names(self) -> Iterable[str]:
         return (*_NAMES, *LARGE_BINS, *self.rest)
 
@@ -266,18 +199,52 @@ class Record(Head, gc=False):
         return self.rest.get(name)
 
 
-def _unstorable(changes: Mapping[str, Any], fault: Exception) -> ValueError:
+def pack_bins(bins: Mapping[str, Value], expires: int = 0) -> bytes:
+    """The bytes of a record with these bins; None: no such bin. expires: unix time in seconds, 0: never. Raises
+    ValueError that names the bin that cannot be kept."""
+    try:
+        return _pack_bins(bins, expires)
+    except UNSTORABLE as error:
+        raise _unstorable(bins, error) from error
+
+
+def _unstorable(bins: Mapping[str, Any], fault: Exception) -> ValueError:
     """Names the first of these that cannot be kept; fault: what all of them met."""
-    for name, value in changes.items():
+    for name, value in bins.items():
         try:
-            Record(Bins())._write_bins({name: value})
-        except _UNSTORABLE as error:
+            _pack_bins({name: value}, 0)
+        except UNSTORABLE as error:
             return ValueError(f"{name}: {error}")
     return ValueError(str(fault))
 
 
+def _pack_bins(bins: Mapping[str, Any], expires: int) -> bytes:
+    """Raises one of UNSTORABLE."""
+    fields = dict(bins)
+    slots = _pack_slots(fields.pop("utxos", None))
+    inputs = _pack_part(fields.pop("inputs", None))
+    outputs = _pack_part(fields.pop("outputs", None))
+    if not _FIELDS.issuperset(fields):
+        others = [name for name in fields if name not in _FIELDS]
+        fields["rest"] = _pack_rest({name: fields.pop(name) for name in others})
+    packed = _encode(Bins(**fields))
+    _decode_bins(packed)  # only a decoder looks at the types
+    return _assemble(expires, packed, slots, inputs, outputs)
+
+
+def _pack_rest(bins: dict[Any, Any]) -> msgspec.Raw:
+    """Of those that have no field. Raises one of UNSTORABLE."""
+    kept = {name: value for name, value in bins.items() if value is not None}
+    for name in kept:
+        if type(name) is not str or len(name.encode()) > MAX_BIN_NAME_BYTES:
+            raise ValueError("no name of a bin")
+    packed = _encode(kept)
+    _decode_rest(packed)
+    return msgspec.Raw(packed)
+
+
 def _pack_part(value: Any) -> bytes:
-    """Of inputs or outputs. Raises one of _UNSTORABLE."""
+    """Of inputs or outputs. Raises one of UNSTORABLE."""
     if value is None:
         return b""
     packed = _encode(value)
@@ -286,7 +253,7 @@ def _pack_part(value: Any) -> bytes:
 
 
 def _pack_slots(utxos: Any) -> bytes | None:
-    """Raises one of _UNSTORABLE."""
+    """Raises one of UNSTORABLE."""
     if utxos is None:
         return None
     if type(utxos) is not list:
@@ -306,3 +273,12 @@ def _too_long(utxo: bytes) -> NoReturn:
 
 def _unpack_slots(slots: bytes | bytearray) -> list[bytes | None]:
     return [None if size == NO_UTXO else utxo[:size] for size, utxo in _SLOT.iter_unpack(slots)]
+
+
+def _assemble(expires: int, bins: bytes, slots: bytes | bytearray | None, inputs: bytes, outputs: bytes) -> bytes:
+    """A record, of its parts. Raises struct.error where one of them is too long, or there is no such time."""
+    slot_count = _NO_SLOTS if slots is None else len(slots) // SLOT_BYTES
+    prefix = _PREFIX.pack(0, expires, len(bins), slot_count, len(inputs), len(outputs))
+    head = prefix[_UINT32.size :] + bins
+    packed = b"".join((_UINT32.pack(crc32(head)), head, slots or b"", inputs, outputs))
+    return packed + _UINT32.pack(crc32(packed))

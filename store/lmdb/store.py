@@ -7,10 +7,10 @@ and is never taken for absent.
 """
 
 import shutil
-import struct
 import time
-from collections.abc import Callable, Iterator, Mapping, Sequence
-from contextlib import ExitStack, contextmanager
+from collections import Counter
+from collections.abc import Callable, Mapping, Sequence
+from contextlib import ExitStack
 from itertools import groupby
 from pathlib import Path
 from typing import Any, Final
@@ -39,7 +39,7 @@ from store.layout import LARGE_BINS, is_key
 from store.set_settings import WantedSettings, find_settings, no_set
 
 from .environment import Environment
-from .record import Damaged, Head, Record
+from .record import UNSTORABLE, Damaged, Head, Record, pack_bins
 from .rules import RULES
 from .settings import SettingsRecord
 from .url import DEFAULT_MAP_BYTES
@@ -87,8 +87,11 @@ class EmbeddedStore:
             except (OSError, lmdb.Error) as error:
                 message = f"{directory}: cannot be opened: {error}"
                 raise StoreError(message, in_doubt=False, status=_status_of(error)) from error
-            with self._lmdb_errors_translated(), errors_named(directory):
-                self._settings = find_settings(SettingsRecord(directory, self._environment, self._lock), wanted)
+            with errors_named(directory):
+                try:
+                    self._settings = find_settings(SettingsRecord(directory, self._environment, self._lock), wanted)
+                except lmdb.Error as error:
+                    raise self._store_error(error, in_doubt=False) from error
             opened.pop_all()
 
     @property
@@ -103,16 +106,19 @@ class EmbeddedStore:
         """As Store says. budget: seconds; a batch that takes longer, waiting or working, changes nothing."""
         until = time.monotonic() + budget
         self._fork_guard.check()
-        if is_read_only(record_operations):
-            with self._lmdb_errors_translated(), self._environment.begin() as transaction:
-                return self._execute(transaction, record_operations, until)
-        with self._lmdb_errors_translated(), self._lock.held(budget):
-            try:
+        try:
+            if is_read_only(record_operations):
+                with self._environment.begin() as transaction:
+                    return self._execute(transaction, record_operations, until)
+            with self._lock.held(budget):
+                try:
+                    return self._write_batch(record_operations, until)
+                except lmdb.MapFullError:
+                    if not self._environment.adopt_map_size():
+                        raise
                 return self._write_batch(record_operations, until)
-            except lmdb.MapFullError:
-                if not self._environment.adopt_map_size():
-                    raise
-            return self._write_batch(record_operations, until)
+        except lmdb.Error as error:
+            raise self._store_error(error, in_doubt=False) from error
 
     def clear_stale_readers(self) -> int:
         """Free the reader slots of processes that died, which keep old pages alive. Returns how many there were."""
@@ -140,14 +146,6 @@ class EmbeddedStore:
             raise
         return results
 
-    @contextmanager
-    def _lmdb_errors_translated(self) -> Iterator[None]:
-        """An lmdb.Error raised within becomes a StoreError: nothing was written."""
-        try:
-            yield
-        except lmdb.Error as error:
-            raise self._store_error(error, in_doubt=False) from error
-
     def _store_error(self, error: Exception, in_doubt: bool) -> StoreError:
         if isinstance(error, lmdb.MapFullError):
             message = f"the set is full: reopen it with map_size above {self._environment.map_bytes} bytes"
@@ -165,15 +163,23 @@ class EmbeddedStore:
     def _execute_groups(
         self, transaction: Any, record_operations: Sequence[RecordOperation], until: float
     ) -> list[Result]:
-        """What the operations of a group have changed is put back where not all of them were applied."""
-        if {None}.issuperset(map(group_of, record_operations)):
+        """What the operations of a group have changed is put back where not all of them were applied. (A group of one
+        has changed nothing then.)"""
+        groups = [group for group in map(group_of, record_operations) if group is not None]
+        if len(set(groups)) == len(groups):
             return self._execute(transaction, record_operations, until)
+        sizes = Counter(groups)
+
+        def group_of_several(operation: RecordOperation) -> int | None:
+            group = group_of(operation)
+            return group if group is not None and sizes[group] > 1 else None
+
         results: list[Result] = []
-        for number, members in groupby(record_operations, group_of):
-            group = list(members)
-            keys = [] if number is None else [operation.key for operation in group if is_key(operation.key)]
+        for group, members in groupby(record_operations, group_of_several):
+            together = list(members)
+            keys = [] if group is None else [operation.key for operation in together if is_key(operation.key)]
             before = {key: transaction.get(key) for key in keys}
-            group_results = self._execute(transaction, group, until)
+            group_results = self._execute(transaction, together, until)
             if before and not all(map(_is_applied, group_results)):
                 _put_back(transaction, before)
             results += group_results
@@ -211,6 +217,8 @@ class EmbeddedStore:
         return Result(Status.OK, found.read_bins(names))
 
     def _write(self, transaction: Any, write: Write, now: int) -> Result:
+        if write.mode is Mode.CREATE and write.condition is None:
+            return self._create(transaction, write, now)
         record = _get(transaction, write.key, now)
         if record is None and write.mode is Mode.UPDATE:
             return Result(Status.NOT_FOUND)
@@ -218,16 +226,16 @@ class EmbeddedStore:
             return Result(Status.EXISTS)
         if write.condition is not None and not _holds(record, write.condition):
             return Result(Status.CONDITION_FALSE)
-        try:
-            if record is None:
-                record = Record.of_bins(write.bins)
-            else:
-                record.write_bins(write.bins)
-        except ValueError as error:
-            return Result(Status.ERROR, message=f"a value cannot be stored: {error}")
-        if write.ttl is not None:
-            record.expires = now + write.ttl
-        return self._save(transaction, write.key, record)
+        return self._put_bins(transaction, write, now, record)
+
+    def _create(self, transaction: Any, write: Write, now: int) -> Result:
+        """Mostly there is no record: whether there is one is asked only where it could not be put."""
+        result = self._put_bins(transaction, write, now, overwrite=False)
+        if result.status is Status.OK:
+            return result
+        if _get(transaction, write.key, now) is not None:
+            return Result(Status.EXISTS)
+        return self._put_bins(transaction, write, now)
 
     def _remove(self, transaction: Any, remove: Remove, now: int) -> Result:
         try:
@@ -254,22 +262,39 @@ class EmbeddedStore:
             raise
         except Exception as error:  # whatever it meets, it fails its record alone
             return Result(Status.ERROR, message=f"{call.function}: {error}")
-        if record is not None and record.is_changed:
-            result = self._save(transaction, call.key, record)
+        # A rule that refuses can have applied a part, which a group does not keep.
+        is_kept = call.group is None or answer["status"] == "OK"
+        if record is not None and record.is_changed and is_kept:
+            try:
+                packed = record.pack()
+            except UNSTORABLE as error:
+                return _unstorable(error)
+            result = self._put(transaction, call.key, packed)
             if result.status is not Status.OK:
                 return result
         return Result(Status.OK, answer)
 
-    def _save(self, transaction: Any, key: bytes, record: Record) -> Result:
+    def _put_bins(
+        self, transaction: Any, write: Write, now: int, record: Record | None = None, *, overwrite: bool = True
+    ) -> Result:
+        """record: what is there now. overwrite: as _put says."""
+        bins, expires = write.bins, 0
+        if record is not None:
+            bins, expires = {**record.read_bins(), **bins}, record.expires
+        if write.ttl is not None:
+            expires = now + write.ttl
         try:
-            packed = record.pack()
-        except (TypeError, ValueError, OverflowError, struct.error) as error:
-            return Result(Status.ERROR, message=f"a value cannot be stored: {error}")
+            packed = pack_bins(bins, expires)
+        except ValueError as error:
+            return _unstorable(error)
+        return self._put(transaction, write.key, packed, overwrite=overwrite)
+
+    def _put(self, transaction: Any, key: bytes, packed: bytes, *, overwrite: bool = True) -> Result:
+        """overwrite: False where nothing may be there, not even what has expired."""
         if len(packed) > self._max_record_bytes:
             message = f"the record would have {len(packed)} bytes, of {self._max_record_bytes} at most"
             return Result(Status.TOO_BIG, message=message)
-        transaction.put(key, packed)
-        return Result(Status.OK)
+        return Result(Status.OK if transaction.put(key, packed, overwrite=overwrite) else Status.EXISTS)
 
     _handlers: Final[dict[type, Callable[..., Result]]] = {Read: _read, Write: _write, Remove: _remove, RuleCall: _call}
 
@@ -281,6 +306,10 @@ def _get(transaction: Any, key: bytes, now: int) -> Record | None:
         return None
     record = Record.unpack(raw)
     return None if 0 < record.expires <= now else record
+
+
+def _unstorable(error: Exception) -> Result:
+    return Result(Status.ERROR, message=f"a value cannot be stored: {error}")
 
 
 def _status_of(error: Exception) -> Status:

@@ -6,7 +6,7 @@ from typing import Any, Final, NamedTuple, Protocol
 
 import msgpack
 
-from store.lmdb.record import Damaged, Record
+from store.lmdb.record import Damaged, Record, pack_bins
 from store.lmdb.rules import RULES
 from tests.lua import LuaError, Rules
 from tests.lua.emulation import unpack
@@ -70,7 +70,7 @@ class InPython:
 
     def hold(self, bins: Bins | None) -> Call:
         rules = self._rules
-        raw = b"" if bins is None else Record.of_bins(bins).pack()
+        raw = b"" if bins is None else pack_bins(bins)
 
         def call(function: str, args: Arguments) -> Outcome:
             record = None if bins is None else Record.unpack(raw)

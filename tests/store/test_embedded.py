@@ -27,6 +27,17 @@ def test_a_record_whose_time_to_live_has_passed_is_absent(store: Store, monkeypa
     assert read(store) == {"token": 2}
 
 
+def test_what_can_be_no_record_is_refused_as_that_only_where_there_is_none_yet(tmp_path: Path) -> None:
+    store = EmbeddedStore(tmp_path, sync=False, max_record_bytes=1000)
+    for bins, status in (({"a": bytes(1000)}, "TOO_BIG"), ({"a": 1 << 64}, "ERROR"), ({"a": 1}, "OK")):
+        write = Write(KEY, bins, Mode.CREATE)
+        assert statuses(run(store, write)) == [status]
+    for bins in ({"a": bytes(1000)}, {"a": 1 << 64}, {"a": 2}):
+        assert statuses(run(store, Write(KEY, bins, Mode.CREATE))) == ["EXISTS"]
+    assert read(store) == {"a": 1}
+    store.close()
+
+
 def good(record: Record, *args: Any) -> dict[str, Any]:
     record.bins.spentUtxos = 2
     record.rest["a"] = 2

@@ -91,6 +91,23 @@ def test_a_refused_group_harms_no_other_and_nothing_that_has_none(store: Store) 
     assert run(store, Read(THIRD))[0].status is Status.NOT_FOUND
 
 
+@pytest.mark.parametrize("others", [0, 1])
+def test_a_rule_that_would_apply_a_part_applies_nothing_in_a_group(store: Store, others: int) -> None:
+    """Of spendMulti what is good is applied otherwise, also where it is the only one of its group."""
+    spends = [
+        {"idx": offset, "offset": offset, "utxoHash": b"h" * 32, "spendingData": b"s" * 36} for offset in range(2)
+    ]
+    utxos = [b"h" * 32, b"H" * 32]
+    for key in (KEY, OTHER):
+        create(store, key, utxos=utxos, recordUtxos=2, spentUtxos=0, totalExtraRecs=0)
+    args = (spends, False, False, 1000, 288)
+    results = run(store, RuleCall(KEY, "spendMulti", args, 1), *[add(THIRD, 1, 1)] * others)
+    assert (results[0].value["status"], results[0].value["applied"]) == ("ERROR", [0])
+    run(store, RuleCall(OTHER, "spendMulti", args))
+    assert (read(store)["utxos"], read(store)["spentUtxos"]) == (utxos, 0)
+    assert (read(store, OTHER)["utxos"], read(store, OTHER)["spentUtxos"]) == ([b"h" * 32 + b"s" * 36, b"H" * 32], 1)
+
+
 def test_what_was_put_back_has_its_time_to_live_as_before(store: Store, monkeypatch: pytest.MonkeyPatch) -> None:
     now = time.time()
     monkeypatch.setattr(time, "time", lambda: now)

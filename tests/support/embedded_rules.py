@@ -2,7 +2,7 @@
 
 from typing import Any
 
-from store.lmdb.record import Record
+from store.lmdb.record import Record, pack_bins
 from store.lmdb.rules import RULES
 
 
@@ -12,7 +12,7 @@ class EmbeddedRules:
         them."""
         if bins is None:
             return RULES[function](None, *args), {}
-        record = Record.unpack(Record.of_bins(bins).pack())
+        record = Record.unpack(pack_bins(bins))
         answer = RULES[function](record, *args)
         if not record.is_changed:
             return answer, {}
