@@ -69,27 +69,32 @@ class Connection:
     def pump(self, session: Session) -> bool:
         """Sends what the session has, and hands it what has come; never blocks. False where the connection is lost.
 
-        It leaves no event of the socket unseen, as its descriptor tells of each only once; unless `has_more` is set, so
-        that the driver gets to do something else before it comes back. The monitor's descriptor tells again and again:
-        it is looked at when there is nothing else. So what the daemon said before the connection was lost is read.
+        It leaves no event of the socket unseen, as its descriptor tells of each only once; but where `has_more` is set,
+        so that the driver gets to do something else before it comes back, and where nothing more is waited for. The
+        monitor's descriptor tells again and again: it is looked at when there is nothing else. So what the daemon said
+        before the connection was lost is read.
         """
-        idle = not self._send(session)
+        quiet = not self._send(session)
+        events = _POLLIN if quiet else 0  # where there is nothing to send, something has come, mostly
         self.has_more = False
         now = time.monotonic()
         until = now + RECEIVE_SECONDS
         while now <= until:
-            events = _events(self.socket)
-            if events & _POLLIN:
+            events = events or _events(self.socket)
+            if events & _POLLIN and (frames := self._receive()):
                 ready = session.handshake.ready
-                session.received(self._receive(), now)
+                session.received(frames, now)
                 if session.handshake.ready is not ready:
                     self._send(session)  # what has waited for the welcome, or HELLO
+                if not (self.is_blocked or session.awaits_answer):
+                    return True
                 now = time.monotonic()
-            elif self.is_blocked and events & _POLLOUT:
+            elif self.is_blocked and _events(self.socket) & _POLLOUT:
                 self._send(session)
             else:
-                return not (idle and self._disconnected())
-            idle = False
+                return not (quiet and self._disconnected())
+            events = 0
+            quiet = False
         self.has_more = True
         return True
 
@@ -113,7 +118,11 @@ class Connection:
         return sent
 
     def _receive(self) -> list[bytes]:
-        frame = self.socket.recv(_DONTWAIT, copy=False)
+        """The next message; empty where there is none."""
+        try:
+            frame = self.socket.recv(_DONTWAIT, copy=False)
+        except zmq.Again:
+            return []
         frames = [frame.bytes]
         while frame.more:
             frame = self.socket.recv(_DONTWAIT, copy=False)

@@ -11,7 +11,6 @@ up nobody: each follower, and the idle thread, looks every LOOK seconds whether 
 and leads if not.
 """
 
-import contextlib
 import math
 import sys
 import threading
@@ -185,7 +184,7 @@ class ThreadDriver(Driver):
         if self._turning == me:
             return False
         try:
-            if not self._turns.acquire(timeout=LOOK):
+            if not (self._turns.acquire(blocking=False) or self._turns.acquire(timeout=LOOK)):
                 return False
             self._turning = me
             work()
@@ -279,5 +278,7 @@ class ThreadDriver(Driver):
 def _release(call: Call) -> None:
     waiter = call.waiter
     if waiter is not None:
-        with contextlib.suppress(RuntimeError):  # it was told before, and has not come to see it yet
+        try:
             waiter.release()
+        except RuntimeError:  # it was told before, and has not come to see it yet
+            return
