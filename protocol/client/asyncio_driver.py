@@ -35,7 +35,7 @@ class AsyncioDriver(Driver):
         if self._ended or get_running_loop() is not self._loop:
             raise refusal(self._ended or ELSEWHERE)
         call.waiter = self._loop.create_future()
-        self._asked.add(call)
+        self._asked[call] = None
         self.session.submit(call)
         if not self._turn_due:
             self._turn_soon()
@@ -45,7 +45,7 @@ class AsyncioDriver(Driver):
             self.session.cancel(call)
             raise
         finally:
-            self._asked.discard(call)
+            self._asked.pop(call, None)
         return call
 
     async def close(self) -> None:

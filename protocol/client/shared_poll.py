@@ -18,7 +18,7 @@ class SharedPoll:
 
     def __init__(self) -> None:
         self._bell = os.eventfd(0, os.EFD_CLOEXEC | os.EFD_NONBLOCK)
-        self._idle_held = self._ending = False
+        self._ending = False
         try:
             self._leaders = select.epoll()
             self._leaders.register(self._bell, select.EPOLLIN)
@@ -57,13 +57,10 @@ class SharedPoll:
 
     def hold_idle(self) -> None:
         """Somebody leads."""
-        if not self._idle_held:
-            self._idle_held = True
-            self._watch(0)
+        self._watch(0)
 
     def rouse_idle(self) -> None:
         """Nobody leads: what can be read by now wakes the idle thread, too."""
-        self._idle_held = False
         self._watch(select.EPOLLIN)
 
     def end(self) -> None:

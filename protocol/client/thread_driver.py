@@ -40,7 +40,8 @@ class ThreadDriver(Driver):
     def __init__(self, endpoint: str, grace: float) -> None:
         self._grace = grace
         self._handed: deque[Call] = deque()
-        self._leader = 0  # its thread
+        self._leader: Call | None = None  # its caller leads, or is to
+        self._leading = 0  # the thread that does
         self._asleep = False  # the leader is
         self._turns = threading.RLock()  # one at a time: who holds it has the channel, and all that is behind it
         self._turning = 0  # the thread whose turn it is
@@ -75,15 +76,15 @@ class ThreadDriver(Driver):
         call.waiter = allocate_lock()
         call.waiter.acquire()
         try:
-            self._asked.add(call)
+            self._asked[call] = None
             self._handed.append(call)
             settled = self._settled(call, me)
         except BaseException:  # interrupted: nobody waits for it any more, and what has not left yet stays here
             self._forget(call)
-            self._leave(me)
+            self._leave(call)
             raise
         finally:
-            self._asked.discard(call)
+            self._asked.pop(call, None)
         return settled
 
     def close(self) -> None:
@@ -124,26 +125,28 @@ class ThreadDriver(Driver):
                 return given_up
             if self._ended:
                 self._exclusively(self._settle)  # all had been settled, maybe, before this one was there
-            elif self._leader in (0, me) or now - self._turned_at > LOOK:
+            elif self._leader in (None, call) or self._leading == me or now - self._turned_at > LOOK:
                 self._lead(call, me)
             else:
                 if self._asleep:
                     self.wake()
                 call.waiter.acquire(timeout=LOOK)
+        if self._leader is call:  # it was to lead, and is settled before it could
+            self._leave(call)
         return call
 
     def _lead(self, call: Call, me: int) -> None:
-        beneath = self._leader == me  # the call that a signal's handler has interrupted sleeps beneath this one
+        beneath = self._leading == me  # the call that a signal's handler has interrupted sleeps beneath this one
         try:
             while True:
-                if self._leader != me:  # also again: a handler's call has left the lead, say
-                    self._leader = me
+                if self._leading != me:  # also again: a handler's call has left the lead, say
+                    self._leader, self._leading = call, me
                     self._poll.hold_idle()
                 if not self._exclusively(self._turn) or call.settled or self._ended:
                     return
                 self._sleep()
         finally:
-            self._leave(me)
+            self._leave(call)
             if beneath:
                 self.wake()  # it may be settled by now
 
@@ -153,17 +156,19 @@ class ThreadDriver(Driver):
             self._poll.wait(max(0.0, self._due - time.monotonic()))
         self._asleep = False
 
-    def _leave(self, me: int) -> None:
-        if self._leader == me:
-            self._leader = 0
+    def _leave(self, call: Call) -> None:
+        if self._leader is call:
+            self._leader, self._leading = None, 0
         self._hand_on()
 
     def _hand_on(self) -> None:
-        """Somebody who waits is to lead, or else the idle thread watches."""
-        if self._leader:
+        """One who waits is to lead, or else the idle thread watches. It is the one that asked last: whose answers have
+        come just now ask again before it gets to run, so that what they ask travels together."""
+        if self._leader is not None:
             return
-        for call in list(self._asked):
+        for call in reversed(list(self._asked)):
             if not call.settled and call.waiter is not None:
+                self._leader = call
                 _release(call)
                 return
         self._poll.rouse_idle()
@@ -247,9 +252,10 @@ class ThreadDriver(Driver):
     def _watch(self) -> float:
         """Has a turn where nobody leads. Returns until when to sleep."""
         now = time.monotonic()
-        if self._leader and now - self._turned_at <= LOOK:
+        if self._leader is not None and now - self._turned_at <= LOOK:
+            self._poll.hold_idle()  # roused, it may be, by one that left while another took the lead
             return now + LOOK
-        self._leader = 0
+        self._leader, self._leading = None, 0
         self._poll.wait(0)  # if it was the bell, it has been heard
         self._exclusively(self._turn)
         self._hand_on()
