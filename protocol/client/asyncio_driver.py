@@ -35,7 +35,7 @@ class AsyncioDriver(Driver):
         if self._ended or get_running_loop() is not self._loop:
             raise refusal(self._ended or ELSEWHERE)
         call.waiter = self._loop.create_future()
-        self._asked[call] = None
+        self._asked[call] = self._thread
         self.session.submit(call)
         if not self._turn_due:
             self._turn_soon()

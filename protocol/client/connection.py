@@ -23,6 +23,7 @@ HEARTBEAT_TIMEOUT_MS: Final = 10_000
 _EVENTS: Final = int(zmq.EVENTS)
 _POLLIN: Final = int(zmq.POLLIN)
 _POLLOUT: Final = int(zmq.POLLOUT)
+_RCVMORE: Final = int(zmq.RCVMORE)
 _DONTWAIT: Final = int(zmq.DONTWAIT)
 _MORE: Final = int(zmq.DONTWAIT | zmq.SNDMORE)
 RECEIVE_SECONDS: Final = 0.02  # the longest that is received for before the driver, and its program, get their turn
@@ -120,13 +121,11 @@ class Connection:
     def _receive(self) -> list[bytes]:
         """The next message; empty where there is none."""
         try:
-            frame = self.socket.recv(_DONTWAIT, copy=False)
+            frames = [self.socket.recv(_DONTWAIT)]
         except zmq.Again:
             return []
-        frames = [frame.bytes]
-        while frame.more:
-            frame = self.socket.recv(_DONTWAIT, copy=False)
-            frames.append(frame.bytes)
+        while self.socket.get(_RCVMORE):
+            frames.append(self.socket.recv(_DONTWAIT))
         return frames
 
     def _disconnected(self) -> bool:

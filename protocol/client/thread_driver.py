@@ -5,6 +5,9 @@ until its own call is settled. Then it wakes one of those that still wait, to le
 the idle thread. So a call alone wakes nobody. Followers hand their calls over and wait, each on a lock of its own; they
 wake the leader only where it sleeps, once however many they are, so that their calls travel together.
 
+The main thread leads only while no other asks: signals interrupt it alone, and what interrupts a turn costs all calls
+that are under way.
+
 What holds it together is not the lead: two may lead at a time, and do no harm. A turn is what one alone may have, and
 nobody sleeps in one. So a leader that is interrupted, or whose thread does something else in a signal's handler, holds
 up nobody: each follower, and the idle thread, looks every LOOK seconds whether somebody still has a turn now and then,
@@ -39,10 +42,11 @@ class ThreadDriver(Driver):
 
     def __init__(self, endpoint: str, grace: float) -> None:
         self._grace = grace
+        self._main = threading.main_thread().ident
         self._handed: deque[Call] = deque()
         self._leader: Call | None = None  # its caller leads, or is to
         self._leading = 0  # the thread that does
-        self._asleep = False  # the leader is
+        self._asleep = 0  # the thread that leads, while it sleeps
         self._turns = threading.RLock()  # one at a time: who holds it has the channel, and all that is behind it
         self._turning = 0  # the thread whose turn it is
         self._turned_at = self._due = 0.0  # the last turn was; the next one is, though nothing that is watched says so
@@ -76,7 +80,7 @@ class ThreadDriver(Driver):
         call.waiter = allocate_lock()
         call.waiter.acquire()
         try:
-            self._asked[call] = None
+            self._asked[call] = me
             self._handed.append(call)
             settled = self._settled(call, me)
         except BaseException:  # interrupted: nobody waits for it any more, and what has not left yet stays here
@@ -106,7 +110,7 @@ class ThreadDriver(Driver):
     def wake(self) -> None:
         """One ring is enough, however many hand over meanwhile: they don't wake the leader again."""
         try:
-            self._asleep = False
+            self._asleep = 0
             self._poll.ring()
         except BaseException:  # interrupted, and others relied on it
             self._poll.ring()
@@ -125,7 +129,7 @@ class ThreadDriver(Driver):
                 return given_up
             if self._ended:
                 self._exclusively(self._settle)  # all had been settled, maybe, before this one was there
-            elif self._leader in (None, call) or self._leading == me or now - self._turned_at > LOOK:
+            elif self._leader in (None, call) or self._leading in (me, self._main) or now - self._turned_at > LOOK:
                 self._lead(call, me)
             else:
                 if self._asleep:
@@ -138,23 +142,28 @@ class ThreadDriver(Driver):
     def _lead(self, call: Call, me: int) -> None:
         beneath = self._leading == me  # the call that a signal's handler has interrupted sleeps beneath this one
         try:
-            while True:
-                if self._leading != me:  # also again: a handler's call has left the lead, say
-                    self._leader, self._leading = call, me
-                    self._poll.hold_idle()
-                if not self._exclusively(self._turn) or call.settled or self._ended:
+            self._take_lead(call, me)
+            while self._exclusively(self._turn) and not (call.settled or self._ended):
+                if not self._leading:  # a handler's call has left the lead
+                    self._take_lead(call, me)
+                elif self._leading != me:
                     return
-                self._sleep()
+                self._sleep(me)
         finally:
             self._leave(call)
             if beneath:
                 self.wake()  # it may be settled by now
 
-    def _sleep(self) -> None:
-        self._asleep = True
+    def _take_lead(self, call: Call, me: int) -> None:
+        self._leader, self._leading = call, me
+        self._poll.hold_idle()
+
+    def _sleep(self, me: int) -> None:
+        self._asleep = me
         if not self._handed and not self._ended:
             self._poll.wait(max(0.0, self._due - time.monotonic()))
-        self._asleep = False
+        if self._asleep == me:
+            self._asleep = 0
 
     def _leave(self, call: Call) -> None:
         if self._leader is call:
@@ -166,11 +175,16 @@ class ThreadDriver(Driver):
         come just now ask again before it gets to run, so that what they ask travels together."""
         if self._leader is not None:
             return
-        for call in reversed(list(self._asked)):
+        chosen: Call | None = None
+        for call, thread in reversed(list(self._asked.items())):
             if not call.settled and call.waiter is not None:
-                self._leader = call
-                _release(call)
-                return
+                chosen = call
+                if thread != self._main:
+                    break
+        if chosen is not None:
+            self._leader = chosen
+            _release(chosen)
+            return
         self._poll.rouse_idle()
         if self._due < self._idle_until - 0.001:
             self._poll.ring()

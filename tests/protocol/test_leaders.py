@@ -220,6 +220,27 @@ def test_a_leader_whose_answer_has_come_leaves_and_one_that_waits_leads(start, e
         assert [follower.outcome(within=30) for follower in followers] == [None] * 3
 
 
+def test_the_main_thread_leads_only_while_no_other_asks(start, endpoint, told_only):
+    """Its interrupts are its own: none comes in the middle of a turn that is had for others."""
+    start(Held("get", "set_dah"))
+    led = []
+    with Client(endpoint) as client:
+        driver = client._driver
+
+        def others():
+            until(lambda: driver._asleep == threading.main_thread().ident)
+            other = Pending(lambda: client.set_dah(TXID, 0, 1, timeout=60))
+            until(lambda: driver._leading == driver._asleep == other.thread.ident)
+            led.append("another")
+            client.outpoint(TXID, 0, timeout=60)
+            assert other.outcome(within=30) is None
+
+        beside = Pending(others)
+        assert client.get(TXID, timeout=60) == RESULTS["get"]
+        assert beside.outcome(within=30) is None
+    assert led == ["another"]
+
+
 def test_a_leader_that_sleeps_sends_what_a_follower_asks(start, endpoint, told_only):
     start(Held("get"))
     with Client(endpoint) as client:

@@ -40,8 +40,8 @@ class Pending:
     def __init__(self, call: Callable[[], object]) -> None:
         self.error: BaseException | None = None
         self._call = call
-        self._thread = threading.Thread(target=self._run)
-        self._thread.start()
+        self.thread = threading.Thread(target=self._run)
+        self.thread.start()
 
     def _run(self) -> None:
         try:
@@ -50,8 +50,8 @@ class Pending:
             self.error = error
 
     def outcome(self, within: float) -> BaseException | None:
-        self._thread.join(within)
-        assert not self._thread.is_alive(), f"not settled within {within} s"
+        self.thread.join(within)
+        assert not self.thread.is_alive(), f"not settled within {within} s"
         return self.error
 
 
