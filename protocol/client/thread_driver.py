@@ -87,6 +87,8 @@ class ThreadDriver(Driver):
         except BaseException:  # interrupted: nobody waits for it any more, and what has not left yet stays here
             self._forget(call)
             self._leave(call)
+            if self._leader is not None:  # chosen, and not told yet
+                _release(self._leader)
             raise
         finally:
             self._asked.pop(call, None)
@@ -175,10 +177,10 @@ class ThreadDriver(Driver):
         if self._leader is not None:
             return
         chosen: Call | None = None
-        for call, thread in reversed(list(self._asked.items())):
+        for call in reversed(list(self._asked)):
             if not call.settled and call.waiter is not None:
                 chosen = call
-                if thread != self._main:
+                if self._asked.get(call) != self._main:
                     break
         if chosen is not None:
             self._leader = chosen
