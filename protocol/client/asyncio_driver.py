@@ -88,6 +88,9 @@ class AsyncioDriver(Driver):
         except Exception as error:
             self._end(f"the client failed: {error!r}")
             raise
+        except BaseException:  # interrupted
+            self._start_over()
+            raise
         finally:  # also where it was interrupted
             self._wake_callers(self.session.take_settled())
             if not self._ended:

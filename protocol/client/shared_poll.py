@@ -73,7 +73,8 @@ class SharedPoll:
         self._idle.close()
         self._leaders.close()
         bell, self._bell = self._bell, -1
-        os.close(bell)
+        if bell >= 0:
+            os.close(bell)
 
     def _watch(self, events: int) -> None:
         try:

@@ -51,6 +51,7 @@ class ThreadDriver(Driver):
         self._turning = 0  # the thread whose turn it is
         self._turned_at = self._due = 0.0  # the last turn was; the next one is, though nothing that is watched says so
         self._idle_until = math.inf
+        self._over = False  # nothing is left but the poll
         self._poll = SharedPoll()
         try:
             super().__init__(endpoint, grace)
@@ -86,9 +87,13 @@ class ThreadDriver(Driver):
         except BaseException:  # interrupted: nobody waits for it any more, and what has not left yet stays here
             self._forget(call)
             self._leave(call)
+            if self._leader is not None:  # chosen, and not told yet
+                _release(self._leader)
             raise
         finally:
             self._asked.pop(call, None)
+            if self._over and not self._asked:
+                self._poll.close()
         return settled
 
     def close(self) -> None:
@@ -135,28 +140,24 @@ class ThreadDriver(Driver):
                 if self._asleep:
                     self.wake()
                 call.waiter.acquire(timeout=LOOK)
-        if self._leader is call:  # it was to lead, and is settled before it could
-            self._leave(call)
         return call
 
     def _lead(self, call: Call, me: int) -> None:
-        beneath = self._leading == me  # the call that a signal's handler has interrupted sleeps beneath this one
+        # Where a signal's handler asks while its thread leads, that call sleeps beneath this one.
+        beneath = self._leader if self._leading == me else None
         try:
-            self._take_lead(call, me)
+            self._leader, self._leading = call, me
+            self._poll.hold_idle()
             while self._exclusively(self._turn) and not (call.settled or self._ended):
-                if not self._leading:  # a handler's call has left the lead
-                    self._take_lead(call, me)
-                elif self._leading != me:
+                if self._leading != me:  # another has taken the lead
                     return
                 self._sleep(me)
         finally:
-            self._leave(call)
-            if beneath:
+            if beneath is None:
+                self._leave(call)
+            else:
+                self._leader = beneath
                 self.wake()  # it may be settled by now
-
-    def _take_lead(self, call: Call, me: int) -> None:
-        self._leader, self._leading = call, me
-        self._poll.hold_idle()
 
     def _sleep(self, me: int) -> None:
         self._asleep = me
@@ -176,10 +177,10 @@ class ThreadDriver(Driver):
         if self._leader is not None:
             return
         chosen: Call | None = None
-        for call, thread in reversed(list(self._asked.items())):
+        for call in reversed(list(self._asked)):
             if not call.settled and call.waiter is not None:
                 chosen = call
-                if thread != self._main:
+                if self._asked.get(call) != self._main:
                     break
         if chosen is not None:
             self._leader = chosen
@@ -225,7 +226,10 @@ class ThreadDriver(Driver):
         try:
             self._take_handed()
             self._channel.turn()
-            self._wake_callers(self.session.take_settled())
+            settled = self.session.take_settled()
+            self._wake_callers(settled)
+            if settled and self._asleep:  # this is not the leader's turn, and it may be the leader's call
+                self.wake()
             seconds = self._channel.seconds_until_due()
         except Exception as error:
             self._failed = error
@@ -292,7 +296,9 @@ class ThreadDriver(Driver):
         while not self._exclusively(self._settle):
             pass
         self._channel.free()
-        self._poll.close()
+        self._over = True
+        if not self._asked:  # else the last of them closes it: closed under one who sleeps, it would not wake him
+            self._poll.close()
 
 
 def _release(call: Call) -> None:

@@ -116,6 +116,32 @@ def test_a_cancelled_call_leaves_nothing_behind(start, endpoint):
     asyncio.run(run())
 
 
+def test_an_interrupted_turn_of_the_loop_leaves_no_call_waiting(start, endpoint, monkeypatch):
+    start()
+    loop = asyncio.new_event_loop()
+
+    def interrupted(_):
+        monkeypatch.undo()
+        raise KeyboardInterrupt
+
+    async def opened():
+        client = AsyncClient(endpoint)
+        await client.get(TXID)
+        return client, asyncio.ensure_future(client.get(TXID, timeout=60))
+
+    async def closed():
+        assert await asyncio.wait_for(pending, 30) == RESULTS["get"]
+        assert await client.get(TXID) == RESULTS["get"]
+        await client.close()
+
+    client, pending = loop.run_until_complete(opened())
+    monkeypatch.setattr(client._driver.session, "_collect", interrupted)  # its answer has been taken
+    with pytest.raises(KeyboardInterrupt):
+        loop.run_until_complete(pending)
+    loop.run_until_complete(closed())
+    loop.close()
+
+
 def test_a_client_that_nobody_holds_any_more_ends_its_thread(start, endpoint):
     start()
     client = Client(endpoint)

@@ -13,7 +13,9 @@ from types import FrameType
 import pytest
 
 from protocol import Client, NoAnswer, Outpoint
+from protocol.client.call import Call
 from protocol.client.driver import CLOSED, INTERRUPTED
+from protocol.client.shared_poll import SharedPoll
 from protocol.client.thread_driver import WITHIN
 from tests.support.client_calls import TXID, Pending
 from tests.support.scripted_daemon import RESULTS, Request, answer_nothing, answer_well
@@ -162,6 +164,34 @@ def test_an_interrupt_at_any_point_of_a_followers_call_makes_no_leader_deaf(star
         assert "closed" in str(leader.outcome(within=30))
 
 
+def test_an_interrupt_at_any_point_of_becoming_a_leader_leaves_the_lead_to_another(start, endpoint, monkeypatch):
+    monkeypatch.setattr("protocol.client.thread_driver.LOOK", FOR_EVER)
+    held = []
+
+    def script(request):
+        if request.header.operation == "get":
+            held.append(request)
+            return []
+        if request.header.operation == "outpoint":  # whose caller is to lead, as the leader's answer is this
+            return [held.pop().well()]
+        return [request.well()]
+
+    def becoming(interrupt):
+        with Client(endpoint, grace=0.02) as client:
+            leader = leads(client, lambda: client.get(TXID, timeout=60))
+            until(lambda: held)
+            with contextlib.suppress(KeyboardInterrupt, NoAnswer), interrupt:
+                client.outpoint(TXID, 0, timeout=0.05)
+            newcomer = Pending(lambda: client.set_dah(TXID, 0, 1, timeout=60))
+            assert newcomer.outcome(within=30) is None
+        held.clear()
+        leader.outcome(within=30)
+
+    start(script)
+    for interrupt in interrupts(raises, step=3):
+        becoming(interrupt)
+
+
 def test_an_interrupt_at_any_point_of_closing_leaves_a_client_that_can_be_closed(start, endpoint):
     start()
     clients = []  # none is collected meanwhile
@@ -223,22 +253,26 @@ def test_a_leader_whose_answer_has_come_leaves_and_one_that_waits_leads(start, e
 def test_the_main_thread_leads_only_while_no_other_asks(start, endpoint, told_only):
     """Its interrupts are its own: none comes in the middle of a turn that is had for others."""
     start(Held("get", "set_dah"))
-    led = []
+    main = threading.main_thread().ident
     with Client(endpoint) as client:
-        driver = client._driver
+        driver, turns, turn = client._driver, [], client._driver._channel.turn
+        driver._channel.turn = lambda: (turns.append(threading.get_ident()), turn())
 
         def others():
-            until(lambda: driver._asleep == threading.main_thread().ident)
+            until(lambda: driver._asleep == main)
             other = Pending(lambda: client.set_dah(TXID, 0, 1, timeout=60))
             until(lambda: driver._leading == driver._asleep == other.thread.ident)
-            led.append("another")
+            turns.clear()
+            for _ in range(200):
+                client.status(timeout=60)
             client.outpoint(TXID, 0, timeout=60)
             assert other.outcome(within=30) is None
 
         beside = Pending(others)
         assert client.get(TXID, timeout=60) == RESULTS["get"]
         assert beside.outcome(within=30) is None
-    assert led == ["another"]
+    assert turns.count(main) < 20
+    assert len(turns) > 100
 
 
 def test_a_leader_that_sleeps_sends_what_a_follower_asks(start, endpoint, told_only):
@@ -289,6 +323,30 @@ def test_a_lost_connection_wakes_a_leader_and_is_seen_by_a_client_that_nobody_as
         until(lambda: client.counters.epochs == 2)
 
 
+def test_a_lead_that_was_lost_is_taken(start, endpoint):
+    start()
+    with Client(endpoint) as client:
+        client.get(TXID)
+        client._driver._leader = Call("get", b"", 1)
+        client._driver._leading = threading.get_ident() + 1
+        assert client.get(TXID, timeout=60) == RESULTS["get"]
+        assert client._driver._leader is None
+
+
+def test_the_end_is_told_to_all_who_sleep_however_often():
+    poll = SharedPoll()
+    poll.hold_idle()
+    poll.end()
+    for sleep in (poll.wait, poll.wait_idle, poll.wait, poll.wait, poll.wait_idle):
+        sleeper = threading.Thread(target=sleep, args=(60,))
+        sleeper.start()
+        sleeper.join(30)
+        assert not sleeper.is_alive()
+    poll.close()
+    for call in (poll.ring, poll.hold_idle, poll.rouse_idle, poll.end, lambda: poll.wait(0), lambda: poll.remove(0)):
+        call()
+
+
 def test_a_call_alone_wakes_no_other_thread(start, endpoint):
     start()
     with Client(endpoint) as client:
@@ -334,6 +392,20 @@ def test_a_handler_that_lasts_over_a_leaders_sleep_holds_up_no_follower(start, e
         usr1(handler)
         follower = Pending(other)
         assert client.get(TXID, timeout=60) == RESULTS["get"]
+
+
+def test_a_call_beneath_a_handlers_is_told_when_the_handlers_turn_has_settled_it(start, endpoint, usr1, told_only):
+    start(Held("get"))
+    with Client(endpoint) as client:
+
+        def other():
+            until(lambda: client._driver._asleep)
+            os.kill(os.getpid(), signal.SIGUSR1)
+
+        usr1(lambda: client.outpoint(TXID, 0, timeout=60))
+        beside = Pending(other)
+        assert client.get(TXID, timeout=60) == RESULTS["get"]
+        beside.outcome(within=30)
 
 
 def test_a_turn_that_never_ends_is_waited_for_by_no_call(start, endpoint, monkeypatch):
