@@ -45,7 +45,11 @@ def same(expected: Any, actual: Any) -> bool:
 
 def judge(case: Case, expected: Outcome, actual: Outcome) -> Difference | None:
     """The difference between two outcomes of a call, if there is one."""
-    if same(expected.answer, actual.answer) and (expected.bins is actual.bins or same(expected.bins, actual.bins)):
+    if (
+        same(expected.answer, actual.answer)
+        and (expected.bins is actual.bins or same(expected.bins, actual.bins))
+        and expected.is_written in (None, actual.is_written)
+    ):
         return None
     return Difference(case, expected, actual)
 
@@ -119,4 +123,5 @@ def _tell(outcome: Outcome, before: Bins | None) -> str:
     old, new = before or {}, outcome.bins or {}
     names = [name for name in {**old, **new} if not same(old.get(name), new.get(name))]
     changed = {name: new.get(name) for name in names}
-    return name_values(f"{outcome.answer!r}, bins: {changed if changed else 'as before'}")
+    as_before = "as before, written" if outcome.is_written else "as before"
+    return name_values(f"{outcome.answer!r}, bins: {changed or as_before}")

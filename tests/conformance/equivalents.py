@@ -19,18 +19,6 @@ _REASONS: Final[dict[str, list[str]]] = {
     "is given another value before it is looked at": [
         "parseTarget: return { offset = offset, hash = hash, spender = nil, idx = nil }  =>  return { offset = offset, hash = hash, spender = nil, idx = 0 }",
     ],
-    "what is saved once more has not changed": [
-        'updateChildState: local seq, assigned = rec["stateSeq"] or 0, false  =>  local seq, assigned = rec["stateSeq"] or 0, true',
-        "keepLockHeight: return false  =>  return true",
-        "updateDeleteAtHeight: return nil, false  =>  return nil, true",
-        "applySpends: local hasJoined = false  =>  local hasJoined = true",
-        "applySpends: conclude(rec, result, count > 0 or hasJoined, currentBlockHeight, blockHeightRetention)  =>  conclude(rec, result, count >= 0 or hasJoined, currentBlockHeight, blockHeightRetention)",
-        "applySpends: conclude(rec, result, count > 0 or hasJoined, currentBlockHeight, blockHeightRetention)  =>  conclude(rec, result, count > -1 or hasJoined, currentBlockHeight, blockHeightRetention)",
-        "release: local result, assigned = succeed(), false  =>  local result, assigned = succeed(), true",
-        "setLocked: return conclude(rec, result, false, currentBlockHeight, blockHeightRetention)  =>  return conclude(rec, result, true, currentBlockHeight, blockHeightRetention)",
-        "tellState: return conclude(rec, succeed(), false, currentBlockHeight, blockHeightRetention)  =>  return conclude(rec, succeed(), true, currentBlockHeight, blockHeightRetention)",
-        "keep_lock_height: return False  =>  return True",
-    ],
     "only frees a server's memory": [
         "applySpends: list.trim(utxos, 1)  =>  list.trim(utxos, 2)",
         "applySpends: list.trim(utxos, 1)  =>  list.trim(utxos, 0)",

@@ -18,14 +18,16 @@ Arguments = tuple[Any, ...]
 
 
 class Outcome(NamedTuple):
-    """bins: what the record holds after the call, None where there is none."""
+    """bins: what the record holds after the call, None where there is none. is_written: whether the record was kept
+    anew, be it as it was; None: nobody can see."""
 
     answer: Any
     bins: Bins | None
+    is_written: bool | None
 
 
-FAILED: Final = Outcome("the call fails as a whole", None)
-DAMAGED: Final = Outcome("what is kept then is no record", None)
+FAILED: Final = Outcome("the call fails as a whole", None, False)
+DAMAGED: Final = Outcome("what is kept then is no record", None, True)
 
 Call = Callable[[str, Arguments], Outcome]
 
@@ -54,7 +56,9 @@ class InLua:
                 answer, saved = run(function.encode(), pack(args), head)
             except LuaError:
                 return FAILED
-            return Outcome(unpack(answer), bins if saved is None else apply(bins, unpack(saved)))
+            if saved is None:
+                return Outcome(unpack(answer), bins, False)
+            return Outcome(unpack(answer), apply(bins, unpack(saved)), True)
 
         return call
 
@@ -79,8 +83,10 @@ class InPython:
                 changed = record.pack() if record is not None and record.is_changed else None
             except Exception:
                 return FAILED
+            if changed is None:
+                return Outcome(answer, bins, False)
             try:
-                return Outcome(answer, bins if changed is None else Record.unpack(changed).read_bins())
+                return Outcome(answer, Record.unpack(changed).read_bins(), True)
             except Damaged:
                 return DAMAGED
 
@@ -102,7 +108,7 @@ class Served:
                 answer, saved = self._rules.call(function, args, bins)
             except LuaError:
                 return FAILED
-            return Outcome(answer, apply(bins, saved) if saved else bins)
+            return Outcome(answer, apply(bins, saved) if saved else bins, None)
 
         return call
 

@@ -16,6 +16,8 @@ from tests.conformance.products import all_products
 from tests.conformance.suite import run_product
 from tests.lua import Rules
 
+pytestmark = pytest.mark.timeout(600)  # of processor time each takes some seconds
+
 CASES = 12_000  # of a product
 HISTORIES = 300
 FUNCTIONS = sorted(Rules().names)

@@ -11,6 +11,8 @@ from tests.conformance.lua_mutants import lua_mutants
 from tests.conformance.mutants import Mutant
 from tests.conformance.python_mutants import python_mutants
 
+pytestmark = pytest.mark.timeout(600)  # of processor time each takes some seconds
+
 EVERY = 25
 
 

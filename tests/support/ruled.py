@@ -1,4 +1,4 @@
-"""One record under the rules of utxo.lua: what a rule saves is what the next one finds."""
+"""One record under the rules, of either implementation: what a rule saves is what the next one finds."""
 
 from typing import Any
 
