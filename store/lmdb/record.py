@@ -31,6 +31,7 @@ MAX_BIN_NAME_BYTES: Final = 15
 
 _NO_SLOTS: Final = 0xFFFFFFFF
 _PREFIX = struct.Struct("<6I")
+_SIZES = struct.Struct("<5I")  # the prefix without its checksum
 _UINT32 = struct.Struct("<I")
 _SLOT = struct.Struct(f"<B{MAX_UTXO_BYTES}s")
 _SOUND: Final = 0x2144DF1C  # the CRC-32 of what ends with its own CRC-32
@@ -278,7 +279,6 @@ def _unpack_slots(slots: bytes | bytearray) -> list[bytes | None]:
 def _assemble(expires: int, bins: bytes, slots: bytes | bytearray | None, inputs: bytes, outputs: bytes) -> bytes:
     """A record, of its parts. Raises struct.error where one of them is too long, or there is no such time."""
     slot_count = _NO_SLOTS if slots is None else len(slots) // SLOT_BYTES
-    prefix = _PREFIX.pack(0, expires, len(bins), slot_count, len(inputs), len(outputs))
-    head = prefix[_UINT32.size :] + bins
+    head = _SIZES.pack(expires, len(bins), slot_count, len(inputs), len(outputs)) + bins
     packed = b"".join((_UINT32.pack(crc32(head)), head, slots or b"", inputs, outputs))
     return packed + _UINT32.pack(crc32(packed))
