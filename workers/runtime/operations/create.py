@@ -117,6 +117,7 @@ def _candidates(context: DispatchContext) -> list[Candidate]:
     for index, (raw, *asked, partial) in batch.good_items():
         if asked != latest:  # who asks together mostly asks the same
             latest, options = asked, _options(context, now_ms, *asked)
+        context.check_budget()  # a small item can ask for thousands of records
         try:
             source = _source(raw, asked[2], partial)
             creation = create_records(source, options)
