@@ -1,10 +1,10 @@
 -- The rules of the UTXO set: functions that run inside the store, atomic per record.
 --
--- Runs unchanged as an Aerospike UDF module (Lua 5.4) and in the embedded store. A rule is called as
--- `rule(rec, arguments...)` and returns a map: `status` OK or ERROR, and where they apply `errorCode`, `message`,
--- `spendingData`, `errors`, `applied`, `lives`, `mine`, `held`, `signal`, `childCount`, `stateSeq`, `lockSeq`,
--- `blockIDs`. A rule that refuses has changed nothing. Of a flag only true counts as true; a rule that counts a
--- delete-at-height from what is no integer fails, and nothing is saved.
+-- Runs as an Aerospike UDF module (Lua 5.4). The embedded store has the same rules in Python, in store/lmdb/rules:
+-- tests/conformance holds the two together. A rule is called as `rule(rec, arguments...)` and returns a map: `status` OK
+-- or ERROR, and where they apply `errorCode`, `message`, `spendingData`, `errors`, `applied`, `lives`, `mine`, `held`,
+-- `signal`, `childCount`, `stateSeq`, `lockSeq`, `blockIDs`. A rule that refuses has changed nothing. Of a flag only true
+-- counts as true; a rule that counts a delete-at-height from what is no integer fails, and nothing is saved.
 --
 -- Bins of our own (absent: 0, or empty). joined: by offset [life, count], how often the output became unspent again, and
 -- how many attempts rely on its spend beside the one that applied it. stateSeq: how often a child record's state (all
@@ -589,7 +589,7 @@ function release(rec, offset, utxoHash, spendingData, currentBlockHeight, blockH
     local result, assigned = succeed(), false
     local joined = rec["joined"]
     local lifeNow, count = joinedOf(joined, target.offset)
-    if spender ~= target.spender or life ~= lifeNow then
+    if spender ~= target.spender or typeOf(life) ~= "integer" or life ~= lifeNow then
         result["applied"] = list()
     elseif count > 0 then
         rec["joined"] = setJoined(joined, target.offset, lifeNow, count - 1)

@@ -185,7 +185,7 @@ def _of_giving_back() -> Iterator[Product]:
     held = [{**HOLDERS[1], "joined": {0: [0, 1]}}]
     of_held = chosen("release", currentBlockHeight=around(HEIGHT), blockHeightRetention=RETENTIONS)
     yield Product("release", "held", lambda: records.paired(held, *MASTER_CONCLUSION), of_held)
-    releases = _at_targets("release", spendingData=SPENDERS, life=[0, 1, 2])
+    releases = _at_targets("release", spendingData=SPENDERS, life=[0, 1, 1.0, 2])
     yield Product("release", "output", lambda: crossed(*OUTPUT), releases)
     few = records.all_outputs(OUTPUTS, 1, 2)
     yield Product("unspend", "outputs", lambda: crossed(few, KINDS, STATE_SEQ[:3]), unspends)

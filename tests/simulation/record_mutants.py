@@ -46,7 +46,7 @@ def _tries_and_believes(context: DispatchContext, spends: Any, errors: Any) -> A
 COINS: Final = {
     "a release ignores who else relies on the spend": in_rule("elseif count > 0 then", "elseif false then"),
     "a release ignores the life it was of": in_rule(
-        "spender ~= target.spender or life ~= lifeNow", "spender ~= target.spender"
+        'spender ~= target.spender or typeOf(life) ~= "integer" or life ~= lifeNow', "spender ~= target.spender"
     ),
     "another life has the same number": in_rule(
         "joinedOf(joined, target.offset) + 1, 0)", "joinedOf(joined, target.offset) + 0, 0)"

@@ -173,7 +173,7 @@ def test_what_another_attempt_acknowledged_outlives_the_refusal_of_the_first() -
         assert is_spent(record)
 
 
-@pytest.mark.parametrize("life", [0, 2, None])
+@pytest.mark.parametrize("life", [0, 2, 1.0, True, "1", None])
 def test_a_release_of_another_life_changes_nothing(life: Any) -> None:
     for count in (0, 2):
         record = spent(joined={0: [1, count]})

@@ -62,32 +62,34 @@ WRONG_SPEND = [
 WRONG: dict[str, list[Wrong]] = {
     "get": [
         Wrong(0, NOT_TXID, "txid: not 32 bytes"),
-        Wrong(1, ["fee", b"fee", 1, True, {}, ["x"] * 65], "fields: neither nil nor an array of at most 64 names"),
+        Wrong(1, ["fee", b"fee", 1, True, {}, ["x"] * 65], "fields: not an array of 0 to 64"),
         Wrong(
             1,
             [[""], ["x" * 16], ["fee", 1], [b"fee"], [None], [["fee"]]],
-            "fields: a name is not a string of 1 to 15 characters",
+            "fields: a name: not a string of 1 to 15 characters",
         ),
     ],
     "outpoint": [Wrong(0, NOT_TXID, "txid: not 32 bytes"), uint32(1, "vout")],
     "create": [
         Wrong(0, ["raw", 1, False, []], "raw: neither nil nor bytes"),
         uint32(1, "block height"),
-        Wrong(2, [None, 1, "", {}, [[1, 2, 3]] * 1025], "mined: not an array of at most 1024"),
+        Wrong(2, [None, 1, "", {}, [[1, 2, 3]] * 1025], "mined: not an array of 0 to 1024"),
         Wrong(
             2,
             [[1], [[1, 2, 3], [1, 2]], [None]],
-            "item: not an array of 3 (mined: block id, mined: block height, mined: subtree index)",
+            "mined: a block: not an array of 3 (mined: block id, mined: block height, mined: subtree index)",
         ),
         Wrong(2, [[[1, -1, 3]], [[1, 1 << 32, 3]]], "mined: block height: not an integer from 0 to 4294967295"),
         Wrong(3, [-1, 8, True, 1.0, None, "1"], "flags: not one of the flags up to 7"),
-        Wrong(4, [1, "", [], [TXID]], "item: not an array of 2 (partial: txid, partial: outputs)"),
+        Wrong(4, [1, "", [], [TXID]], "partial: not an array of 2 (partial: txid, partial: outputs)"),
         Wrong(4, [[b"", {}]], "partial: txid: not 32 bytes"),
         Wrong(4, [[TXID, []], [TXID, None]], "partial: outputs: not a map"),
         Wrong(
             4, [[TXID, {-1: [1, b""]}], [TXID, {"0": [1, b""]}]], "partial: vout: not an integer from 0 to 4294967295"
         ),
-        Wrong(4, [[TXID, {0: [1]}]], "item: not an array of 2 (partial: satoshis, partial: locking script)"),
+        Wrong(
+            4, [[TXID, {0: [1]}]], "partial: an output: not an array of 2 (partial: satoshis, partial: locking script)"
+        ),
         Wrong(
             4,
             [[TXID, {0: [MAX_SATOSHIS + 1, b""]}], [TXID, {0: [-1, b""]}]],
@@ -103,7 +105,11 @@ WRONG: dict[str, list[Wrong]] = {
     ],
     "increment": [
         Wrong(0, NOT_TXID, "txid: not 32 bytes"),
-        Wrong(1, [(1 << 31) + 1, -(1 << 31) - 1, 1 << 63, True, 1.0, None, "1"], "delta: not an integer of 32 bits"),
+        Wrong(
+            1,
+            [(1 << 31) + 1, -(1 << 31) - 1, 1 << 63, True, 1.0, None, "1"],
+            "delta: not an integer from -2147483648 to 2147483648",
+        ),
         uint32(2, "block height"),
     ],
     "set_dah": [
@@ -113,11 +119,11 @@ WRONG: dict[str, list[Wrong]] = {
     ],
     "note_child": [
         Wrong(0, NOT_TXID, "txid: not 32 bytes"),
-        Wrong(1, [[], None, 1, "", {}], "notes: not an array of at least one"),
+        Wrong(1, [[], None, 1, "", {}], "notes: not an array of 1 to 33554432"),
         Wrong(
             1,
             [[[1]], [[1, 1], 5], [[1, 1, 1]], [None]],
-            "item: not an array of 2 (notes: child index, notes: stateSeq)",
+            "notes: a note: not an array of 2 (notes: child index, notes: stateSeq)",
         ),
         Wrong(1, [[[(1 << 25) + 1, 1]], [[True, 1]]], "notes: child index: not an integer from 0 to 33554432"),
         Wrong(1, [[[1, 1 << 53]], [[1, 1], [1, 1.0]]], "notes: stateSeq: not an integer from 0 to 9007199254740991"),
@@ -196,3 +202,24 @@ def test_a_body_that_is_no_array_of_items_fails_its_request_alone(
 ) -> None:
     outcomes = dispatch(store, operation, [GOOD[operation]], [GOOD[operation]], spoil={0: spoil}).outcomes
     assert [outcome.code for outcome in outcomes] == ["BAD_REQUEST", "OK"]
+
+
+@pytest.mark.parametrize(
+    ("operation", "field", "value", "named"),
+    [
+        ("create", 4, [TXID], "partial: "),
+        ("create", 4, [TXID, {0: [1]}], "partial: an output: "),
+        ("create", 2, [[1, 2]], "mined: a block: "),
+        ("note_child", 1, [[1]], "notes: a note: "),
+    ],
+)
+@pytest.mark.parametrize("raw", [None, b"raw"])
+def test_what_is_wrong_inside_a_field_is_not_said_of_the_item(
+    store: Store, operation: str, field: int, value: Any, named: str, raw: bytes | None
+) -> None:
+    bad = [*GOOD[operation]]
+    bad[field] = value
+    if operation == "create":
+        bad[0] = raw
+    _, _, message = fails_alone(store, operation, bad)
+    assert message.startswith(f"{named}not an array of "), message

@@ -1,7 +1,9 @@
 """Whatever a dispatch meets, each of its items is answered once, with the right code, and the others are unharmed."""
 
 import functools
+import sys
 from collections.abc import Callable, Iterable, Sequence
+from types import FrameType
 from typing import Any, NamedTuple
 
 import pytest
@@ -9,6 +11,7 @@ import pytest
 from protocol.wire import ONE_TRANSACTION, Error
 from store import Read, Store
 from store.faulty import FaultyStore
+from store.layout import create_records
 from tests.support.dispatching import HEIGHT, Wrapped, dispatch
 from utxod.generate import Generator
 from workers.runtime.batch import Batch
@@ -186,3 +189,22 @@ def test_a_dispatch_that_had_one_answer_has_not_found_the_store_silent(store: St
     dispatched = dispatch(undoing, "spend", [rival, mine], flags=ONE_TRANSACTION, budget=0.2)
     assert {(outcome.code, outcome.executed) for outcome in dispatched.outcomes} == {("STORE_ERROR", "unknown")}
     assert not dispatched.batch.timed_out
+
+
+def test_a_creation_out_of_time_makes_no_more_records(store: Store) -> None:
+    """A few bytes can ask for thousands of records: the store's budget does not bind their making."""
+    made = 0
+
+    def count(frame: FrameType, event: str, _: Any) -> None:
+        nonlocal made
+        made += event == "call" and frame.f_code is create_records.__code__
+
+    items = [[None, HEIGHT, [], 0, [bytes([number]) * 32, {5: [0, b""]}]] for number in range(9)]
+    before = sys.getprofile()
+    sys.setprofile(count)
+    try:
+        outcomes = dispatch(store, "create", items, budget=0.0).outcomes
+    finally:
+        sys.setprofile(before)
+    assert [(outcome.code, outcome.executed) for outcome in outcomes] == [("STORE_ERROR", "no")] * 9
+    assert made == 0

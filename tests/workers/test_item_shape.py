@@ -12,8 +12,21 @@ from hypothesis import strategies as st
 
 from protocol import wire
 from tests.workers.test_bad_items import GOOD, WRONG
-from workers.runtime.item_checks import BadItem
-from workers.runtime.item_shape import Shape
+from workers.runtime.item_checks import MAX_UINT32, BadItem
+from workers.runtime.item_shape import (
+    Field,
+    Shape,
+    array_field,
+    boolean_field,
+    bytes_field,
+    flags_field,
+    integer_field,
+    map_field,
+    optional_field,
+    string_field,
+    tuple_field,
+    uint_field,
+)
 from workers.runtime.operations import OPERATION_BY_NAME
 
 SHAPES = {name: operation.shape for name, operation in OPERATION_BY_NAME.items() if operation.shape is not None}
@@ -63,6 +76,27 @@ def test_every_wrong_value_is_refused_by_both(operation: str) -> None:
             item = [*good[: wrong.field], value, *good[wrong.field + 1 :]]
             agree(shape, wire.pack_body([good, item]), [good, item])
             assert not is_good(shape, item)
+
+
+EDGES: list[tuple[Field, list[Any], list[Any]]] = [
+    (integer_field("n", -3, 9), [-3, 9], [-4, 10]),
+    (uint_field("n"), [0, MAX_UINT32], [-1, MAX_UINT32 + 1]),
+    (flags_field(3), [0, 3], [-1, 4]),
+    (bytes_field("b", 5), [b"12345"], [b"1234", b"123456"]),
+    (string_field("s", 1, 2), ["é", "éé"], ["", "ééé"]),
+    (array_field("a", boolean_field("e"), 1, 2), [[True], [True, False]], [[], [True] * 3, ["x"]]),
+    (map_field("m", uint_field("k", 1), boolean_field("v")), [{}, {0: True, 1: False}], [{2: True}, {0: 0}]),
+    (tuple_field("t", uint_field("n", 1), boolean_field("v")), [[1, True]], [[2, True], [1], [1, True, 0]]),
+    (optional_field(uint_field("n", 1)), [None, 0, 1], [2, -1]),
+]
+
+
+@pytest.mark.parametrize(("field", "taken", "refused"), EDGES)
+def test_a_field_s_bounds_are_the_same_in_both(field: Field, taken: list[Any], refused: list[Any]) -> None:
+    shape = Shape(field)
+    for value in (*taken, *refused):
+        agree(shape, wire.pack_body([[value]]), [[value]])
+        assert is_good(shape, [value]) == (value in taken)
 
 
 @pytest.mark.parametrize("operation", SHAPES)

@@ -5,9 +5,10 @@ from typing import Any
 
 import pytest
 
+from protocol.wire import Error
 from store import Result, Status, Store, open_store
 from tests.support.dispatching import HEIGHT, Wrapped, dispatch
-from workers.runtime.rule_answer import read_rule_answer
+from workers.runtime.rule_answer import RuleAnswer, read_rule_answer
 
 WELL = ("OK", None)
 SPENDER = ("0b" * 32) + "07000000"
@@ -119,3 +120,10 @@ def test_what_a_rule_tells_is_read_by_its_names() -> None:
     assert (answer.signal, answer.child_count, answer.applied) == ("DAHSET", 2, [1])
     assert (answer.lives, answer.held, answer.relied_on) == ({0: 4}, [5], True)
     assert (answer.state_seq, answer.lock_seq, answer.error, answer.errors) == (8, 9, None, None)
+
+
+@pytest.mark.parametrize("name", ["error", "-error", "errors_", "-errors", "_error", "child_count", "relied_on"])
+def test_a_map_says_nothing_by_other_names_than_the_rules_have(name: str) -> None:
+    for value in ([*Error("SPENT", "no", "of no rule")], {0: ["SPENT", "no", "of no rule"]}, 5, True):
+        answer = read_rule_answer(Result(Status.OK, {"status": "OK", "applied": [0], name: value}), "record")
+        assert answer == RuleAnswer(applied=[0])

@@ -4,7 +4,9 @@ A second completion is ignored and counted; what is not completed when the opera
 executor. So no item can be forgotten, answered twice, or take the answer of another: results are kept by index.
 """
 
+from bisect import bisect_right
 from collections.abc import Callable, Iterable, Sequence
+from operator import attrgetter
 from typing import Any, Final, TypeVar
 
 from msgspec import Struct
@@ -22,6 +24,7 @@ T = TypeVar("T")
 
 _UNCOMPLETED: Final = object()
 _encode: Final = Encoder().encode
+_start: Final = attrgetter("start")
 
 
 class Request(Struct, frozen=True, gc=False):
@@ -149,12 +152,9 @@ class Batch:
 
     def add_awaited_follow_up(self, index: int, operation: str, key: bytes, records: int, item: Sequence[Any]) -> None:
         """A follow-up that the answer of the item at this index waits for; the rest as of an owed one."""
-        for number, request in enumerate(self.requests):
-            if request.start <= index < request.end:
-                self.follow_ups.append(
-                    FollowUp(number, index - request.start, operation, key, records, wire.pack_body([item]))
-                )
-                return
+        number = bisect_right(self.requests, index, key=_start) - 1  # those without items stand before it
+        item_index = index - self.requests[number].start
+        self.follow_ups.append(FollowUp(number, item_index, operation, key, records, wire.pack_body([item])))
 
     def replies(self) -> list[bytes]:
         """A reply header and a reply body per request."""
@@ -173,7 +173,7 @@ class Batch:
             body = wire.concatenate_results([self._pack(index) for index in request.indices])
         if not self._errors:
             return [wire.ok_header(end - start), body]
-        errors = {index - start: error for index, error in self._errors.items() if start <= index < end}
+        errors = {index - start: self._errors[index] for index in request.indices if index in self._errors}
         return [wire.pack_reply_header(ReplyHeader(None, end - start, errors)), body]
 
     def _pack(self, index: int) -> bytes:

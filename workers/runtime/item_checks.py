@@ -3,12 +3,12 @@
 Each check raises BadItem, which names the field.
 """
 
+from collections.abc import Sequence
 from typing import Any, Final
 
 from protocol import codes
 from protocol.codes import NO
 from protocol.wire import Error
-from store.layout import TXID_BYTES
 
 MAX_UINT32: Final = 0xFFFFFFFF
 MAX_CHILDREN: Final = 1 << 25  # child records of one transaction
@@ -28,36 +28,45 @@ class BadItem(Exception):
         return Error(self.code, NO, str(self))
 
 
-def check_fields(item: Any, *names: str) -> list[Any]:
+def check_fields(item: Any, name: str, fields: Sequence[str]) -> list[Any]:
     """The item as a list of so many fields."""
-    if type(item) is not list or len(item) != len(names):
-        raise BadItem(f"item: not an array of {len(names)} ({', '.join(names)})")
+    if type(item) is not list or len(item) != len(fields):
+        raise BadItem(f"{name}: not an array of {len(fields)} ({', '.join(fields)})")
     return item
 
 
-def check_txid(value: Any, name: str = "txid") -> bytes:
-    if type(value) is not bytes or len(value) != TXID_BYTES:
-        raise BadItem(f"{name}: not {TXID_BYTES} bytes")
+def check_array(value: Any, name: str, least: int, most: int) -> list[Any]:
+    if type(value) is not list or not least <= len(value) <= most:
+        raise BadItem(f"{name}: not an array of {least} to {most}")
     return value
 
 
-def check_uint(value: Any, name: str, most: int = MAX_UINT32) -> int:
-    if type(value) is not int or not 0 <= value <= most:
-        raise BadItem(f"{name}: not an integer from 0 to {most}")
+def check_map(value: Any, name: str) -> dict[Any, Any]:
+    if type(value) is not dict:
+        raise BadItem(f"{name}: not a map")
     return value
 
 
-def check_height(value: Any, name: str = "block height") -> int:
-    return check_uint(value, name)
+def check_bytes(value: Any, name: str, size: int, code: str) -> None:
+    if type(value) is not bytes or len(value) != size:
+        raise BadItem(f"{name}: not {size} bytes", code)
 
 
-def check_flags(value: Any, known: int) -> int:
+def check_string(value: Any, name: str, shortest: int, longest: int) -> None:
+    if type(value) is not str or not shortest <= len(value) <= longest:
+        raise BadItem(f"{name}: not a string of {shortest} to {longest} characters")
+
+
+def check_integer(value: Any, name: str, least: int, most: int) -> None:
+    if type(value) is not int or not least <= value <= most:
+        raise BadItem(f"{name}: not an integer from {least} to {most}")
+
+
+def check_flags(value: Any, name: str, known: int) -> None:
     if type(value) is not int or value & ~known:
-        raise BadItem(f"flags: not one of the flags up to {known}")
-    return value
+        raise BadItem(f"{name}: not one of the flags up to {known}")
 
 
-def check_bool(value: Any, name: str) -> bool:
+def check_bool(value: Any, name: str) -> None:
     if type(value) is not bool:
         raise BadItem(f"{name}: not true or false")
-    return value

@@ -10,9 +10,20 @@ from typing import Annotated, Any, NamedTuple
 from msgspec import Meta
 from msgspec.msgpack import Decoder
 
+from protocol.codes import BAD_REQUEST
 from store.layout import TXID_BYTES
 
-from .item_checks import MAX_UINT32, check_bool, check_fields, check_flags, check_txid, check_uint
+from .item_checks import (
+    MAX_UINT32,
+    check_array,
+    check_bool,
+    check_bytes,
+    check_fields,
+    check_flags,
+    check_integer,
+    check_map,
+    check_string,
+)
 
 
 class Field(NamedTuple):
@@ -24,46 +35,76 @@ class Field(NamedTuple):
     check: Callable[[Any, str], object]
 
 
-def sized_bytes(size: int) -> Any:
-    """The type of bytes that are so many."""
-    return Annotated[bytes, Meta(min_length=size, max_length=size)]
-
-
-def integers(least: int, most: int) -> Any:
-    """The type of integers from `least` to `most`."""
-    return Annotated[int, Meta(ge=least, le=most)]
-
-
-def strings(shortest: int, longest: int) -> Any:
-    """The type of strings of so many characters."""
-    return Annotated[str, Meta(min_length=shortest, max_length=longest)]
-
-
-def arrays(item: Any, least: int, most: int) -> Any:
-    """The type of arrays of `least` to `most` items. item: the type of each."""
-    return Annotated[list[item], Meta(min_length=least, max_length=most)]
-
-
-def maps(key: Any, value: Any) -> Any:
-    """The type of maps. key, value: the types of theirs."""
-    return dict[key, value]
-
-
-def txid_field(name: str = "txid") -> Field:
-    return Field(name, sized_bytes(TXID_BYTES), check_txid)
+def integer_field(name: str, least: int, most: int) -> Field:
+    return Field(
+        name, Annotated[int, Meta(ge=least, le=most)], lambda value, name: check_integer(value, name, least, most)
+    )
 
 
 def uint_field(name: str, most: int = MAX_UINT32) -> Field:
-    return Field(name, integers(0, most), lambda value, name: check_uint(value, name, most))
+    return integer_field(name, 0, most)
 
 
 def flags_field(known: int) -> Field:
     """known: all flags there are, those from 1 on without a gap."""
-    return Field("flags", integers(0, known), lambda value, _: check_flags(value, known))
+    return integer_field("flags", 0, known)._replace(check=lambda value, name: check_flags(value, name, known))
 
 
 def boolean_field(name: str) -> Field:
     return Field(name, bool, check_bool)
+
+
+def bytes_field(name: str, size: int, code: str = BAD_REQUEST) -> Field:
+    """Bytes that are so many. code: of the refusal of anything else."""
+    exactly = Meta(min_length=size, max_length=size)
+    return Field(name, Annotated[bytes, exactly], lambda value, name: check_bytes(value, name, size, code))
+
+
+def txid_field(name: str = "txid") -> Field:
+    return bytes_field(name, TXID_BYTES)
+
+
+def string_field(name: str, shortest: int, longest: int) -> Field:
+    """A string of so many characters."""
+    length = Meta(min_length=shortest, max_length=longest)
+    return Field(name, Annotated[str, length], lambda value, name: check_string(value, name, shortest, longest))
+
+
+def array_field(name: str, entry: Field, least: int, most: int) -> Field:
+    """An array of `least` to `most` entries."""
+
+    def check(value: Any, name: str) -> None:
+        for each in check_array(value, name, least, most):
+            entry.check(each, entry.name)
+
+    return Field(name, Annotated[list[entry.type], Meta(min_length=least, max_length=most)], check)  # type: ignore[name-defined]
+
+
+def map_field(name: str, key: Field, value: Field) -> Field:
+    """A map from keys to values, as these two are."""
+
+    def check(entries: Any, name: str) -> None:
+        for own_key, own_value in check_map(entries, name).items():
+            key.check(own_key, key.name)
+            value.check(own_value, value.name)
+
+    return Field(name, dict[key.type, value.type], check)  # type: ignore[name-defined]
+
+
+def tuple_field(name: str, *fields: Field) -> Field:
+    """An array of these fields, in their order."""
+    shape = Shape(*fields)
+    return Field(name, shape.item, shape.check)
+
+
+def optional_field(field: Field) -> Field:
+    """The field, or nil."""
+
+    def check(value: Any, name: str) -> None:
+        if value is not None:
+            field.check(value, name)
+
+    return Field(field.name, field.type | None, check)
 
 
 class Shape:
@@ -84,7 +125,7 @@ class Shape:
             return None
         return items if count is None or len(items) == count else None
 
-    def check(self, item: Any) -> None:
-        """Raises BadItem where the item is not of this shape."""
-        for value, field in zip(check_fields(item, *self._names), self._fields, strict=True):
+    def check(self, item: Any, name: str = "item") -> None:
+        """Raises BadItem where the item is not of this shape. name: of the item, for people."""
+        for value, field in zip(check_fields(item, name, self._names), self._fields, strict=True):
             field.check(value, field.name)

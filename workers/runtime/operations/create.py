@@ -31,8 +31,18 @@ from workers.runtime.creation.at_once import create_at_once
 from workers.runtime.creation.blobs import make_blob_own
 from workers.runtime.creation.candidate import Candidate, ItemErrors, without_errors
 from workers.runtime.creation.under_lock import create_under_lock
-from workers.runtime.item_checks import MAX_UINT32, BadItem, check_uint
-from workers.runtime.item_shape import Field, Shape, arrays, flags_field, integers, maps, txid_field, uint_field
+from workers.runtime.item_checks import BadItem
+from workers.runtime.item_shape import (
+    Field,
+    Shape,
+    array_field,
+    flags_field,
+    map_field,
+    optional_field,
+    tuple_field,
+    txid_field,
+    uint_field,
+)
 from workers.runtime.rule_answer import read_rule_answer
 from workers.runtime.store_errors import error_of_record
 
@@ -45,47 +55,31 @@ def _check_raw(raw: Any, name: str) -> None:
         raise BadItem(f"{name}: neither nil nor bytes")
 
 
-def _check_mined(mined: Any, name: str) -> None:
-    if type(mined) is not list or len(mined) > _MAX_MINED:
-        raise BadItem(f"{name}: not an array of at most {_MAX_MINED}")
-    for block in mined:
-        _BLOCK.check(block)
-
-
-def _check_partial(partial: Any, name: str) -> None:
-    if partial is not None:
-        _PARTIAL.check(partial)
-
-
-def _check_outputs(outputs: Any, name: str) -> None:
-    if type(outputs) is not dict:
-        raise BadItem(f"{name}: not a map")
-    for vout, output in outputs.items():
-        check_uint(vout, "partial: vout")
-        _OUTPUT.check(output)
-
-
 def _check_script(script: Any, name: str) -> None:
     if type(script) is not bytes:
         raise BadItem(f"{name}: not bytes")
 
 
-_BLOCK: Final = Shape(
-    uint_field("mined: block id"), uint_field("mined: block height"), uint_field("mined: subtree index")
+_BLOCK: Final = tuple_field(
+    "mined: a block",
+    uint_field("mined: block id"),
+    uint_field("mined: block height"),
+    uint_field("mined: subtree index"),
 )
-_OUTPUT: Final = Shape(
-    uint_field("partial: satoshis", MAX_SATOSHIS), Field("partial: locking script", bytes, _check_script)
+_OUTPUT: Final = tuple_field(
+    "partial: an output",
+    uint_field("partial: satoshis", MAX_SATOSHIS),
+    Field("partial: locking script", bytes, _check_script),
 )
-_PARTIAL: Final = Shape(
-    txid_field("partial: txid"),
-    Field("partial: outputs", maps(integers(0, MAX_UINT32), _OUTPUT.item), _check_outputs),
+_PARTIAL: Final = tuple_field(
+    "partial", txid_field("partial: txid"), map_field("partial: outputs", uint_field("partial: vout"), _OUTPUT)
 )
 SHAPE: Final = Shape(
     Field("raw", bytes | None, _check_raw),
     uint_field("block height"),
-    Field("mined", arrays(_BLOCK.item, 0, _MAX_MINED), _check_mined),
+    array_field("mined", _BLOCK, 0, _MAX_MINED),
     flags_field(CREATE_CONFLICTING | CREATE_LOCKED | CREATE_COINBASE),
-    Field("partial", _PARTIAL.item | None, _check_partial),
+    optional_field(_PARTIAL),
 )
 
 
@@ -117,6 +111,7 @@ def _candidates(context: DispatchContext) -> list[Candidate]:
     for index, (raw, *asked, partial) in batch.good_items():
         if asked != latest:  # who asks together mostly asks the same
             latest, options = asked, _options(context, now_ms, *asked)
+        context.check_budget()  # a small item can ask for thousands of records
         try:
             source = _source(raw, asked[2], partial)
             creation = create_records(source, options)

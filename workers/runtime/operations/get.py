@@ -15,8 +15,7 @@ from store import Read, Status
 from store.layout import raw_transaction
 from store.transaction import parse_transaction
 from workers.runtime.context import DispatchContext
-from workers.runtime.item_checks import BadItem
-from workers.runtime.item_shape import Field, Shape, arrays, strings, txid_field
+from workers.runtime.item_shape import Shape, array_field, optional_field, string_field, txid_field
 from workers.runtime.store_errors import error_of_record, error_of_unreadable
 
 _RAW: Final = "tx"
@@ -62,19 +61,8 @@ METADATA_BINS: Final = (
 )
 
 
-def _check_names(fields: Any, name: str) -> None:
-    if fields is None:
-        return
-    if type(fields) is not list or len(fields) > _MAX_FIELDS:
-        raise BadItem(f"{name}: neither nil nor an array of at most {_MAX_FIELDS} names")
-    for field in fields:
-        if type(field) is not str or not 0 < len(field) <= _MAX_NAME:
-            raise BadItem(f"{name}: a name is not a string of 1 to {_MAX_NAME} characters")
-
-
-_FIELDS: Final = Field("fields", arrays(strings(1, _MAX_NAME), 0, _MAX_FIELDS) | None, _check_names)
-
-SHAPE: Final = Shape(txid_field(), _FIELDS)
+_NAME: Final = string_field("fields: a name", 1, _MAX_NAME)
+SHAPE: Final = Shape(txid_field(), optional_field(array_field("fields", _NAME, 0, _MAX_FIELDS)))
 
 
 def run(context: DispatchContext) -> None:

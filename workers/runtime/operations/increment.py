@@ -12,21 +12,12 @@ from typing import Any, Final
 from store import RuleCall
 from workers.runtime.children.counting import finish_counting
 from workers.runtime.context import DispatchContext
-from workers.runtime.item_checks import BadItem
-from workers.runtime.item_shape import Field, Shape, integers, txid_field, uint_field
+from workers.runtime.item_shape import Shape, integer_field, txid_field, uint_field
 from workers.runtime.rule_answer import read_rule_answer
 
 _MAX_DELTA: Final = 1 << 31
 
-
-def _check_delta(value: Any, name: str) -> None:
-    if type(value) is not int or abs(value) > _MAX_DELTA:
-        raise BadItem(f"{name}: not an integer of 32 bits")
-
-
-SHAPE: Final = Shape(
-    txid_field(), Field("delta", integers(-_MAX_DELTA, _MAX_DELTA), _check_delta), uint_field("block height")
-)
+SHAPE: Final = Shape(txid_field(), integer_field("delta", -_MAX_DELTA, _MAX_DELTA), uint_field("block height"))
 
 
 def run(context: DispatchContext) -> None:

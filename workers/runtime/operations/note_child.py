@@ -12,23 +12,14 @@ from protocol import codes
 from store import RuleCall
 from workers.runtime.children.counting import finish_counting
 from workers.runtime.context import DispatchContext
-from workers.runtime.item_checks import MAX_CHILDREN, MAX_SEQ, BadItem
-from workers.runtime.item_shape import Field, Shape, arrays, txid_field, uint_field
+from workers.runtime.item_checks import MAX_CHILDREN, MAX_SEQ
+from workers.runtime.item_shape import Shape, array_field, tuple_field, txid_field, uint_field
 from workers.runtime.rule_answer import read_rule_answer
 
-_NOTE: Final = Shape(uint_field("notes: child index", MAX_CHILDREN), uint_field("notes: stateSeq", MAX_SEQ))
-
-
-def _check_notes(notes: Any, name: str) -> None:
-    if type(notes) is not list or not 0 < len(notes) <= MAX_CHILDREN:
-        raise BadItem(f"{name}: not an array of at least one")
-    for note in notes:
-        _NOTE.check(note)
-
-
-SHAPE: Final = Shape(
-    txid_field(), Field("notes", arrays(_NOTE.item, 1, MAX_CHILDREN), _check_notes), uint_field("block height")
+_NOTE: Final = tuple_field(
+    "notes: a note", uint_field("notes: child index", MAX_CHILDREN), uint_field("notes: stateSeq", MAX_SEQ)
 )
+SHAPE: Final = Shape(txid_field(), array_field("notes", _NOTE, 1, MAX_CHILDREN), uint_field("block height"))
 
 
 def run(context: DispatchContext) -> None:

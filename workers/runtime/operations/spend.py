@@ -131,9 +131,5 @@ def _read(
 
 def _is_about(answer: RuleAnswer, spend_count: int) -> bool:
     """Whether a rule's answer speaks of the places of its call, and of no others."""
-    return not (
-        (answer.applied and max(answer.applied) >= spend_count)
-        or (answer.lives and max(answer.lives) >= spend_count)
-        or (answer.errors and max(answer.errors) >= spend_count)
-        or (answer.held and max(answer.held) >= spend_count)
-    )
+    told = answer.applied, answer.lives, answer.errors, answer.held
+    return all(max(places) < spend_count for places in told if places)

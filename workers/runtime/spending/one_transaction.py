@@ -46,7 +46,9 @@ def roll_back_failed(
     if not failed:
         return {}
     good = {request: [spends[index] for index in request.indices if index in outcomes.lives] for request in failed}
-    refused = [request for request in failed if any(_is_certain(errors.get(index)) for index in request.indices)]
+    refused = dict.fromkeys(
+        request for request in failed if any(_is_certain(errors.get(index)) for index in request.indices)
+    )
     released = _release(context, [spend for request in refused for spend in good[request]], outcomes)
     all_errors: dict[int, Error] = {}
     for request in failed:
@@ -126,13 +128,13 @@ def _refusals(
 ) -> dict[int, Error]:
     """The refused items have their own errors, the others the first one's, with its index in the request."""
     indices = request.indices
-    first = min(index for index in errors if index in indices)
+    refused = [index for index in indices if index in errors]
+    first = refused[0]
     where: dict[str, Any] = {"because": first - request.start}
     if first in spends:
         where["outpoint"] = list(spends[first].outpoint)
     other = errors[first]._replace(details=where)
-    faults = [index for index, error in errors.items() if index in indices and error.code in codes.FAULTS]
-    unseen = [spends[index] for index in faults if index in spends]
+    unseen = [spends[index] for index in refused if errors[index].code in codes.FAULTS and index in spends]
     lists: dict[str, Any] = {
         name: _outpoints(listed) for name, listed in (("held", held), ("unseen", unseen)) if listed
     }

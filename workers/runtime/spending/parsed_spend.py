@@ -13,28 +13,24 @@ from protocol.wire import Error
 from store import RuleCall
 from store.layout import FROZEN, UTXO_BYTES, locate, pack_spending_data
 from workers.runtime.context import DispatchContext
-from workers.runtime.item_checks import MAX_UINT32, BadItem, check_uint
-from workers.runtime.item_shape import Field, Shape, flags_field, integers, sized_bytes, txid_field, uint_field
+from workers.runtime.item_checks import BadItem
+from workers.runtime.item_shape import Shape, bytes_field, flags_field, txid_field, uint_field
+
+_VOUT: Final = uint_field("vout")
 
 
+# A value that the rules refuse in a parameter is INVALID_PARAMETER here already: in the store it would be the refusal
+# of its whole record.
 def _check_vout(value: Any, name: str) -> None:
-    """A value that the rules refuse in a parameter is INVALID_PARAMETER here already: in the store it would be the
-    refusal of its whole record."""
     if type(value) is int and value < 0:
         raise BadItem(f"{name}: negative", codes.INVALID_PARAMETER)
-    check_uint(value, name)
-
-
-def _check_utxo_hash(value: Any, name: str) -> None:
-    """As _check_vout."""
-    if type(value) is not bytes or len(value) != UTXO_BYTES:
-        raise BadItem(f"{name}: not {UTXO_BYTES} bytes", codes.INVALID_PARAMETER)
+    _VOUT.check(value, name)
 
 
 SHAPE: Final = Shape(
     txid_field(),
-    Field("vout", integers(0, MAX_UINT32), _check_vout),
-    Field("utxo hash", sized_bytes(UTXO_BYTES), _check_utxo_hash),
+    _VOUT._replace(check=_check_vout),
+    bytes_field("utxo hash", UTXO_BYTES, codes.INVALID_PARAMETER),
     txid_field("spending txid"),
     uint_field("vin"),
     uint_field("block height"),
