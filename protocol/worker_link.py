@@ -22,6 +22,8 @@ _READ_BYTES: Final = 1 << 18
 _MOST_BUFFERS: Final = 1024
 # An answer to the largest batch that can be set has fewer.
 _MOST_FRAMES: Final = 1 << 18
+# Neither side sends the other more than two before it has an answer; but a read of zeros would be thousands.
+_MOST_MESSAGES: Final = 64
 # Who sends a message has it in memory, whole: it is no larger than that of the host. Nothing less is sure, for what a
 # store gives for a key is not bounded.
 _MOST_BYTES: Final = os.sysconf("SC_PHYS_PAGES") * os.sysconf("SC_PAGE_SIZE")
@@ -99,13 +101,15 @@ class WorkerLink:
         self._filled += count
         if self._filled < self._awaited:
             return []
-        messages = []
+        messages: list[list[Any]] = []
         start = 0
         while True:
             frames, lengths = self._outline(start)
             end = frames + sum(lengths)
             if end > self._filled:
                 break
+            if len(messages) == _MOST_MESSAGES:
+                raise WorkerWireError(f"more than {_MOST_MESSAGES} messages at once")
             messages.append(self._cut(frames, lengths))
             start = end
         self._keep(start, end - start)

@@ -1,7 +1,7 @@
 """A worker whose link fails, though it lives, or outlives it: it is replaced, and nobody waits for it."""
 
 import struct
-from contextlib import closing
+from contextlib import closing, suppress
 
 import psutil
 import pytest
@@ -29,13 +29,19 @@ def test_a_worker_whose_link_is_cut_is_replaced(daemon: Daemon) -> None:
     expect_replaced(daemon, worker)
 
 
-def test_a_worker_that_sends_what_can_be_no_message_is_replaced(daemon: Daemon) -> None:
+@pytest.mark.parametrize(
+    ("nonsense", "said"),
+    [(b"\xff" * 20, "a message of 4294967295 frames"), (bytes(100_000), "more than 64 messages at once")],
+    ids=["ones", "zeros"],
+)
+def test_a_worker_that_sends_what_can_be_no_message_is_replaced(daemon: Daemon, nonsense: bytes, said: str) -> None:
     daemon.wait_for_workers()
     (worker,) = daemon.workers(READ_POOL)
     with closing(socket_of(worker)) as link:
-        link.sendall(b"\xff" * 20)
+        with suppress(OSError):  # it is cut off at the first of it
+            link.sendall(nonsense)
         expect_replaced(daemon, worker)
-    daemon.log.expect("a message of 4294967295 frames")
+    daemon.log.expect(said)
 
 
 def test_a_worker_that_claims_a_long_message_takes_neither_time_nor_memory_of_the_daemon(daemon: Daemon) -> None:

@@ -154,6 +154,13 @@ def test_a_message_that_comes_byte_by_byte(pair: tuple[socket.socket, socket.soc
     assert received(receiver) == [[b"a", b"bc"]]
 
 
+def test_more_messages_at_once_than_either_side_sends_are_said(pair: tuple[socket.socket, socket.socket]) -> None:
+    """Zeros are messages without frames, thousands in a read."""
+    pair[0].send(bytes(10_000))
+    with pytest.raises(WorkerWireError, match="more than 64 messages at once"):
+        WorkerLink(pair[1]).receive()
+
+
 @pytest.mark.parametrize("unread", [[], [b"work"]], ids=["all read", "something unread"])
 def test_what_was_sent_is_read_before_the_end(pair: tuple[socket.socket, socket.socket], unread: list[bytes]) -> None:
     """Also where the other side has ended before it read what it was sent."""
