@@ -5,6 +5,8 @@ two sides, neither a thread nor a queue but the kernel's: what was sent is there
 and the end of the stream says that nothing more will come.
 """
 
+import mmap
+import os
 import socket
 import struct
 from collections.abc import Sequence
@@ -13,12 +15,18 @@ from typing import Any, Final
 
 from .worker_wire import WorkerWireError
 
-# More than the kernel holds of a stream by default: nearly every message comes in one read.
+# More than the kernel holds of a stream by default: nearly every message comes in one read. And no read takes more:
+# otherwise it would last for as long as the other side keeps writing.
 _READ_BYTES: Final = 1 << 18
 # Buffers that sendmsg(2) takes at once.
 _MOST_BUFFERS: Final = 1024
 # An answer to the largest batch that can be set has fewer.
 _MOST_FRAMES: Final = 1 << 18
+# Neither side sends the other more than two before it has an answer; but a read of zeros would be thousands.
+_MOST_MESSAGES: Final = 64
+# Who sends a message has it in memory, whole: it is no larger than that of the host. Nothing less is sure, for what a
+# store gives for a key is not bounded.
+_MOST_BYTES: Final = os.sysconf("SC_PHYS_PAGES") * os.sysconf("SC_PAGE_SIZE")
 _NUMBER: Final = struct.Struct("=I")
 
 
@@ -29,14 +37,20 @@ class WorkerLink:
         self._stream = stream
         self._unsent: list[Any] = []
         self._unsent_bytes = 0
-        self._read = bytearray(_READ_BYTES)
+        self._read: bytearray | mmap.mmap = bytearray(_READ_BYTES)
         self._filled = 0
+        self._awaited = 0  # until so much is there, no message is whole
 
     def fileno(self) -> int:
         return self._stream.fileno()
 
     def close(self) -> None:
         self._stream.close()
+
+    def refuse_more(self) -> None:
+        """What has been sent by now can still be received, and is followed by the end, whoever still has the other
+        side open: it can't send any more."""
+        self._stream.shutdown(socket.SHUT_RD)
 
     @property
     def is_sending(self) -> bool:
@@ -79,19 +93,23 @@ class WorkerLink:
         non-blocking stream has nothing; WorkerWireError where what has come can't be a message.
         """
         try:
-            count = self._stream.recv_into(memoryview(self._read)[self._filled :])
+            count = self._stream.recv_into(memoryview(self._read)[self._filled : self._filled + _READ_BYTES])
         except ConnectionResetError:  # it is gone, and has not read all that it was sent
             count = 0
         if not count:
             raise EOFError
         self._filled += count
-        messages = []
+        if self._filled < self._awaited:
+            return []
+        messages: list[list[Any]] = []
         start = 0
         while True:
             frames, lengths = self._outline(start)
             end = frames + sum(lengths)
             if end > self._filled:
                 break
+            if len(messages) == _MOST_MESSAGES:
+                raise WorkerWireError(f"more than {_MOST_MESSAGES} messages at once")
             messages.append(self._cut(frames, lengths))
             start = end
         self._keep(start, end - start)
@@ -120,13 +138,22 @@ class WorkerLink:
     def _keep(self, start: int, size: int) -> None:
         """Makes room for the rest of a message of at least that size. A large one has a buffer of its own, which it
         fills: views of it may be given away."""
+        self._awaited = size
         if start == 0 and size <= len(self._read):
             return  # it is in its place already
         rest = self._read[start : self._filled]
         if len(self._read) > _READ_BYTES or size > _READ_BYTES:
-            try:
-                self._read = bytearray(max(size, _READ_BYTES))
-            except MemoryError:
-                raise WorkerWireError(f"a message of {size} bytes, for which there is no memory") from None
+            self._read = bytearray(_READ_BYTES) if size <= _READ_BYTES else _large_buffer(size)
         self._read[: len(rest)] = rest  # which is mostly nothing
         self._filled = len(rest)
+
+
+def _large_buffer(size: int) -> mmap.mmap:
+    """It costs nothing before it is filled, for until then it is a mere claim. It is not to be closed: it goes with the
+    last view of it. Raises WorkerWireError."""
+    try:
+        if size <= _MOST_BYTES:
+            return mmap.mmap(-1, size, mmap.MAP_PRIVATE | mmap.MAP_ANONYMOUS)
+    except OSError:
+        pass
+    raise WorkerWireError(f"a message of {size} bytes, for which there is no memory")

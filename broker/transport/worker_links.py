@@ -72,10 +72,15 @@ class WorkerLinks:
             raise
 
     def receive_rest(self, identity: bytes) -> Iterator[list[Body]]:
-        """All that is left of a worker that has ended; its link is closed. Raises WorkerWireError, as `receive`."""
+        """All that is left of a worker that has ended; its link is closed. Raises WorkerWireError, as `receive`.
+
+        It is no more than the kernel holds of a stream: a process that the worker has left behind can't add to it."""
         link = self._links.get(identity)
+        if link is None:
+            return
         try:
-            while link is not None:
+            link.refuse_more()
+            while True:
                 yield from link.receive()
         except (EOFError, OSError):  # there is nothing, or nothing more
             return

@@ -1,12 +1,18 @@
 """The link between the daemon and a worker: what one side sends the other one gets, whole and in order, in whatever
 pieces; and then the end."""
 
+import fcntl
+import mmap
+import resource
 import socket
 import struct
+import sys
+import termios
 import tracemalloc
 from collections.abc import Iterator
 from contextlib import suppress
-from typing import Any
+from pathlib import Path
+from typing import Any, NamedTuple
 
 import pytest
 from hypothesis import HealthCheck, given, settings
@@ -35,6 +41,25 @@ def received(link: WorkerLink) -> list[list[bytes]]:
             messages += link.receive()
         except BlockingIOError:
             return [[bytes(frame) for frame in message] for message in messages]
+
+
+def waiting(stream: socket.socket) -> int:
+    """Bytes that the kernel holds of it."""
+    number = bytearray(4)
+    fcntl.ioctl(stream, termios.FIONREAD, number)
+    return int.from_bytes(number, sys.byteorder)
+
+
+class Memory(NamedTuple):
+    """Of this process, in bytes."""
+
+    size: int
+    resident: int
+
+
+def memory() -> Memory:
+    size, resident = map(int, Path("/proc/self/statm").read_text().split()[:2])
+    return Memory(size * mmap.PAGESIZE, resident * mmap.PAGESIZE)
 
 
 frames = st.binary(max_size=20) | st.integers(0, LARGE).map(bytes)
@@ -75,7 +100,50 @@ def test_a_large_message_is_read_into_its_place(pair: tuple[socket.socket, socke
         sender.flush()
     _, peak = tracemalloc.get_traced_memory()
     tracemalloc.stop()
-    assert peak < 17 * LARGE
+    assert peak < LARGE
+
+
+def test_no_read_lasts_for_as_long_as_the_other_side_writes(pair: tuple[socket.socket, socket.socket]) -> None:
+    """It takes a bounded piece, however much there is."""
+    pair[0].setsockopt(socket.SOL_SOCKET, socket.SO_SNDBUF, 4 * LARGE)
+    sender, receiver = map(WorkerLink, pair)
+    sender.send([bytes(16 * LARGE)])
+    most = 0
+    messages: list[list[Any]] = []
+    while not messages:
+        sender.flush()
+        before = waiting(pair[1])
+        messages = receiver.receive()
+        most = max(most, before - waiting(pair[1]))
+    assert 0 < most <= LARGE / 4
+
+
+def test_what_is_sent_behind_an_unread_message_follows_it(pair: tuple[socket.socket, socket.socket]) -> None:
+    sender, receiver = map(WorkerLink, pair)
+    messages = [[b"work", bytes(LARGE)], [b"stop"], [b"", bytes(LARGE), b""], []]
+    for message in messages:
+        sender.send(message)
+    got = received(receiver)
+    while sender.is_sending:
+        sender.flush()
+        got += received(receiver)
+    assert got == messages
+
+
+def test_a_large_message_outlives_its_link(pair: tuple[socket.socket, socket.socket]) -> None:
+    """Its frames are views, and stay what they are when more is received, and when the link is closed."""
+    message = [b"head", b"x" * LARGE, b"y" * LARGE]
+    sender, receiver = map(WorkerLink, pair)
+    sender.send(message)
+    frames: list[list[Any]] = []
+    while not frames:
+        sender.flush()
+        frames = receiver.receive()
+    sender.send([b"z" * LARGE])
+    assert received(receiver) == []
+    receiver.close()
+    del receiver
+    assert [bytes(frame) for frame in frames[0]] == message
 
 
 def test_a_message_that_comes_byte_by_byte(pair: tuple[socket.socket, socket.socket]) -> None:
@@ -84,6 +152,13 @@ def test_a_message_that_comes_byte_by_byte(pair: tuple[socket.socket, socket.soc
         assert received(receiver) == []
         stream.send(bytes([byte]))
     assert received(receiver) == [[b"a", b"bc"]]
+
+
+def test_more_messages_at_once_than_either_side_sends_are_said(pair: tuple[socket.socket, socket.socket]) -> None:
+    """Zeros are messages without frames, thousands in a read."""
+    pair[0].send(bytes(10_000))
+    with pytest.raises(WorkerWireError, match="more than 64 messages at once"):
+        WorkerLink(pair[1]).receive()
 
 
 @pytest.mark.parametrize("unread", [[], [b"work"]], ids=["all read", "something unread"])
@@ -101,14 +176,49 @@ def test_what_was_sent_is_read_before_the_end(pair: tuple[socket.socket, socket.
         receiver.send([b"work"])
 
 
+def test_what_is_refused_can_not_be_sent_and_what_came_before_is_received(
+    pair: tuple[socket.socket, socket.socket],
+) -> None:
+    sender, receiver = map(WorkerLink, pair)
+    sender.send([b"last", b"words"])
+    receiver.refuse_more()
+    with pytest.raises(BrokenPipeError):
+        sender.send([b"more"])
+    assert receiver.receive() == [[b"last", b"words"]]
+    with pytest.raises(EOFError):
+        receiver.receive()
+
+
 def test_what_can_be_no_message_is_said(pair: tuple[socket.socket, socket.socket]) -> None:
     pair[0].send(b"\xff" * 20)
     with pytest.raises(WorkerWireError, match="a message of 4294967295 frames"):
         WorkerLink(pair[1]).receive()
 
 
-def test_a_message_for_which_there_is_no_memory_is_said(pair: tuple[socket.socket, socket.socket]) -> None:
+def test_a_claimed_length_costs_nothing_until_its_bytes_come(pair: tuple[socket.socket, socket.socket]) -> None:
+    stream, receiver = pair[0], WorkerLink(pair[1])
+    before = memory().resident
+    stream.send(struct.pack("=2I", 1, 1 << 30) + b"begin")
+    assert received(receiver) == []
+    stream.send(b"a little more")
+    assert received(receiver) == []
+    assert memory().resident - before < 64 * LARGE
+
+
+def test_a_message_larger_than_the_memory_of_the_host_is_said(pair: tuple[socket.socket, socket.socket]) -> None:
     stream, receiver = pair[0], WorkerLink(pair[1])
     stream.send(struct.pack("=30001I", 30_000, *[0xFFFFFFFF] * 30_000))
-    with pytest.raises(WorkerWireError, match="no memory"):
+    with pytest.raises(WorkerWireError, match="a message of 128849018970004 bytes, for which there is no memory"):
         receiver.receive()
+
+
+def test_a_message_for_which_the_system_gives_no_memory_is_said(pair: tuple[socket.socket, socket.socket]) -> None:
+    stream, receiver = pair[0], WorkerLink(pair[1])
+    stream.send(struct.pack("=2I", 1, 1 << 30))
+    limits = resource.getrlimit(resource.RLIMIT_AS)
+    resource.setrlimit(resource.RLIMIT_AS, (memory().size + 64 * LARGE, limits[1]))
+    try:
+        with pytest.raises(WorkerWireError, match="a message of 1073741832 bytes, for which there is no memory"):
+            receiver.receive()
+    finally:
+        resource.setrlimit(resource.RLIMIT_AS, limits)
