@@ -38,6 +38,16 @@ def test_what_can_be_no_record_is_refused_as_that_only_where_there_is_none_yet(t
     store.close()
 
 
+@pytest.mark.parametrize("mode", [Mode.UPDATE, Mode.UPSERT])
+def test_a_value_that_cannot_be_kept_is_named_and_the_record_stays_as_it_was(store: Store, mode: Mode) -> None:
+    before: dict[str, Any] = {"fee": 1, "locked": True, "utxos": [b"h" * 32], "token": 2}
+    create(store, **before)
+    for name, value in (("fee", "1"), ("utxos", [7]), ("token", 1 << 64)):
+        (result,) = run(store, Write(KEY, {"locked": False, name: value}, mode))
+        assert (result.status, read(store)) == (Status.ERROR, before)
+        assert result.message.startswith(f"a value cannot be stored: {name}: ")
+
+
 def good(record: Record, *args: Any) -> dict[str, Any]:
     record.bins.spentUtxos = 2
     record.rest["a"] = 2
