@@ -148,7 +148,7 @@ class Conversion:
 
     def _converted(self, key: bytes, raw: bytes) -> bytes:
         try:
-            return _convert(raw)
+            return _convert(key, raw)
         except Damaged as error:
             if not self._keep_damaged:
                 which = f"record {child_index(key)} of transaction {key[TXID_BYTES - 1 :: -1].hex()}"
@@ -188,7 +188,7 @@ def _settings_of(transaction: Any) -> Kept:
     return kept
 
 
-def _convert(raw: bytes) -> bytes:
+def _convert(key: bytes, raw: bytes) -> bytes:
     """A record of an older layout as one of this layout. Raises Damaged."""
     try:
         expires, *sizes = _HEADER.unpack_from(raw)
@@ -202,7 +202,7 @@ def _convert(raw: bytes) -> bytes:
         bins = _unpack(parts[0])
         for name, part in zip(LARGE_BINS, (*parts[1:], raw[at:]), strict=True):
             bins[name] = _unpack(part) if part else None
-        return pack_bins(bins, expires)
+        return pack_bins(key, bins, expires)
     except (struct.error, ValueError, TypeError, AttributeError) as error:
         raise Damaged(str(error)) from error
 

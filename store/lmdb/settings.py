@@ -117,7 +117,7 @@ def _has_new_records(transaction: Any) -> bool:
     if not cursor.last():
         return True
     try:
-        Record.unpack(cursor.value())
+        Record.unpack(*cursor.item())
     except Damaged:
         return False
     return True

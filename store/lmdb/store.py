@@ -211,7 +211,7 @@ class EmbeddedStore:
             return Result(Status.NOT_FOUND)
         names = read.bins
         part = Record if names is None or not _LARGE_BINS.isdisjoint(names) else Head
-        found = part.unpack(raw)
+        found = part.unpack(read.key, raw)
         if 0 < found.expires <= now:
             return Result(Status.NOT_FOUND)
         return Result(Status.OK, found.read_bins(names))
@@ -266,7 +266,7 @@ class EmbeddedStore:
         is_kept = call.group is None or answer["status"] == "OK"
         if record is not None and record.is_changed and is_kept:
             try:
-                packed = record.pack()
+                packed = record.pack(call.key)
             except UNSTORABLE as error:
                 return _unstorable(error)
             result = self._put(transaction, call.key, packed)
@@ -284,7 +284,7 @@ class EmbeddedStore:
         if write.ttl is not None:
             expires = now + write.ttl
         try:
-            packed = pack_bins(bins, expires)
+            packed = pack_bins(write.key, bins, expires)
         except ValueError as error:
             return _unstorable(error)
         return self._put(transaction, write.key, packed, overwrite=overwrite)
@@ -305,7 +305,7 @@ def _get(transaction: Any, key: bytes, now: int) -> Record | None:
     raw = transaction.get(key)
     if raw is None:
         return None
-    record = Record.unpack(raw)
+    record = Record.unpack(key, raw)
     return None if 0 < record.expires <= now else record
 
 

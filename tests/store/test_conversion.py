@@ -90,7 +90,7 @@ def test_a_time_to_live_stays(tmp_path: Path) -> None:
     lock = next(key for key, bins in bins_of(2).items() if "token" in bins)
     expires = int.from_bytes(kept_records(tmp_path / "set")[lock][:4], "little")
     convert(tmp_path / "set")
-    assert Record.unpack(kept_records(tmp_path / "set")[lock]).expires == expires > 0
+    assert Record.unpack(lock, kept_records(tmp_path / "set")[lock]).expires == expires > 0
 
 
 def test_a_set_that_is_new_says_so_and_stays_as_it_is(tmp_path: Path) -> None:
