@@ -211,6 +211,15 @@ class Record(Head, gc=False):
         return self.rest.get(name)
 
 
+def is_record(key: bytes, raw: bytes) -> bool:
+    """Whether these bytes are a record of this layout, and of this key."""
+    try:
+        Record.unpack(key, raw)
+    except Damaged:
+        return False
+    return True
+
+
 def pack_bins(key: bytes, bins: Mapping[str, Value], expires: int = 0) -> bytes:
     """The bytes of the record with this key and these bins; None: no such bin. expires: unix time in seconds, 0: never.
     Raises ValueError that names the bin that cannot be kept."""

@@ -6,7 +6,6 @@ is in doubt, as an error of the disk during the commit can be. A record that is 
 and is never taken for absent.
 """
 
-import shutil
 import time
 from collections import Counter
 from collections.abc import Callable, Mapping, Sequence
@@ -38,11 +37,11 @@ from store.interface import (
 from store.layout import LARGE_BINS, is_key
 from store.set_settings import WantedSettings, find_settings, no_set
 
-from .environment import Environment
+from .environment import Environment, describe
 from .record import UNSTORABLE, Damaged, Head, Record, pack_bins
 from .rules import RULES
 from .settings import SettingsRecord
-from .url import DEFAULT_MAP_BYTES
+from .url import DEFAULT_MAP_BYTES, render_embedded_url
 from .writer_lock import WriterLock
 
 MAX_RECORD_BYTES: Final = 1 << 20  # as an Aerospike record
@@ -89,7 +88,8 @@ class EmbeddedStore:
                 raise StoreError(message, in_doubt=False, status=_status_of(error)) from error
             with errors_named(directory):
                 try:
-                    self._settings = find_settings(SettingsRecord(directory, self._environment, self._lock), wanted)
+                    url = render_embedded_url(directory, sync=sync, map_bytes=map_bytes)
+                    self._settings = find_settings(SettingsRecord(url, self._environment, self._lock), wanted)
                 except lmdb.Error as error:
                     raise self._store_error(error, in_doubt=False) from error
             opened.pop_all()
@@ -150,15 +150,8 @@ class EmbeddedStore:
         if isinstance(error, lmdb.MapFullError):
             message = f"the set is full: reopen it with map_size above {self._environment.map_bytes} bytes"
             return StoreError(message, in_doubt=in_doubt)
-        message = f"embedded store: {error} ({self._room()})"
+        message = f"embedded store: {describe(error, self._directory)}"
         return StoreError(message, in_doubt=in_doubt, status=_status_of(error))
-
-    def _room(self) -> str:
-        try:
-            free = shutil.disk_usage(self._directory).free
-        except OSError as error:
-            return str(error)
-        return f"{free} bytes are free on the disk of {self._directory}"
 
     def _execute_groups(
         self, transaction: Any, record_operations: Sequence[RecordOperation], until: float
