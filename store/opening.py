@@ -54,7 +54,13 @@ def open_conversion(url: str, *, keep_damaged: bool = False) -> Conversion:
     options = dict(parse_qsl(parts.query, keep_blank_values=True))
     embedded = parse_embedded_url(parts, options)
     refuse_rest(options)
-    return Conversion(embedded.directory, sync=embedded.sync, map_bytes=embedded.map_bytes, keep_damaged=keep_damaged)
+    return Conversion(
+        embedded.directory,
+        sync=embedded.sync,
+        map_bytes=embedded.map_bytes,
+        wanted=embedded.wanted,
+        keep_damaged=keep_damaged,
+    )
 
 
 def _parse(scheme: str, parts: SplitResult, options: dict[str, str], create: bool) -> Callable[[], Store]:

@@ -90,9 +90,17 @@ def new_settings(wanted: WantedSettings, layout: int, *, holds_records: bool) ->
             kind=ErrorKind.SETTINGS_LOST,
         )
     if not wanted.create:
-        raise no_set()
+        raise _to_be_adopted() if holds_records else no_set()
     height = DEFAULT_GENESIS_HEIGHT if wanted.genesis_height is None else wanted.genesis_height
     return SetSettings(wanted.utxo_batch_size or DEFAULT_UTXO_BATCH_SIZE, height, layout)
+
+
+def _to_be_adopted() -> StoreError:
+    problem = (
+        "the set holds records and has no settings yet. A daemon that opens it with this URL gives it those that the "
+        "URL names, and so does `utxod convert`, if an older version wrote it: make sure of them, they are for good"
+    )
+    return StoreError(problem, in_doubt=False)
 
 
 def no_set() -> StoreError:

@@ -4,6 +4,7 @@ import contextlib
 
 import click
 
+from store.layout import is_key
 from store.opening import open_conversion
 
 from .rendering import count_progress
@@ -26,5 +27,6 @@ def convert_set(url: str, keep_damaged: bool) -> None:
             click.echo(f"{came}; asked again, it goes on", err=True)
             raise
         for key in conversion.damaged:
-            click.echo(f"{key.hex()} is damaged, and was left as it is", err=True)
+            problem = "is damaged" if is_key(key) else "is no record's key"
+            click.echo(f"{key.hex()} {problem}, and was left as it is", err=True)
         click.echo(f"{conversion.done} records converted")

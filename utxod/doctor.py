@@ -82,7 +82,7 @@ def _examine_store(url: str) -> Iterator[Finding]:
 
 REMEDIES: Final = {
     ErrorKind.NO_SET: "correct the setting `store`; or start a daemon, which makes the set",
-    ErrorKind.SETTINGS_LOST: "were they truncated? Then name what they were, and adopt=true; see docs/aerospike.md",
+    ErrorKind.SETTINGS_LOST: "were they lost? Then name what they were in the URL, and adopt=true",
     ErrorKind.UTXO_BATCH_SIZE_DIFFERS: "leave utxo_batch_size out of the URL: the set keeps its own",
     ErrorKind.GENESIS_HEIGHT_DIFFERS: "leave genesis_height out of the URL: the set keeps its own",
     ErrorKind.UNKNOWN_LAYOUT: "use a program of the version that made the set",

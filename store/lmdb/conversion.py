@@ -8,9 +8,9 @@ Layouts 1 and 2 keep a record as
                  MessagePack each
 
 A step converts the next records in the order of their keys, and notes in the set's settings how far it came, in one
-transaction of LMDB. So a conversion that ends anywhere, by whatever cause, goes on from there; what is old and what is
-new is never guessed. From the first step to the last the set is refused to whoever opens it: to older programs by its
-layout, to this one by the note.
+transaction of LMDB. So a conversion that ends anywhere, by whatever cause, goes on from there. What has this program's
+layout already, by its checksum, stays as it is: in a set whose settings were lost some records can have it. From the
+first step to the last the set is refused to whoever opens it: to older programs by its layout, to this one by the note.
 """
 
 import fcntl
@@ -24,13 +24,30 @@ from typing import Any, Final
 import lmdb
 import msgpack
 
-from store.interface import ErrorKind, StoreError, errors_named
-from store.layout import LARGE_BINS, TXID_BYTES, child_index
-from store.set_settings import no_set, unknown_layout
+from store.interface import StoreError, errors_named
+from store.layout import LARGE_BINS, TXID_BYTES, child_index, is_key
+from store.set_settings import (
+    WantedSettings,
+    check_settings,
+    new_settings,
+    no_set,
+    unknown_layout,
+    unreadable_settings,
+)
 
-from .environment import Environment
-from .record import Damaged, pack_bins
-from .settings import LAYOUT, LOCK_BUDGET, OLD_LAYOUTS, SETTINGS_KEY, Converted, Kept, read_settings, write_settings
+from .environment import Environment, describe
+from .record import Damaged, is_record, pack_bins
+from .settings import (
+    LAYOUT,
+    LOCK_BUDGET,
+    OLD_LAYOUTS,
+    SETTINGS_KEY,
+    Converted,
+    Kept,
+    make_settings,
+    read_settings,
+    write_settings,
+)
 from .writer_lock import WriterLock
 
 _STEP_RECORDS: Final = 2000
@@ -42,9 +59,10 @@ _FLOCK = struct.Struct("hhqqi4x")  # Linux's struct flock: type, whence, start, 
 
 class Conversion:
     """directory: of the set. sync: whether a step is on the disk before the next one begins. map_bytes: how large the
-    set can grow. keep_damaged: a record that is damaged stays as it is, and as damaged, and does not end the
-    conversion. step_records: of one step, at most. Raises StoreError where there is no set, or it cannot be converted
-    now."""
+    set can grow. wanted: what the set's settings should be, and are where it has lost them and may be adopted.
+    keep_damaged: a record that is damaged stays as it is, and as damaged, and does not end the conversion; nor does
+    what has no record's key. step_records: of one step, at most. Raises StoreError where there is no set, it has other
+    settings, or it cannot be converted now."""
 
     def __init__(
         self,
@@ -52,13 +70,15 @@ class Conversion:
         *,
         sync: bool,
         map_bytes: int,
+        wanted: WantedSettings = WantedSettings(),  # noqa: B008  # immutable
         keep_damaged: bool = False,
         step_records: int = _STEP_RECORDS,
     ) -> None:
         self._directory = directory
         self._keep_damaged = keep_damaged
         self._step_records = step_records
-        self.damaged: list[bytes] = []  # keys, of the records that stay damaged
+        self.damaged: list[bytes] = []  # keys, of what stays as it is, though it is no record of this layout
+        self.done = 0
         with ExitStack() as opened, self._errors_translated():
             if not (directory / "data.mdb").exists():
                 raise no_set()
@@ -69,7 +89,7 @@ class Conversion:
             opened.callback(self._writer_lock.close)
             self._environment = Environment(directory, sync=sync, map_bytes=map_bytes)
             opened.callback(self._environment.close)
-            kept, records = self._look()
+            kept, records = self._look(wanted)
             self.is_needed = kept.converted is not None or kept.settings.layout != LAYOUT
             self.done = kept.converted.records if kept.converted else 0
             self.total = records
@@ -93,10 +113,20 @@ class Conversion:
     def close(self) -> None:
         self._opened.close()
 
-    def _look(self) -> tuple[Kept, int]:
+    def _look(self, wanted: WantedSettings) -> tuple[Kept, int]:
         """The settings, and the number of records."""
         with self._environment.begin() as transaction:
-            return _settings_of(transaction), transaction.stat()["entries"] - 1
+            is_lost, entries = read_settings(transaction) is None, transaction.stat()["entries"]
+        if is_lost:
+            if not entries:
+                raise no_set()
+            settings = new_settings(wanted, LAYOUT, holds_records=True)
+            with self._writing() as transaction:
+                make_settings(transaction, settings)
+        with self._environment.begin() as transaction:
+            kept = _settings_of(transaction)
+            check_settings(kept.settings, wanted)
+            return kept, transaction.stat()["entries"] - 1
 
     def _refuse_others(self) -> None:
         """Raises StoreError where another process has the set open: LMDB keeps a lock on the first byte then."""
@@ -127,9 +157,11 @@ class Conversion:
                 return 0
             records = self._next_records(transaction, kept.converted.key)
             for key, raw in records:
-                transaction.put(key, self._converted(key, raw))
-            converted = Converted(records[-1][0], kept.converted.records + len(records)) if records else None
-            write_settings(transaction, kept._replace(converted=converted))
+                converted = self._converted(key, raw)
+                if converted is not raw:
+                    transaction.put(key, converted)
+            came = Converted(records[-1][0], kept.converted.records + len(records)) if records else None
+            write_settings(transaction, kept._replace(converted=came))
         return len(records)
 
     def _next_records(self, transaction: Any, after: bytes) -> list[tuple[bytes, bytes]]:
@@ -148,13 +180,14 @@ class Conversion:
 
     def _converted(self, key: bytes, raw: bytes) -> bytes:
         try:
-            return _convert(raw)
+            if not is_key(key):
+                raise Damaged(f"key {key.hex()} is no record's key")
+            return raw if is_record(key, raw) else _convert(key, raw)
         except Damaged as error:
             if not self._keep_damaged:
-                which = f"record {child_index(key)} of transaction {key[TXID_BYTES - 1 :: -1].hex()}"
                 problem = (
-                    f"{which} is damaged: {error}. What was converted is kept. Put the set back from a copy; or ask "
-                    "again with --keep-damaged: the record stays as it is then, and who asks for it is told so"
+                    f"{error}. What was converted is kept. Put the set back from a copy; or ask again with "
+                    "--keep-damaged: it stays as it is then, and who asks for it is told so"
                 )
                 raise StoreError(problem, in_doubt=False) from error
             self.damaged.append(key)
@@ -174,22 +207,27 @@ class Conversion:
                 )
                 raise StoreError(problem, in_doubt=False) from error
             except (lmdb.Error, OSError) as error:
-                raise StoreError(f"cannot be converted: {error}", in_doubt=False) from error
+                kept = (
+                    f". {self.done} records are converted, and stay so; ask again once it is mended"
+                    if self.done
+                    else ""
+                )
+                problem = f"cannot be converted: {describe(error, self._directory)}{kept}"
+                raise StoreError(problem, in_doubt=False) from error
 
 
 def _settings_of(transaction: Any) -> Kept:
-    """Raises StoreError where there are none, or they are of a layout that this program does not know."""
+    """Raises StoreError where they can't be read, or are of a layout that this program does not know."""
     kept = read_settings(transaction)
     if kept is None:
-        problem = "it has no settings: `utxod doctor` says what to do"
-        raise StoreError(problem, in_doubt=False, kind=ErrorKind.SETTINGS_LOST)
+        raise unreadable_settings()
     if kept.settings.layout not in (*OLD_LAYOUTS, LAYOUT):
         raise unknown_layout(kept.settings.layout, LAYOUT)
     return kept
 
 
-def _convert(raw: bytes) -> bytes:
-    """A record of an older layout as one of this layout. Raises Damaged."""
+def _convert(key: bytes, raw: bytes) -> bytes:
+    """A record of an older layout as one of this layout. Raises Damaged that names it."""
     try:
         expires, *sizes = _HEADER.unpack_from(raw)
         parts = []
@@ -202,9 +240,12 @@ def _convert(raw: bytes) -> bytes:
         bins = _unpack(parts[0])
         for name, part in zip(LARGE_BINS, (*parts[1:], raw[at:]), strict=True):
             bins[name] = _unpack(part) if part else None
-        return pack_bins(bins, expires)
-    except (struct.error, ValueError, TypeError, AttributeError) as error:
-        raise Damaged(str(error)) from error
+        if bins.get("txID", key[:TXID_BYTES]) != key[:TXID_BYTES]:
+            raise Damaged("it is another transaction's")
+        return pack_bins(key, bins, expires)
+    except (Damaged, struct.error, ValueError, TypeError, AttributeError) as error:
+        which = f"record {child_index(key)} of transaction {key[TXID_BYTES - 1 :: -1].hex()}"
+        raise Damaged(f"{which} is damaged: {error}") from error
 
 
 def _unpack(packed: bytes) -> Any:

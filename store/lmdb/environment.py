@@ -5,6 +5,7 @@ anybody's help: the map grows when another process has made it larger, the slots
 environment that LMDB has given up is opened again.
 """
 
+import shutil
 from pathlib import Path
 from typing import Any, Final
 
@@ -13,6 +14,15 @@ import lmdb
 from store.interface import StoreError
 
 _MAX_READERS: Final = 1024
+
+
+def describe(error: Exception, directory: Path) -> str:
+    """What LMDB said of this set, and the room on its disk: a full one is "Input/output error" to LMDB."""
+    try:
+        room = f"{shutil.disk_usage(directory).free} bytes are free on the disk of {directory}"
+    except OSError as unknown:
+        room = str(unknown)
+    return f"{error} ({room})"
 
 
 class Environment:

@@ -10,9 +10,7 @@ What they may be, and when they may be made, is decided by set_settings.py.
 """
 
 import shlex
-from pathlib import Path
 from typing import Any, Final, NamedTuple
-from urllib.parse import quote
 
 import msgpack
 
@@ -21,7 +19,7 @@ from store.layout import DEFAULT_GENESIS_HEIGHT
 from store.set_settings import SetSettings, checked_settings, unknown_layout, unreadable_settings
 
 from .environment import Environment
-from .record import Damaged, Record
+from .record import is_record
 from .writer_lock import WriterLock
 
 LAYOUT: Final = 3
@@ -46,12 +44,12 @@ class Kept(NamedTuple):
 
 
 class SettingsRecord:
-    """The settings' place in a set (SettingsPlace). Its methods raise lmdb.Error, too."""
+    """The settings' place in a set (SettingsPlace). Its methods raise lmdb.Error, too. url: of the set."""
 
     layout = LAYOUT
 
-    def __init__(self, directory: Path, environment: Environment, lock: WriterLock) -> None:
-        self._directory = directory
+    def __init__(self, url: str, environment: Environment, lock: WriterLock) -> None:
+        self._url = url
         self._environment = environment
         self._lock = lock
 
@@ -66,9 +64,7 @@ class SettingsRecord:
 
     def make(self, settings: SetSettings) -> None:
         with self._lock.held(LOCK_BUDGET), self._environment.begin(write=True) as transaction:
-            if read_settings(transaction) is None:
-                layout = LAYOUT if _has_new_records(transaction) else OLD_LAYOUTS[-1]
-                write_settings(transaction, Kept(settings._replace(layout=layout)))
+            make_settings(transaction, settings)
 
     def holds_records(self) -> bool:
         with self._environment.begin() as transaction:
@@ -81,7 +77,7 @@ class SettingsRecord:
             raise unknown_layout(layout, LAYOUT)
 
     def _to_be_converted(self, why: str) -> StoreError:
-        command = f"utxod convert --store {shlex.quote(f'lmdb://{quote(str(self._directory))}')}"
+        command = f"utxod convert --store {shlex.quote(self._url)}"
         return StoreError(
             f"{why}. End what uses the set, then run: {command}", in_doubt=False, kind=ErrorKind.OLD_LAYOUT
         )
@@ -98,9 +94,23 @@ def read_settings(transaction: Any) -> Kept | None:
         # Of another layout only its version is told: it may keep other things.
         height = kept["genesis_height"] if layout == LAYOUT else kept.get("genesis_height", DEFAULT_GENESIS_HEIGHT)
         settings = checked_settings(kept["utxo_batch_size"], height, layout)
-        return Kept(settings, Converted(*kept["converted"]) if "converted" in kept else None)
+        return Kept(settings, _checked_converted(*kept["converted"]) if "converted" in kept else None)
     except (ValueError, TypeError, AttributeError, KeyError) as error:
         raise unreadable_settings() from error
+
+
+def _checked_converted(key: object, records: object) -> Converted:
+    """As they were read. Raises ValueError if they are invalid."""
+    if type(key) is not bytes or type(records) is not int:
+        raise ValueError("converted")
+    return Converted(key, records)
+
+
+def make_settings(transaction: Any, settings: SetSettings) -> None:
+    """Of a set that has none; where it has, they stay. Which layout its records have is found out."""
+    if read_settings(transaction) is None:
+        layout = LAYOUT if _has_new_records(transaction) else OLD_LAYOUTS[-1]
+        write_settings(transaction, Kept(settings._replace(layout=layout)))
 
 
 def write_settings(transaction: Any, kept: Kept) -> None:
@@ -112,12 +122,6 @@ def write_settings(transaction: Any, kept: Kept) -> None:
 
 def _has_new_records(transaction: Any) -> bool:
     """Whether what a set without settings holds, if anything, has this layout. Conversion goes from the first record to
-    the last, so the last one tells."""
+    the last, so the last one tells. Where that one is damaged, conversion finds the others new, and leaves them."""
     cursor = transaction.cursor()
-    if not cursor.last():
-        return True
-    try:
-        Record.unpack(cursor.value())
-    except Damaged:
-        return False
-    return True
+    return not cursor.last() or is_record(*cursor.item())

@@ -6,7 +6,6 @@ is in doubt, as an error of the disk during the commit can be. A record that is 
 and is never taken for absent.
 """
 
-import shutil
 import time
 from collections import Counter
 from collections.abc import Callable, Mapping, Sequence
@@ -38,11 +37,11 @@ from store.interface import (
 from store.layout import LARGE_BINS, is_key
 from store.set_settings import WantedSettings, find_settings, no_set
 
-from .environment import Environment
+from .environment import Environment, describe
 from .record import UNSTORABLE, Damaged, Head, Record, pack_bins
 from .rules import RULES
 from .settings import SettingsRecord
-from .url import DEFAULT_MAP_BYTES
+from .url import DEFAULT_MAP_BYTES, render_embedded_url
 from .writer_lock import WriterLock
 
 MAX_RECORD_BYTES: Final = 1 << 20  # as an Aerospike record
@@ -89,7 +88,8 @@ class EmbeddedStore:
                 raise StoreError(message, in_doubt=False, status=_status_of(error)) from error
             with errors_named(directory):
                 try:
-                    self._settings = find_settings(SettingsRecord(directory, self._environment, self._lock), wanted)
+                    url = render_embedded_url(directory, sync=sync, map_bytes=map_bytes)
+                    self._settings = find_settings(SettingsRecord(url, self._environment, self._lock), wanted)
                 except lmdb.Error as error:
                     raise self._store_error(error, in_doubt=False) from error
             opened.pop_all()
@@ -150,15 +150,8 @@ class EmbeddedStore:
         if isinstance(error, lmdb.MapFullError):
             message = f"the set is full: reopen it with map_size above {self._environment.map_bytes} bytes"
             return StoreError(message, in_doubt=in_doubt)
-        message = f"embedded store: {error} ({self._room()})"
+        message = f"embedded store: {describe(error, self._directory)}"
         return StoreError(message, in_doubt=in_doubt, status=_status_of(error))
-
-    def _room(self) -> str:
-        try:
-            free = shutil.disk_usage(self._directory).free
-        except OSError as error:
-            return str(error)
-        return f"{free} bytes are free on the disk of {self._directory}"
 
     def _execute_groups(
         self, transaction: Any, record_operations: Sequence[RecordOperation], until: float
@@ -211,7 +204,7 @@ class EmbeddedStore:
             return Result(Status.NOT_FOUND)
         names = read.bins
         part = Record if names is None or not _LARGE_BINS.isdisjoint(names) else Head
-        found = part.unpack(raw)
+        found = part.unpack(read.key, raw)
         if 0 < found.expires <= now:
             return Result(Status.NOT_FOUND)
         return Result(Status.OK, found.read_bins(names))
@@ -266,7 +259,7 @@ class EmbeddedStore:
         is_kept = call.group is None or answer["status"] == "OK"
         if record is not None and record.is_changed and is_kept:
             try:
-                packed = record.pack()
+                packed = record.pack(call.key)
             except UNSTORABLE as error:
                 return _unstorable(error)
             result = self._put(transaction, call.key, packed)
@@ -284,7 +277,7 @@ class EmbeddedStore:
         if write.ttl is not None:
             expires = now + write.ttl
         try:
-            packed = pack_bins(bins, expires)
+            packed = pack_bins(write.key, bins, expires)
         except ValueError as error:
             return _unstorable(error)
         return self._put(transaction, write.key, packed, overwrite=overwrite)
@@ -305,7 +298,7 @@ def _get(transaction: Any, key: bytes, now: int) -> Record | None:
     raw = transaction.get(key)
     if raw is None:
         return None
-    record = Record.unpack(raw)
+    record = Record.unpack(key, raw)
     return None if 0 < record.expires <= now else record
 
 

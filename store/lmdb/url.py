@@ -14,7 +14,7 @@ adopt              true: the set may hold records without settings, and utxo_bat
 
 from pathlib import Path
 from typing import Final, NamedTuple
-from urllib.parse import SplitResult, unquote
+from urllib.parse import SplitResult, quote, unquote, urlencode
 
 from store.set_settings import WantedSettings
 from store.url import parse_flag, parse_number, take_option, take_wanted_settings
@@ -44,3 +44,11 @@ def parse_embedded_url(parts: SplitResult, options: dict[str, str]) -> EmbeddedU
         map_bytes=take_option(options, "map_size", lambda text: parse_number(text, *_MAP_BYTES), DEFAULT_MAP_BYTES),
         wanted=take_wanted_settings(options),
     )
+
+
+def render_embedded_url(directory: Path, *, sync: bool, map_bytes: int) -> str:
+    """The URL of this set, for people; it names what is not as it is by default."""
+    options = {"sync": "false"} if not sync else {}
+    if map_bytes != DEFAULT_MAP_BYTES:
+        options["map_size"] = str(map_bytes)
+    return f"lmdb://{quote(str(directory))}{'?' if options else ''}{urlencode(options)}"

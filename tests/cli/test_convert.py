@@ -8,7 +8,7 @@ from click.testing import CliRunner
 
 from store import open_store
 from store.lmdb.conversion import Conversion
-from tests.support.old_sets import SETTINGS, bins_of, build, kept_records, put, read_all
+from tests.support.old_sets import SETTINGS, bins_of, build, kept_records, lose_settings, put, read_all
 from utxod.commands import cli
 
 MINE = b"\xa1" * 32
@@ -76,6 +76,37 @@ def test_a_damaged_record_is_named_and_left_where_that_is_asked_for(tmp_path: Pa
     kept = utxod("convert", "--store", url, "--keep-damaged")
     assert (kept.exit_code, f"{MINE.hex()} is damaged" in kept.output) == (0, True)
     assert kept_records(tmp_path / "set")[MINE] == damaged
+
+
+def test_lost_settings_are_adopted_as_each_answer_tells(tmp_path: Path) -> None:
+    """None of them sends to another that sends back."""
+    url = build(tmp_path / "set", 2)
+    lose_settings(tmp_path / "set")
+    before = kept_records(tmp_path / "set")
+    for asked in ("doctor", "convert"):
+        told = " ".join(utxod(asked, "--store", url).output.split())
+        assert "Name its utxo_batch_size" in told
+        assert "adopt=true" in told
+        assert "aerospike" not in told
+    named = f"{url}?utxo_batch_size=4&genesis_height=100&adopt=true"
+    told = " ".join(utxod("doctor", "--store", named).output.split())
+    assert "`utxod convert`, if an older version wrote it" in told
+    assert kept_records(tmp_path / "set") == before
+    converted = utxod("convert", "--store", named)
+    assert (converted.exit_code, converted.output) == (0, f"{len(before)} records converted\n")
+    store = open_store(url)
+    assert (read_all(store, 2), store.utxo_batch_size, store.genesis_height) == (bins_of(2), 4, 100)
+    store.close()
+
+
+def test_what_has_no_records_key_is_named_as_that(tmp_path: Path) -> None:
+    url = build(tmp_path / "set", 2)
+    put(tmp_path / "set", {b"k" * 33: b"foreign"})
+    name = (b"k" * 33).hex()
+    refused = utxod("convert", "--store", url)
+    assert (refused.exit_code, f"key {name} is no record's key" in refused.output) == (1, True)
+    kept = utxod("convert", "--store", url, "--keep-damaged")
+    assert (kept.exit_code, f"{name} is no record's key, and was left" in kept.output) == (0, True)
 
 
 @pytest.mark.parametrize("url", ["null:", "lmdb:relative", "lmdb:///nowhere/at/all?mapsize=1"])

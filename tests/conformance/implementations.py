@@ -74,19 +74,19 @@ class InPython:
 
     def hold(self, bins: Bins | None) -> Call:
         rules = self._rules
-        raw = b"" if bins is None else pack_bins(bins)
+        raw = b"" if bins is None else pack_bins(b"", bins)
 
         def call(function: str, args: Arguments) -> Outcome:
-            record = None if bins is None else Record.unpack(raw)
+            record = None if bins is None else Record.unpack(b"", raw)
             try:
                 answer = rules[function](record, *args)
-                changed = record.pack() if record is not None and record.is_changed else None
+                changed = record.pack(b"") if record is not None and record.is_changed else None
             except Exception:
                 return FAILED
             if changed is None:
                 return Outcome(answer, bins, False)
             try:
-                return Outcome(answer, Record.unpack(changed).read_bins(), True)
+                return Outcome(answer, Record.unpack(b"", changed).read_bins(), True)
             except Damaged:
                 return DAMAGED
 

@@ -85,7 +85,7 @@ def test_arguments_that_are_too_many_or_too_few_are_an_error_of_the_call(store: 
 
 
 def test_a_record_that_would_be_too_big_is_refused_and_stays_as_it_was(tmp_path: Path) -> None:
-    store = EmbeddedStore(tmp_path, sync=False, max_record_bytes=520)
+    store = EmbeddedStore(tmp_path, sync=False, max_record_bytes=532)
     create(store, a=b"x" * 400, conflictingCs=[], utxos=[])
     results = run(
         store,

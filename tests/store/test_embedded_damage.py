@@ -76,9 +76,20 @@ def test_one_of_nonsense_is_never_absent_and_harms_no_other(store: Store, raw: b
 def test_one_whose_bins_have_other_types_is_damaged_too(store: Store, raw: bytes) -> None:
     """As another program may write it, with the checksum that goes with it."""
     for bins in (b"\xc0", b"\x80", b"\x91\x01", b"\x92\xc0\xa1a", b"\x91", b""):
-        head = struct.pack("<5I", 0, len(bins), 0, 0, 0) + bins
-        content = struct.pack("<I", crc32(head)) + head
-        check_damaged(store, content + struct.pack("<I", crc32(content)))
+        head = struct.pack("<6I", 0, len(bins), 0, 0, 0, 0) + bins
+        content = b"\0\0\0\0\xff\xff\xff\xff" + struct.pack("<I", crc32(head, crc32(KEY))) + head
+        check_damaged(store, content + struct.pack("<I", crc32(content, crc32(KEY))))
+
+
+def test_one_that_is_kept_under_another_key_is_never_absent_nor_the_coin_of_that_key(store: Store, raw: bytes) -> None:
+    """A master's, or that of another child of the same transaction."""
+    for key in (bytes(32), KEY + b"\1\0\0\0"):
+        create(store, key, **BINS)
+        with store._environment.begin() as transaction:  # type: ignore[attr-defined]
+            misplaced = bytes(transaction.get(key))
+        damage(store, misplaced)
+        assert statuses(run(store, SMALL)) == ["ERROR"]
+        check_damaged(store, misplaced)
 
 
 def check_damaged(store: Store, content: bytes) -> None:

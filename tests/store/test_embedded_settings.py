@@ -13,25 +13,18 @@ import pytest
 from store import StoreError, open_store
 from store.layout import DEFAULT_GENESIS_HEIGHT, GENESIS_NEVER, MAX_UTXO_BATCH_SIZE
 from store.lmdb.settings import LAYOUT
-from tests.support.old_sets import kept_settings
+from store.opening import open_conversion
+from tests.support.old_sets import kept_settings, lose_settings
 from tests.support.storing import create, read
 
 REPOSITORY = Path(__file__).parents[2]
 
 
-def change_settings(directory: Path, change: Callable[[Any], bytes | None]) -> None:
-    """Of a set that nobody has open. change: from the settings to what is kept instead; None: nothing."""
+def change_settings(directory: Path, change: Callable[[Any], bytes]) -> None:
+    """Of a set that nobody has open. change: from the settings to what is kept instead."""
     settings = kept_settings(directory)
     with lmdb.open(str(directory)) as environment, environment.begin(write=True) as transaction:
-        packed = change(settings)
-        if packed is None:
-            transaction.delete(b"settings")
-        else:
-            transaction.put(b"settings", packed)
-
-
-def lose_settings(directory: Path) -> None:
-    change_settings(directory, lambda settings: None)
+        transaction.put(b"settings", change(settings))
 
 
 def test_a_new_set_keeps_what_is_wanted_of_it_or_the_defaults(tmp_path: Path) -> None:
@@ -110,6 +103,10 @@ def test_an_empty_set_is_given_its_settings_again(tmp_path: Path) -> None:
         lambda settings: msgpack.packb(settings | {"utxo_batch_size": "128"}),
         lambda settings: msgpack.packb(settings | {"utxo_batch_size": 0}),
         lambda settings: msgpack.packb(settings | {"genesis_height": None}),
+        lambda settings: msgpack.packb(settings | {"converted": 5}),
+        lambda settings: msgpack.packb(settings | {"converted": [b""]}),
+        lambda settings: msgpack.packb(settings | {"converted": [5, 6]}),
+        lambda settings: msgpack.packb(settings | {"converted": [b"", "6"]}),
     ],
 )
 def test_damaged_settings_are_refused_and_left_as_they_are(tmp_path: Path, change: Callable[[Any], bytes]) -> None:
@@ -119,6 +116,8 @@ def test_damaged_settings_are_refused_and_left_as_they_are(tmp_path: Path, chang
         with pytest.raises(StoreError, match=f"^{tmp_path}/set: its settings can't be read") as caught:
             open_store(f"lmdb://{tmp_path}/set{query}")
         assert not caught.value.in_doubt
+        with pytest.raises(StoreError, match=f"^{tmp_path}/set: its settings can't be read"):
+            open_conversion(f"lmdb://{tmp_path}/set{query}")
 
 
 OPEN_ONE = """

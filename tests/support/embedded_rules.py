@@ -12,10 +12,10 @@ class EmbeddedRules:
         them."""
         if bins is None:
             return RULES[function](None, *args), {}
-        record = Record.unpack(pack_bins(bins))
+        record = Record.unpack(b"", pack_bins(b"", bins))
         answer = RULES[function](record, *args)
         if not record.is_changed:
             return answer, {}
-        after = Record.unpack(record.pack()).read_bins()
+        after = Record.unpack(b"", record.pack(b"")).read_bins()
         names = [name for name in {**bins, **after} if repr(after.get(name)) != repr(bins.get(name))]
         return answer, {name: after.get(name) for name in names}

@@ -43,6 +43,12 @@ def put(directory: Path, records: dict[bytes, bytes]) -> None:
             transaction.put(key, value)
 
 
+def lose_settings(directory: Path) -> None:
+    """Of a set that nobody has open."""
+    with lmdb.open(str(directory), map_size=1 << 24) as environment, environment.begin(write=True) as transaction:
+        transaction.delete(b"settings")
+
+
 def bins_of(layout: int) -> dict[bytes, dict[str, Any]]:
     """Of each record, by its key."""
     return {
