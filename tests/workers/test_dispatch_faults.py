@@ -2,14 +2,16 @@
 
 import functools
 import sys
+import time
 from collections.abc import Callable, Iterable, Sequence
+from pathlib import Path
 from types import FrameType
 from typing import Any, NamedTuple
 
 import pytest
 
 from protocol.wire import ONE_TRANSACTION, Error
-from store import Read, Store
+from store import Read, Store, open_store
 from store.faulty import FaultyStore
 from store.layout import create_records
 from tests.support.dispatching import HEIGHT, Wrapped, dispatch
@@ -208,3 +210,27 @@ def test_a_creation_out_of_time_makes_no_more_records(store: Store) -> None:
         sys.setprofile(before)
     assert [(outcome.code, outcome.executed) for outcome in outcomes] == [("STORE_ERROR", "no")] * 9
     assert made == 0
+
+
+def test_a_slow_disk_of_blobs_makes_no_creation_outlast_its_time(tmp_path: Path) -> None:
+    """Nothing of an item is executed before its records are written, which is after all blobs."""
+    budget = 0.3
+    store = open_store(f"lmdb://{tmp_path / 'set'}?utxo_batch_size=2")
+    puts: list[bytes] = []
+
+    class Slow(Wrapped):
+        def put_new(self, source: Any) -> bool:
+            puts.append(source.txid)
+            end = time.monotonic() + budget
+            while time.monotonic() < end:
+                time.sleep(budget)
+            return bool(self._inner.put_new(source))
+
+    class OnSlowDisk(Wrapped):
+        blobs = Slow(store.blobs)  # type: ignore[arg-type]
+
+    items = [[None, HEIGHT, [], 0, [bytes([number]) * 32, {5: [0, b""]}]] for number in range(5)]
+    outcomes = dispatch(OnSlowDisk(store), "create", items, budget=budget).outcomes  # type: ignore[arg-type]
+    assert [(outcome.code, outcome.executed) for outcome in outcomes] == [("STORE_ERROR", "no")] * 5
+    assert len(puts) <= 1
+    store.close()
