@@ -2,14 +2,16 @@
 
 import functools
 import sys
+import time
 from collections.abc import Callable, Iterable, Sequence
+from pathlib import Path
 from types import FrameType
 from typing import Any, NamedTuple
 
 import pytest
 
 from protocol.wire import ONE_TRANSACTION, Error
-from store import Read, Store
+from store import Read, Store, open_store
 from store.faulty import FaultyStore
 from store.layout import create_records
 from tests.support.dispatching import HEIGHT, Wrapped, dispatch
@@ -208,3 +210,50 @@ def test_a_creation_out_of_time_makes_no_more_records(store: Store) -> None:
         sys.setprofile(before)
     assert [(outcome.code, outcome.executed) for outcome in outcomes] == [("STORE_ERROR", "no")] * 9
     assert made == 0
+
+
+class OnSlowDisk(Wrapped):
+    """A store each of whose blobs takes so many seconds."""
+
+    def __init__(self, inner: Store, seconds: float) -> None:
+        super().__init__(inner)
+        self.calls: list[str] = []
+        self.blobs = self
+        self._seconds = seconds
+
+    def put_new(self, source: Any) -> bool:
+        self._wait("put_new")
+        return self._inner.blobs.put_new(source)
+
+    def get(self, txid: bytes) -> bytes | None:
+        self._wait("get")
+        return self._inner.blobs.get(txid)
+
+    def _wait(self, call: str) -> None:
+        self.calls.append(call)
+        end = time.monotonic() + self._seconds
+        while (left := end - time.monotonic()) > 0:
+            time.sleep(left)
+
+
+def test_a_slow_disk_of_blobs_makes_no_creation_outlast_its_time(tmp_path: Path) -> None:
+    """Nothing of an item is executed before its records are written, which is after all blobs."""
+    budget = 0.3
+    store = open_store(f"lmdb://{tmp_path / 'set'}?utxo_batch_size=2")
+    slow = OnSlowDisk(store, budget)
+    items = [[None, HEIGHT, [], 0, [bytes([number]) * 32, {5: [0, b""]}]] for number in range(5)]
+    outcomes = dispatch(slow, "create", items, budget=budget).outcomes
+    assert [(outcome.code, outcome.executed) for outcome in outcomes] == [("STORE_ERROR", "no")] * 5
+    assert len(slow.calls) <= 1
+    store.close()
+
+
+def test_a_slow_disk_of_blobs_makes_no_get_outlast_its_time(tmp_path: Path, generate: Generator) -> None:
+    store, budget = open_store(f"lmdb://{tmp_path / 'set'}?utxo_batch_size=2"), 0.3
+    coinbases = [generate.coinbase([1, 2, 3]) for _ in range(5)]
+    dispatch(store, "create", [[coinbase.raw, 1, [], 0, None] for coinbase in coinbases])
+    slow = OnSlowDisk(store, budget)
+    outcomes = dispatch(slow, "get", [[coinbase.txid, ["tx"]] for coinbase in coinbases], budget=budget).outcomes
+    assert len(slow.calls) <= 1
+    assert [(outcome.code, outcome.executed) for outcome in outcomes[1:]] == [("STORE_ERROR", "no")] * 4
+    store.close()

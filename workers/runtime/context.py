@@ -13,7 +13,8 @@ from .notes import Notes
 
 class DispatchContext:
     """retention: blocks after which a spent transaction may be deleted. deadline: seconds, monotonic: the dispatch's
-    budget ends here. store_called, store_returned: whether the store was called, and whether a call has come back."""
+    budget ends here. store_called: whether the store was called. may_have_written: whether a call has come back that
+    was to write."""
 
     def __init__(self, batch: Batch, store: Store, retention: int, deadline: float) -> None:
         self.batch = batch
@@ -21,19 +22,24 @@ class DispatchContext:
         self.retention = retention
         self.notes = Notes()
         self.store_called = False
-        self.store_returned = False
+        self.may_have_written = False
         self._store_answered = False  # to something, and in time
         self._deadline = deadline
 
     def operate(self, record_operations: Sequence[RecordOperation]) -> list[Result]:
         """One result per record operation, in their order. Raises StoreError, also where the budget is used up."""
+        results = self.read(record_operations)
+        self.may_have_written = self.may_have_written or bool(record_operations)
+        return results
+
+    def read(self, record_operations: Sequence[RecordOperation]) -> list[Result]:
+        """As `operate`, for reads that come before all else: a dispatch that fails after them has executed nothing."""
         if not record_operations:
             return []
         self.check_budget()
         budget = self._deadline - time.monotonic()
         self.store_called = True
         results = self.store.batch_operate(record_operations, budget)
-        self.store_returned = True
         self._store_answered = self._store_answered or not are_timeouts(results)
         self.batch.timed_out = not self._store_answered
         return align(record_operations, results)

@@ -46,7 +46,7 @@ class Executor:
             self._operations[operation].run(context)
         except StoreError as error:
             # Where an earlier call of this dispatch came back, part of the item may be written.
-            executed = UNKNOWN if error.in_doubt or context.store_returned else NO
+            executed = UNKNOWN if error.in_doubt or context.may_have_written else NO
             log.warning("%s of %d items: the store failed: %s", operation, len(batch), error)
             batch.fail_uncompleted(error_of_batch(error, executed))
         except Exception as error:

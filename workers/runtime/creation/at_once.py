@@ -49,7 +49,7 @@ def _put_blobs(context: DispatchContext, candidates: Sequence[Candidate], errors
     if not external:
         return list(candidates)
     keys = [key for candidate in external for key, _ in candidate.creation.records]
-    results = iter(context.operate([Read(key, ("recordUtxos",)) for key in keys]))
+    results = iter(context.read([Read(key, ("recordUtxos",)) for key in keys]))
     writable = [candidate for candidate in candidates if not candidate.creation.external]
     begun: set[bytes] = set()
     for candidate in external:

@@ -6,6 +6,7 @@ from msgspec.structs import replace
 from protocol import codes
 from protocol.codes import NO, UNKNOWN
 from protocol.wire import Error
+from store import StoreError
 from workers.runtime.context import DispatchContext
 
 from .candidate import Candidate, ItemErrors
@@ -14,8 +15,9 @@ from .candidate import Candidate, ItemErrors
 def put_blob(context: DispatchContext, candidate: Candidate, errors: ItemErrors) -> Candidate:
     """If there is no blob yet. What goes wrong is added to `errors`."""
     try:
+        context.check_budget()
         return replace(candidate, has_own_blob=context.store.blobs.put_new(candidate.source))
-    except OSError as error:
+    except (OSError, StoreError) as error:
         errors[candidate.item_index] = Error(codes.STORE_ERROR, NO, f"blob: {error}")
         return candidate
 

@@ -11,7 +11,7 @@ from typing import Any, Final
 from protocol import codes
 from protocol.codes import NO
 from protocol.wire import Error
-from store import Read, Status
+from store import Read, Status, StoreError
 from store.layout import raw_transaction
 from store.transaction import parse_transaction
 from workers.runtime.context import DispatchContext
@@ -108,12 +108,13 @@ def _complete_raw(
 ) -> None:
     found = {name: bins[name] for name in fields if name in bins}
     try:
+        context.check_budget()  # a blob's disk knows of no budget
         raw = context.store.blobs.get(txid) if bins.get("external") else raw_transaction(bins)
         if raw is None and "version" in bins:
             raise ValueError("the store has only some of its outputs, where it is known as a whole")
         if raw is not None and parse_transaction(raw).txid != txid:
             raise ValueError("what the store has is another one")
-    except (ValueError, KeyError, TypeError, OSError) as error:
+    except (ValueError, KeyError, TypeError, OSError, StoreError) as error:
         context.batch.fail(index, Error(codes.STORE_ERROR, NO, f"transaction: {error}"))
         return
     if raw is not None:
