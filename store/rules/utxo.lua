@@ -1,6 +1,6 @@
 -- The rules of the UTXO set: functions that run inside the store, atomic per record.
 --
--- Runs unchanged as an Aerospike UDF module (Lua 5.4) and in the embedded store. A rule is called as
+-- An Aerospike UDF module (Lua 5.4); the embedded store has the same rules in Python. A rule is called as
 -- `rule(rec, arguments...)` and returns a map: `status` OK or ERROR, and where they apply `errorCode`, `message`,
 -- `spendingData`, `errors`, `applied`, `lives`, `mine`, `held`, `signal`, `childCount`, `stateSeq`, `lockSeq`,
 -- `blockIDs`. A rule that refuses has changed nothing. Of a flag only true counts as true; a rule that counts a
