@@ -62,7 +62,7 @@ class RuleCall(Struct, gc=False):
     """function: a rule of utxo.lua. args: those after the record, in the rule's order. group: operations of a batch
     that have the same number stand one after the other, and are all applied or none, in a store that is atomic: where
     one is not OK, or its rule refuses or has errors, what the others changed is put back; their results stay as they
-    were."""
+    were. A read between them ends the group: those behind it are another one."""
 
     key: bytes
     function: str

@@ -14,7 +14,6 @@ from protocol.mined_block import MinedBlock
 
 from .transaction import EXTENDED_MARKER, Output, Transaction
 
-LAYOUT_VERSION: Final = 2
 DEFAULT_UTXO_BATCH_SIZE: Final = 128
 # A record whose outputs are all spent takes some 70 bytes for each, one whose spenders were all pruned as many again
 # for their marks: with this many outputs it stays below the 1 MiB of a record.

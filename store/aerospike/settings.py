@@ -10,9 +10,10 @@ from collections.abc import Callable
 from typing import Any, Final
 
 from store.interface import Mode, Read, RecordOperation, Result, Status, StoreError, Write
-from store.layout import DEFAULT_GENESIS_HEIGHT, LAYOUT_VERSION
+from store.layout import DEFAULT_GENESIS_HEIGHT
 from store.set_settings import SetSettings, checked_settings, unknown_layout
 
+LAYOUT: Final = 2  # version of the records' layout; the embedded store counts its own
 _OLD_LAYOUT: Final = 1  # knew no genesis height, and is raised by the first batch that writes
 _KEY: Final = b"settings"
 _ATTEMPT: Final = 1.0  # seconds
@@ -31,7 +32,7 @@ class SettingsRecord:
     run: executes an operation in that set, within so many seconds. holds_records: whether the UTXO set holds any;
     raises StoreError where it cannot be told. until: seconds, monotonic, by when the settings must be found."""
 
-    layout = LAYOUT_VERSION
+    layout = LAYOUT
 
     def __init__(
         self, run: Callable[[RecordOperation, float], Result], holds_records: Callable[[], bool], until: float
@@ -64,21 +65,21 @@ class SettingsRecord:
             raise StoreError(f"its settings cannot be kept: {result.message}", in_doubt=False)
 
     def check_layout(self, layout: int) -> None:
-        if layout not in (_OLD_LAYOUT, LAYOUT_VERSION):
-            raise unknown_layout(layout, LAYOUT_VERSION)
+        if layout not in (_OLD_LAYOUT, LAYOUT):
+            raise unknown_layout(layout, LAYOUT)
 
     def raise_layout(self, budget: float) -> None:
         """Says in the set that it holds records of this program's layout, which an older program must not take for its
         own. budget: seconds. Raises StoreError where that cannot be said."""
         self._until = time.monotonic() + budget
-        raised = Write(_KEY, {"layout": LAYOUT_VERSION}, Mode.UPDATE, condition={"layout": _OLD_LAYOUT})
+        raised = Write(_KEY, {"layout": LAYOUT}, Mode.UPDATE, condition={"layout": _OLD_LAYOUT})
         result = self._run(raised, budget)
         if result.status is Status.CONDITION_FALSE:
             kept = self.read()
             if kept is not None:
                 self.check_layout(kept.layout)
         elif result.status not in (Status.OK, Status.NOT_FOUND):
-            problem = f"the set's layout cannot be raised to version {LAYOUT_VERSION}: {result.message}"
+            problem = f"the set's layout cannot be raised to version {LAYOUT}: {result.message}"
             raise StoreError(problem, in_doubt=False, status=_reason(result))
 
     def _attempt(self) -> float:

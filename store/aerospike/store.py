@@ -28,7 +28,7 @@ from store.interface import (
     errors_named,
     is_read_only,
 )
-from store.layout import LAYOUT_VERSION, is_key
+from store.layout import is_key
 from store.rules import rules_source
 from store.set_settings import find_settings
 
@@ -49,7 +49,7 @@ from .fitness import batch_limit, check_addresses, check_namespace, holds_record
 from .indexes import make_indexes
 from .result_codes import BATCH_FAILED, BATCH_TOO_LARGE, CLIENT_ERROR, OK, TIMEOUT, describe
 from .rules_module import ModuleWatch, register_module
-from .settings import SettingsRecord, settings_set
+from .settings import LAYOUT, SettingsRecord, settings_set
 from .url import AerospikeUrl
 
 OPEN_BUDGET: Final = 10.0  # seconds
@@ -113,9 +113,9 @@ class AerospikeStore:
             found = self._read(record_operations, bins, until)
             if found is not None:
                 return found
-        if self._layout != LAYOUT_VERSION and not is_read_only(record_operations):
+        if self._layout != LAYOUT and not is_read_only(record_operations):
             self._settings_record.raise_layout(until - time.monotonic())
-            self._layout = LAYOUT_VERSION
+            self._layout = LAYOUT
         results: list[Result | None] = [None] * len(record_operations)
         for wave in _waves(record_operations):
             self._run_wave(record_operations, wave, results, until)

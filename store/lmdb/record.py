@@ -128,7 +128,7 @@ class Head(msgspec.Struct, gc=False):
     def read_bins(self, names: Iterable[str] | None = None) -> dict[str, Any]:
         """Of these bins, those that exist; None: all bins."""
         if names is None:
-            names = self._names()
+            names = (*_NAMES, *LARGE_BINS, *self.rest)
         bins = self.bins
         found = {}
         for name in names:
@@ -138,9 +138,6 @@ class Head(msgspec.Struct, gc=False):
         if "joined" in found:
             found["joined"] = {offset: list(pair) for offset, pair in found["joined"].items()}
         return found
-
-    def _names(self) -> Iterable[str]:
-        return (*_NAMES, *self.rest)
 
     def _read_bin(self, name: str) -> Any:
         """One that has no field; None: no such bin."""
@@ -198,9 +195,6 @@ class Record(Head, gc=False):
             slots = self.slots = bytearray(slots or b"")
         _SLOT.pack_into(slots, SLOT_BYTES * offset, len(utxo), utxo)
 
-    def _names(self) -> Iterable[str]:
-        return (*_NAMES, *LARGE_BINS, *self.rest)
-
     def _read_bin(self, name: str) -> Any:
         if name == "utxos":
             return None if self.slots is None else _unpack_slots(self.slots, self.outputs_count)
@@ -208,7 +202,7 @@ class Record(Head, gc=False):
             return _decode_part(self.inputs) if self.inputs else None
         if name == "outputs":
             return _decode_part(self.outputs) if self.outputs else None
-        return self.rest.get(name)
+        return super()._read_bin(name)
 
 
 def is_record(key: bytes, raw: bytes) -> bool:

@@ -11,8 +11,8 @@ import pytest
 from store import Mode, Read, RuleCall, Status, StoreError, Write, open_store
 from store.aerospike.indexes import INDEXED_BINS, find_indexes
 from store.aerospike.rules_module import nodes_without_module, own_name
-from store.aerospike.settings import settings_set
-from store.layout import LAYOUT_VERSION, CreationOptions, Partial, create_records
+from store.aerospike.settings import LAYOUT, settings_set
+from store.layout import CreationOptions, Partial, create_records
 from store.transaction import Output
 from tests.support.aerospike_server import NAMESPACE, SERVER, SET, empty, server_client, server_url
 from tests.support.storing import KEY, OTHER, create, read, run
@@ -77,7 +77,7 @@ def test_a_set_of_layout_1_is_opened_where_nothing_can_be_written_and_raised_by_
         run(store, Read(KEY))
         assert client.get(settings_key())[2]["layout"] == 1
         create(store, a=1)
-        assert client.get(settings_key())[2] == {"layout": LAYOUT_VERSION, "utxoBatchSize": 4}
+        assert client.get(settings_key())[2] == {"layout": LAYOUT, "utxoBatchSize": 4}
     store.close()
 
 

@@ -3,7 +3,8 @@
 import pytest
 
 from store import Mode, Read, RuleCall, Status, StoreError, Write, open_store
-from store.layout import DEFAULT_GENESIS_HEIGHT, GENESIS_NEVER, LAYOUT_VERSION
+from store.aerospike.settings import LAYOUT
+from store.layout import DEFAULT_GENESIS_HEIGHT, GENESIS_NEVER
 from tests.support.scripted_aerospike import ScriptedCluster
 from tests.support.storing import KEY
 
@@ -21,7 +22,7 @@ def test_a_new_set_keeps_what_it_was_made_with(cluster: ScriptedCluster) -> None
     store = open_store(url(utxo_batch_size=64, genesis_height="never"))
     assert (store.utxo_batch_size, store.genesis_height) == (64, GENESIS_NEVER)
     assert cluster.data[SETTINGS] == {
-        "layout": LAYOUT_VERSION,
+        "layout": LAYOUT,
         "utxoBatchSize": 64,
         "genesisHeight": GENESIS_NEVER,
     }
@@ -66,7 +67,7 @@ def test_settings_that_another_daemon_makes_meanwhile_are_found_though_it_writes
     cluster: ScriptedCluster,
 ) -> None:
     def another_comes() -> None:
-        cluster.data[SETTINGS] = {"layout": LAYOUT_VERSION, "utxoBatchSize": 32, "genesisHeight": 1}
+        cluster.data[SETTINGS] = {"layout": LAYOUT, "utxoBatchSize": 32, "genesisHeight": 1}
         cluster.nodes[0].objects = 1
 
     cluster.before_counting = another_comes
@@ -107,7 +108,7 @@ def test_the_first_write_raises_the_layout_of_an_older_set_once_and_reads_do_not
     assert cluster.data[SETTINGS] == OLD
     for _ in range(2):
         store.batch_operate([SPEND, Write(KEY, {"a": 1}, Mode.UPSERT)], 1)
-    assert cluster.data[SETTINGS] == OLD | {"layout": LAYOUT_VERSION}
+    assert cluster.data[SETTINGS] == OLD | {"layout": LAYOUT}
     assert [key for _, key in cluster.log].count(SETTINGS[1]) == 1
     assert cluster.log[0] == ("Write", SETTINGS[1])  # before anything of the new layout
 
@@ -130,7 +131,7 @@ def test_a_write_whose_layout_cannot_be_raised_is_not_done(cluster: ScriptedClus
 def test_a_set_whose_layout_is_newer_is_neither_opened_nor_written_to(cluster: ScriptedCluster) -> None:
     cluster.data[SETTINGS] = dict(OLD)
     store = open_store(url())
-    cluster.data[SETTINGS]["layout"] = LAYOUT_VERSION + 1  # a newer program came
+    cluster.data[SETTINGS]["layout"] = LAYOUT + 1  # a newer program came
     with pytest.raises(StoreError, match="layout has version"):
         store.batch_operate([SPEND], 1)
     with pytest.raises(StoreError, match="layout has version"):

@@ -91,6 +91,13 @@ def test_a_refused_group_harms_no_other_and_nothing_that_has_none(store: Store) 
     assert run(store, Read(THIRD))[0].status is Status.NOT_FOUND
 
 
+def test_a_read_between_operations_of_a_group_ends_it(store: Store) -> None:
+    create(store, totalExtraRecs=9, spentExtraRecs=0)
+    results = run(store, add(KEY, 1, 1), Read(KEY, ["spentExtraRecs"]), add(KEY, 1, 1), add(KEY, 100, 1))
+    assert results[1].value == {"spentExtraRecs": 1}
+    assert read(store)["spentExtraRecs"] == 1
+
+
 @pytest.mark.parametrize("others", [0, 1])
 def test_a_rule_that_would_apply_a_part_applies_nothing_in_a_group(store: Store, others: int) -> None:
     """Of spendMulti what is good is applied otherwise, also where it is the only one of its group."""
