@@ -1,14 +1,14 @@
 """The blocking client's driver: its callers drive it, leader and followers.
 
 Who asks while nobody leads takes the lead: it sends, sleeps until something has come, and reads, for every caller,
-until its own call is settled. Then the lead is free: it wakes one of those that still wait, so that it takes it, or
-leaves the watch to the idle thread. So a call alone wakes nobody. Followers hand their calls over and wait, each on a
-queue of its own; they wake the leader only where it sleeps, once however many they are, so that their calls travel
-together. Nobody takes the lead from one who sleeps: what two sleep on wakes the wrong one.
+until its own call is settled. Then it wakes one of those that still wait, to lead in its place, or leaves the watch to
+the idle thread. So a call alone wakes nobody. Followers hand their calls over and wait, each on a queue of its own;
+they wake the leader only where it sleeps, once however many they are, so that their calls travel together. Nobody
+takes the lead from one who sleeps: what two sleep on wakes the wrong one.
 
-What holds it together is not the lead, which can be lost. A turn is what one alone may have, and nobody sleeps in one.
+What holds it together is not the lead, which can be lost. A turn is what one alone may have, and nobody sleeps in it.
 So a leader that is interrupted, or whose thread does something else in a signal's handler, holds up nobody for long:
-who waits looks every LOOK seconds whether somebody still has a turn now and then, and leads if not.
+each who waits looks every LOOK seconds whether somebody still has a turn now and then, and leads if not.
 
 Whatever is raised in a turn is its thread's own, be it a KeyboardInterrupt, a signal handler's TimeoutError or the end
 of the stack: it is raised there, and the next turn starts over with a new session and a new connection.
@@ -48,7 +48,7 @@ class ThreadDriver(Driver):
     def __init__(self, endpoint: str, grace: float) -> None:
         self._grace = grace
         self._handed: deque[Call] = deque()
-        self._leader: Call | None = None  # its caller leads
+        self._leader: Call | None = None  # its caller leads, or is to
         self._asleep = 0  # the thread that leads, while it sleeps
         self._turns = threading.RLock()  # one at a time: who holds it has the channel, and all that is behind it
         self._turning = 0  # the thread whose turn it is
@@ -85,13 +85,14 @@ class ThreadDriver(Driver):
         try:
             self._asked[call] = me
             self._handed.append(call)
-            return self._settled(call, me)
+            settled = self._settled(call, me)
         except BaseException:  # interrupted: nobody waits for it any more, and what has not left yet stays here
             self._forget(call)
             self._leave(call)
             raise
         finally:
             self._asked.pop(call, None)
+        return settled
 
     def close(self) -> None:
         """Settles every call. Any thread may call it, more than once."""
@@ -148,6 +149,8 @@ class ThreadDriver(Driver):
                     call.waiter.get(timeout=LOOK)
                 except Empty:
                     pass
+        if self._leader is call:  # chosen when another's turn had settled it already
+            self._leave(call)
         return call
 
     def _lead(self, call: Call, me: int, before: Call | None) -> None:
@@ -158,9 +161,10 @@ class ThreadDriver(Driver):
                     return
                 self._sleep(call, me)
         finally:
-            if before in self._asked and self._asked[before] == me:
+            if before is not call and before in self._asked and self._asked[before] == me:
                 # This call is of a signal's handler: the one that leads sleeps beneath, and may be settled by now.
-                self._leader = before
+                if self._leader is call:
+                    self._leader = before
                 self.wake()
             else:
                 self._leave(call)
@@ -178,15 +182,19 @@ class ThreadDriver(Driver):
         self._hand_on()
 
     def _hand_on(self) -> None:
-        """One who waits is woken to lead, where nobody does, or else the idle thread watches. It is the one that asked
-        last: whose answers have come just now ask again before it gets to run, so that what they ask travels together.
-        A thread that does something else meanwhile, in a signal's handler, does not take the lead: who asks does."""
+        """Where nobody leads, one who waits is to, or else the idle thread watches. It is the one that asked last:
+        whose answers have come just now ask again before it gets to run, so that what they ask travels together. Who
+        was told before, and has not come to see it, is in a signal's handler: until it comes, who asks leads."""
         if self._leader in self._asked:
             return
-        for call in reversed(list(self._asked)):
-            if not call.settled and call.waiter is not None:
-                _tell(call)
+        waiting = [call for call in list(self._asked) if not call.settled and call.waiter is not None]
+        for call in reversed(waiting):
+            if call.waiter.empty():
+                call.waiter.put(None)
+                self._leader = call
                 return
+        if waiting:
+            return
         self._poll.rouse_idle()
         if self._due < self._idle_until - 0.001:
             self._poll.ring()
