@@ -5,9 +5,8 @@ import time
 from collections.abc import Callable
 
 from protocol import Client
-
-from .client_calls import Pending
-from .scripted_daemon import Request
+from tests.support.client_calls import Pending
+from tests.support.scripted_daemon import Request
 
 FOR_EVER = 3600.0
 
