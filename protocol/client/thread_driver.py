@@ -264,6 +264,7 @@ class ThreadDriver(Driver):
                 self._poll.wait_idle(max(0.0, min(self._idle_until - time.monotonic(), IDLE_MAX)))
         except BaseException as error:
             self._ended = self._ended or f"the client failed: {error!r}"
+            self._request_end()
             raise
         finally:
             self._give_back()
