@@ -257,7 +257,7 @@ def unpack_body(frame: bytes | memoryview, count: int | None) -> list[Any]:
     """
     try:
         values = msgpack.unpackb(frame, strict_map_key=False)
-    except Exception:
+    except (ValueError, TypeError, OverflowError):  # all that it raises: what else comes is of a signal's handler
         raise ProtocolError(codes.BAD_REQUEST, "body: not MessagePack") from None
     if type(values) is not list or (count is not None and len(values) != count):
         raise ProtocolError(codes.BAD_REQUEST, f"body: not an array of {count} items, as the header says")

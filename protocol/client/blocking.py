@@ -26,7 +26,9 @@ class Client:
     """A client of one daemon. Any number of threads may use it; calls that they make at the same time travel in one
     request. A call that is interrupted is forgotten: what it asked may be executed all the same. Where the interrupt
     comes in the middle of the client's own work, which its callers do for each other, all calls that are under way
-    raise NoAnswer; and what a signal's handler or a finalizer asks just then raises NoAnswer ("no") at once.
+    raise NoAnswer; and what a signal's handler or a finalizer asks just then raises NoAnswer ("no") at once. A handler
+    that comes just then and waits for what other threads ask holds them up: until half a second after their timeout and
+    the grace, when they raise NoAnswer.
 
     Every call ends by its timeout plus the client's grace. A method for one item returns its result, or raises. Its
     `*_many` twin returns one Outcome per item, in the order of the items: an item's error is in its outcome, and is not

@@ -109,7 +109,10 @@ class Channel:
     def _reconnect(self, now: float) -> None:
         try:
             self._connect()
-        except (zmq.ZMQError, RuntimeError) as error:
+        except (zmq.ZMQError, OSError, RuntimeError) as error:
+            self.close()
+            if isinstance(error, OSError) and error.errno is None:
+                raise  # not the kernel's: a signal handler's TimeoutError
             # No descriptor or no thread is left, say. There may be one soon, and until then deadlines hold.
             self.session.problem = str(error)
             self._connect_at = now + RECONNECT_MAX

@@ -33,7 +33,6 @@ class Driver(ABC):
         self._ended = ""  # why nothing can be asked any more
         self._asked: dict[Call, int] = {}  # those that somebody waits for, in order, and the thread of each
         self._cut = False  # the last turn was interrupted: what it has left half done is not to be relied on
-        self._failed: Exception | None = None  # what has ended it
         self._channel = Channel(endpoint, grace, self)
         _drivers.add(self)
 

@@ -6,7 +6,7 @@ that, and answers a bad item alone with BAD_REQUEST. txids and hashes are 32 byt
 """
 
 from collections.abc import Mapping, Sequence
-from typing import Any, NamedTuple
+from typing import Any, Final, NamedTuple
 
 import msgpack
 
@@ -99,11 +99,15 @@ class SetLocked(NamedTuple):
     value: bool
 
 
+# What MessagePack raises: anything else is of a signal's handler, and is not for an item's outcome.
+_UNPACKABLE: Final = (TypeError, ValueError, OverflowError, BufferError)
+
+
 def encode_item(item: Any) -> bytes:
     """Raises BadRequest ("no") where an item holds what MessagePack cannot express."""
     try:
         packed: bytes = msgpack.packb(item)
-    except Exception as error:
+    except _UNPACKABLE as error:
         message = f"the item cannot be encoded: {error}"
         raise to_exception(Error(codes.BAD_REQUEST, codes.NO, message)) from None
     return packed
@@ -113,7 +117,7 @@ def encode_items(items: Sequence[Any]) -> tuple[bytes | memoryview, dict[int, Er
     """The bytes of the items that can be encoded, one after the other, and by index the errors of those that can't."""
     try:
         packed = msgpack.packb(items)
-    except Exception:
+    except _UNPACKABLE:
         return _encode_one_by_one(items)
     # The array's own header is left away: items of several calls are put together under one.
     return memoryview(packed)[1 if len(items) < 16 else 3 if len(items) < 65_536 else 5 :], {}

@@ -114,7 +114,7 @@ class Session:
         call.waiter = None
         for piece in call.pieces:
             self._waiting.pop(piece, None)
-            request = piece.request
+            request, piece.request = piece.request, None  # an interrupt may make it come again
             if request is not None:
                 request.wanted -= 1
                 if not request.wanted and request.id in self._pending:

@@ -10,50 +10,70 @@ import select
 from typing import Final
 
 _MOST: Final = 4  # events at once: of a socket, its monitor, and the bell
-_CLOSED: Final = OSError, ValueError  # what is raised once it is, by the kernel and by Python
+
+
+class _Bell:
+    """Closed with its last user, as an epoll is: by its number alone, a late one would write to another's file."""
+
+    def __init__(self) -> None:
+        self.number = os.eventfd(0, os.EFD_CLOEXEC | os.EFD_NONBLOCK)
+
+    def __del__(self) -> None:
+        with contextlib.suppress(AttributeError):  # there was no descriptor left
+            os.close(self.number)
+
+    def ring(self) -> None:
+        os.eventfd_write(self.number, 1)
+
+    def hear(self) -> None:
+        with contextlib.suppress(BlockingIOError):  # another has heard it
+            os.eventfd_read(self.number)
 
 
 class SharedPoll:
     """Three descriptors. Any thread may call any method at any time; once it is closed, none does anything."""
 
     def __init__(self) -> None:
-        self._bell = os.eventfd(0, os.EFD_CLOEXEC | os.EFD_NONBLOCK)
         self._ending = False
-        try:
-            self._leaders = select.epoll()
-            self._leaders.register(self._bell, select.EPOLLIN)
-            self._idle = select.epoll()
-            self._idle.register(self._leaders, select.EPOLLIN)
-        except BaseException:
-            os.close(self._bell)  # the others close themselves
-            raise
+        bell, leaders, idle = _Bell(), select.epoll(), select.epoll()
+        leaders.register(bell.number, select.EPOLLIN)
+        idle.register(leaders, select.EPOLLIN)
+        self._bell: _Bell | None = bell
+        self._leaders: select.epoll | None = leaders
+        self._idle: select.epoll | None = idle
 
     def add(self, descriptor: int) -> None:
-        self._leaders.register(descriptor, select.EPOLLIN)
+        if (leaders := self._leaders) is not None:
+            leaders.register(descriptor, select.EPOLLIN)
 
     def remove(self, descriptor: int) -> None:
-        with contextlib.suppress(*_CLOSED):  # or it was interrupted, and is done again
-            self._leaders.unregister(descriptor)
+        if (leaders := self._leaders) is not None:
+            try:
+                leaders.unregister(descriptor)
+            except OSError as error:  # it was interrupted, and is done again
+                if error.errno is None:
+                    raise  # not the kernel's: a signal handler's TimeoutError
 
     def ring(self) -> None:
         """Wakes who sleeps. Rung before, it wakes who sleeps next."""
-        with contextlib.suppress(*_CLOSED):
-            os.eventfd_write(self._bell, 1)
+        if (bell := self._bell) is not None:
+            bell.ring()
 
     def wait(self, seconds: float) -> None:
         """The leader sleeps until something can be read, or the bell rings, or the time is over."""
-        try:
-            for descriptor, _ in self._leaders.poll(seconds, _MOST):
-                if descriptor == self._bell:
-                    os.eventfd_read(self._bell)
-                    if self._ending:
-                        self.ring()
-        except _CLOSED:  # or another has heard the bell
+        leaders, bell = self._leaders, self._bell
+        if leaders is None or bell is None:
             return
+        for descriptor, _ in leaders.poll(seconds, _MOST):
+            if descriptor == bell.number:
+                bell.hear()
+                if self._ending:
+                    bell.ring()
 
     def wait_idle(self, seconds: float) -> None:
         """As `wait`, for the idle thread: only the time wakes it from `hold_idle` to `rouse_idle`. A bell rings on."""
-        self._idle.poll(seconds, 1)
+        if (idle := self._idle) is not None:
+            idle.poll(seconds, 1)
 
     def hold_idle(self) -> None:
         """Somebody leads."""
@@ -70,14 +90,10 @@ class SharedPoll:
         self.rouse_idle()
 
     def close(self) -> None:
-        self._idle.close()
-        self._leaders.close()
-        bell, self._bell = self._bell, -1
-        if bell >= 0:
-            os.close(bell)
+        """Who still sleeps on it is not woken by that, but by `end`."""
+        self._idle = self._leaders = self._bell = None
 
     def _watch(self, events: int) -> None:
-        try:
-            self._idle.modify(self._leaders, events)
-        except _CLOSED:
-            return
+        idle, leaders = self._idle, self._leaders
+        if idle is not None and leaders is not None:
+            idle.modify(leaders, events)

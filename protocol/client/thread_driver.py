@@ -2,25 +2,26 @@
 
 Who asks while nobody leads takes the lead: it sends, sleeps until something has come, and reads, for every caller,
 until its own call is settled. Then it wakes one of those that still wait, to lead in its place, or leaves the watch to
-the idle thread. So a call alone wakes nobody. Followers hand their calls over and wait, each on a lock of its own; they
-wake the leader only where it sleeps, once however many they are, so that their calls travel together.
+the idle thread. So a call alone wakes nobody. Followers hand their calls over and wait, each on a queue of its own;
+they wake the leader only where it sleeps, once however many they are, so that their calls travel together. Nobody
+takes the lead from one who sleeps: what two sleep on wakes the wrong one.
 
-The main thread leads only while no other asks: signals interrupt it alone, and what interrupts a turn costs all calls
-that are under way.
+What holds it together is not the lead, which can be lost. A turn is what one alone may have, and nobody sleeps in it.
+So a leader that is interrupted, or whose thread does something else in a signal's handler, holds up nobody for long:
+each who waits looks every LOOK seconds whether somebody still has a turn now and then, and leads if not.
 
-What holds it together is not the lead: two may lead at a time, and do no harm. A turn is what one alone may have, and
-nobody sleeps in one. So a leader that is interrupted, or whose thread does something else in a signal's handler, holds
-up nobody: each follower, and the idle thread, looks every LOOK seconds whether somebody still has a turn now and then,
-and leads if not.
+Whatever is raised in a turn is its thread's own, be it a KeyboardInterrupt, a signal handler's TimeoutError or the end
+of the stack: it is raised there, and the next turn starts over with a new session and a new connection.
 """
 
 import math
 import sys
 import threading
 import time
-from _thread import allocate_lock, get_ident
+from _thread import get_ident
 from collections import deque
 from collections.abc import Callable, Iterable
+from queue import Empty, SimpleQueue
 from typing import Final
 
 from .. import codes
@@ -31,10 +32,14 @@ from .errors import NoAnswer
 from .shared_poll import SharedPoll
 
 ENDING: Final = "the program ends"
-WITHIN: Final = "asked by a signal's handler or a finalizer that came in the middle of the client's own work: ask again"
+WITHIN: Final = (
+    "asked by a signal's handler or a finalizer that came in the middle of the client's own work: "
+    "ask after it has returned"
+)
 LOOK: Final = 0.25  # seconds
 IDLE_MAX: Final = 3600.0  # seconds
-_DISTRUST: Final = 5.0  # seconds beyond deadline and grace after which a caller no longer relies on who leads
+_DISTRUST: Final = 0.5  # seconds beyond deadline and grace after which a caller no longer relies on who leads
+_FAILURES: Final = 3  # of the idle thread's own turns, in a row, which nobody has interrupted
 
 
 class ThreadDriver(Driver):
@@ -42,16 +47,14 @@ class ThreadDriver(Driver):
 
     def __init__(self, endpoint: str, grace: float) -> None:
         self._grace = grace
-        self._main = threading.main_thread().ident
         self._handed: deque[Call] = deque()
         self._leader: Call | None = None  # its caller leads, or is to
-        self._leading = 0  # the thread that does
         self._asleep = 0  # the thread that leads, while it sleeps
         self._turns = threading.RLock()  # one at a time: who holds it has the channel, and all that is behind it
         self._turning = 0  # the thread whose turn it is
         self._turned_at = self._due = 0.0  # the last turn was; the next one is, though nothing that is watched says so
         self._idle_until = math.inf
-        self._over = False  # nothing is left but the poll
+        self._failures = 0
         self._poll = SharedPoll()
         try:
             super().__init__(endpoint, grace)
@@ -78,8 +81,7 @@ class ThreadDriver(Driver):
         me = get_ident()
         if self._turning == me:
             raise NoAnswer(Error(codes.NO_ANSWER, codes.NO, WITHIN))
-        call.waiter = allocate_lock()
-        call.waiter.acquire()
+        call.waiter = SimpleQueue()
         try:
             self._asked[call] = me
             self._handed.append(call)
@@ -87,13 +89,9 @@ class ThreadDriver(Driver):
         except BaseException:  # interrupted: nobody waits for it any more, and what has not left yet stays here
             self._forget(call)
             self._leave(call)
-            if self._leader is not None:  # chosen, and not told yet
-                _release(self._leader)
             raise
         finally:
             self._asked.pop(call, None)
-            if self._over and not self._asked:
-                self._poll.close()
         return settled
 
     def close(self) -> None:
@@ -103,6 +101,12 @@ class ThreadDriver(Driver):
             return  # there is no such thread
         if self._exclusively(self._settle) and threading.current_thread() is not self._thread:
             self._thread.join(CLOSE_WAIT)
+
+    def forked(self) -> None:
+        """The copy takes nothing out of what the parent sleeps on, and waits for no thread that it does not have."""
+        super().forked()
+        self._poll.close()
+        self._turns = threading.RLock()
 
     # What the channel asks of its driver.
 
@@ -132,59 +136,64 @@ class ThreadDriver(Driver):
                 given_up = Call(call.operation, b"", call.count)
                 given_up.fail(Error(codes.NO_ANSWER, codes.UNKNOWN, "nothing that drives the client gets to run"))
                 return given_up
+            leader = self._leader
             if self._ended:
                 self._exclusively(self._settle)  # all had been settled, maybe, before this one was there
-            elif self._leader in (None, call) or self._leading in (me, self._main) or now - self._turned_at > LOOK:
-                self._lead(call, me)
+            elif leader not in self._asked or self._asked[leader] == me or now - self._turned_at > LOOK:
+                self._leader = call  # in one with the looks, as the interpreter switches threads at calls: one takes it
+                self._lead(call, me, leader)
             else:
-                if self._asleep:
+                if self._asleep and self._handed:
                     self.wake()
-                call.waiter.acquire(timeout=LOOK)
+                try:  # noqa: SIM105 - the usual case, and half the price
+                    call.waiter.get(timeout=LOOK)
+                except Empty:
+                    pass
+        if self._leader is call:  # chosen when another's turn had settled it already
+            self._leave(call)
         return call
 
-    def _lead(self, call: Call, me: int) -> None:
-        # Where a signal's handler asks while its thread leads, that call sleeps beneath this one.
-        beneath = self._leader if self._leading == me else None
+    def _lead(self, call: Call, me: int, before: Call | None) -> None:
         try:
-            self._leader, self._leading = call, me
             self._poll.hold_idle()
             while self._exclusively(self._turn) and not (call.settled or self._ended):
-                if self._leading != me:  # another has taken the lead
+                if self._leader is not call:  # it was lost, and another has taken it
                     return
-                self._sleep(me)
+                self._sleep(call, me)
         finally:
-            if beneath is None:
-                self._leave(call)
+            if before is not call and before in self._asked and self._asked[before] == me:
+                # This call is of a signal's handler: the one that leads sleeps beneath, and may be settled by now.
+                if self._leader is call:
+                    self._leader = before
+                self.wake()
             else:
-                self._leader = beneath
-                self.wake()  # it may be settled by now
+                self._leave(call)
 
-    def _sleep(self, me: int) -> None:
+    def _sleep(self, call: Call, me: int) -> None:
         self._asleep = me
-        if not self._handed and not self._ended:
-            self._poll.wait(max(0.0, self._due - time.monotonic()))
+        if not (self._handed or self._ended or call.settled):
+            self._poll.wait(max(0.0, min(self._due - time.monotonic(), LOOK)))
         if self._asleep == me:
             self._asleep = 0
 
     def _leave(self, call: Call) -> None:
         if self._leader is call:
-            self._leader, self._leading = None, 0
+            self._leader = None
         self._hand_on()
 
     def _hand_on(self) -> None:
-        """One who waits is to lead, or else the idle thread watches. It is the one that asked last: whose answers have
-        come just now ask again before it gets to run, so that what they ask travels together."""
-        if self._leader is not None:
+        """Where nobody leads, one who waits is to, or else the idle thread watches. It is the one that asked last:
+        whose answers have come just now ask again before it gets to run, so that what they ask travels together. Who
+        was told before, and has not come to see it, is in a signal's handler: until it comes, who asks leads."""
+        if self._leader in self._asked:
             return
-        chosen: Call | None = None
-        for call in reversed(list(self._asked)):
-            if not call.settled and call.waiter is not None:
-                chosen = call
-                if self._asked.get(call) != self._main:
-                    break
-        if chosen is not None:
-            self._leader = chosen
-            _release(chosen)
+        waiting = [call for call in list(self._asked) if not call.settled and call.waiter is not None]
+        for call in reversed(waiting):
+            if call.waiter.empty():
+                call.waiter.put(None)
+                self._leader = call
+                return
+        if waiting:
             return
         self._poll.rouse_idle()
         if self._due < self._idle_until - 0.001:
@@ -223,19 +232,13 @@ class ThreadDriver(Driver):
         if self._cut:
             self._start_over(self._handed)
         self._cut, self._due = True, 0.0
-        try:
-            self._take_handed()
-            self._channel.turn()
-            settled = self.session.take_settled()
-            self._wake_callers(settled)
-            if settled and self._asleep:  # this is not the leader's turn, and it may be the leader's call
-                self.wake()
-            seconds = self._channel.seconds_until_due()
-        except Exception as error:
-            self._failed = error
-            self._ended = f"the client failed: {error!r}"
-            self._request_end()
-            return
+        self._take_handed()
+        self._channel.turn()
+        settled = self.session.take_settled()
+        self._wake_callers(settled)
+        if settled and self._asleep:  # this is not the leader's turn, and it may be the leader's call
+            self.wake()
+        seconds = self._channel.seconds_until_due()
         self._turned_at = time.monotonic()
         self._due = math.inf if seconds is None else self._turned_at + seconds
         self._cut = False
@@ -250,7 +253,7 @@ class ThreadDriver(Driver):
 
     def _wake_callers(self, calls: Iterable[Call]) -> None:
         for call in calls:
-            _release(call)
+            _tell(call)
 
     # The idle thread.
 
@@ -260,22 +263,27 @@ class ThreadDriver(Driver):
                 self._idle_until = self._watch()
                 self._poll.wait_idle(max(0.0, min(self._idle_until - time.monotonic(), IDLE_MAX)))
         except BaseException as error:
-            self._ended = f"the client's idle thread failed: {error!r}"
+            self._ended = self._ended or f"the client failed: {error!r}"
+            self._request_end()
             raise
         finally:
             self._give_back()
-        if self._failed is not None:
-            raise self._failed
 
     def _watch(self) -> float:
         """Has a turn where nobody leads. Returns until when to sleep."""
         now = time.monotonic()
-        if self._leader is not None and now - self._turned_at <= LOOK:
+        if self._leader in self._asked and now - self._turned_at <= LOOK:
             self._poll.hold_idle()  # roused, it may be, by one that left while another took the lead
             return now + LOOK
-        self._leader, self._leading = None, 0
+        self._leader = None
         self._poll.wait(0)  # if it was the bell, it has been heard
-        self._exclusively(self._turn)
+        try:
+            self._exclusively(self._turn)
+            self._failures = 0
+        except Exception:
+            self._failures += 1
+            if self._failures == _FAILURES:
+                raise
         self._hand_on()
         return self._due
 
@@ -290,21 +298,17 @@ class ThreadDriver(Driver):
     def _settle(self) -> None:
         self._take_handed()
         self._settle_all(self._ended)
-        self._channel.close()
+        if self._ended != FORKED:
+            self._channel.close()
 
     def _give_back(self) -> None:
         while not self._exclusively(self._settle):
             pass
         self._channel.free()
-        self._over = True
-        if not self._asked:  # else the last of them closes it: closed under one who sleeps, it would not wake him
-            self._poll.close()
+        self._poll.close()
 
 
-def _release(call: Call) -> None:
+def _tell(call: Call) -> None:
     waiter = call.waiter
     if waiter is not None:
-        try:
-            waiter.release()
-        except RuntimeError:  # it was told before, and has not come to see it yet
-            return
+        waiter.put(None)

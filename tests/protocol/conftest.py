@@ -1,4 +1,5 @@
 import os
+import signal
 import subprocess
 import sys
 from collections.abc import Callable, Iterator
@@ -6,6 +7,7 @@ from pathlib import Path
 
 import pytest
 
+from tests.support.leading import FOR_EVER
 from tests.support.scripted_daemon import ScriptedDaemon
 from tests.support.wired_session import WiredSession
 
@@ -56,3 +58,19 @@ def wired() -> WiredSession:
     found = WiredSession()
     found.shake_hands()
     return found
+
+
+@pytest.fixture
+def told_only(monkeypatch):
+    """Nobody looks by himself, and no time is ever over: who does not see what has come was not told."""
+    for module in ("session", "channel"):
+        monkeypatch.setattr(f"protocol.client.{module}.SWEEP", FOR_EVER)
+    monkeypatch.setattr("protocol.client.thread_driver.LOOK", FOR_EVER)
+
+
+@pytest.fixture
+def usr1():
+    """Sets what a signal's handler does."""
+    before = signal.getsignal(signal.SIGUSR1)
+    yield lambda does: signal.signal(signal.SIGUSR1, lambda *_: does())
+    signal.signal(signal.SIGUSR1, before)
