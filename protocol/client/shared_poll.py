@@ -64,7 +64,13 @@ class SharedPoll:
         leaders, bell = self._leaders, self._bell
         if leaders is None or bell is None:
             return
-        for descriptor, _ in leaders.poll(seconds, _MOST):
+        try:
+            events = leaders.poll(seconds, _MOST)
+        except (OSError, ValueError):
+            if self._leaders is not None:
+                raise
+            return  # this is a copy, forked by a handler that came over the sleep
+        for descriptor, _ in events:
             if descriptor == bell.number:
                 bell.hear()
                 if self._ending:
@@ -92,6 +98,15 @@ class SharedPoll:
     def close(self) -> None:
         """Who still sleeps on it is not woken by that, but by `end`."""
         self._idle = self._leaders = self._bell = None
+
+    def forked(self) -> None:
+        """This process is a copy: who sleeps here would sleep on what is the parent's. It has no other thread that could
+        use what is closed."""
+        leaders, idle = self._leaders, self._idle
+        self.close()
+        if leaders is not None and idle is not None:
+            leaders.close()
+            idle.close()
 
     def _watch(self, events: int) -> None:
         idle, leaders = self._idle, self._leaders

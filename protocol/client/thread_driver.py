@@ -105,7 +105,7 @@ class ThreadDriver(Driver):
     def forked(self) -> None:
         """The copy takes nothing out of what the parent sleeps on, and waits for no thread that it does not have."""
         super().forked()
-        self._poll.close()
+        self._poll.forked()
         self._turns = threading.RLock()
 
     # What the channel asks of its driver.

@@ -16,9 +16,8 @@ def test_a_few_runs_keep_every_promise_and_find_every_planted_bug(arguments: lis
     assert result.exit_code == 0
     assert len(found["promises"]) == 2
     assert all(found["promises"].values())
-    assert found["figures"][0] == {
-        "name": "runs", "value": 20, "spread": [20, 20], "unit": "runs", "goal": None, "met": True,
-    }  # fmt: skip
+    runs = found["figures"][0]
+    assert (runs["name"], runs["value"], runs["unit"], runs["met"]) == ("runs", 20, "runs", True)
 
 
 def test_one_seed_prints_its_events() -> None:
