@@ -100,8 +100,8 @@ class SharedPoll:
         self._idle = self._leaders = self._bell = None
 
     def forked(self) -> None:
-        """This process is a copy: who sleeps here would sleep on what is the parent's. No other thread is left in it that
-        could use what is closed."""
+        """This process is a copy: who sleeps here would sleep on what is the parent's. No thread is left in it that may
+        use what is closed."""
         leaders, idle = self._leaders, self._idle
         self.close()
         if leaders is not None and idle is not None:
