@@ -31,6 +31,9 @@ SPENT_UTXO_BYTES: Final = UTXO_BYTES + SPENDING_DATA_BYTES
 KEY_SIZES: Final = (TXID_BYTES, TXID_BYTES + 4)  # bytes: of a master, and of a child or a creation lock
 FROZEN: Final = b"\xff" * SPENDING_DATA_BYTES
 ALL_SPENT: Final = "ALLSPENT"
+# The one bin of a record that bars a transaction's creation while its spends are given back: it stands at the key of
+# the master, which is absent to all who do not ask for this bin.
+ABANDONED: Final = "abandoned"
 
 # Bins that a creation may give a child record.
 CHILD_BINS: Final = (
