@@ -55,6 +55,7 @@ def spender_of(coinbase: Transaction) -> bytes:
 ROWS: dict[str, Row] = {
     "get": Row(lambda coinbase: [coinbase.txid, None]),
     "outpoint": Row(lambda coinbase: [coinbase.txid, 1]),
+    "utxo": Row(lambda coinbase: [coinbase.txid, 1, None]),
     "create": Row(lambda coinbase: [coinbase.raw, HEIGHT, [], 0, None], is_new=True),
     "spend": Row(spend_item),
     "increment": Row(lambda coinbase: [coinbase.txid, 1, HEIGHT]),
