@@ -28,6 +28,7 @@ POOLS: Final = {
 POOL_OF_REQUEST: Final = {
     "get": READ_POOL,
     "outpoint": READ_POOL,
+    "utxo": READ_POOL,
     "create": WRITE_POOL,
     "spend": WRITE_POOL,
     "unspend": WRITE_POOL,

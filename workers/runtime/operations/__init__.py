@@ -18,11 +18,13 @@ from . import (
     set_locked,
     spend,
     unspend,
+    utxo,
 )
 
 OPERATION_BY_NAME: Final[dict[str, Operation]] = {
     "get": Operation(get.run, get.SHAPE),
     "outpoint": Operation(outpoint.run, outpoint.SHAPE),
+    "utxo": Operation(utxo.run, utxo.SHAPE),
     "create": Operation(create.run, create.SHAPE),
     "spend": Operation(spend.run, SPEND_SHAPE),
     "unspend": Operation(unspend.run, SPEND_SHAPE),
