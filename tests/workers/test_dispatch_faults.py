@@ -11,6 +11,7 @@ from typing import Any, NamedTuple
 import pytest
 
 from protocol.hashing import utxo_hash
+from protocol.item_flags import MINED_ON_LONGEST_CHAIN
 from protocol.wire import ONE_TRANSACTION, Error
 from store import Read, Store, open_store
 from store.faulty import FaultyStore
@@ -60,6 +61,12 @@ ROWS: dict[str, Row] = {
     "increment": Row(lambda coinbase: [coinbase.txid, 1, HEIGHT]),
     "set_dah": Row(lambda coinbase: [coinbase.txid, 1, 500]),
     "set_locked": Row(lambda coinbase: [coinbase.txid, True]),
+    "set_mined": Row(lambda coinbase: [coinbase.txid, 7, HEIGHT, 0, HEIGHT, MINED_ON_LONGEST_CHAIN]),
+    "freeze": Row(output_item),
+    "unfreeze": Row(output_item, before=("freeze", output_item)),
+    "reassign": Row(lambda coinbase: [*output_item(coinbase), 1, b"\x51", HEIGHT, 10], before=("freeze", output_item)),
+    "preserve_until": Row(lambda coinbase: [coinbase.txid, 500]),
+    "set_conflicting": Row(lambda coinbase: [coinbase.txid, True, HEIGHT]),
 }
 OPERATIONS = list(ROWS)
 
