@@ -10,14 +10,13 @@ from typing import Any, NamedTuple
 
 import pytest
 
-from protocol.hashing import utxo_hash
 from protocol.item_flags import MINED_ON_LONGEST_CHAIN
 from protocol.wire import ONE_TRANSACTION, Error
 from store import Read, Store, open_store
 from store.faulty import FaultyStore
 from store.layout import create_records, record_key
 from store.transaction import Transaction
-from tests.support.dispatching import HEIGHT, Wrapped, dispatch
+from tests.support.dispatching import HEIGHT, Wrapped, dispatch, output_of
 from utxod.generate import Generator
 from workers.runtime.batch import Batch
 from workers.runtime.executor import Operation
@@ -38,9 +37,7 @@ class Row(NamedTuple):
 
 
 def output_item(coinbase: Transaction) -> list[Any]:
-    """Its first output, by its utxo hash."""
-    satoshis, script = coinbase.outputs[0]
-    return [coinbase.txid, 0, utxo_hash(coinbase.txid, 0, script, satoshis)]
+    return output_of(coinbase, 0)
 
 
 def spend_item(coinbase: Transaction) -> list[Any]:
