@@ -31,7 +31,7 @@ POOL_OF_REQUEST: Final = {
     "utxo": READ_POOL,
     "create": WRITE_POOL,
     "spend": WRITE_POOL,
-    "abandon": WRITE_POOL,
+    "unspend": WRITE_POOL,
     "set_locked": WRITE_POOL,
     "increment": CHILDREN_POOL,
     "set_dah": CHILDREN_POOL,
@@ -45,4 +45,4 @@ POOL_OF_FOLLOW_UP: Final = {
 }
 
 # What of a submitter's may have owed follow-ups, or leave something half done: where its worker is lost, that is noted.
-MAY_OWE: Final = frozenset({"create", "spend", "abandon", "set_locked"})
+MAY_OWE: Final = frozenset({"create", "spend", "unspend", "set_locked"})

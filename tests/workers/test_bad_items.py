@@ -21,7 +21,7 @@ GOOD: dict[str, list[Any]] = {
     "utxo": [TXID, 1, HEIGHT],
     "create": [None, HEIGHT, [[1, 2, 3]], 0, [TXID, {0: [5, b"\x51"]}]],
     "spend": [TXID, 0, HASH, SPENDER, 0, HEIGHT, 0],
-    "abandon": [TXID, 0, HASH, SPENDER, 0, HEIGHT, 0],
+    "unspend": [TXID, 0, HASH, SPENDER, 0, HEIGHT, 0],
     "set_locked": [TXID, True],
     "increment": [TXID, -1, HEIGHT],
     "set_dah": [TXID, 1, HEIGHT],
@@ -105,7 +105,7 @@ WRONG: dict[str, list[Wrong]] = {
         Wrong(4, [[TXID, {0: [1, "script"]}], [TXID, {0: [1, None]}]], "partial: locking script: not bytes"),
     ],
     "spend": WRONG_SPEND,
-    "abandon": WRONG_SPEND,
+    "unspend": WRONG_SPEND,
     "set_locked": [
         Wrong(0, NOT_TXID, "txid: not 32 bytes"),
         Wrong(1, NOT_BOOL, "value: not true or false"),
@@ -199,7 +199,7 @@ def test_the_mark_of_a_frozen_output_fails_its_item_alone(store: Store) -> None:
     frozen = [*GOOD["spend"]]
     frozen[3:5] = [b"\xff" * 32, MAX_UINT32]
     expected = ("INVALID_PARAMETER", "no", "spending txid and vin: the mark of a frozen output")
-    assert fails_alone(store, "spend", frozen) == fails_alone(store, "abandon", frozen) == expected
+    assert fails_alone(store, "spend", frozen) == fails_alone(store, "unspend", frozen) == expected
 
 
 @pytest.mark.parametrize("spoil", [lambda body: body + b"\xc0", lambda body: body[:-1], lambda _: b"\xc1"])

@@ -147,7 +147,7 @@ def test_a_missing_child_record_is_a_fault_and_not_the_absence_of_the_coin(
     coinbase = matured(run, generate, [1, 2, 3, 4, 5])
     store.batch_operate([Remove(child_key(coinbase.txid, 1))], 5.0)
     missing = [*generate.spend((coinbase, 2), height=HEIGHT)]
-    for operation in ("spend", "abandon"):
+    for operation in ("spend", "unspend"):
         (outcome,) = run(operation, [missing]).outcomes
         assert (outcome.code, outcome.executed) == ("STORE_ERROR", "no")
     (outcome,) = run("outpoint", [[coinbase.txid, 2]]).outcomes
@@ -169,7 +169,7 @@ def test_an_output_beyond_the_last_is_no_missing_transaction(run: Run, generate:
     beyond[1] = 900
     absent = [bytes(32), *beyond[1:]]
     assert run("spend", [beyond, absent]).codes == ["UTXO_NOT_FOUND", "TX_NOT_FOUND"]
-    assert run("abandon", [beyond, absent]).codes == ["UTXO_NOT_FOUND", "TX_NOT_FOUND"]
+    assert run("unspend", [beyond, absent]).codes == ["UTXO_NOT_FOUND", "TX_NOT_FOUND"]
 
 
 def test_a_child_of_a_transaction_that_is_being_created_is_not_there_yet(run: Run, store: Store) -> None:
