@@ -186,7 +186,7 @@ class AsyncClient:
         spend: the output, its utxo hash, and the input that spends it.
 
         Returns True: it was applied now. False: this spender had spent it before. Both stand until somebody asks to
-        abandon it. Raises Spent (its details name spending_txid and spending_vin), Locked, TxNotFound, and the other
+        take it back. Raises Spent (its details name spending_txid and spending_vin), Locked, TxNotFound, and the other
         rejections as Rejection; their details name by `held` what the spender has of this output, where that is so.
         """
         return await self._ask_single(results.SPEND, spend, timeout)
@@ -204,24 +204,24 @@ class AsyncClient:
         Returns what `spend` does for each, in order. Raises the first refusal: its details name the refused input
         by `because` (its index in `spends`) and `outpoint`, and by `held` ([txid, vout] each) what the transaction
         still has. Where the error's `executed` is "unknown", some may stand (its details list them as `outpoints`): ask
-        again, or `abandon` them.
+        again, or `unspend` them.
         """
         outcomes = await self._ask_many(results.SPEND, spends, timeout, ONE_TRANSACTION)
         return results.all_or_raise(outcomes)
 
-    async def abandon(self, spend: Spend, *, timeout: float | None = None) -> bool:
+    async def unspend(self, spend: Spend, *, timeout: float | None = None) -> bool:
         """Undoes a spend: what its spending_txid and vin hold, and nothing else.
 
         spend: as it was spent; its flags are ignored.
 
-        Returns True: it was undone now. False: that spender does not hold the output. Raises TxNotFound, and the other
-        rejections as Rejection.
+        Returns True: it was undone now. False: the output was unspent. Raises Spent (by another: its details name
+        spending_txid and spending_vin), TxNotFound, and the other rejections as Rejection.
         """
-        return await self._ask_single(results.ABANDON, spend, timeout)
+        return await self._ask_single(results.UNSPEND, spend, timeout)
 
-    async def abandon_many(self, spends: Iterable[Spend], *, timeout: float | None = None) -> list[Outcome[bool]]:
-        """As `abandon`. spends: each is undone for itself. Returns one outcome per spend, in order."""
-        return await self._ask_many(results.ABANDON, spends, timeout)
+    async def unspend_many(self, spends: Iterable[Spend], *, timeout: float | None = None) -> list[Outcome[bool]]:
+        """As `unspend`. spends: each is undone for itself. Returns one outcome per spend, in order."""
+        return await self._ask_many(results.UNSPEND, spends, timeout)
 
     async def increment(
         self, txid: bytes, delta: int, block_height: int, *, timeout: float | None = None

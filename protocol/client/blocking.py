@@ -188,7 +188,7 @@ class Client:
         spend: the output, its utxo hash, and the input that spends it.
 
         Returns True: it was applied now. False: this spender had spent it before. Both stand until somebody asks to
-        abandon it. Raises Spent (its details name spending_txid and spending_vin), Locked, TxNotFound, and the other
+        take it back. Raises Spent (its details name spending_txid and spending_vin), Locked, TxNotFound, and the other
         rejections as Rejection; their details name by `held` what the spender has of this output, where that is so.
         """
         return self._ask_single(results.SPEND, spend, timeout)
@@ -206,24 +206,24 @@ class Client:
         Returns what `spend` does for each, in order. Raises the first refusal: its details name the refused input
         by `because` (its index in `spends`) and `outpoint`, and by `held` ([txid, vout] each) what the transaction
         still has. Where the error's `executed` is "unknown", some may stand (its details list them as `outpoints`): ask
-        again, or `abandon` them.
+        again, or `unspend` them.
         """
         outcomes = self._ask_many(results.SPEND, spends, timeout, ONE_TRANSACTION)
         return results.all_or_raise(outcomes)
 
-    def abandon(self, spend: Spend, *, timeout: float | None = None) -> bool:
+    def unspend(self, spend: Spend, *, timeout: float | None = None) -> bool:
         """Undoes a spend: what its spending_txid and vin hold, and nothing else.
 
         spend: as it was spent; its flags are ignored.
 
-        Returns True: it was undone now. False: that spender does not hold the output. Raises TxNotFound, and the other
-        rejections as Rejection.
+        Returns True: it was undone now. False: the output was unspent. Raises Spent (by another: its details name
+        spending_txid and spending_vin), TxNotFound, and the other rejections as Rejection.
         """
-        return self._ask_single(results.ABANDON, spend, timeout)
+        return self._ask_single(results.UNSPEND, spend, timeout)
 
-    def abandon_many(self, spends: Iterable[Spend], *, timeout: float | None = None) -> list[Outcome[bool]]:
-        """As `abandon`. spends: each is undone for itself. Returns one outcome per spend, in order."""
-        return self._ask_many(results.ABANDON, spends, timeout)
+    def unspend_many(self, spends: Iterable[Spend], *, timeout: float | None = None) -> list[Outcome[bool]]:
+        """As `unspend`. spends: each is undone for itself. Returns one outcome per spend, in order."""
+        return self._ask_many(results.UNSPEND, spends, timeout)
 
     def increment(self, txid: bytes, delta: int, block_height: int, *, timeout: float | None = None) -> Incremented:
         """Puts right how many of the transaction's child records are fully spent.

@@ -41,7 +41,7 @@ RESULTS = {
     "outpoint": [5000, b"script"],
     "create": {"records": 1},
     "spend": True,
-    "abandon": True,
+    "unspend": True,
     "increment": [None, 3],
     "set_dah": True,
     "set_locked": 2,

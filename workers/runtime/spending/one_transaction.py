@@ -4,7 +4,7 @@ Where one is refused, this attempt gives back what it applied, and what it joine
 and nothing else: a spend that another attempt relies on stands. In a store whose batches are one whole that is done by
 the store. The refusal names the input that was refused, what this spender still holds, and what nobody could look at.
 Where a fault falls in the middle, or the giving back fails, the answer is `unknown` and lists the outpoints; asking
-again is safe, and `abandon` undoes what the spender holds.
+again is safe, and `unspend` undoes what the spender holds.
 
 A request's lists stand with one item, to which the others refer by `because`: an answer grows with the request, not
 with its square.
