@@ -257,6 +257,8 @@ class World:
         for txid in [txid for txid in self.there() if self.model.get(coinset.CREATING, txid)]:
             self.step([ask_of.create(self.model.known[txid], self.height + 1, (), 0)])
         for txid in [txid for txid in self.settled() if txid in self.stale]:
+            is_conflicting = bool(self.model.get(coinset.CONFLICTING, txid))
+            self.step([ask_of.set_conflicting(self.model.known[txid], txid, is_conflicting, self.height + 1)])
             self.step([ask_of.plain("set_locked", txid, bool(self.model.get(coinset.LOCKED, txid)))])
             if self.model.records(txid) > 1:
                 self.step([ask_of.plain("increment", txid, 0, self.height + 1)])
