@@ -28,9 +28,10 @@ POOLS: Final = {
 POOL_OF_REQUEST: Final = {
     "get": READ_POOL,
     "outpoint": READ_POOL,
+    "utxo": READ_POOL,
     "create": WRITE_POOL,
     "spend": WRITE_POOL,
-    "abandon": WRITE_POOL,
+    "unspend": WRITE_POOL,
     "set_locked": WRITE_POOL,
     "increment": CHILDREN_POOL,
     "set_dah": CHILDREN_POOL,
@@ -44,4 +45,4 @@ POOL_OF_FOLLOW_UP: Final = {
 }
 
 # What of a submitter's may have owed follow-ups, or leave something half done: where its worker is lost, that is noted.
-MAY_OWE: Final = frozenset({"create", "spend", "abandon", "set_locked"})
+MAY_OWE: Final = frozenset({"create", "spend", "unspend", "set_locked"})

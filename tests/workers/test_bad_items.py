@@ -18,9 +18,10 @@ MAX_UINT32 = 0xFFFFFFFF
 GOOD: dict[str, list[Any]] = {
     "get": [TXID, ["fee", "locked"]],
     "outpoint": [TXID, 1],
+    "utxo": [TXID, 1, HEIGHT],
     "create": [None, HEIGHT, [[1, 2, 3]], 0, [TXID, {0: [5, b"\x51"]}]],
     "spend": [TXID, 0, HASH, SPENDER, 0, HEIGHT, 0],
-    "abandon": [TXID, 0, HASH, SPENDER, 0, HEIGHT, 0],
+    "unspend": [TXID, 0, HASH, SPENDER, 0, HEIGHT, 0],
     "set_locked": [TXID, True],
     "increment": [TXID, -1, HEIGHT],
     "set_dah": [TXID, 1, HEIGHT],
@@ -32,6 +33,7 @@ GOOD: dict[str, list[Any]] = {
 NOT_TXID = ["t" * 32, b"", b"x" * 31, b"x" * 33, bytes(36), 0, None, True, 1.0, [TXID], {}]
 NOT_UINT32 = [-1, 1 << 32, 1 << 63, -(1 << 63), 0.0, 1.0, True, False, None, "1", b"1", [1], {}]
 NOT_UINT32_AND_NOT_NEGATIVE = [value for value in NOT_UINT32 if type(value) is not int or value > 0]
+NOT_UINT32_NOR_NIL = [value for value in NOT_UINT32 if value is not None]
 NOT_BOOL = [0, 1, None, "true", b"", 1.0, []]
 
 
@@ -70,6 +72,11 @@ WRONG: dict[str, list[Wrong]] = {
         ),
     ],
     "outpoint": [Wrong(0, NOT_TXID, "txid: not 32 bytes"), uint32(1, "vout")],
+    "utxo": [
+        Wrong(0, NOT_TXID, "txid: not 32 bytes"),
+        uint32(1, "vout"),
+        Wrong(2, NOT_UINT32_NOR_NIL, "block height: not an integer from 0 to 4294967295"),
+    ],
     "create": [
         Wrong(0, ["raw", 1, False, []], "raw: neither nil nor bytes"),
         uint32(1, "block height"),
@@ -98,7 +105,7 @@ WRONG: dict[str, list[Wrong]] = {
         Wrong(4, [[TXID, {0: [1, "script"]}], [TXID, {0: [1, None]}]], "partial: locking script: not bytes"),
     ],
     "spend": WRONG_SPEND,
-    "abandon": WRONG_SPEND,
+    "unspend": WRONG_SPEND,
     "set_locked": [
         Wrong(0, NOT_TXID, "txid: not 32 bytes"),
         Wrong(1, NOT_BOOL, "value: not true or false"),
@@ -192,7 +199,7 @@ def test_the_mark_of_a_frozen_output_fails_its_item_alone(store: Store) -> None:
     frozen = [*GOOD["spend"]]
     frozen[3:5] = [b"\xff" * 32, MAX_UINT32]
     expected = ("INVALID_PARAMETER", "no", "spending txid and vin: the mark of a frozen output")
-    assert fails_alone(store, "spend", frozen) == fails_alone(store, "abandon", frozen) == expected
+    assert fails_alone(store, "spend", frozen) == fails_alone(store, "unspend", frozen) == expected
 
 
 @pytest.mark.parametrize("spoil", [lambda body: body + b"\xc0", lambda body: body[:-1], lambda _: b"\xc1"])

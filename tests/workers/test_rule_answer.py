@@ -76,7 +76,7 @@ def test_an_answer_that_can_be_none_is_a_fault(value: Any) -> None:
     assert "record: the store's result can't be read" in error.message
 
 
-OPERATIONS = ("spend", "abandon", "set_locked", "increment", "note_child")
+OPERATIONS = ("spend", "unspend", "set_locked", "increment", "note_child")
 CASES = [(operation, value) for operation in OPERATIONS for value in MALFORMED]
 
 
@@ -86,7 +86,7 @@ def test_a_malformed_answer_fails_its_item_alone(operation: str, value: Any) -> 
     spends = [[key, 0, key, key, 0, HEIGHT, 0] for key in keys]
     items = {
         "spend": spends,
-        "abandon": spends,
+        "unspend": spends,
         "set_locked": [[key, True] for key in keys],
         "increment": [[key, 1, HEIGHT] for key in keys],
         "note_child": [[key, [[1, 1]], HEIGHT] for key in keys],

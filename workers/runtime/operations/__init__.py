@@ -7,7 +7,6 @@ from workers.runtime.executor import Operation
 from workers.runtime.spending.parsed_spend import SHAPE as SPEND_SHAPE
 
 from . import (
-    abandon,
     create,
     get,
     increment,
@@ -18,14 +17,17 @@ from . import (
     set_dah_children,
     set_locked,
     spend,
+    utxo,
+    unspend,
 )
 
 OPERATION_BY_NAME: Final[dict[str, Operation]] = {
     "get": Operation(get.run, get.SHAPE),
     "outpoint": Operation(outpoint.run, outpoint.SHAPE),
+    "utxo": Operation(utxo.run, utxo.SHAPE),
     "create": Operation(create.run, create.SHAPE),
     "spend": Operation(spend.run, SPEND_SHAPE),
-    "abandon": Operation(abandon.run, SPEND_SHAPE),
+    "unspend": Operation(unspend.run, SPEND_SHAPE),
     "set_locked": Operation(set_locked.run, set_locked.SHAPE),
     "increment": Operation(increment.run, increment.SHAPE),
     "set_dah": Operation(set_dah.run, set_dah.SHAPE),

@@ -1,1 +1,1 @@
-"""What `spend` and `abandon` share, and the spends of one transaction."""
+"""What `spend` and `unspend` share, and the spends of one transaction."""

@@ -2,7 +2,7 @@
 
 Where one is refused, the others are given back. The refusal names the input that was refused, what this spender still
 holds, and what nobody could look at. Where a fault falls in the middle, or the giving back fails, the answer is
-`unknown` and lists the outpoints; asking again is safe, and `abandon` undoes what the spender holds.
+`unknown` and lists the outpoints; asking again is safe, and `unspend` undoes what the spender holds.
 
 A request's lists stand with one item, to which the others refer by `because`: an answer grows with the request, not
 with its square.

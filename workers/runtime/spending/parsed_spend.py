@@ -1,4 +1,4 @@
-"""One item of `spend` or `abandon`, checked, and where its output is.
+"""One item of `spend` or `unspend`, checked, and where its output is.
 
 Item [txid, vout, utxo hash, spending txid, vin, block height, flags].
 """

@@ -1,9 +1,9 @@
-"""abandon: undoes what a spender holds.
+"""unspend: undoes what a spender holds.
 
-Item: see spending/parsed_spend.py. Result true where it was undone now, false where that spender does not hold it.
+Item: see spending/parsed_spend.py. Result true where it was undone now, false where the output was unspent; SPENT where
+another has it.
 """
 
-from protocol import codes
 from workers.runtime.children.follow_ups import owe_follow_ups
 from workers.runtime.context import DispatchContext
 from workers.runtime.rule_answer import read_rule_answer
@@ -25,7 +25,7 @@ def run(context: DispatchContext) -> None:
                 undone.add(index)
         elif answer.error is None:
             errors[index] = error_of_unreadable("record", "it does not say what was undone")
-        elif answer.error.code != codes.SPENT:  # SPENT: by another, so there is nothing to undo
+        else:
             errors[index] = answer.error
     explain_missing_records(context, spends, errors)
     for index in batch.uncompleted():
