@@ -32,6 +32,7 @@ from workers.runtime.item_checks import BadItem
 from workers.runtime.item_shape import (
     Field,
     Shape,
+    binary_field,
     flags_field,
     map_field,
     optional_field,
@@ -46,15 +47,10 @@ def _check_raw(raw: Any, name: str) -> None:
         raise BadItem(f"{name}: neither nil nor bytes")
 
 
-def _check_script(script: Any, name: str) -> None:
-    if type(script) is not bytes:
-        raise BadItem(f"{name}: not bytes")
-
-
 _OUTPUT: Final = tuple_field(
     "partial: an output",
     uint_field("partial: satoshis", MAX_SATOSHIS),
-    Field("partial: locking script", bytes, _check_script),
+    binary_field("partial: locking script"),
 )
 _PARTIAL: Final = tuple_field(
     "partial", txid_field("partial: txid"), map_field("partial: outputs", uint_field("partial: vout"), _OUTPUT)
