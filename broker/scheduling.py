@@ -29,6 +29,7 @@ POOL_OF_REQUEST: Final = {
     "get": READ_POOL,
     "outpoint": READ_POOL,
     "utxo": READ_POOL,
+    "accept": WRITE_POOL,
     "create": WRITE_POOL,
     "spend": WRITE_POOL,
     "unspend": WRITE_POOL,
@@ -52,12 +53,12 @@ POOL_OF_FOLLOW_UP: Final = {
 }
 
 # What of a submitter's may have owed follow-ups, or leave something half done: where its worker is lost, that is noted.
-MAY_OWE: Final = frozenset({"create", "spend", "unspend", "set_locked"})
 MAY_OWE: Final = frozenset(
     {
+        "accept",
         "create",
         "spend",
-        "abandon",
+        "unspend",
         "set_locked",
         "set_mined",
         "mark_longest_chain",

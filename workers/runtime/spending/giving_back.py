@@ -111,8 +111,7 @@ def _failure(
         left = [*stays, *(spends[part] for part in in_doubt if part in spends), *held]
         return Failure(part, error._replace(executed=UNKNOWN), _outpoints(left), [])
     first = next(part for part in parts if part in errors)
-    seen = outcomes.lives.keys() | {part for part in parts if part in errors and errors[part].code not in codes.FAULTS}
-    unseen = [spends[part] for part in parts if part in spends and part not in seen]
+    unseen = [spends[part] for part in parts if part in spends and part in errors and errors[part].code in codes.FAULTS]
     return Failure(first, errors[first], _outpoints(held), _outpoints(unseen))
 
 
