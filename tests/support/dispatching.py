@@ -4,9 +4,11 @@ from collections.abc import Callable, Mapping, Sequence
 from typing import Any, NamedTuple
 
 from protocol import wire
+from protocol.hashing import utxo_hash
 from protocol.wire import Error
 from protocol.worker_wire import Assignment, FollowUp
 from store import Read, Status, Store
+from store.layout import record_key
 from store.transaction import Transaction
 from utxod.generate import Generator
 from workers.runtime.batch import Batch
@@ -63,6 +65,18 @@ def bins_of(store: Store, key: bytes) -> dict[str, Any]:
     assert result.status is Status.OK
     bins: dict[str, Any] = result.value
     return bins
+
+
+def records_of(store: Store, transaction: Transaction) -> list[dict[str, Any]]:
+    """The bins of all its records, the master's first."""
+    count = -(-len(transaction.outputs) // store.utxo_batch_size)
+    return [bins_of(store, record_key(transaction.txid, record)) for record in range(count)]
+
+
+def output_of(transaction: Transaction, vout: int) -> list[Any]:
+    """Its txid, vout and utxo hash: what an item begins with that names an output."""
+    satoshis, script = transaction.outputs[vout]
+    return [transaction.txid, vout, utxo_hash(transaction.txid, vout, script, satoshis)]
 
 
 def create(run: Run, *transactions: Transaction, height: int = 1, flags: int = 0) -> None:

@@ -10,13 +10,13 @@ from typing import Any, NamedTuple
 
 import pytest
 
-from protocol.hashing import utxo_hash
+from protocol.item_flags import MINED_ON_LONGEST_CHAIN
 from protocol.wire import ONE_TRANSACTION, Error
 from store import Read, Store, open_store
 from store.faulty import FaultyStore
 from store.layout import create_records, record_key
 from store.transaction import Transaction
-from tests.support.dispatching import HEIGHT, Wrapped, dispatch
+from tests.support.dispatching import HEIGHT, Wrapped, dispatch, output_of
 from utxod.generate import Generator
 from workers.runtime.batch import Batch
 from workers.runtime.executor import Operation
@@ -37,9 +37,7 @@ class Row(NamedTuple):
 
 
 def output_item(coinbase: Transaction) -> list[Any]:
-    """Its first output, by its utxo hash."""
-    satoshis, script = coinbase.outputs[0]
-    return [coinbase.txid, 0, utxo_hash(coinbase.txid, 0, script, satoshis)]
+    return output_of(coinbase, 0)
 
 
 def spend_item(coinbase: Transaction) -> list[Any]:
@@ -61,6 +59,12 @@ ROWS: dict[str, Row] = {
     "increment": Row(lambda coinbase: [coinbase.txid, 1, HEIGHT]),
     "set_dah": Row(lambda coinbase: [coinbase.txid, 1, 500]),
     "set_locked": Row(lambda coinbase: [coinbase.txid, True]),
+    "set_mined": Row(lambda coinbase: [coinbase.txid, 7, HEIGHT, 0, HEIGHT, MINED_ON_LONGEST_CHAIN]),
+    "freeze": Row(output_item),
+    "unfreeze": Row(output_item, before=("freeze", output_item)),
+    "reassign": Row(lambda coinbase: [*output_item(coinbase), 1, b"\x51", HEIGHT, 10], before=("freeze", output_item)),
+    "preserve_until": Row(lambda coinbase: [coinbase.txid, 500]),
+    "set_conflicting": Row(lambda coinbase: [coinbase.txid, True, HEIGHT]),
 }
 OPERATIONS = list(ROWS)
 

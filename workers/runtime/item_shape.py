@@ -16,6 +16,7 @@ from store.layout import TXID_BYTES
 from .item_checks import (
     MAX_UINT32,
     check_array,
+    check_binary,
     check_bool,
     check_bytes,
     check_fields,
@@ -58,6 +59,11 @@ def bytes_field(name: str, size: int, code: str = BAD_REQUEST) -> Field:
     """Bytes that are so many. code: of the refusal of anything else."""
     exactly = Meta(min_length=size, max_length=size)
     return Field(name, Annotated[bytes, exactly], lambda value, name: check_bytes(value, name, size, code))
+
+
+def binary_field(name: str) -> Field:
+    """Bytes, however many."""
+    return Field(name, bytes, check_binary)
 
 
 def txid_field(name: str = "txid") -> Field:

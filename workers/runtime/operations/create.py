@@ -36,6 +36,7 @@ from workers.runtime.item_shape import (
     Field,
     Shape,
     array_field,
+    binary_field,
     flags_field,
     map_field,
     optional_field,
@@ -55,11 +56,6 @@ def _check_raw(raw: Any, name: str) -> None:
         raise BadItem(f"{name}: neither nil nor bytes")
 
 
-def _check_script(script: Any, name: str) -> None:
-    if type(script) is not bytes:
-        raise BadItem(f"{name}: not bytes")
-
-
 _BLOCK: Final = tuple_field(
     "mined: a block",
     uint_field("mined: block id"),
@@ -69,7 +65,7 @@ _BLOCK: Final = tuple_field(
 _OUTPUT: Final = tuple_field(
     "partial: an output",
     uint_field("partial: satoshis", MAX_SATOSHIS),
-    Field("partial: locking script", bytes, _check_script),
+    binary_field("partial: locking script"),
 )
 _PARTIAL: Final = tuple_field(
     "partial", txid_field("partial: txid"), map_field("partial: outputs", uint_field("partial: vout"), _OUTPUT)

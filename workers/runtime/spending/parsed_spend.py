@@ -27,10 +27,14 @@ def _check_vout(value: Any, name: str) -> None:
     _VOUT.check(value, name)
 
 
-SHAPE: Final = Shape(
+# Of an item that names an output by its hash, the first ones.
+OUTPUT_FIELDS: Final = (
     txid_field(),
     _VOUT._replace(check=_check_vout),
     bytes_field("utxo hash", UTXO_BYTES, codes.INVALID_PARAMETER),
+)
+SHAPE: Final = Shape(
+    *OUTPUT_FIELDS,
     txid_field("spending txid"),
     uint_field("vin"),
     uint_field("block height"),
