@@ -32,6 +32,7 @@ POOL_OF_REQUEST: Final = {
     "create": WRITE_POOL,
     "spend": WRITE_POOL,
     "unspend": WRITE_POOL,
+    "abandon": WRITE_POOL,
     "set_locked": WRITE_POOL,
     "set_mined": WRITE_POOL,
     "mark_longest_chain": WRITE_POOL,
@@ -52,11 +53,11 @@ POOL_OF_FOLLOW_UP: Final = {
 }
 
 # What of a submitter's may have owed follow-ups, or leave something half done: where its worker is lost, that is noted.
-MAY_OWE: Final = frozenset({"create", "spend", "unspend", "set_locked"})
 MAY_OWE: Final = frozenset(
     {
         "create",
         "spend",
+        "unspend",
         "abandon",
         "set_locked",
         "set_mined",
