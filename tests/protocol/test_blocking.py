@@ -6,22 +6,23 @@ import re
 import pytest
 
 from protocol import AsyncClient, Client
-from tests.protocol.generate_blocking import SOURCE, TWIN, generate
+from tests.protocol.generate_blocking import TWINS, generate, sources
 
 METHODS = [name for name, _ in inspect.getmembers(AsyncClient, inspect.isfunction) if not name.startswith("_")]
 
 
 def test_the_blocking_client_is_the_one_that_is_generated() -> None:
-    current = generate(SOURCE.read_text()) == TWIN.read_text()
-    assert current, "protocol/client/blocking.py is not current; run: python -m tests.protocol.generate_blocking"
+    current = {name: (TWINS / name).read_text() for name in sources()}
+    assert generate(sources()) == current, (
+        "protocol/client/blocking/ is not current; run: python -m tests.protocol.generate_blocking"
+    )
 
 
 def test_what_is_left_of_asyncio_and_a_replacement_of_no_use_are_refused() -> None:
-    source = SOURCE.read_text()
-    with pytest.raises(ValueError, match="would still say 'import asyncio'"):
-        generate(f"{source}\nimport asyncio\n")
+    with pytest.raises(ValueError, match=r"more\.py: .* would still say 'import asyncio'"):
+        generate({**sources(), "more.py": "import asyncio\n"})
     with pytest.raises(ValueError, match="of no use any more"):
-        generate(source.replace("AsyncioDriver", "OtherDriver"))
+        generate({name: text.replace("AsyncioDriver", "OtherDriver") for name, text in sources().items()})
 
 
 @pytest.mark.parametrize("client", [AsyncClient, Client])
