@@ -8,6 +8,7 @@ import pytest
 from protocol import AsyncClient, Client
 from tests.protocol.generate_blocking import TWINS, generate, sources
 
+
 def methods(client: type) -> list[str]:
     return [name for name, _ in inspect.getmembers(client, inspect.isfunction) if not name.startswith("_")]
 
