@@ -28,8 +28,11 @@ POOLS: Final = {
 POOL_OF_REQUEST: Final = {
     "get": READ_POOL,
     "outpoint": READ_POOL,
+    "utxo": READ_POOL,
+    "accept": WRITE_POOL,
     "create": WRITE_POOL,
     "spend": WRITE_POOL,
+    "unspend": WRITE_POOL,
     "abandon": WRITE_POOL,
     "set_locked": WRITE_POOL,
     "set_mined": WRITE_POOL,
@@ -53,8 +56,10 @@ POOL_OF_FOLLOW_UP: Final = {
 # What of a submitter's may have owed follow-ups, or leave something half done: where its worker is lost, that is noted.
 MAY_OWE: Final = frozenset(
     {
+        "accept",
         "create",
         "spend",
+        "unspend",
         "abandon",
         "set_locked",
         "set_mined",

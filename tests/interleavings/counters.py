@@ -57,7 +57,7 @@ def spent(records: Records, child: int, spender: bytes = S) -> Records:
 
 
 def _spend(operation: str, records: Records, child: int, spender: bytes) -> Ask:
-    """Spends, or abandons, the coin of a child."""
+    """Spends the coin of a child, or takes it back."""
     utxo = (list(records.values())[child] or {})["utxos"][0]
     return Ask(operation, (((M, child, utxo[:32], spender, 0, HIGH, 0),),))
 
@@ -77,7 +77,7 @@ def ask_again(held: Held, _: dict[str, list[Told]]) -> list[Ask]:
     for child, bins in enumerate(records.values()):
         if child and bins:
             utxo = bins["utxos"][0]
-            operation, spender = ("spend", utxo[32:64]) if len(utxo) > 32 else ("abandon", S)
+            operation, spender = ("spend", utxo[32:64]) if len(utxo) > 32 else ("unspend", S)
             asked.append(_spend(operation, records, child, spender))
     return asked
 
@@ -142,9 +142,9 @@ _ASKED_AGAIN: Final[dict[str, Any]] = {"again": ask_again, "at_rest": counts_are
 _SMALL: Final = transaction(1)
 _LARGE: Final = transaction(2)
 _SPENDS: Final = asks(_spend("spend", _SMALL, 1, S))
-_TAKES_BACK: Final = asks(_spend("abandon", _SMALL, 1, S))
+_TAKES_BACK: Final = asks(_spend("unspend", _SMALL, 1, S))
 _RIVALS: Final = asks(_spend("spend", _SMALL, 1, OTHER))
-_FLIPS: Final = asks(_spend("spend", _SMALL, 1, S), _spend("abandon", _SMALL, 1, S))
+_FLIPS: Final = asks(_spend("spend", _SMALL, 1, S), _spend("unspend", _SMALL, 1, S))
 _FIRST: Final = asks(_spend("spend", _LARGE, 1, S))
 _SECOND: Final = asks(_spend("spend", _LARGE, 2, S))
 
@@ -174,7 +174,7 @@ def _of_notes() -> Iterator[Model]:
 
 
 def _of_two_children() -> Iterator[Model]:
-    back = asks(_spend("abandon", _LARGE, 1, S), _spend("spend", _LARGE, 1, OTHER))
+    back = asks(_spend("unspend", _LARGE, 1, S), _spend("spend", _LARGE, 1, OTHER))
     yield _model("two children", _LARGE, {"A": _FIRST, "B": _SECOND, "C": back})
     yield _model("two children, a note lost", _LARGE, {"A": _FIRST, "B": back}, faults=1, **_ASKED_AGAIN)
 

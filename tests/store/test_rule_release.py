@@ -182,7 +182,7 @@ def test_a_release_of_another_life_changes_nothing(life: Any) -> None:
         assert record.bins == before
 
 
-def test_a_late_release_does_not_reach_the_spend_after_an_abandon() -> None:
+def test_a_late_release_does_not_reach_the_spend_after_an_unspend() -> None:
     record = Ruled()
     record.spend((0, OURS))  # of the attempt that will be refused
     record.unspend()

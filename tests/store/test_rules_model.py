@@ -191,7 +191,7 @@ class Histories(RuleBasedStateMachine):
 
     @precondition(lambda self: self.claims)
     @rule(position=positions)
-    def abandon_and_ask_anew(self, position: int) -> None:
+    def unspend_and_ask_anew(self, position: int) -> None:
         """Whoever answered late, or gives back late, of the life before finds the output in another."""
         key, offset, _, spender, _ = self.claims[position % len(self.claims)]
         self.unspend(key, offset, spender)

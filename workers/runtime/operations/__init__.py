@@ -8,6 +8,7 @@ from workers.runtime.spending.parsed_spend import SHAPE as SPEND_SHAPE
 
 from . import (
     abandon,
+    accept,
     create,
     freeze,
     get,
@@ -25,14 +26,19 @@ from . import (
     set_mined,
     spend,
     unfreeze,
+    unspend,
+    utxo,
 )
 
 OPERATION_BY_NAME: Final[dict[str, Operation]] = {
     "get": Operation(get.run, get.SHAPE),
     "outpoint": Operation(outpoint.run, outpoint.SHAPE),
+    "utxo": Operation(utxo.run, utxo.SHAPE),
+    "accept": Operation(accept.run, accept.SHAPE),
     "create": Operation(create.run, create.SHAPE),
     "spend": Operation(spend.run, SPEND_SHAPE),
-    "abandon": Operation(abandon.run, SPEND_SHAPE),
+    "unspend": Operation(unspend.run, SPEND_SHAPE),
+    "abandon": Operation(abandon.run, abandon.SHAPE),
     "set_locked": Operation(set_locked.run, set_locked.SHAPE),
     "increment": Operation(increment.run, increment.SHAPE),
     "set_dah": Operation(set_dah.run, set_dah.SHAPE),
