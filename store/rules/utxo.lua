@@ -730,7 +730,9 @@ function markLongestChain(rec, onLongestChain, currentBlockHeight, blockHeightRe
     else
         return refuseParameter("the transaction is in no block, so it is not on the longest chain")
     end
-    return conclude(rec, succeed(), true, currentBlockHeight, blockHeightRetention)
+    local result = succeed()
+    result["childCount"] = rec["totalExtraRecs"] or 0
+    return conclude(rec, result, true, currentBlockHeight, blockHeightRetention)
 end
 
 ---------------------------------------------------------------------------------------------------------------------
@@ -900,7 +902,9 @@ function preserveUntil(rec, blockHeight)
     rec["deleteAtHeight"] = nil
     rec["preserveUntil"] = blockHeight
     aerospike:update(rec)
-    return addSignal(succeed(), rec, signal)
+    local result = succeed()
+    result["childCount"] = rec["totalExtraRecs"] or 0
+    return addSignal(result, rec, signal)
 end
 
 -- Where preserveUntil has come: one that is kept for longer, or not at all, stays as it is.
