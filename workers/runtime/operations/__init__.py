@@ -17,8 +17,8 @@ from . import (
     set_dah_children,
     set_locked,
     spend,
-    utxo,
     unspend,
+    utxo,
 )
 
 OPERATION_BY_NAME: Final[dict[str, Operation]] = {
