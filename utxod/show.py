@@ -261,8 +261,9 @@ def _marks(bins: Mapping[str, Any]) -> Iterator[str]:
 
 
 def _reassigned(entry: Mapping[str, Any]) -> str:
-    return (
-        f"output {entry.get('offset')} at height {entry.get('blockHeight')}: {coins(entry.get('satoshis') or 0)} coins"
+    value = entry.get("satoshis")  # other programs do not note it
+    return f"output {entry.get('offset')} at height {entry.get('blockHeight')}" + (
+        "" if value is None else f": {coins(value)} coins"
     )
 
 

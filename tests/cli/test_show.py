@@ -230,6 +230,16 @@ def test_of_many_outputs_so_many_are_looked_at_as_were_asked_for(served: Served)
     assert len(served.run(payment.txid[::-1].hex(), "--outputs", "9999").stdout.splitlines()) < 20
 
 
+def test_what_is_still_being_created_is_told_without_the_records_that_are_to_come(served: Served) -> None:
+    payment = served.payment()
+    served.put(payment.txid, creating=True)
+    served.store.batch_operate([Remove(child_key(payment.txid, 1))], 5.0)
+    told = served.told(payment.txid)
+    assert (told["creating"], told["odd"]) == (True, [])
+    assert {state: group["count"] for state, group in told["states"].items()} == {"CREATING": 4}
+    assert "4 being created, the first is output 0" in served.text(payment.txid)
+
+
 # ---- what is odd about it
 
 
