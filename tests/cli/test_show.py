@@ -3,6 +3,7 @@
 import json
 import time
 from collections.abc import Callable, Iterator
+from datetime import datetime
 from typing import Any, NamedTuple
 
 import pytest
@@ -114,7 +115,7 @@ def test_a_transaction_is_told_whole(served: Served) -> None:
     first = {"spending_txid": None, "spending_vin": None, "spendable_from": None}
     spender = told["states"]["SPENT"]["first"].pop("spending_txid")
     created_at = told.pop("created_at")
-    assert abs(time.mktime(time.strptime(created_at, "%Y-%m-%dT%H:%M:%SZ")) - time.mktime(time.gmtime())) < 3600
+    assert abs(datetime.fromisoformat(created_at).timestamp() - time.time()) < 3600
     assert len(bytes.fromhex(spender)) == 32
     assert told == {
         "txid": payment.txid[::-1].hex(),

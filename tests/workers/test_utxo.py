@@ -224,6 +224,22 @@ def test_neither_transaction_nor_output_nor_utxo_is_told_apart(run: Run) -> None
     assert {outcome.executed for outcome in outcomes[:3]} == {"no"}
 
 
+def test_which_outputs_are_no_utxos_goes_by_height(run: Run) -> None:
+    scripts = [b"\x6a", b"\x00\x6a", b"\x51", b"\x51" * 10_001]
+    expected = {620_537: [False, False, True, False], 620_538: [True, False, True, True]}
+    for height, are in expected.items():
+        txid = height.to_bytes(32, "little")
+        run("create", [[None, height, [], 0, [txid, {n: [0, script] for n, script in enumerate(scripts)}]]]).results  # noqa: B018
+        codes = run("utxo", [[txid, vout, None] for vout in range(4)]).codes
+        assert codes == ["OK" if is_one else "UTXO_NOT_FOUND" for is_one in are]
+
+
+def test_the_coinbase_of_the_first_block_is_no_utxo_and_no_fault(run: Run, generate: Generator) -> None:
+    coinbase = generate.coinbase(VALUES)
+    create(run, coinbase, height=0)
+    assert run("utxo", [[coinbase.txid, vout, None] for vout in range(4)]).codes == ["UTXO_NOT_FOUND"] * 4
+
+
 def test_an_output_that_a_partial_creation_left_out_is_not_found(run: Run) -> None:
     txid = bytes(range(32))
     run("create", [[None, 1, [], 0, [txid, {1: [5, b"\x51"], 5: [6, b"\x52"]}]]]).results  # noqa: B018
@@ -268,6 +284,7 @@ DAMAGE: dict[str, Callable[[list[Any]], Any]] = {
     "another hash": lambda utxos: [one_bit(utxos[0]), *utxos[1:]],
     "cut off": lambda utxos: [utxos[0][:31], *utxos[1:]],
     "a spender cut off": lambda utxos: [utxos[0] + SPENDER, *utxos[1:]],
+    "no UTXO": lambda utxos: [None, *utxos[1:]],
     "a list that is too short": lambda utxos: [],
     "no list": lambda utxos: None,
 }
