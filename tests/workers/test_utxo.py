@@ -1,5 +1,6 @@
 """utxo: each state of an output, in the master and in a child record; and that a wrong answer is worse than none."""
 
+import itertools
 import shutil
 from collections.abc import Callable, Sequence
 from pathlib import Path
@@ -208,6 +209,32 @@ def test_of_several_states_the_first_is_told(run: Run, store: Store, generate: G
     assert run("spend", [[coinbase.txid, vout, moved["utxoHash"], SPENDER, 0, HEIGHT, 0]]).results == [True]
     put(creating=True, conflicting=True, locked=True)
     assert state() == "SPENT"
+
+
+@IN_RECORD
+@pytest.mark.parametrize("owner", ["nobody", "a spender", "the alert system"])
+@pytest.mark.parametrize("thaws", [None, HEIGHT, HEIGHT + 1])
+@pytest.mark.parametrize("matures", [None, HEIGHT, HEIGHT + 1])
+def test_an_output_is_unspent_exactly_where_a_spend_is_taken(
+    run: Run, store: Store, generate: Generator, vout: int, owner: str, thaws: int | None, matures: int | None
+) -> None:
+    """Whatever else holds of it: all of that is told apart, and nothing of it is forgotten."""
+    for flags in itertools.product([None, True], repeat=3):
+        payment = generate.payment([(generate.coinbase([10]), 0)], len(VALUES))
+        create(run, payment)
+        record, offset = locate(payment.txid, vout, store.utxo_batch_size)
+        hashed = hash_of(payment, vout)
+        if thaws is not None:
+            hashed = reassign(run, store, payment, vout, thaws)["utxoHash"]
+        marks = dict(zip(("creating", "conflicting", "locked"), flags, strict=True))
+        if owner == "the alert system":
+            store.batch_operate([RuleCall(record, "freeze", (offset, hashed))], 5.0)
+        elif owner == "a spender":
+            run("spend", [[payment.txid, vout, hashed, SPENDER, 0, HEIGHT + 1, 0]]).results  # noqa: B018
+        store.batch_operate([Write(record, {**marks, "spendingHeight": matures}, Mode.UPDATE)], 5.0)
+        (found,) = run("utxo", [[payment.txid, vout, HEIGHT]]).results
+        (code,) = run("spend", [[payment.txid, vout, hashed, bytes(32), 0, HEIGHT, 0]]).codes
+        assert (found["state"] == "UNSPENT") == (code == "OK"), (found, code)
 
 
 # ---- what is not there
