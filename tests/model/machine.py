@@ -355,5 +355,6 @@ class Machine(RuleBasedStateMachine):
         self.world.settle()
 
     def teardown(self) -> None:
-        self.world.settle()
+        if not self.world.has_failed:
+            self.world.settle()
         self.ended()

@@ -42,7 +42,7 @@ class Verdict:
         self.asks = asks
         self.outcomes = outcomes
         self.found = found
-        self.touched = frozenset[bytes]().union(*(ask.touches for ask in asks))
+        self.touched = dict.fromkeys(txid for ask in asks for txid in ask.touches)
 
     def check(self, had_fault: bool) -> None:
         """Raises AssertionError. Afterwards the model is as the set."""
