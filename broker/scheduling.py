@@ -52,12 +52,11 @@ POOL_OF_FOLLOW_UP: Final = {
 }
 
 # What of a submitter's may have owed follow-ups, or leave something half done: where its worker is lost, that is noted.
-MAY_OWE: Final = frozenset({"create", "spend", "unspend", "set_locked"})
 MAY_OWE: Final = frozenset(
     {
         "create",
         "spend",
-        "abandon",
+        "unspend",
         "set_locked",
         "set_mined",
         "mark_longest_chain",

@@ -84,9 +84,8 @@ WRONG: dict[str, list[Wrong]] = {
             "fields: a name: not a string of 1 to 15 characters",
         ),
     ],
-    "outpoint": [Wrong(0, NOT_TXID, "txid: not 32 bytes"), uint32(1, "vout")],
     "utxo": [
-        Wrong(0, NOT_TXID, "txid: not 32 bytes"),
+        WRONG_TXID,
         uint32(1, "vout"),
         Wrong(2, NOT_UINT32_NOR_NIL, "block height: not an integer from 0 to 4294967295"),
     ],
@@ -120,11 +119,6 @@ WRONG: dict[str, list[Wrong]] = {
     ],
     "spend": WRONG_SPEND,
     "unspend": WRONG_SPEND,
-    "set_locked": [
-        Wrong(0, NOT_TXID, "txid: not 32 bytes"),
-        Wrong(1, NOT_BOOL, "value: not true or false"),
-    ],
-    "abandon": WRONG_SPEND,
     "set_locked": [WRONG_TXID, WRONG_VALUE],
     "increment": [
         WRONG_TXID,

@@ -23,9 +23,9 @@ from . import (
     set_locked,
     set_mined,
     spend,
+    unfreeze,
     unspend,
     utxo,
-    unfreeze,
 )
 
 OPERATION_BY_NAME: Final[dict[str, Operation]] = {
