@@ -29,6 +29,7 @@ POOL_OF_REQUEST: Final = {
     "get": READ_POOL,
     "outpoint": READ_POOL,
     "utxo": READ_POOL,
+    "accept": WRITE_POOL,
     "create": WRITE_POOL,
     "spend": WRITE_POOL,
     "unspend": WRITE_POOL,
@@ -55,6 +56,7 @@ POOL_OF_FOLLOW_UP: Final = {
 # What of a submitter's may have owed follow-ups, or leave something half done: where its worker is lost, that is noted.
 MAY_OWE: Final = frozenset(
     {
+        "accept",
         "create",
         "spend",
         "unspend",

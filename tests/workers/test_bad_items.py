@@ -9,6 +9,7 @@ import pytest
 from store import Store, open_store
 from store.layout import MAX_SATOSHIS
 from tests.support.dispatching import HEIGHT, dispatch
+from utxod.generate import Generator
 
 TXID = bytes(range(32))  # the one that the null store knows
 HASH = b"h" * 32
@@ -19,6 +20,7 @@ GOOD: dict[str, list[Any]] = {
     "get": [TXID, ["fee", "locked"]],
     "outpoint": [TXID, 1],
     "utxo": [TXID, 1, HEIGHT],
+    "accept": [Generator().coinbase([1]).raw, HEIGHT, [[1, HEIGHT, 3]], 0],
     "create": [None, HEIGHT, [[1, 2, 3]], 0, [TXID, {0: [5, b"\x51"]}]],
     "spend": [TXID, 0, HASH, SPENDER, 0, HEIGHT, 0],
     "unspend": [TXID, 0, HASH, SPENDER, 0, HEIGHT, 0],
@@ -74,6 +76,15 @@ WRONG_SPEND = [
     uint32(5, "block height"),
     Wrong(6, [-1, 4, 1 << 40, True, 1.0, None, "1"], "flags: not one of the flags up to 3"),
 ]
+WRONG_MINED = [
+    Wrong(2, [None, 1, "", {}, [[1, 2, 3]] * 1025], "mined: not an array of 0 to 1024"),
+    Wrong(
+        2,
+        [[1], [[1, 2, 3], [1, 2]], [None]],
+        "mined: a block: not an array of 3 (mined: block id, mined: block height, mined: subtree index)",
+    ),
+    Wrong(2, [[[1, -1, 3]], [[1, 1 << 32, 3]]], "mined: block height: not an integer from 0 to 4294967295"),
+]
 
 WRONG: dict[str, list[Wrong]] = {
     "get": [
@@ -85,22 +96,22 @@ WRONG: dict[str, list[Wrong]] = {
             "fields: a name: not a string of 1 to 15 characters",
         ),
     ],
-    "outpoint": [Wrong(0, NOT_TXID, "txid: not 32 bytes"), uint32(1, "vout")],
+    "outpoint": [WRONG_TXID, uint32(1, "vout")],
     "utxo": [
         WRONG_TXID,
         uint32(1, "vout"),
         Wrong(2, NOT_UINT32_NOR_NIL, "block height: not an integer from 0 to 4294967295"),
     ],
+    "accept": [
+        Wrong(0, ["raw", 1, False, [], None], "raw: not bytes"),
+        uint32(1, "block height"),
+        *WRONG_MINED,
+        Wrong(3, [-1, 4, 5, 12, 20, 28, 32, 1 << 40, True, 1.0, None, "1"], "flags: not one of the flags up to 27"),
+    ],
     "create": [
         Wrong(0, ["raw", 1, False, []], "raw: neither nil nor bytes"),
         uint32(1, "block height"),
-        Wrong(2, [None, 1, "", {}, [[1, 2, 3]] * 1025], "mined: not an array of 0 to 1024"),
-        Wrong(
-            2,
-            [[1], [[1, 2, 3], [1, 2]], [None]],
-            "mined: a block: not an array of 3 (mined: block id, mined: block height, mined: subtree index)",
-        ),
-        Wrong(2, [[[1, -1, 3]], [[1, 1 << 32, 3]]], "mined: block height: not an integer from 0 to 4294967295"),
+        *WRONG_MINED,
         Wrong(3, [-1, 8, True, 1.0, None, "1"], "flags: not one of the flags up to 7"),
         Wrong(4, [1, "", [], [TXID]], "partial: not an array of 2 (partial: txid, partial: outputs)"),
         Wrong(4, [[b"", {}]], "partial: txid: not 32 bytes"),
@@ -265,6 +276,7 @@ def test_a_body_that_is_no_array_of_items_fails_its_request_alone(
         ("create", 4, [TXID], "partial: "),
         ("create", 4, [TXID, {0: [1]}], "partial: an output: "),
         ("create", 2, [[1, 2]], "mined: a block: "),
+        ("accept", 2, [[1, 2]], "mined: a block: "),
         ("note_child", 1, [[1]], "notes: a note: "),
     ],
 )

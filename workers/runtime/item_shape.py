@@ -5,7 +5,7 @@ a bad one fails alone and is told which field is wrong. Both take the same items
 """
 
 from collections.abc import Callable
-from typing import Annotated, Any, NamedTuple
+from typing import Annotated, Any, Literal, NamedTuple
 
 from msgspec import Meta
 from msgspec.msgpack import Decoder
@@ -47,8 +47,9 @@ def uint_field(name: str, most: int = MAX_UINT32) -> Field:
 
 
 def flags_field(known: int) -> Field:
-    """known: all flags there are, those from 1 on without a gap."""
-    return integer_field("flags", 0, known)._replace(check=lambda value, name: check_flags(value, name, known))
+    """known: all flags there are."""
+    every: Any = Literal[tuple(value for value in range(known + 1) if not value & ~known)]
+    return Field("flags", every, lambda value, name: check_flags(value, name, known))
 
 
 def boolean_field(name: str) -> Field:

@@ -8,6 +8,7 @@ from workers.runtime.spending.parsed_spend import SHAPE as SPEND_SHAPE
 
 from . import (
     abandon,
+    accept,
     create,
     freeze,
     get,
@@ -33,6 +34,7 @@ OPERATION_BY_NAME: Final[dict[str, Operation]] = {
     "get": Operation(get.run, get.SHAPE),
     "outpoint": Operation(outpoint.run, outpoint.SHAPE),
     "utxo": Operation(utxo.run, utxo.SHAPE),
+    "accept": Operation(accept.run, accept.SHAPE),
     "create": Operation(create.run, create.SHAPE),
     "spend": Operation(spend.run, SPEND_SHAPE),
     "unspend": Operation(unspend.run, SPEND_SHAPE),
