@@ -145,9 +145,11 @@ def _is_this(outcome: Any, expected: Expected) -> bool:
 
 
 def _agrees(found: Any, expected: Any) -> bool:
-    """Of a map, the expected keys; None: that it has no such key."""
+    """Of a map, the expected keys; None: that it has no such key, or nothing there."""
     if isinstance(expected, dict):
-        return isinstance(found, dict) and all(found.get(key) == value for key, value in expected.items())
+        return isinstance(found, dict) and all(
+            (found.get(key) or None) == (value or None) for key, value in expected.items()
+        )
     if isinstance(expected, list) and expected and isinstance(expected[0], list):  # lists in any order
         return isinstance(found, list) and list(map(sorted, found)) == list(map(sorted, expected))
     return bool(found == expected)

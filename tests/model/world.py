@@ -54,10 +54,6 @@ class World:
 
     # ---- what there is
 
-    @property
-    def txids(self) -> list[bytes]:
-        return list(self.model.known)
-
     def there(self) -> list[bytes]:
         return [txid for txid in self.model.known if self.model.is_there(txid)]
 
@@ -68,6 +64,32 @@ class World:
     def free_coins(self) -> list[Outpoint]:
         """That nobody holds."""
         return [coin for txid in self.settled() for coin in self.model.coins(txid) if not self.model.holder(coin)]
+
+    def is_spendable(self, coin: Outpoint) -> bool:
+        txid, vout = coin
+        record, height = vout // PER_RECORD, self.height
+        marks = (self.model.get(kind, txid, record) for kind in (coinset.CONFLICTING, coinset.LOCKED))
+        heights = self.model.get(coinset.MATURES, txid, record), self.model.get(coinset.SPENDABLE, txid, vout)
+        return not any(marks) and all((least or 0) <= height for least in heights)
+
+    def holders(self) -> list[coinset.Holder]:
+        """Who holds anything."""
+        state = self.model.state
+        return [held for (kind, _, _), held in state.items() if kind == coinset.HOLDER and held != FROZEN]
+
+    def blocks_of(self, txid: bytes) -> list[int]:
+        return [block[0] for block in self.model.get(coinset.BLOCKS, txid) or ()]
+
+    def settled_of(self, block: Block) -> list[bytes]:
+        settled = set(self.settled())
+        return [txid for txid in block.txids if txid in settled]
+
+    def done(self) -> list[Tx]:
+        """What may be pruned, in the depth of time."""
+        model = self.model
+        return [
+            model.known[txid] for txid in self.settled() if model.is_on_chain(txid) and model.is_all_spent(txid)
+        ]
 
     def outpoints(self) -> list[Outpoint]:
         """All, and one too many of each transaction."""
