@@ -3,9 +3,10 @@
 It imports nothing else of ours, and only relatively: it is also published alone, as `utxod-client` (utxod_client).
 """
 
-from .client.asynchronous import AsyncClient
-from .client.blocking import Client
+from .client.asynchronous.client import AsyncClient
+from .client.blocking.client import Client
 from .client.errors import (
+    Abandoned,
     BadRequest,
     ClientClosed,
     Creating,
@@ -16,14 +17,27 @@ from .client.errors import (
     NoAnswer,
     Overloaded,
     Rejection,
+    SpenderExists,
     Spent,
     TxExists,
     TxNotFound,
     Unavailable,
     UtxodError,
 )
-from .client.items import CreateItem, Increment, SetDah, SetLocked, Spend
-from .client.results import Incremented, Outcome, Outpoint
+from .client.items import (
+    Abandonment,
+    AcceptItem,
+    CreateItem,
+    Increment,
+    MarkLongestChain,
+    Reassignment,
+    SetConflicting,
+    SetDah,
+    SetLocked,
+    SetMined,
+    Spend,
+)
+from .client.results import Accepted, Conflict, Incremented, Outcome, Outpoint, Utxo
 from .hashing import utxo_hash
 from .item_flags import SPEND_IGNORE_CONFLICTING, SPEND_IGNORE_LOCKED
 from .mined_block import MinedBlock
@@ -31,10 +45,15 @@ from .mined_block import MinedBlock
 __all__ = [
     "SPEND_IGNORE_CONFLICTING",
     "SPEND_IGNORE_LOCKED",
+    "Abandoned",
+    "Abandonment",
+    "AcceptItem",
+    "Accepted",
     "AsyncClient",
     "BadRequest",
     "Client",
     "ClientClosed",
+    "Conflict",
     "CreateItem",
     "Creating",
     "DeadlineExceeded",
@@ -43,19 +62,25 @@ __all__ = [
     "Incremented",
     "Leftover",
     "Locked",
+    "MarkLongestChain",
     "MinedBlock",
     "NoAnswer",
     "Outcome",
     "Outpoint",
     "Overloaded",
+    "Reassignment",
     "Rejection",
+    "SetConflicting",
     "SetDah",
     "SetLocked",
+    "SetMined",
     "Spend",
+    "SpenderExists",
     "Spent",
     "TxExists",
     "TxNotFound",
     "Unavailable",
+    "Utxo",
     "UtxodError",
     "utxo_hash",
 ]

@@ -293,9 +293,10 @@ class Feeder:
             return ""
         if applied:
             outcomes = await self._ask(
-                "abandon", lambda: self._client.abandon_many(applied, timeout=TIMEOUT_SECONDS), len(applied)
+                "unspend", lambda: self._client.unspend_many(applied, timeout=TIMEOUT_SECONDS), len(applied)
             )
-            stand = [outcome.code for outcome in outcomes if outcome.error]
+            gone = codes.SPENT  # by another meanwhile: nothing is left to give back
+            stand = [outcome.code for outcome in outcomes if outcome.error and outcome.code != gone]
             if stand:
                 return f"; {len(stand)} of its spends may stand, they could not be given back: {stand[0]}"
         before = count - len(applied)

@@ -2,7 +2,7 @@
 
 UtxodError
   Rejection           the rules of the UTXO set said no; nothing was executed
-    Spent, Locked, TxNotFound, TxExists, Leftover, Creating, or this class itself
+    Spent, Locked, TxNotFound, TxExists, Leftover, Creating, Abandoned, SpenderExists, or this class itself
   Fault               the request could not be served; see `.executed`
     NoAnswer (ClientClosed), Overloaded, Unavailable, DeadlineExceeded, BadRequest, or this class itself
 """
@@ -52,6 +52,14 @@ class Creating(Rejection):
     """CREATING: another creator has not finished; ask again after `.retry_after` seconds."""
 
 
+class Abandoned(Rejection):
+    """ABANDONED: the transaction is being abandoned; ask again after `.retry_after` seconds."""
+
+
+class SpenderExists(Rejection):
+    """SPENDER_EXISTS: the transaction that was to give back its spends came to be, and is not conflicting."""
+
+
 class Spent(Rejection):
     """SPENT: another transaction has spent the output; `.details` names it."""
 
@@ -94,6 +102,8 @@ _CLASSES: Mapping[str, type[UtxodError]] = {
     codes.TX_EXISTS: TxExists,
     codes.LEFTOVER: Leftover,
     codes.CREATING: Creating,
+    codes.ABANDONED: Abandoned,
+    codes.SPENDER_EXISTS: SpenderExists,
     codes.SPENT: Spent,
     codes.LOCKED: Locked,
     codes.NO_ANSWER: NoAnswer,

@@ -11,7 +11,17 @@ from typing import Any, Final, NamedTuple
 import msgpack
 
 from .. import codes
-from ..item_flags import CREATE_COINBASE, CREATE_CONFLICTING, CREATE_LOCKED
+from ..item_flags import (
+    ACCEPT_CONFLICTING,
+    ACCEPT_IGNORE_CONFLICTING,
+    ACCEPT_IGNORE_LOCKED,
+    ACCEPT_LOCKED,
+    CREATE_COINBASE,
+    CREATE_CONFLICTING,
+    CREATE_LOCKED,
+    MINED_ON_LONGEST_CHAIN,
+    MINED_UNSET,
+)
 from ..mined_block import MinedBlock
 from ..wire import Error
 from .errors import UtxodError, to_exception
@@ -62,6 +72,37 @@ class CreateItem(NamedTuple):
         return cls(None, block_height, mined, flags, (txid, outputs))
 
 
+class AcceptItem(NamedTuple):
+    """A transaction to be accepted; `of` makes one from arguments with names.
+
+    raw: the serialised transaction, standard or extended (BRC-30). block_height: the height it is judged at. mined: the
+    blocks it is in. flags: ACCEPT_CONFLICTING | ACCEPT_LOCKED | ACCEPT_IGNORE_CONFLICTING | ACCEPT_IGNORE_LOCKED, or
+    0."""
+
+    raw: bytes
+    block_height: int
+    mined: Sequence[MinedBlock | tuple[int, int, int]] = ()
+    flags: int = 0
+
+    @classmethod
+    def of(
+        cls,
+        raw: bytes,
+        *,
+        block_height: int,
+        mined: Sequence[MinedBlock | tuple[int, int, int]] = (),
+        conflicting: bool = False,
+        locked: bool = False,
+        ignore_conflicting: bool = False,
+        ignore_locked: bool = False,
+    ) -> "AcceptItem":
+        """raw, block_height, mined: as above. conflicting, locked: whether it is marked so. ignore_conflicting,
+        ignore_locked: whether it may spend outputs of transactions that are marked so."""
+        marks = ACCEPT_CONFLICTING * conflicting | ACCEPT_LOCKED * locked
+        ignored = ACCEPT_IGNORE_CONFLICTING * ignore_conflicting | ACCEPT_IGNORE_LOCKED * ignore_locked
+        return cls(raw, block_height, mined, marks | ignored)
+
+
 class Spend(NamedTuple):
     """Output `vout` of `txid` is spent by input `vin` of `spending_txid`. utxo_hash: of the output, see the function of
     that name. block_height: the height it is judged at. flags: SPEND_IGNORE_CONFLICTING | SPEND_IGNORE_LOCKED, or 0."""
@@ -73,6 +114,76 @@ class Spend(NamedTuple):
     vin: int
     block_height: int
     flags: int = 0
+
+
+class Abandonment(NamedTuple):
+    """spending_txid: a transaction that never came to be. outpoints: (txid, vout) each, 1 to 10,000: the outputs that
+    it is to give back. block_height: the height it is judged at."""
+
+    spending_txid: bytes
+    outpoints: Sequence[tuple[bytes, int]]
+    block_height: int
+
+
+class Reassignment(NamedTuple):
+    """Output `vout` of `txid`, which is frozen, gets another value and script. utxo_hash: the one it has now. satoshis,
+    locking_script: those it gets. block_height: the height it is judged at. spendable_after: blocks from then on until
+    it may be spent."""
+
+    txid: bytes
+    vout: int
+    utxo_hash: bytes
+    satoshis: int
+    locking_script: bytes
+    block_height: int
+    spendable_after: int
+
+
+class SetMined(NamedTuple):
+    """A transaction is in a block, or is no longer; `of` makes one from arguments with names.
+
+    block_id, mined_height, subtree_index: as a MinedBlock names them. block_height: the height it is judged at. flags:
+    MINED_ON_LONGEST_CHAIN | MINED_UNSET, or 0."""
+
+    txid: bytes
+    block_id: int
+    mined_height: int
+    subtree_index: int
+    block_height: int
+    flags: int = MINED_ON_LONGEST_CHAIN
+
+    @classmethod
+    def of(
+        cls,
+        txid: bytes,
+        block: MinedBlock | tuple[int, int, int],
+        *,
+        block_height: int,
+        on_longest_chain: bool = True,
+        unset: bool = False,
+    ) -> "SetMined":
+        """txid: 32 bytes, wire order. block: the block. block_height: the height it is judged at. on_longest_chain:
+        whether the block is on the longest chain; with `unset`, whether the transaction still is, by another block.
+        unset: it is in this block no longer."""
+        block_id, mined_height, subtree_index = block
+        flags = MINED_ON_LONGEST_CHAIN * on_longest_chain | MINED_UNSET * unset
+        return cls(txid, block_id, mined_height, subtree_index, block_height, flags)
+
+
+class MarkLongestChain(NamedTuple):
+    """value: whether the transaction is on the longest chain. block_height: the height it is judged at."""
+
+    txid: bytes
+    value: bool
+    block_height: int
+
+
+class SetConflicting(NamedTuple):
+    """value: whether the transaction is marked conflicting. block_height: the height it is judged at."""
+
+    txid: bytes
+    value: bool
+    block_height: int
 
 
 class Increment(NamedTuple):

@@ -70,7 +70,7 @@ def test_owed_work_that_fails_or_is_lost_leaves_its_master_in_doubt(broker: Brok
     assert broker.nothing_is_left()
 
 
-@pytest.mark.parametrize("operation", ["create", "spend", "abandon", "set_locked"])
+@pytest.mark.parametrize("operation", ["create", "spend", "unspend", "set_locked"])
 def test_a_lost_worker_leaves_a_note_of_what_it_may_have_owed(broker: Broker, operation: str) -> None:
     """Also of requests that were answered meanwhile: the store may have applied them, and their follow-ups are lost."""
     broker.ready(b"w1", "write")

@@ -20,7 +20,7 @@ _REFUSALS: Final = {
     "create": {codes.TX_EXISTS, codes.CREATING},
     "spend": {codes.TX_NOT_FOUND, codes.SPENT, codes.LOCKED, codes.CREATING, codes.COINBASE_IMMATURE},
     "transaction": {codes.TX_NOT_FOUND, codes.SPENT, codes.LOCKED, codes.CREATING, codes.COINBASE_IMMATURE},
-    "abandon": {codes.TX_NOT_FOUND},
+    "unspend": {codes.TX_NOT_FOUND, codes.SPENT},
     "get": {codes.TX_NOT_FOUND},
     "outpoint": {codes.TX_NOT_FOUND},
     "set_locked": {codes.TX_NOT_FOUND},

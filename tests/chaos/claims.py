@@ -10,7 +10,7 @@ from dataclasses import dataclass, field
 from itertools import combinations
 from typing import Final, NamedTuple
 
-from protocol.codes import REJECTIONS, UNKNOWN
+from protocol.codes import REJECTIONS, SPENT, UNKNOWN
 from tests.chaos.history import YES, Answer, Invocation, Item, events
 
 SPENDS: Final = ("transaction", "spend")
@@ -52,14 +52,22 @@ class Claim:
         return min((invocation.asked for _, invocation in self._spends()), default=FOREVER)
 
     def _spends(self) -> Iterator[Completion]:
-        return (completion for completion in self.completions if completion.invocation.operation != "abandon")
+        return (completion for completion in self.completions if completion.invocation.operation != "unspend")
 
-    def _abandons(self) -> Iterator[Completion]:
+    def _unspends(self) -> Iterator[Completion]:
         """Those that may have been executed."""
         return (
             completion
             for completion in self.completions
-            if completion.invocation.operation == "abandon" and completion.answer.executed != "no"
+            if completion.invocation.operation == "unspend" and completion.answer.executed != "no"
+        )
+
+    def _found_free(self) -> Iterator[Invocation]:
+        """The unspends after which it did not hold the output, whether they did that or not."""
+        return (
+            invocation
+            for answer, invocation in self.completions
+            if invocation.operation == "unspend" and (answer.executed == YES or answer.code == SPENT)
         )
 
     def _acknowledged(self) -> list[Completion]:
@@ -80,7 +88,7 @@ class Claim:
         spans = []
         for _, invocation in self._acknowledged():
             until = min(
-                (back.invocation.asked for back in self._abandons() if self._landed(back) > invocation.asked),
+                (back.invocation.asked for back in self._unspends() if self._landed(back) > invocation.asked),
                 default=FOREVER,
             )
             if invocation.answered < until:
@@ -100,10 +108,7 @@ class Claim:
     def last_spend(self) -> Completion | None:
         """The spend that was answered last, unless all was given back since."""
         last = max(self._spends(), key=lambda spend: spend.invocation.answered or FOREVER, default=None)
-        if last is not None and any(
-            back.answer.executed == YES and back.invocation.asked > last.invocation.answered
-            for back in self._abandons()
-        ):
+        if last is not None and any(back.asked > last.invocation.answered for back in self._found_free()):
             return None
         return last
 
@@ -120,13 +125,13 @@ class Claim:
             answer, invocation = quiet[-1]
             if answer.executed == UNKNOWN:
                 return OPEN
-            if invocation.operation == "abandon":
+            if invocation.operation == "unspend":
                 return FREE
             return HELD if answer.executed == YES or self.coin in named(answer) or self.is_held else FREE
         if self.is_held:
             return HELD
         is_open = any(answer.executed == UNKNOWN for answer, _ in self._spends()) or self.is_named
-        may_be_back = any(answer.executed == UNKNOWN for answer, _ in self._abandons())
+        may_be_back = any(answer.executed == UNKNOWN for answer, _ in self._unspends())
         return OPEN if is_open or (may_be_back and self._acknowledged()) else FREE
 
     # ---- answers that can't be right beside each other
@@ -134,15 +139,18 @@ class Claim:
     def problems(self) -> list[str]:
         found = ["applied a second time"] if self._is_applied_twice() else []
         for answer, invocation in self.completions:
+            is_back = invocation.operation == "unspend"
+            if is_back and answer.code == SPENT and self._must_be_held_before(invocation):
+                found.append("taken back, and said to be another's, which it was not")
             if answer.executed != YES:
                 continue
-            if invocation.operation != "abandon":
+            if not is_back:
                 if answer.value is False and not self._may_be_held_before(invocation):
                     found.append("said to be its own before, which it was not")
             elif answer.value is True and not self._may_be_held_before(invocation):
-                found.append("abandoned, and said to be held, which it was not")
+                found.append("taken back, and said to be held, which it was not")
             elif answer.value is False and self._must_be_held_before(invocation):
-                found.append("abandoned, and said not to be held, which it was")
+                found.append("taken back, and said to be unspent, which it was not")
         return found
 
     def _is_applied_twice(self) -> bool:
@@ -151,7 +159,7 @@ class Claim:
         return any(
             not any(
                 back.invocation.asked < later.answered and self._landed(back) > earlier.asked
-                for back in self._abandons()
+                for back in self._unspends()
             )
             for earlier, later in combinations(applied, 2)
         )
@@ -177,16 +185,13 @@ class Claim:
                 back.invocation is not invocation
                 and back.invocation.asked < invocation.answered
                 and self._landed(back) > other.asked
-                for back in self._abandons()
+                for back in self._unspends()
             )
             for _, other in self._acknowledged()
         )
 
     def _was_given_back(self, since: float, until: float) -> bool:
-        return any(
-            answer.executed == YES and since <= invocation.asked and invocation.answered <= until
-            for answer, invocation in self._abandons()
-        )
+        return any(since <= back.asked and back.answered <= until for back in self._found_free())
 
 
 def _is_about_the_coin(answer: Answer) -> bool:
@@ -206,7 +211,7 @@ def claims_of(invocations: Iterable[Invocation], first: int = 0) -> Claims:
     """By output, by spending data. invocations: in the order in which they were asked. first: where in an item the
     output stands, its spender and its input following."""
     claims: Claims = {}
-    for item, answer, invocation in events(invocations, (*SPENDS, "abandon")):
+    for item, answer, invocation in events(invocations, (*SPENDS, "unspend")):
         coin, data = coin_of(item, first), spending_data(item[first + 2], item[first + 3])
         claim = claims.setdefault(coin, {}).setdefault(data, Claim(coin))
         claim.completions.append(Completion(answer, invocation))

@@ -108,7 +108,7 @@ def _spend(parent: Parent, index: int, offset: int, spender: bytes, vin: int) ->
 def _spans(invocations: Sequence[Invocation]) -> Mapping[int, tuple[float, float]]:
     """By parent, from when until when it was asked for."""
     spans: dict[int, tuple[float, float]] = {}
-    for item, answer, invocation in events(invocations, (*SPENDS, "abandon")):
+    for item, answer, invocation in events(invocations, (*SPENDS, "unspend")):
         if answer.executed != "no":
             first, last = spans.get(item[0], (invocation.asked, 0.0))
             spans[item[0]] = min(first, invocation.asked), max(last, invocation.answered or invocation.due)

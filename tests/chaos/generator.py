@@ -72,7 +72,7 @@ class Caller:
     def questions(self) -> Asking:
         acts = {
             self._create: 20, self._spend: 16, self._spend_again: 4, self._spend_twice: 5, self._spend_record: 14,
-            self._transaction: 10, self._twins: 8, self._shared: 8, self._abandon: 6, self._get: 10, self._outpoint: 8,
+            self._transaction: 10, self._twins: 8, self._shared: 8, self._unspend: 6, self._get: 10, self._outpoint: 8,
             self._lock: 5, self._increment: 3,
         }  # fmt: skip
         while time.monotonic() < self._settings.until:
@@ -140,11 +140,11 @@ class Caller:
         if self._mine:
             yield from self._spend_coins([(parent, vout) for parent, vout, *_ in self.random.choice(self._mine)])
 
-    def _abandon(self) -> Asking:
+    def _unspend(self) -> Asking:
         if self._mine:
             items = self.random.choice(self._mine)
             self._mine.remove(items)
-            yield from self._insist("abandon", items)
+            yield from self._insist("unspend", items)
 
     def _get(self) -> Asking:
         numbers = [self._newest(_SPENT_AMONG) for _ in range(self.random.choice((1, 1, 8)))]
@@ -203,7 +203,7 @@ class Caller:
         left = {coin for answer in told for coin in named(answer)}
         held = [item for item in items if is_doubtful or item[:2] in left]
         if held and (is_doubtful or self.random.random() < 0.7):
-            yield from self._insist("abandon", held)
+            yield from self._insist("unspend", held)
 
     def _insist(self, operation: str, items: list[Item]) -> Inner:
         """Asks; and mostly asks again for what is unknown."""

@@ -3,13 +3,13 @@
 A line of JSON for each invocation before it is sent, and one for its answers. Each line is one system call, so that a
 client that is killed loses none; its last line may be torn, and is then ignored.
 
-Items of a chaos run, by operation: create [parent]; spend, transaction (the spends of one), abandon [parent, vout,
+Items of a chaos run, by operation: create [parent]; spend, transaction (the spends of one), unspend [parent, vout,
 spender, vin, early]; get [parent]; outpoint [parent, vout]; set_locked [parent, value]; increment [parent, delta].
 early: whether it is judged at the height before the one at which a coinbase is mature. Those of a rivals run:
 tests/rivals/questions.py.
 
 Answers: [code, executed, value, held], one per item; `executed` is "yes", "no" or "unknown"; value: a spend's or
-abandon's result, a refusal's spender, what a read gave, a fault's message.
+unspend's result, a refusal's spender, what a read gave, a fault's message.
 """
 
 import json

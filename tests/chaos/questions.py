@@ -21,7 +21,7 @@ _METHODS = {
     "create": "create_many",
     "spend": "spend_many",
     "transaction": "spend_transaction",
-    "abandon": "abandon_many",
+    "unspend": "unspend_many",
     "get": "get_many",
     "outpoint": "outpoint_many",
     "set_locked": "set_locked_many",
@@ -34,7 +34,7 @@ def start(client: Any, parents: Parents, question: Question) -> Any:
     where there is one that takes an item."""
     operation, items, timeout, _ = question
     arguments: list[Any] = [_argument(parents, question, item) for item in items]
-    if len(items) == 1 and operation in ("spend", "abandon"):
+    if len(items) == 1 and operation in ("spend", "unspend"):
         return getattr(client, operation)(arguments[0], timeout=timeout)
     if len(items) == 1 and operation == "get":
         return client.get(arguments[0], ["txID"], timeout=timeout)
@@ -49,7 +49,7 @@ def _argument(parents: Parents, question: Question, item: Item) -> Any:
     parent = parents.parent(item[0])
     if operation == "create":
         return parent.create_item()
-    if operation in ("spend", "transaction", "abandon"):
+    if operation in ("spend", "transaction", "unspend"):
         _, vout, spender, vin, early = item
         return parent.spend(vout, bytes.fromhex(spender), vin, question.flags, early)
     if operation == "increment":

@@ -46,7 +46,7 @@ def ask_again(client: Client, child: Bins, spend_of: Callable[[int, bytes, int],
     data = utxo[_HASH_BYTES:] or _NOBODY
     spend = spend_of(offset, data[:_TXID_BYTES], int.from_bytes(data[_TXID_BYTES:], "little"))
     for _ in range(_TRIES):
-        (outcome,) = client.spend_many([spend]) if data != _NOBODY else client.abandon_many([spend])
+        (outcome,) = client.spend_many([spend]) if data != _NOBODY else client.unspend_many([spend])
         if outcome.ok:
             break
         time.sleep(_PAUSE)

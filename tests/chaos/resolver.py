@@ -40,7 +40,7 @@ class Resolver:
             )
             open_ones = _open_claims(invocations)
             self._transactions([invocation for _, invocation in open_ones if invocation.operation == "transaction"])
-            for operation in ("spend", "abandon"):
+            for operation in ("spend", "unspend"):
                 self._many(operation, [item for item, invocation in open_ones if invocation.operation == operation])
         self._file.close()
         return read_history(self._path, quiet=True)
@@ -62,7 +62,7 @@ class Resolver:
             answer = self._ask("transaction", items)[0]
             left = [item for item in items if item[:2] in named(answer)]
             if left:
-                self._ask("abandon", left)
+                self._ask("unspend", left)
 
     def _many(self, operation: str, items: Iterable[Item]) -> None:
         for run in _runs(list(items)):

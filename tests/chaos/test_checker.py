@@ -128,14 +128,14 @@ def test_a_double_spend_that_was_undone_later_is_one_all_the_same(scene: Scene) 
     scene.spend(SMALL, 0, B)
     scene.told("spend", [(*COIN, A, 0, False)], OK)
     scene.told("spend", [(*COIN, B, 0, False)], OK)
-    scene.told("abandon", [(*COIN, A, 0, False)], OK)
+    scene.told("unspend", [(*COIN, A, 0, False)], OK)
     assert scene.found() == ["double spend"]
 
 
 def test_an_output_that_was_given_back_may_be_spent_by_another(scene: Scene) -> None:
     scene.spend(SMALL, 0, B)
     scene.told("spend", [(*COIN, A, 0, False)], OK)
-    scene.told("abandon", [(*COIN, A, 0, False)], OK)
+    scene.told("unspend", [(*COIN, A, 0, False)], OK)
     scene.told("spend", [(*COIN, B, 0, False)], OK)
     assert scene.found() == []
 
@@ -336,7 +336,7 @@ def test_an_answer_that_comes_too_late(scene: Scene) -> None:
         ("transaction", (*COIN, A, 0, True), Answer("SPENT", "no", B, [(LARGE.number, 0)])),
         ("increment", (LARGE.number, 1), Answer("OK", YES, 3)),
         ("spend", (*COIN, A, 0, False), Answer("BAD_REQUEST", "no", "")),
-        ("abandon", (*COIN, A, 0, False), OK),
+        ("unspend", (*COIN, A, 0, False), OK),
         ("get", (SMALL.number,), Answer("EXCEPTION", "unknown", "KeyError()")),
     ],
 )

@@ -9,6 +9,7 @@ APPLIED, JOINED = Answer("OK", YES, True), Answer("OK", YES, False)
 REFUSED = Answer("COINBASE_IMMATURE", "no", "")
 NAMED = REFUSED._replace(held=[(0, 0)])
 CRASHED = Answer("WORKER_CRASHED", "unknown", "")
+RIVALLED = Answer("SPENT", "no", "22" * 32)
 ITEM = (0, 0, "11" * 32, 0, False)
 RIVAL = (0, 0, "22" * 32, 0, False)
 
@@ -29,8 +30,8 @@ def spend(answer: Answer, asked: float, answered: float, **more) -> Invocation:
     return invocation("transaction", answer, asked, answered, **more)
 
 
-def abandon(answer: Answer, asked: float, answered: float, **more) -> Invocation:
-    return invocation("abandon", answer, asked, answered, **more)
+def unspend(answer: Answer, asked: float, answered: float, **more) -> Invocation:
+    return invocation("unspend", answer, asked, answered, **more)
 
 
 @pytest.mark.parametrize(
@@ -41,18 +42,21 @@ def abandon(answer: Answer, asked: float, answered: float, **more) -> Invocation
         (HELD, [spend(JOINED, 1, 2), spend(REFUSED, 3, 4)]),
         (HELD, [spend(REFUSED, 1, 9), spend(JOINED, 2, 3)]),
         (OPEN, [spend(CRASHED, 1, 2)]),
+        (HELD, [spend(APPLIED, 1, 4), unspend(RIVALLED, 2, 3)]),
+        (FREE, [spend(NAMED, 1, 2), unspend(RIVALLED, 3, 4)]),
+        (FREE, [spend(CRASHED, 1, 2), unspend(RIVALLED, 3, 4, quiet=True)]),
         (OPEN, [spend(REFUSED, 1, 2), spend(NAMED, 3, 4)]),
         (FREE, [spend(NAMED, 1, 2), spend(REFUSED, 3, 4)]),
-        (FREE, [spend(NAMED, 1, 2), abandon(APPLIED, 3, 4)]),
-        (FREE, [spend(APPLIED, 1, 2), abandon(APPLIED, 3, 4)]),
-        (OPEN, [spend(APPLIED, 1, 2), abandon(CRASHED, 3, 4)]),
-        (OPEN, [spend(APPLIED, 1, 2), abandon(CRASHED, 3, 4), spend(APPLIED, 5, 6)]),
-        (OPEN, [spend(CRASHED, 1, 2), abandon(JOINED, 3, 4)]),
-        (HELD, [spend(APPLIED, 1, 2), abandon(APPLIED, 3, 4), spend(APPLIED, 5, 6)]),
+        (FREE, [spend(NAMED, 1, 2), unspend(APPLIED, 3, 4)]),
+        (FREE, [spend(APPLIED, 1, 2), unspend(APPLIED, 3, 4)]),
+        (OPEN, [spend(APPLIED, 1, 2), unspend(CRASHED, 3, 4)]),
+        (OPEN, [spend(APPLIED, 1, 2), unspend(CRASHED, 3, 4), spend(APPLIED, 5, 6)]),
+        (OPEN, [spend(CRASHED, 1, 2), unspend(JOINED, 3, 4)]),
+        (HELD, [spend(APPLIED, 1, 2), unspend(APPLIED, 3, 4), spend(APPLIED, 5, 6)]),
         (HELD, [spend(CRASHED, 1, 2), spend(JOINED, 3, 4, quiet=True)]),
         (HELD, [spend(CRASHED, 1, 2), spend(NAMED, 3, 4, quiet=True)]),
         (FREE, [spend(CRASHED, 1, 2), spend(REFUSED, 3, 4, quiet=True)]),
-        (FREE, [spend(NAMED, 1, 2), spend(NAMED, 3, 4, quiet=True), abandon(APPLIED, 5, 6, quiet=True)]),
+        (FREE, [spend(NAMED, 1, 2), spend(NAMED, 3, 4, quiet=True), unspend(APPLIED, 5, 6, quiet=True)]),
         (HELD, [spend(APPLIED, 1, 2), spend(REFUSED, 3, 4, quiet=True)]),  # it was promised: whoever undid it is wrong
         (OPEN, [spend(CRASHED, 1, 2), spend(CRASHED, 3, 4, quiet=True)]),
         (OPEN, [spend(CRASHED, 1, 2), spend(Answer("OVERLOADED", "no"), 3, 4, quiet=True)]),
@@ -70,10 +74,12 @@ def test_who_must_hold_an_output(state, invocations):
         [spend(NAMED, 1, 2), spend(JOINED, 3, 4)],
         [spend(CRASHED, 1, 2), spend(JOINED, 3, 4)],
         [spend(JOINED, 1, 3), spend(APPLIED, 2, 4)],
-        [spend(APPLIED, 1, 2), abandon(APPLIED, 3, 4), spend(APPLIED, 5, 6)],
-        [spend(APPLIED, 1, 2), abandon(CRASHED, 3, 4), abandon(JOINED, 5, 6)],
-        [spend(NAMED, 1, 2), abandon(APPLIED, 3, 4), abandon(JOINED, 5, 6)],
-        [spend(REFUSED, 1, 2), abandon(JOINED, 3, 4)],
+        [spend(APPLIED, 1, 2), unspend(APPLIED, 3, 4), spend(APPLIED, 5, 6)],
+        [spend(APPLIED, 1, 2), unspend(CRASHED, 3, 4), unspend(JOINED, 5, 6)],
+        [spend(NAMED, 1, 2), unspend(APPLIED, 3, 4), unspend(JOINED, 5, 6)],
+        [spend(REFUSED, 1, 2), unspend(JOINED, 3, 4)],
+        [spend(APPLIED, 1, 4), unspend(RIVALLED, 2, 3)],
+        [spend(REFUSED, 1, 2), unspend(RIVALLED, 3, 4)],
     ],
 )
 def test_answers_that_go_together(invocations):
@@ -87,10 +93,11 @@ def test_answers_that_go_together(invocations):
         [spend(APPLIED, 1, 3), spend(APPLIED, 2, 4)],
         [spend(JOINED, 1, 2)],
         [spend(REFUSED, 1, 2), spend(JOINED, 3, 4)],
-        [spend(APPLIED, 1, 2), abandon(APPLIED, 3, 4), spend(JOINED, 5, 6)],
-        [spend(APPLIED, 1, 2), abandon(JOINED, 3, 4)],
-        [spend(REFUSED, 1, 2), abandon(APPLIED, 3, 4)],
-        [abandon(APPLIED, 3, 4)],
+        [spend(APPLIED, 1, 2), unspend(APPLIED, 3, 4), spend(JOINED, 5, 6)],
+        [spend(APPLIED, 1, 2), unspend(JOINED, 3, 4)],
+        [spend(APPLIED, 1, 2), unspend(RIVALLED, 3, 4)],
+        [spend(REFUSED, 1, 2), unspend(APPLIED, 3, 4)],
+        [unspend(APPLIED, 3, 4)],
     ],
 )
 def test_answers_that_cannot_both_be_right(invocations):
@@ -101,11 +108,11 @@ def test_answers_that_cannot_both_be_right(invocations):
     ("twice", "invocations"),
     [
         (True, [spend(APPLIED, 1, 2), spend(APPLIED, 3, 4, item=RIVAL)]),
-        (True, [spend(APPLIED, 1, 2), spend(APPLIED, 3, 4, item=RIVAL), abandon(APPLIED, 5, 6)]),
+        (True, [spend(APPLIED, 1, 2), spend(APPLIED, 3, 4, item=RIVAL), unspend(APPLIED, 5, 6)]),
         (True, [spend(APPLIED, 1, 9), spend(APPLIED, 2, 3, item=RIVAL)]),
-        (False, [spend(APPLIED, 1, 2), abandon(APPLIED, 3, 4), spend(APPLIED, 3, 5, item=RIVAL)]),
+        (False, [spend(APPLIED, 1, 2), unspend(APPLIED, 3, 4), spend(APPLIED, 3, 5, item=RIVAL)]),
         (False, [spend(APPLIED, 1, 2), spend(REFUSED, 3, 4, item=RIVAL)]),
-        (False, [spend(APPLIED, 1, 4), abandon(APPLIED, 3, 5), spend(APPLIED, 6, 7, item=RIVAL)]),
+        (False, [spend(APPLIED, 1, 4), unspend(APPLIED, 3, 5), spend(APPLIED, 6, 7, item=RIVAL)]),
     ],
 )
 def test_an_output_that_two_were_promised(twice, invocations):

@@ -147,7 +147,7 @@ def test_what_is_refused_its_creation_for_good_gives_its_spends_back(fresh, clie
     exit_code, summary = replayed(one_block(fresh + 1, refused, child))
     assert exit_code == 1
     assert summary["transactions"] == {"fed": 3, "created": 1, "parent_failed": 1, "refused": 1}
-    assert summary["operations"]["abandon"] == {"submitted": 1, "ok": 1}
+    assert summary["operations"]["unspend"] == {"submitted": 1, "ok": 1}
     why = [line.partition(": transaction ")[2] for line in summary["not_in"]]
     assert why[0].startswith(f"{refused.txid[::-1].hex()}: refused: BAD_REQUEST")
     assert why[0].endswith("; its spends were given back")

@@ -1,4 +1,4 @@
-"""Who spends a coin: attempts of one transaction that are judged differently, rivals, and abandons.
+"""Who spends a coin: attempts of one transaction that are judged differently, rivals, and who takes spends back.
 
 T spends two coins. The second one's record may refuse T at LOW, and not at HIGH: as a coinbase that matures between
 them does. What must hold: what was acknowledged stands until somebody asks for exactly that, however attempts, deaths
@@ -87,8 +87,8 @@ def plain(spender: bytes, coins: tuple[Coin, ...], height: int, of: tuple[Coin, 
     return Ask("spend", (tuple(items),))
 
 
-def abandon(spender: bytes, coins: tuple[Coin, ...]) -> Ask:
-    return Ask("abandon", (_items(spender, coins, HIGH),))
+def unspend(spender: bytes, coins: tuple[Coin, ...]) -> Ask:
+    return Ask("unspend", (_items(spender, coins, HIGH),))
 
 
 def asks(*asked: Ask) -> Caller:
@@ -110,7 +110,7 @@ class Promise(NamedTuple):
 
 
 class Memory(NamedTuple):
-    """stands: what was acknowledged. undone: what an abandon has taken back meanwhile of what a caller (its number)
+    """stands: what was acknowledged. undone: what an unspend has taken back meanwhile of what a caller (its number)
     still waits for."""
 
     stands: frozenset[Promise] = frozenset()
@@ -122,8 +122,8 @@ def _promised(item: tuple[Any, ...]) -> Promise:
 
 
 def landed(memory: Memory, step: Landed, callers: list[list[Told]]) -> Memory:
-    """Whoever abandons asks for exactly that."""
-    if step.op.operation != "abandon":
+    """Whoever takes a spend back asks for exactly that."""
+    if step.op.operation != "unspend":
         return memory
     back = set(_holders(step.key, step.before)) - set(_holders(step.key, step.after))
     waiting = {
@@ -237,7 +237,7 @@ def models() -> Iterator[Model]:
 def _models() -> Iterator[Model]:
     for coins in (BOTH, REVERSED, TOGETHER):
         where = {BOTH: "two records", REVERSED: "two records, reversed", TOGETHER: "one record"}[coins]
-        for model in (*_judged(coins), *_rivalled(coins), *_abandoned(coins), *_lost(coins)):
+        for model in (*_judged(coins), *_rivalled(coins), *_taken_back(coins), *_lost(coins)):
             yield replace(model, name=f"{model.name}; {where}")
 
 
@@ -276,23 +276,23 @@ def _rivalled(coins: tuple[Coin, ...]) -> Iterator[Model]:
     )
 
 
-def _abandoned(coins: tuple[Coin, ...]) -> Iterator[Model]:
+def _taken_back(coins: tuple[Coin, ...]) -> Iterator[Model]:
     """One asks for its spends to be taken back meanwhile."""
     records = _records(coins)
     first, _ = sorted(coins)
     low = asks(whole(T, coins, LOW))
-    back_low, back_high = (asks(abandon(T, coins), whole(T, coins, height)) for height in (LOW, HIGH))
-    yield _model("refused; abandoned and asked again", records, {"A": low, "B": back_high}, faults=2, in_doubt=True)
+    back_low, back_high = (asks(unspend(T, coins), whole(T, coins, height)) for height in (LOW, HIGH))
+    yield _model("refused; taken back and asked again", records, {"A": low, "B": back_high}, faults=2, in_doubt=True)
     yield _model(
-        "refused, abandoned, refused again", records, {"A": low, "B": back_low, "C": low}, at_rest=nothing_is_left
+        "refused, taken back, refused again", records, {"A": low, "B": back_low, "C": low}, at_rest=nothing_is_left
     )
-    yield _model("refused twice; abandoned and asked again", records, {"A": low, "B": low, "C": back_high}, faults=1)
+    yield _model("refused twice; taken back and asked again", records, {"A": low, "B": low, "C": back_high}, faults=1)
     yield _model(
-        "refused; abandoned, and a rival refused and spending",
+        "refused; taken back, and a rival refused and spending",
         records,
         {
             "A": low,
-            "B": asks(abandon(T, (first,)), whole(RIVAL, coins, LOW)),
+            "B": asks(unspend(T, (first,)), whole(RIVAL, coins, LOW)),
             "R": asks(plain(RIVAL, (first,), HIGH, coins)),
         },
         faults=1,

@@ -10,6 +10,7 @@ from collections.abc import Iterator
 from typing import Any, Final
 
 from protocol import MinedBlock
+from protocol.item_flags import MINED_ON_LONGEST_CHAIN
 from store.layout import CreationOptions, Partial, create_records
 from store.transaction import Output
 from tests.interleavings.actors import Ask, Caller, Told
@@ -56,7 +57,7 @@ def spent(records: Records, child: int, spender: bytes = S) -> Records:
 
 
 def _spend(operation: str, records: Records, child: int, spender: bytes) -> Ask:
-    """Spends, or abandons, the coin of a child."""
+    """Spends the coin of a child, or takes it back."""
     utxo = (list(records.values())[child] or {})["utxos"][0]
     return Ask(operation, (((M, child, utxo[:32], spender, 0, HIGH, 0),),))
 
@@ -65,6 +66,7 @@ def locks(value: bool) -> Ask:
     return Ask("set_locked", (((M, value),),))
 
 
+MINES: Final = Ask("set_mined", (((M, 2, 150, 0, HIGH, MINED_ON_LONGEST_CHAIN),),))
 COUNT_AGAIN: Final = Ask("increment", (((M, 1, HIGH),),))
 
 
@@ -75,7 +77,7 @@ def ask_again(held: Held, _: dict[str, list[Told]]) -> list[Ask]:
     for child, bins in enumerate(records.values()):
         if child and bins:
             utxo = bins["utxos"][0]
-            operation, spender = ("spend", utxo[32:64]) if len(utxo) > 32 else ("abandon", S)
+            operation, spender = ("spend", utxo[32:64]) if len(utxo) > 32 else ("unspend", S)
             asked.append(_spend(operation, records, child, spender))
     return asked
 
@@ -140,9 +142,9 @@ _ASKED_AGAIN: Final[dict[str, Any]] = {"again": ask_again, "at_rest": counts_are
 _SMALL: Final = transaction(1)
 _LARGE: Final = transaction(2)
 _SPENDS: Final = asks(_spend("spend", _SMALL, 1, S))
-_TAKES_BACK: Final = asks(_spend("abandon", _SMALL, 1, S))
+_TAKES_BACK: Final = asks(_spend("unspend", _SMALL, 1, S))
 _RIVALS: Final = asks(_spend("spend", _SMALL, 1, OTHER))
-_FLIPS: Final = asks(_spend("spend", _SMALL, 1, S), _spend("abandon", _SMALL, 1, S))
+_FLIPS: Final = asks(_spend("spend", _SMALL, 1, S), _spend("unspend", _SMALL, 1, S))
 _FIRST: Final = asks(_spend("spend", _LARGE, 1, S))
 _SECOND: Final = asks(_spend("spend", _LARGE, 2, S))
 
@@ -172,7 +174,7 @@ def _of_notes() -> Iterator[Model]:
 
 
 def _of_two_children() -> Iterator[Model]:
-    back = asks(_spend("abandon", _LARGE, 1, S), _spend("spend", _LARGE, 1, OTHER))
+    back = asks(_spend("unspend", _LARGE, 1, S), _spend("spend", _LARGE, 1, OTHER))
     yield _model("two children", _LARGE, {"A": _FIRST, "B": _SECOND, "C": back})
     yield _model("two children, a note lost", _LARGE, {"A": _FIRST, "B": back}, faults=1, **_ASKED_AGAIN)
 
@@ -211,4 +213,6 @@ def _of_locks() -> Iterator[Model]:
         again=lock_again,
         at_rest=locks_agree,
     )
+    yield _model("locked and mined at once", _SMALL, {"A": lock, "B": asks(MINES), "C": unlock})
+    yield _model("a finished one, locked and mined at once", spent(_SMALL, 1), {"A": lock, "B": asks(MINES)})
     yield _model("locked while it is spent", _SMALL, {"A": _SPENDS, "B": asks(locks(True), locks(False))})

@@ -1,28 +1,35 @@
 """Writes the blocking twin of the asyncio client: `python -m tests.protocol.generate_blocking`.
 
-The twin, protocol/client/blocking.py, is the whole of asynchronous.py with the replacements below, in the project's own
-format. So methods and docstrings are written once; what the twins do differently is in their drivers. The tool is here
-because it needs ruff, which is there where tests are, and because neither distribution carries it.
+Each module of protocol/client/asynchronous/ has its twin of the same name in protocol/client/blocking/: the whole of
+it with the replacements below, in the project's own format. So methods and docstrings are written once; what the twins
+do differently is in their drivers. The tool is here because it needs ruff, which is there where tests are, and because
+neither distribution carries it.
 """
 
 import re
 import subprocess
 import sys
+from collections.abc import Mapping
 from pathlib import Path
 
 CLIENT = Path(__file__).resolve().parents[2] / "protocol" / "client"
-SOURCE = CLIENT / "asynchronous.py"
-TWIN = CLIENT / "blocking.py"
+SOURCES = CLIENT / "asynchronous"
+TWINS = CLIENT / "blocking"
 
 HEADER = """\
-# Generated from asynchronous.py by `python -m tests.protocol.generate_blocking`: change that file, and run this.
+# Generated from its twin by `python -m tests.protocol.generate_blocking`: change that, and run this.
 """
 
-# What the source says of asyncio alone, and what stands in its place.
+# What the sources say of asyncio alone, and what stands in its place.
 TEXTS = {
-    '"""The client for asyncio. blocking.py is generated from this file: see tests/protocol/generate_blocking.py."""': (
-        '"""The blocking client."""'
-    ),
+    "The client for asyncio.": "The blocking client.",
+    " Its twin is generated: tests/protocol/generate_blocking.py.": "",
+    "class AsyncClient(TransactionAsker, OutputAsker):": "class Client(Submitter):",
+    "from .retrying import Retrying\n": "from .retrying import Retrying\nfrom .submitting import Submitter\n",
+    "Callable[..., Awaitable[T]]": "Callable[..., T]",
+    "Awaitable[list[Outcome[T]]]": "list[Outcome[T]]",
+    "Awaitable[Question[list[Outcome[T]]]]": "Question[list[Outcome[T]]]",
+    "AsyncGenerator[Outcome[T], None]": "Generator[Outcome[T], None, None]",
     """\
 A client of one daemon. It is made, used and closed within one running event loop: in another loop its calls
     raise ClientClosed, and nothing is sent. A call that is cancelled is forgotten: what it asked may be executed all
@@ -38,6 +45,8 @@ A client of one daemon. Any number of threads may use it; calls that they make a
 }
 WORDS = {
     r"\basync def\b": "def",
+    r"\basync for\b": "for",
+    r"\bAsyncGenerator\b": "Generator",
     r"\bawait ": "",
     r"\bAsyncClient\b": "Client",
     r"\bAsyncioDriver\b": "ThreadDriver",
@@ -47,33 +56,39 @@ WORDS = {
 }
 
 
-def generate(source: str) -> str:
-    """The twin of a source. Raises ValueError where a replacement finds nothing, or something of asyncio is left."""
-    for text, replacement in TEXTS.items():
-        source = replaced(re.escape(text), replacement, source)
-    for pattern, replacement in WORDS.items():
-        source = replaced(pattern, replacement, source)
-    left = re.findall(r".*async.*|.*\bawait\b.*", source, re.IGNORECASE)
-    if left:
-        raise ValueError(f"the blocking twin would still say {left[0].strip()!r}: add a replacement")
-    return formatted(HEADER + source)
+def sources() -> dict[str, str]:
+    """The modules of the asyncio client, by name."""
+    return {path.name: path.read_text() for path in sorted(SOURCES.glob("*.py")) if path.name != "__init__.py"}
 
 
-def replaced(pattern: str, replacement: str, source: str) -> str:
-    found, count = re.subn(pattern, lambda _: replacement, source)
-    if not count:
-        raise ValueError(f"nothing in {SOURCE.name} is {pattern!r}: the replacement is of no use any more")
-    return found
+def generate(texts: Mapping[str, str]) -> dict[str, str]:
+    """The twins of these sources. Raises ValueError where a replacement finds nothing in any of them, or something of
+    asyncio is left."""
+    twins = dict(texts)
+    for pattern, replacement in [*((re.escape(text), other) for text, other in TEXTS.items()), *WORDS.items()]:
+        found = 0
+        for name, text in twins.items():
+            twins[name], count = re.subn(pattern, lambda _, other=replacement: other, text)
+            found += count
+        if not found:
+            raise ValueError(f"nothing in {SOURCES.name}/ is {pattern!r}: the replacement is of no use any more")
+    for name, text in twins.items():
+        left = re.findall(r".*async.*|.*\bawait\b.*", text, re.IGNORECASE)
+        if left:
+            raise ValueError(f"{name}: the blocking twin would still say {left[0].strip()!r}: add a replacement")
+    return {name: formatted(HEADER + text, TWINS / name) for name, text in twins.items()}
 
 
-def formatted(text: str) -> str:
-    """Shorter lines may be joined, and imports be in another order."""
-    for command in (["check", "--select", "I", "--fix", "--quiet"], ["format", "--quiet"]):
-        ruff = [sys.executable, "-m", "ruff", *command, "--stdin-filename", str(TWIN), "-"]
+def formatted(text: str, path: Path) -> str:
+    """Shorter lines may be joined, imports be in another order or needed no more, and loops be shorter."""
+    fix = ["check", "--select", "I,F401,UP028", "--fix", "--unsafe-fixes", "--quiet"]
+    for command in (fix, ["format", "--quiet"]):
+        ruff = [sys.executable, "-m", "ruff", *command, "--stdin-filename", str(path), "-"]
         text = subprocess.run(ruff, input=text, capture_output=True, text=True, check=True, cwd=CLIENT).stdout
     return text
 
 
 if __name__ == "__main__":
-    TWIN.write_text(generate(SOURCE.read_text()))
-    print(f"{TWIN}: written")
+    for name, text in generate(sources()).items():
+        (TWINS / name).write_text(text)
+        print(f"{TWINS / name}: written")

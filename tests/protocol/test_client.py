@@ -6,10 +6,31 @@ import threading
 
 import pytest
 
-from protocol import AsyncClient, Client, Outpoint, Spent, TxNotFound, UtxodError, codes, wire
+from protocol import (
+    Accepted,
+    AsyncClient,
+    Client,
+    Conflict,
+    Incremented,
+    Outpoint,
+    Spent,
+    TxNotFound,
+    Utxo,
+    UtxodError,
+    codes,
+    wire,
+)
 from protocol.wire import Error, Limits
 from tests.support.client_calls import MANY, ONE, SPEND, TXID
 from tests.support.scripted_daemon import RESULTS
+
+MADE_OF_RESULTS = {
+    "outpoint": Outpoint(5000, b"script"),
+    "increment": Incremented(None, 3),
+    "accept": Accepted(True, False, {"records": 1}),
+    "utxo": Utxo(5, b"script", b"hash", "IMMATURE", spendable_from=200),
+    "set_conflicting": Conflict([(b"parent", 1)], [b"spender"]),
+}
 
 
 @pytest.mark.parametrize("operation", ONE)
@@ -27,9 +48,7 @@ def test_each_operation_gives_its_result(start, endpoint, operation):
         assert result == {"epoch": 1}
         return
     wanted = RESULTS[daemon.requests[0].header.operation]
-    assert result == (
-        [wanted] if operation == "spend_transaction" else tuple(wanted) if type(wanted) is list else wanted
-    )
+    assert result == ([wanted] if operation == "spend_transaction" else MADE_OF_RESULTS.get(operation, wanted))
 
 
 @pytest.mark.parametrize("operation", MANY)
@@ -44,6 +63,17 @@ def test_each_twin_gives_an_outcome_per_item(start, endpoint, operation):
 
     assert [o.result for o in asyncio.run(run())] == [o.result for o in outcomes]
     assert [(o.ok, o.code, o.error) for o in outcomes] == [(True, "OK", None)] * 3
+
+
+WRONG = {"utxo": [{"satoshis": 5}, [5], None], "accept": [{}, 7, [True]], "set_conflicting": [[[[1]], []], 7, {}]}
+
+
+@pytest.mark.parametrize("operation", WRONG)
+def test_a_result_that_is_not_what_its_operation_gives_is_an_error_for_its_item(start, endpoint, operation):
+    start(lambda request: [request.well(WRONG[operation])])
+    with Client(endpoint) as client:
+        outcomes = MANY[operation](client)
+    assert [(outcome.code, outcome.error.executed) for outcome in outcomes] == [("INTERNAL", "unknown")] * 3
 
 
 def test_the_calls_of_64_threads_become_few_requests(start, endpoint):

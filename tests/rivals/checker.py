@@ -83,15 +83,15 @@ class Checker:
             elif invocation.operation == "spend":
                 counts["plain spends"] += len(invocation.items)
                 counts["plain spends acknowledged"] += sum(answer.executed == YES for answer in invocation.answers)
-            elif invocation.operation == "abandon":
-                counts["abandoned"] += sum(answer.value is True for answer in invocation.answers)
+            elif invocation.operation == "unspend":
+                counts["taken back"] += sum(answer.value is True for answer in invocation.answers)
             counts["unknown"] += any(answer.executed == "unknown" for answer in invocation.answers)
 
     # ---- answers
 
     def _check_answers(self, scenario: Scenario, invocations: Sequence[Invocation], claims: Claims) -> None:
         created = _created(invocations)
-        for item, answer, invocation in events(invocations, (*SPENDS, "abandon", "create", "set_locked")):
+        for item, answer, invocation in events(invocations, (*SPENDS, "unspend", "create", "set_locked")):
             if invocation.operation == "transaction" and item is not invocation.items[0]:
                 continue  # one answer stands for all
             problem = self._problem(scenario, item, answer, invocation, claims, created)
@@ -116,7 +116,7 @@ class Checker:
         if code in _FAULTS:
             return ""
         if invocation.operation not in SPENDS:
-            allowed = {"create": (codes.TX_EXISTS, codes.CREATING), "abandon": (codes.TX_NOT_FOUND,)}
+            allowed = {"create": (codes.TX_EXISTS, codes.CREATING), "unspend": (codes.TX_NOT_FOUND, codes.SPENT)}
             return "" if code in ("OK", *allowed.get(invocation.operation, ())) else f"{code} is no answer to this"
         wanted = {(asked[1], asked[2]) for asked in invocation.items}
         if answer.executed == YES:
@@ -261,8 +261,8 @@ def _created(invocations: Sequence[Invocation]) -> Mapping[int, float]:
 def _last_of_each(invocations: Sequence[Invocation]) -> Iterable[tuple[Item, Answer, Invocation]]:
     """The last word on each thing that was asked."""
     last: dict[Any, tuple[Item, Answer, Invocation]] = {}
-    for item, answer, invocation in events(invocations, (*SPENDS, "abandon", "create", "set_locked")):
-        key = (invocation.operation, item[:-1] if invocation.operation in (*SPENDS, "abandon", "set_locked") else item)
+    for item, answer, invocation in events(invocations, (*SPENDS, "unspend", "create", "set_locked")):
+        key = (invocation.operation, item[:-1] if invocation.operation in (*SPENDS, "unspend", "set_locked") else item)
         if key not in last or invocation.answered >= last[key][2].answered:
             last[key] = item, answer, invocation
     return last.values()

@@ -166,7 +166,7 @@ class ScenarioRun:
     async def _give_back(self, state: _SpenderState, may_hold: set[Coin]) -> None:
         await asyncio.sleep(state.landing)
         items = self._items(state.spender, sorted(may_hold & set(state.spender.inputs)), self._scenario.height)
-        await self._invoker.insist(self._scenario, "abandon", items)
+        await self._invoker.insist(self._scenario, "unspend", items)
         state.acknowledged.clear()
         state.named.clear()
         state.landing = 0.0

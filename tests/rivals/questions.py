@@ -1,6 +1,6 @@
 """A question of a rivals run, as a call of one of the clients and back as an answer for the history.
 
-Items: create [scenario, parent]; set_locked [scenario, parent, value]; transaction (the spends of one), spend, abandon
+Items: create [scenario, parent]; set_locked [scenario, parent, value]; transaction (the spends of one), spend, unspend
 [scenario, parent, vout, spender, vin, height]. The value of a refusal is a map of what its details say, with outputs as
 [parent, vout]: spender, vin; because, outpoint.
 """
@@ -99,8 +99,8 @@ async def _call(
     spends = [spend_of(scenario, item, flags) for item in items]
     if operation == "transaction":
         return await client.spend_transaction(spends, timeout=timeout)
-    if operation == "abandon":
-        return await client.abandon_many(spends, timeout=timeout)
+    if operation == "unspend":
+        return await client.unspend_many(spends, timeout=timeout)
     if len(spends) == 1:
         return [await client.spend(spends[0], timeout=timeout)]
     return await client.spend_many(spends, timeout=timeout)

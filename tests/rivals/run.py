@@ -72,7 +72,7 @@ PROMISES: Final = {
 _RATES: Final = ("attempts", "acknowledged")
 _COUNTS: Final = (
     "scenarios", "plain spends", "plain spends acknowledged", "unknown", "held named",
-    "refusals that name what is held", "abandoned", "became unspent again", "spent outputs",
+    "refusals that name what is held", "taken back", "became unspent again", "spent outputs",
     "held at the end, as named", "counters", "counters off before they were asked again", "locks",
 )  # fmt: skip
 

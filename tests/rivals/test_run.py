@@ -143,7 +143,7 @@ def test_a_rival_that_is_told_the_wrong_spender(scene: Scene) -> None:
 def test_what_was_given_back_may_be_another_s(scene: Scene) -> None:
     scene.spend(0, 0, B)
     scene.told("spend", [scene.item()], APPLIED)
-    scene.told("abandon", [scene.item()], APPLIED)
+    scene.told("unspend", [scene.item()], APPLIED)
     scene.told("spend", [scene.item(spender=B)], APPLIED)
     assert scene.found() == []
 
@@ -160,7 +160,7 @@ def test_what_is_held_and_not_named(scene: Scene) -> None:
 def test_what_is_named_and_not_held(scene: Scene) -> None:
     scene.told("transaction", scene.whole(early=True), refused("COINBASE_IMMATURE", held=[(0, 0)]))
     assert scene.found() == [WRONG]
-    scene.told("abandon", [scene.item()], APPLIED)
+    scene.told("unspend", [scene.item()], APPLIED)
     assert scene.found() == []
 
 

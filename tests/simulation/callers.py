@@ -20,7 +20,7 @@ HIGH: Final = 200
 
 
 # What callers wish for, and how often in runs of one kind or another.
-_WISHES: Final = ("whole", "plain", "abandon", "lock", "count")
+_WISHES: Final = ("whole", "plain", "unspend", "lock", "count")
 MIXES: Final = ((50, 15, 15, 16, 4), (55, 8, 35, 1, 1), (20, 5, 25, 48, 2), (10, 45, 40, 4, 1))
 
 
@@ -121,8 +121,8 @@ class Caller:
             self.ask("spend", spender.items(height), ONE_TRANSACTION)
         elif what == "plain":
             self.ask("spend", spender.items(height, rng.sample(spender.coins, rng.randint(1, len(spender.coins)))))
-        elif what == "abandon":
-            self.ask("abandon", spender.items(height))
+        elif what == "unspend":
+            self.ask("unspend", spender.items(height))
         elif what == "lock":
             self.ask("set_locked", [[rng.choice(world.large), rng.random() < 0.4]])
         elif world.counting:
@@ -134,7 +134,7 @@ class Caller:
         if self.rng.random() < 0.5:
             request = self.ask("spend", spender.items(HIGH), ONE_TRANSACTION)
         else:
-            request = self.ask("abandon", spender.items(HIGH))
+            request = self.ask("unspend", spender.items(HIGH))
         self._resolving[request] = spender
 
     def ask(self, operation: str, items: list[list[Any]], flags: int = 0, timeout_ms: int = 0) -> bytes:
@@ -156,7 +156,7 @@ class Caller:
         """errors: by item; None where it was answered well."""
         if asked.operation == "set_locked" and any(error and error.executed == UNKNOWN for error in errors.values()):
             self.world.doubtful_locks.add(asked.items[0][0])
-        if asked.operation not in ("spend", "abandon"):
+        if asked.operation not in ("spend", "unspend"):
             return
         again = self._resolving.pop(request, None)
         if again and any(error and error.code not in codes.REJECTIONS for error in errors.values()):

@@ -1,6 +1,6 @@
 """What the callers of one set were promised, held against what each step does to it.
 
-A spend that was answered well stands until somebody abandons it. What else a spender holds some answer has named.
+A spend that was answered well stands until somebody takes it back. What else a spender holds some answer has named.
 """
 
 from collections.abc import Hashable, Iterable, Iterator, Mapping
@@ -26,7 +26,7 @@ def held_in(key: bytes, bins: Bins | None) -> Iterator[Promise]:
 
 
 class Promises:
-    """stands: what was acknowledged, and not abandoned since. loose: what was acknowledged, and abandoned while that
+    """stands: what was acknowledged, and not taken back since. loose: what was acknowledged, and taken back while that
     answer was awaited: before the spend, or after it. named: what other answers said might be held."""
 
     def __init__(self) -> None:
@@ -51,7 +51,7 @@ class Promises:
             return
         for had in self._had.values():
             had.difference_update(lost)
-        if operation != "abandon":
+        if operation != "unspend":
             if lost & self.stands:
                 raise Violation(f"{operation} takes back what was acknowledged: {lost & self.stands}")
             return
@@ -60,7 +60,7 @@ class Promises:
             waiting.difference_update(lost)
 
     def answered(self, request: Hashable, well: set[Promise], named: set[Promise], refused: set[Promise]) -> None:
-        """well: what was answered well; what was abandoned since it was asked for is not promised by that. refused: by
+        """well: what was answered well; what was taken back since it was asked for is not promised by that. refused: by
         the rules; of that the answer names what the spender has had all the time."""
         unsaid = self._had.pop(request) & refused - named
         if unsaid:

@@ -171,7 +171,7 @@ class SharedSetWorld:
                 holder = caller.holder(coin)
                 spender = next((known for known in self.spenders if coin in known.coins and known.txid == holder), None)
                 any_spender = Spender(b"\xaa" * 32, (coin,))
-                self._ask("spend" if spender else "abandon", (spender or any_spender).items(HIGH, [coin]))
+                self._ask("spend" if spender else "unspend", (spender or any_spender).items(HIGH, [coin]))
         self._ask("set_locked", [[txid, bool(self.records[txid]["locked"])]])
 
     def _ask(self, operation: str, items: list[list[Any]]) -> None:

@@ -84,7 +84,7 @@ def test_undoing_a_spend_takes_the_delete_at_height_back(run: Run, store: Store,
     spends = spends_of(generate, coinbase, 0, 1, 2)
     execute_follow_ups(run, run("spend", spends))
     for undone in (spends[0], spends[2]):
-        dispatched = run("abandon", [undone])
+        dispatched = run("unspend", [undone])
         assert dispatched.results == [True]
         execute_follow_ups(run, dispatched)
         assert delete_at_heights(store, coinbase) == [None] * 2
@@ -99,7 +99,7 @@ def test_all_orders_losses_and_doublings_of_the_notes_of_a_history_give_the_same
     for copies in itertools.product((0, 1, 2), (0, 1, 2), (1, 2)):
         coinbase = mined(run, generate, 3)
         (last,) = spends_of(generate, coinbase, 2)
-        history = [told(run(operation, [last]).follow_ups[0]) for operation in ("spend", "abandon", "spend")]
+        history = [told(run(operation, [last]).follow_ups[0]) for operation in ("spend", "unspend", "spend")]
         notes = [note for note, times in zip(history, copies, strict=True) for _ in range(times)]
         for order in set(itertools.permutations(range(len(notes)))) if len(notes) < 5 else [range(len(notes))[::-1]]:
             for place in order:
@@ -119,8 +119,8 @@ def test_asking_again_tells_the_master_again_what_it_may_not_have_heard(
     execute_follow_ups(run, again)
     assert bins_of(store, coinbase.txid)["spentExtraRecs"] == 1
     assert delete_at_heights(store, coinbase) == [HEIGHT + RETENTION] * 2
-    run("abandon", spends[2:])
-    again = run("abandon", spends[2:])
+    run("unspend", spends[2:])
+    again = run("unspend", spends[2:])
     assert again.results == [False]
     execute_follow_ups(run, again)
     assert delete_at_heights(store, coinbase) == [None] * 2
@@ -175,7 +175,7 @@ def test_a_recount_that_is_lost_is_asked_for_by_the_next_note(run: Run, store: S
     execute_follow_ups(run, run("spend", spends))
     assert delete_at_heights(store, coinbase)[0] == HEIGHT + RETENTION
     forget(store, coinbase.txid, spent=2)
-    (undone,) = run("abandon", spends[4:]).follow_ups
+    (undone,) = run("unspend", spends[4:]).follow_ups
     with pytest.raises(Dies):
         dispatch(DiesBefore(store, "tellState"), undone.operation, wire.unpack_body(undone.body, 1))
     assert delete_at_heights(store, coinbase)[0] is None
@@ -184,7 +184,7 @@ def test_a_recount_that_is_lost_is_asked_for_by_the_next_note(run: Run, store: S
     assert (master["spentExtraRecs"], "deleteAtHeight" in master) == (1, False)
 
 
-@pytest.mark.parametrize("asked", ["abandon", "increment"])
+@pytest.mark.parametrize("asked", ["unspend", "increment"])
 def test_asking_again_reaches_children_that_kept_a_delete_at_height(
     run: Run, store: Store, generate: Generator, asked: str
 ) -> None:
@@ -192,11 +192,11 @@ def test_asking_again_reaches_children_that_kept_a_delete_at_height(
     coinbase = mined(run, generate, 3)
     spends = spends_of(generate, coinbase, 0, 1, 2)
     execute_follow_ups(run, run("spend", spends))
-    (note,) = run("abandon", spends[2:]).follow_ups
+    (note,) = run("unspend", spends[2:]).follow_ups
     store.batch_operate([RuleCall(coinbase.txid, "noteChild", (told(note)[1], HEIGHT, RETENTION))], 5.0)
     assert delete_at_heights(store, coinbase) == [None, HEIGHT + RETENTION]
-    if asked == "abandon":
-        execute_follow_ups(run, run("abandon", spends[2:]))
+    if asked == "unspend":
+        execute_follow_ups(run, run("unspend", spends[2:]))
     else:
         run("increment", [[coinbase.txid, 0, HEIGHT]]).results  # noqa: B018
     assert delete_at_heights(store, coinbase) == [None, None]

@@ -147,7 +147,7 @@ def test_a_missing_child_record_is_a_fault_and_not_the_absence_of_the_coin(
     coinbase = matured(run, generate, [1, 2, 3, 4, 5])
     store.batch_operate([Remove(child_key(coinbase.txid, 1))], 5.0)
     missing = [*generate.spend((coinbase, 2), height=HEIGHT)]
-    for operation in ("spend", "abandon"):
+    for operation in ("spend", "unspend"):
         (outcome,) = run(operation, [missing]).outcomes
         assert (outcome.code, outcome.executed) == ("STORE_ERROR", "no")
     (outcome,) = run("outpoint", [[coinbase.txid, 2]]).outcomes
@@ -169,7 +169,7 @@ def test_an_output_beyond_the_last_is_no_missing_transaction(run: Run, generate:
     beyond[1] = 900
     absent = [bytes(32), *beyond[1:]]
     assert run("spend", [beyond, absent]).codes == ["UTXO_NOT_FOUND", "TX_NOT_FOUND"]
-    assert run("abandon", [beyond, absent]).codes == ["UTXO_NOT_FOUND", "TX_NOT_FOUND"]
+    assert run("unspend", [beyond, absent]).codes == ["UTXO_NOT_FOUND", "TX_NOT_FOUND"]
 
 
 def test_a_child_of_a_transaction_that_is_being_created_is_not_there_yet(run: Run, store: Store) -> None:
@@ -201,6 +201,16 @@ def test_get_of_a_damaged_record_is_a_fault(run: Run, store: Store, generate: Ge
     store.batch_operate([Write(coinbase.txid, {"outputs": None}, Mode.UPDATE)], 5.0)
     assert run("get", [[coinbase.txid, ["tx"]]]).codes == ["STORE_ERROR"]
     assert run("outpoint", [[coinbase.txid, 0]]).codes == ["STORE_ERROR"]
+
+
+@pytest.mark.parametrize("moved", [[-1, b"\x51"], [1], [b"\x51", 1], 5], ids=str)
+def test_an_output_whose_reassignment_can_not_be_read_harms_no_other(
+    run: Run, store: Store, generate: Generator, moved: Any
+) -> None:
+    coinbase = matured(run, generate, [1, 2])
+    store.batch_operate([Write(coinbase.txid, {"reassigned": {0: moved}}, Mode.UPDATE)], 5.0)
+    outcomes = run("outpoint", [[coinbase.txid, 0], [coinbase.txid, 1]]).outcomes
+    assert [(outcome.code, outcome.executed) for outcome in outcomes] == [("STORE_ERROR", "no"), ("OK", None)]
 
 
 @pytest.mark.parametrize("vout", [0, 3], ids=["in the master", "in a child"])
