@@ -284,7 +284,7 @@ def test_a_conflicting_transaction_that_is_pruned_meanwhile_is_abandoned_all_the
     payment.create(CREATE_CONFLICTING)
     between = Between(store, is_guarded, lambda: store.batch_operate([Remove(payment.txid)], 5.0))
     codes = dispatch(between, "abandon", [payment.item]).codes
-    assert codes == (["OK"] if store.is_atomic else ["TX_NOT_FOUND"])
+    assert codes == (["OK"] if store.is_atomic else ["SPENDER_EXISTS"])
     assert payment.abandon().results == [[not store.is_atomic] * 3]
     assert payment.holds() == [False] * 3
 
