@@ -71,6 +71,12 @@ local function refuseMissing()
     return refuse("TX_NOT_FOUND", "no such transaction")
 end
 
+-- Whether there is a transaction. A record that bars its creation, while what it spends is given back, is none: it has no
+-- other bin.
+local function isThere(rec)
+    return aerospike:exists(rec) and (rec["abandoned"] == nil or rec["txID"] ~= nil)
+end
+
 -- Adds what a caller needs to act on the signal, if there is one.
 local function addSignal(result, rec, signal)
     if signal then
@@ -197,7 +203,7 @@ end
 
 -- The record's list of UTXOs and the target's spender; or nil, nil and the refusal.
 local function openUtxo(rec, target)
-    if not aerospike:exists(rec) then
+    if not isThere(rec) then
         return nil, nil, refuseMissing()
     end
     local utxos = rec["utxos"]
@@ -264,12 +270,15 @@ local function updateChildState(rec, result)
     return state, true
 end
 
-local function isFinished(rec, totalExtraRecs)
+local function isInBlock(rec)
     local blockIDs = rec["blockIDs"]
+    return blockIDs ~= nil and list.size(blockIDs) > 0
+end
+
+local function isFinished(rec, totalExtraRecs)
     return rec["spentUtxos"] == rec["recordUtxos"]
         and (rec["spentExtraRecs"] or 0) == totalExtraRecs
-        and blockIDs ~= nil
-        and list.size(blockIDs) > 0
+        and isInBlock(rec)
         and rec["unminedSince"] == nil
 end
 
@@ -380,7 +389,7 @@ end
 
 -- The record's list of UTXOs; or nil, and the refusal of the whole record.
 local function openForSpending(rec, spends, ignoreConflicting, ignoreLocked, currentBlockHeight)
-    if not aerospike:exists(rec) then
+    if not isThere(rec) then
         return nil, refuseMissing()
     end
     local code, message = forbidSpending(rec, ignoreConflicting, ignoreLocked, currentBlockHeight)
@@ -539,11 +548,11 @@ local function openForGivingBack(rec, offset, utxoHash, spendingData)
 end
 
 local function refuseGivingBack(rec, target, spender)
-    if spender == FROZEN then
-        return refuse("FROZEN", "the output is frozen")
-    end
     if isPruned(rec["deletedChildren"], target.spender) then
         return refuse(refusePruned(target.spender))
+    end
+    if spender == FROZEN then
+        return refuse("FROZEN", "the output is frozen")
     end
     if spender ~= "" and spender ~= target.spender then
         return refuse("SPENT", "the output is spent by another transaction", spenderHex(spender))
@@ -662,11 +671,18 @@ local function mine(rec, blockIDs, blockID, blockHeight, subtreeIdx, onLongestCh
     rec["lockHeight"] = nil
 end
 
+-- The earliest height stays.
+local function leaveLongestChain(rec, currentBlockHeight)
+    if rec["unminedSince"] == nil then
+        rec["unminedSince"] = currentBlockHeight
+    end
+end
+
 local function unmine(rec, blockIDs, blockID, currentBlockHeight, onLongestChain)
     local wasListed = removeBlock(rec, blockIDs, blockID)
     local isBlockless = list.size(blockIDs) == 0
-    if (wasListed or isBlockless) and (isBlockless or not onLongestChain) and rec["unminedSince"] == nil then
-        rec["unminedSince"] = currentBlockHeight
+    if (wasListed or isBlockless) and (isBlockless or not onLongestChain) then
+        leaveLongestChain(rec, currentBlockHeight)
     end
 end
 
@@ -678,7 +694,7 @@ function setMined(
     if not (isIndex(blockID) and isIndex(blockHeight) and isIndex(subtreeIdx) and isIndex(currentBlockHeight)) then
         return refuseParameter("block id, block height, subtree index or current height is no unsigned integer")
     end
-    if not aerospike:exists(rec) then
+    if not isThere(rec) then
         return refuseMissing()
     end
     if rec["creating"] then
@@ -696,6 +712,25 @@ function setMined(
     result["childCount"] = rec["totalExtraRecs"] or 0
     result["lockSeq"] = rec["lockSeq"] or 0
     return conclude(rec, result, true, countedFrom, blockHeightRetention)
+end
+
+-- Our own. What is still being created is marked like any other, though setMined refuses it: no child is unlocked here that
+-- may not be there yet, and what finishes a creation leaves the mark as it is. A refusal would lose what became of the chain.
+function markLongestChain(rec, onLongestChain, currentBlockHeight, blockHeightRetention)
+    if type(onLongestChain) ~= "boolean" or not isIndex(currentBlockHeight) then
+        return refuseParameter("onLongestChain is no boolean, or the current height no unsigned integer")
+    end
+    if not isThere(rec) then
+        return refuseMissing()
+    end
+    if not onLongestChain then
+        leaveLongestChain(rec, currentBlockHeight)
+    elseif isInBlock(rec) then
+        rec["unminedSince"] = nil
+    else
+        return refuseParameter("the transaction is in no block, so it is not on the longest chain")
+    end
+    return conclude(rec, succeed(), true, currentBlockHeight, blockHeightRetention)
 end
 
 ---------------------------------------------------------------------------------------------------------------------
@@ -822,7 +857,7 @@ function setConflicting(rec, value, currentBlockHeight, blockHeightRetention)
     if type(value) ~= "boolean" then
         return refuseParameter("value is no boolean")
     end
-    if not aerospike:exists(rec) then
+    if not isThere(rec) then
         return refuseMissing()
     end
     rec["conflicting"] = value
@@ -835,7 +870,7 @@ function noteConflicting(rec, childTxid)
     if child == nil then
         return refuseParameter("child txid is not 32 bytes")
     end
-    if not aerospike:exists(rec) then
+    if not isThere(rec) then
         return refuseMissing()
     end
     local children = rec["conflictingCs"] or list()
@@ -858,7 +893,7 @@ function preserveUntil(rec, blockHeight)
     if not isIndex(blockHeight) then
         return refuseParameter("block height is no unsigned integer")
     end
-    if not aerospike:exists(rec) then
+    if not isThere(rec) then
         return refuseMissing()
     end
     local signal = rec["deleteAtHeight"] and dahSignal(rec, false)
@@ -866,6 +901,20 @@ function preserveUntil(rec, blockHeight)
     rec["preserveUntil"] = blockHeight
     aerospike:update(rec)
     return addSignal(succeed(), rec, signal)
+end
+
+-- Where preserveUntil has come: one that is kept for longer, or not at all, stays as it is.
+function expirePreservation(rec, currentBlockHeight, blockHeightRetention)
+    if not isThere(rec) then
+        return refuseMissing()
+    end
+    requireHeights(currentBlockHeight, blockHeightRetention)
+    local preservedUntil = rec["preserveUntil"]
+    if preservedUntil == nil or preservedUntil > currentBlockHeight then
+        return succeed()
+    end
+    rec["preserveUntil"] = nil
+    return conclude(rec, succeed(), true, currentBlockHeight, blockHeightRetention)
 end
 
 -- The height from which a transaction that is unlocked counts, where the caller knows of none: what the lock has kept, its
@@ -885,7 +934,7 @@ function setLocked(rec, value, currentBlockHeight, blockHeightRetention, lockSeq
     if type(value) ~= "boolean" or not (lockSeq == nil or isIndex(lockSeq)) then
         return refuseParameter("value is no boolean, or lockSeq no unsigned integer")
     end
-    if not aerospike:exists(rec) then
+    if not isThere(rec) then
         return refuseMissing()
     end
     requireHeights(currentBlockHeight, blockHeightRetention)
@@ -917,7 +966,7 @@ end
 
 -- How many child records a master has; or nil, and the refusal.
 local function countChildren(rec)
-    if not aerospike:exists(rec) then
+    if not isThere(rec) then
         return nil, refuseMissing()
     end
     local totalExtraRecs = rec["totalExtraRecs"]
@@ -956,7 +1005,7 @@ end
 
 -- Our own: what a child record has to tell its master. Changes nothing but a stateSeq that is not as the state is.
 function tellState(rec, currentBlockHeight, blockHeightRetention)
-    if not aerospike:exists(rec) then
+    if not isThere(rec) then
         return refuseMissing()
     end
     if rec["totalExtraRecs"] ~= nil then
@@ -1077,4 +1126,64 @@ function noteChild(rec, notes, currentBlockHeight, blockHeightRetention)
         addSignal(result, rec, dahSignal(rec, rec["deleteAtHeight"] ~= nil))
     end
     return result
+end
+
+---------------------------------------------------------------------------------------------------------------------
+-- Pruning
+
+-- The marks as a list of Lua tables; or nil, and what is wrong with the first that is malformed. Raises an error where one
+-- is no list, or has something else for bytes.
+local function parseMarks(marks)
+    local parsed = {}
+    for i = 1, list.size(marks) do
+        local offset, spender = marks[i][1], marks[i][2]
+        if not isIndex(offset) then
+            return nil, "mark " .. i .. ": offset is no unsigned integer"
+        end
+        local txid = contentOf(spender, HASH_BYTES)
+        if txid == nil then
+            return nil, "mark " .. i .. ": spender's txid is not 32 bytes"
+        end
+        parsed[i] = { offset = offset, txid = txid }
+    end
+    return parsed
+end
+
+-- Whether this transaction has spent an output.
+local function isSpentBy(utxos, offset, txid)
+    local utxo = utxoAt(utxos, offset)
+    if utxo == nil or sizeOf(utxo) ~= SPENT_BYTES then
+        return false
+    end
+    local spender = stringOf(utxo, HASH_BYTES + 1, SPENDING_DATA_BYTES)
+    return spender ~= FROZEN and string.sub(spender, 1, HASH_BYTES) == txid
+end
+
+-- marks: a list of [offset, txid of a spender that is pruned]. Only one that the output names is noted, and what it spends
+-- is never given back: so there are no more of them than outputs, and the record stays below its limit.
+function addDeletedChildren(rec, marks)
+    local parsed, fault = try(parseMarks, marks)
+    if parsed == nil then
+        return refuseParameter(fault)
+    end
+    if not isThere(rec) then
+        return refuseMissing()
+    end
+    local utxos = rec["utxos"]
+    if utxos == nil then
+        return refuse("UTXOS_NOT_FOUND", "the record has no UTXOs")
+    end
+    local deletedChildren, assigned = rec["deletedChildren"] or map(), false
+    for i = 1, #parsed do
+        local mark = parsed[i]
+        if isSpentBy(utxos, mark.offset, mark.txid) then
+            deletedChildren[txidHex(mark.txid)] = true
+            assigned = true
+        end
+    end
+    if assigned then
+        rec["deletedChildren"] = deletedChildren
+        aerospike:update(rec)
+    end
+    return succeed()
 end

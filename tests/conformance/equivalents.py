@@ -24,7 +24,8 @@ _REASONS: Final[dict[str, list[str]]] = {
         "applySpends: list.trim(utxos, 1)  =>  list.trim(utxos, 0)",
         "applySpends: list.trim(utxos, 1)  =>  ",
     ],
-    "a list has nothing at 0": [
+    "a list, and a string, has nothing at 0": [
+        "isSpentBy: return spender ~= FROZEN and string.sub(spender, 1, HASH_BYTES) == txid  =>  return spender ~= FROZEN and string.sub(spender, 0, HASH_BYTES) == txid",
         "findBlock: for i = 1, list.size(blockIDs) do  =>  for i = 0, list.size(blockIDs) do",
     ],
     "heights and counts are not negative, so that 0 is the least all the same": [
@@ -78,7 +79,7 @@ _REASONS: Final[dict[str, list[str]]] = {
     ],
     "what is not there is never True": [
         "_judge: if utxo is None or error is not None:  =>  if utxo is True or error is not None:",
-        "find_spender: assert utxo is not None  =>  assert utxo is not True",
+        "open_utxo: assert utxo is not None  =>  assert utxo is not True",
     ],
 }
 EQUIVALENTS: Final = {name: reason for reason, names in _REASONS.items() for name in names}

@@ -5,6 +5,7 @@ actors      callers and the work that follows from theirs, as graphs
 explorer    models, and their states, breadth first
 coins       who spends a coin
 counters    what a master knows of its children
+accepts     who accepts a transaction, and who abandons it
 creations   who creates a transaction of several records
 run         the models by what they are of
 command     all of them: python -m tests.interleavings

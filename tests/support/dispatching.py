@@ -115,6 +115,7 @@ def dispatch(
     batch_class: type[Batch] = Batch,
     operations: Mapping[str, Operation] = OPERATION_BY_NAME,
     budget: float = 5.0,
+    grace: float = 0.0,
     spoil: Mapping[int, Callable[[bytes], bytes]] = {},
 ) -> Dispatched:
     """One dispatch of one or more requests; the outcomes of all their items. flags: of all, or of each. spoil: by
@@ -123,7 +124,7 @@ def dispatch(
     assignments = [Assignment(FAR, len(items), own) for items, own in zip(requests, of_each, strict=True)]
     bodies = [wire.pack_body(items) for items in requests]
     bodies = [spoil[number](body) if number in spoil else body for number, body in enumerate(bodies)]
-    executor = Executor(operations, store, budget=budget, retention=RETENTION)
+    executor = Executor(operations, store, budget=budget, grace=grace, retention=RETENTION)
     batch = batch_class(assignments, bodies, 0, executor.shape_of(operation))
     executor.run(operation, batch)
     frames = batch.replies()

@@ -24,6 +24,7 @@ GOOD: dict[str, list[Any]] = {
     "create": [None, HEIGHT, [[1, 2, 3]], 0, [TXID, {0: [5, b"\x51"]}]],
     "spend": [TXID, 0, HASH, SPENDER, 0, HEIGHT, 0],
     "unspend": [TXID, 0, HASH, SPENDER, 0, HEIGHT, 0],
+    "abandon": [SPENDER, [[TXID, 0], [TXID, 1]], HEIGHT],
     "set_locked": [TXID, True],
     "increment": [TXID, -1, HEIGHT],
     "set_dah": [TXID, 1, HEIGHT],
@@ -130,6 +131,14 @@ WRONG: dict[str, list[Wrong]] = {
     ],
     "spend": WRONG_SPEND,
     "unspend": WRONG_SPEND,
+    "abandon": [
+        Wrong(0, NOT_TXID, "spending txid: not 32 bytes"),
+        Wrong(1, [None, 1, "", {}, [], [[TXID, 1]] * 10_001], "outpoints: not an array of 1 to 10000"),
+        Wrong(1, [[[TXID]], [None], [[TXID, 1, 2]]], "outpoint: not an array of 2 (txid, vout)"),
+        Wrong(1, [[[TXID[1:], 1]]], "txid: not 32 bytes"),
+        Wrong(1, [[[TXID, -1]], [[TXID, 1], [TXID, 1 << 32]]], "vout: not an integer from 0 to 4294967295"),
+        uint32(2, "height"),
+    ],
     "set_locked": [WRONG_TXID, WRONG_VALUE],
     "increment": [
         WRONG_TXID,

@@ -57,6 +57,8 @@ ROWS: dict[str, Row] = {
     "accept": Row(lambda coinbase: [coinbase.raw, HEIGHT, [], 0], is_new=True),
     "create": Row(lambda coinbase: [coinbase.raw, HEIGHT, [], 0, None], is_new=True),
     "spend": Row(spend_item),
+    "unspend": Row(spend_item, before=("spend", spend_item)),
+    "abandon": Row(lambda coinbase: [spender_of(coinbase), [[coinbase.txid, 0]], HEIGHT], before=("spend", spend_item)),
     "increment": Row(lambda coinbase: [coinbase.txid, 1, HEIGHT]),
     "set_dah": Row(lambda coinbase: [coinbase.txid, 1, 500]),
     "set_locked": Row(lambda coinbase: [coinbase.txid, True]),

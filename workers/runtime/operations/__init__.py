@@ -7,6 +7,7 @@ from workers.runtime.executor import Operation
 from workers.runtime.spending.parsed_spend import SHAPE as SPEND_SHAPE
 
 from . import (
+    abandon,
     accept,
     create,
     freeze,
@@ -37,6 +38,7 @@ OPERATION_BY_NAME: Final[dict[str, Operation]] = {
     "create": Operation(create.run, create.SHAPE),
     "spend": Operation(spend.run, SPEND_SHAPE),
     "unspend": Operation(unspend.run, SPEND_SHAPE),
+    "abandon": Operation(abandon.run, abandon.SHAPE),
     "set_locked": Operation(set_locked.run, set_locked.SHAPE),
     "increment": Operation(increment.run, increment.SHAPE),
     "set_dah": Operation(set_dah.run, set_dah.SHAPE),

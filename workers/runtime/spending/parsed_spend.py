@@ -70,7 +70,7 @@ class ParsedSpend(Struct, gc=False):
 
     def unspend_call(self, retention: int) -> RuleCall:
         """The call that takes the spend back, if it is this spender's."""
-        return RuleCall(self.record, "unspend", (*self.target, self.height, retention))
+        return RuleCall(self.record, "unspend", (*self.target, self.height, retention), self.group)
 
     def release_call(self, retention: int, life: int) -> RuleCall:
         """The call that gives up one attempt's part in the spend, as it is in this life of the output."""
