@@ -91,6 +91,7 @@ class Supervisor:
                 store=settings.store,
                 parent=os.getpid(),
                 budget_seconds=settings.broker.budget_seconds,
+                grace_seconds=settings.broker.grace_seconds,
                 retention=settings.block_height_retention,
             ),
             asdict(settings.workers),

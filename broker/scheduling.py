@@ -28,10 +28,20 @@ POOLS: Final = {
 POOL_OF_REQUEST: Final = {
     "get": READ_POOL,
     "outpoint": READ_POOL,
+    "utxo": READ_POOL,
+    "accept": WRITE_POOL,
     "create": WRITE_POOL,
     "spend": WRITE_POOL,
     "unspend": WRITE_POOL,
+    "abandon": WRITE_POOL,
     "set_locked": WRITE_POOL,
+    "set_mined": WRITE_POOL,
+    "mark_longest_chain": WRITE_POOL,
+    "freeze": WRITE_POOL,
+    "unfreeze": WRITE_POOL,
+    "reassign": WRITE_POOL,
+    "preserve_until": WRITE_POOL,
+    "set_conflicting": WRITE_POOL,
     "increment": CHILDREN_POOL,
     "set_dah": CHILDREN_POOL,
 }
@@ -44,4 +54,17 @@ POOL_OF_FOLLOW_UP: Final = {
 }
 
 # What of a submitter's may have owed follow-ups, or leave something half done: where its worker is lost, that is noted.
-MAY_OWE: Final = frozenset({"create", "spend", "unspend", "set_locked"})
+MAY_OWE: Final = frozenset(
+    {
+        "accept",
+        "create",
+        "spend",
+        "unspend",
+        "abandon",
+        "set_locked",
+        "set_mined",
+        "mark_longest_chain",
+        "preserve_until",
+        "set_conflicting",
+    }
+)

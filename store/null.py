@@ -77,4 +77,6 @@ class NullStore:
             result["applied"] = [spend["idx"] for spend in operation.args[0]]  # type: ignore[union-attr,index]
         elif operation.function in _CHILD_COUNT_RULES:
             result["childCount"] = 0
+            if operation.function == "setMined":
+                result["blockIDs"] = []
         return Result(Status.OK, result)

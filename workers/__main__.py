@@ -46,7 +46,13 @@ def main() -> int:
     # A dispatch makes objects by the thousand and hardly a cycle: when it is answered they go without the collector.
     gc.freeze()
     gc.set_threshold(100_000)
-    executor = Executor(OPERATION_BY_NAME, store, budget=settings.budget_seconds, retention=settings.retention)
+    executor = Executor(
+        OPERATION_BY_NAME,
+        store,
+        budget=settings.budget_seconds,
+        grace=settings.grace_seconds,
+        retention=settings.retention,
+    )
     os.set_inheritable(settings.link, False)
     serve(executor, WorkerLink(socket.socket(fileno=settings.link)), settings.pool)
     store.close()

@@ -15,11 +15,13 @@ START_FAILED_STATUS: Final = 3
 @dataclass(frozen=True)
 class WorkerSettings:
     """link: the descriptor of its side of the link to the broker, which it inherits. parent: the process to end with.
-    budget_seconds: for the store, per dispatch. retention: blocks after which a spent transaction may go."""
+    budget_seconds: for the store, per dispatch. grace_seconds: by which a dispatch may outlast them. retention: blocks
+    after which a spent transaction may go."""
 
     pool: str
     link: int
     store: str
     parent: int
     budget_seconds: float
+    grace_seconds: float
     retention: int

@@ -89,6 +89,25 @@ _NOTES: Final[list[Any]] = [
     {},
 ]
 
+PRUNED_SPENDERS: Final = [OURS[:32], THEIRS[:32], FROZEN[:32]]
+MARKS: Final = [(offset, spender) for offset in range(3) for spender in PRUNED_SPENDERS]
+_MARK_LISTS: Final[list[Any]] = [
+    [[0, OURS[:32]]],
+    *([[*mark] for mark in marks] for count in (0, 1, 2) for marks in product(MARKS, repeat=count)),
+    *([[0, OURS[:32]], [offset, THEIRS[:32]]] for offset in (*_NO_INDEX, *_HUGE)),
+    *([[0, OURS[:32]], [1, spender]] for spender in (OURS, OURS[:31], b"", *_NO_BYTES)),
+    [[-1, None]],
+    [[0]],
+    [[0, OURS[:32], 7]],
+    [[]],
+    [None],
+    [7],
+    [[0, OURS[:32]], None, [-1, b""]],
+    None,
+    7,
+    {},
+]
+
 POOLS: Final[dict[str, Pool]] = {
     "offset": [0, 1, 2, 3, *_NO_INDEX, *_HUGE],
     "utxoHash": _HASH,
@@ -113,6 +132,7 @@ POOLS: Final[dict[str, Pool]] = {
     "lockSeq": [None, 0, 1, 2, 3, 4, 65535, 65536, *_NO_HEIGHT],
     "delta": [1, 0, 2, 3, -1, -2, -3, *_NO_INDEX, 2**53],
     "notes": _NOTES,
+    "marks": _MARK_LISTS,
 }
 
 _TARGET: Final = ("offset", "utxoHash")
@@ -124,16 +144,19 @@ PARAMETERS: Final[dict[str, Sequence[str]]] = {
     "unspend": (*_TARGET, "spendingData", *_AT),
     "release": (*_TARGET, "spendingData", *_AT, "life"),
     "setMined": ("blockID", "blockHeight", "subtreeIdx", *_AT, "onLongestChain", "unsetMined"),
+    "markLongestChain": ("onLongestChain", *_AT),
     "freeze": _TARGET,
     "unfreeze": _TARGET,
     "reassign": (*_TARGET, "newUtxoHash", "satoshis", "script", "blockHeight", "spendableAfter"),
     "setConflicting": ("value", *_AT),
     "noteConflicting": ("childTxid",),
     "preserveUntil": ("blockHeight",),
+    "expirePreservation": _AT,
     "setLocked": ("value", *_AT, "lockSeq"),
     "incrementSpentExtraRecs": ("delta", *_AT),
     "tellState": _AT,
     "noteChild": ("notes", *_AT),
+    "addDeletedChildren": ("marks",),
 }
 
 

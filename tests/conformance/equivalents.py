@@ -24,7 +24,8 @@ _REASONS: Final[dict[str, list[str]]] = {
         "applySpends: list.trim(utxos, 1)  =>  list.trim(utxos, 0)",
         "applySpends: list.trim(utxos, 1)  =>  ",
     ],
-    "a list has nothing at 0": [
+    "a list, and a string, has nothing at 0": [
+        "isSpentBy: return spender ~= FROZEN and string.sub(spender, 1, HASH_BYTES) == txid  =>  return spender ~= FROZEN and string.sub(spender, 0, HASH_BYTES) == txid",
         "findBlock: for i = 1, list.size(blockIDs) do  =>  for i = 0, list.size(blockIDs) do",
     ],
     "heights and counts are not negative, so that 0 is the least all the same": [
@@ -61,7 +62,9 @@ _REASONS: Final[dict[str, list[str]]] = {
     "where it is right both are the same": [
         "note_child: bins.spentExtraRecs = (bins.spentExtraRecs or 0) + step if is_right else _count_spent(states)  =>  bins.spentExtraRecs = (bins.spentExtraRecs or 0) + step if False else _count_spent(states)",
     ],
-    "is refused as no integer, too": [
+    "is refused as no integer, or no bytes, too": [
+        "_parse: offset, txid = (*mark, None, None)[:2]  =>  offset, txid = (*mark, True, None)[:2]",
+        "_parse: offset, txid = (*mark, None, None)[:2]  =>  offset, txid = (*mark, None, True)[:2]",
         "_parse: index, seq = (*note, None, None)[:2]  =>  index, seq = (*note, True, None)[:2]",
         "_parse: index, seq = (*note, None, None)[:2]  =>  index, seq = (*note, None, True)[:2]",
     ],
@@ -78,7 +81,7 @@ _REASONS: Final[dict[str, list[str]]] = {
     ],
     "what is not there is never True": [
         "_judge: if utxo is None or error is not None:  =>  if utxo is True or error is not None:",
-        "find_spender: assert utxo is not None  =>  assert utxo is not True",
+        "open_utxo: assert utxo is not None  =>  assert utxo is not True",
     ],
 }
 EQUIVALENTS: Final = {name: reason for reason, names in _REASONS.items() for name in names}

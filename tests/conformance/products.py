@@ -127,6 +127,8 @@ _CONCLUDING: Final[dict[str, list[Arguments]]] = {
     "setMined": chosen(
         "setMined", blockID=[7, 9], blockHeightRetention=RETENTIONS, onLongestChain=BOTH, unsetMined=BOTH
     ),
+    "markLongestChain": chosen("markLongestChain", onLongestChain=BOTH, blockHeightRetention=RETENTIONS),
+    "expirePreservation": chosen("expirePreservation", blockHeightRetention=RETENTIONS),
     "setConflicting": chosen("setConflicting", value=BOTH, blockHeightRetention=RETENTIONS),
     "setLocked": chosen("setLocked", value=BOTH, blockHeightRetention=RETENTIONS),
     "incrementSpentExtraRecs": chosen("incrementSpentExtraRecs", delta=[0, 1], blockHeightRetention=RETENTIONS),
@@ -206,6 +208,13 @@ def _of_blocks() -> Iterator[Product]:
     yield Product(
         "setMined", "blocks", lambda: crossed(WHOLE, *flags, blocks, UNMINED[:2], LOCK_HEIGHT, LOCK_SEQ[:3]), both
     )
+    marks = chosen(
+        "markLongestChain",
+        onLongestChain=[*BOTH, None, 1],
+        currentBlockHeight=[*around(HEIGHT), -1, 1.0],
+        blockHeightRetention=RETENTIONS,
+    )
+    yield Product("markLongestChain", "blocks", lambda: crossed(WHOLE, *flags, blocks, UNMINED, DELETE_AT), marks)
 
 
 def _of_alerts() -> Iterator[Product]:
@@ -236,6 +245,9 @@ def _of_flags() -> Iterator[Product]:
     yield Product("setLocked", "lockSeq", lambda: crossed(COUNTS[:3], KINDS, LOCK_SEQ, LOCKED, CONFLICTING), seqs)
     kept = [records.ALL_KINDS, PRESERVED, DELETE_AT, LOCKED, CONFLICTING]
     yield Product("preserveUntil", "heights", lambda: crossed(*kept), [(0,), (HEIGHT,), (HEIGHT + 5,)])
+    expiries = chosen("expirePreservation", currentBlockHeight=[*around(HEIGHT), 1.5], blockHeightRetention=RETENTIONS)
+    done = [COUNTS[:3], [BLOCKS[0], BLOCKS[2]], UNMINED[:2]]
+    yield Product("expirePreservation", "heights", lambda: crossed(*kept, *done), expiries)
     noted = [*arguments.chosen("noteConflicting", childTxid=arguments.POOLS["childTxid"])]
     yield Product("noteConflicting", "children", lambda: map(records.merge, _conflicting_children()), noted)
 
@@ -274,6 +286,13 @@ def _of_counting() -> Iterator[Product]:
     notes = chosen("noteChild", notes=arguments.POOLS["notes"])
     yield Product("noteChild", "states", _of_children, notes)
     yield Product("noteChild", "delete-at-height", lambda: crossed(*counted), notes)
+
+
+def _of_pruning() -> Iterator[Product]:
+    marks = chosen("addDeletedChildren", marks=arguments.POOLS["marks"])
+    few = records.all_outputs(OUTPUTS, 0, 1, 2)
+    yield Product("addDeletedChildren", "outputs", lambda: crossed(few, KINDS[::2]), marks)
+    yield Product("addDeletedChildren", "holders", lambda: crossed(HOLDERS, PRUNED), marks)
 
 
 def _of_children() -> Iterator[Bins]:
@@ -331,5 +350,6 @@ def all_products() -> tuple[Product, ...]:
         *_of_alerts(),
         *_of_flags(),
         *_of_counting(),
+        *_of_pruning(),
         *_of_conclusions(),
     )

@@ -37,7 +37,14 @@ def flag(name: str) -> Dimension:
     return states(name, False, True)
 
 
-MISSING: Final[list[Bins | None]] = [None]
+# What bars a creation has no bin of a transaction, as its txID, and is none.
+ABANDONED: Final[Dimension] = [
+    {},
+    *({"abandoned": value} for value in (True, False)),
+    {"txID": bytes(range(32))},
+    {"abandoned": True, "txID": bytes(range(32))},
+]
+MISSING: Final[list[Bins | None]] = [None, {"abandoned": True}]
 
 # What kind of record: a master without children, with two (none of them spent, one, all), and a child.
 MASTER: Final[State] = {"totalExtraRecs": 0, "spentExtraRecs": 0}
@@ -124,7 +131,7 @@ REASSIGNED: Final[Dimension] = [
 OTHERS: Final[Dimension] = [
     {},
     {
-        "txID": bytes(range(32)), "version": 0xFFFFFFFF, "locktime": 0, "fee": -5, "sizeInBytes": 3, "extendedSize": 4,
+        "version": 0xFFFFFFFF, "locktime": 0, "fee": -5, "sizeInBytes": 3, "extendedSize": 4,
         "isCoinbase": True, "totalUtxos": 9, "createdAt": 1 << 41, "inputs": [b"input", b""],
         "outputs": [b"output", None], "pruneTry": 1, "pruning": True, "another": {"k": [1.5, "text"]},
     },
@@ -229,7 +236,7 @@ CONCLUSION: Final[Sequence[Dimension]] = [
 EVERYTHING: Final[Sequence[Dimension]] = [
     ALL_KINDS, HOLDERS, CREATING, CONFLICTING, LOCKED, SPENDING_HEIGHT, [*BLOCKS, *ODD_BLOCKS], UNMINED, LOCK_HEIGHT,
     PRESERVED, DELETE_AT, LOCK_SEQ, STATE_SEQ, LAST_STATE, CHILD_STATES, CONFLICTING_CHILDREN, REASSIGNED, SPENDABLE_IN,
-    PRUNED, JOINED, OTHERS, [{}, *COUNTS],
+    PRUNED, JOINED, ABANDONED, OTHERS, [{}, *COUNTS],
 ]  # fmt: skip
 
 

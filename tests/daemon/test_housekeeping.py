@@ -130,7 +130,7 @@ def test_a_defect_in_the_housekeeping_is_logged_now_and_then_and_harms_nobody(
 
 
 def worker_settings(link: int = -1) -> WorkerSettings:
-    return WorkerSettings("read", link, "null:", os.getpid(), 1.0, 288)
+    return WorkerSettings("read", link, "null:", os.getpid(), 1.0, 1.0, 288)
 
 
 @pytest.fixture

@@ -6,10 +6,13 @@ from typing import Any, Final
 from store import Mode, Write
 from tests.simulation.planted import Mutant, in_worker
 from tests.simulation.record_mutants import COINS, COUNTERS, WHOLE_BATCHES
+from workers.runtime.conflicts import links, marking
 from workers.runtime.context import DispatchContext
 from workers.runtime.creation import under_lock
+from workers.runtime.operations import set_conflicting
 
 _finish, _write_children = under_lock._finish, under_lock._write_children
+_follow = set_conflicting._follow
 
 
 def _finishes_the_master_first(context: DispatchContext, whole: Any, *rest: Any) -> None:
@@ -33,8 +36,32 @@ CREATIONS: Final = {
     ),
 }
 
+
+def _marks_children_as_they_were(context: DispatchContext, families: Any) -> Any:
+    """And does not look at the master again."""
+    errors: Any = {}
+    flags = marking._read_masters(context, families, errors)
+    marking._write_children(context, families, flags, errors)
+    return errors
+
+
+def _reads_before_the_children_are_marked(context: DispatchContext, marked: Any, stored: Any) -> Any:
+    """As where they are marked in a follow-up."""
+    found = links.read_links(context, {txid: stored[txid] for txid, _, _ in marked})
+    _follow(context, marked, stored)
+    return {txid: set_conflicting._result(own) for txid, own in found.items()}
+
+
+CONFLICTS: Final = {
+    "the master is not looked at again": in_worker([set_conflicting], "mark_children", _marks_children_as_they_were),
+    "who spends is read before the children are marked": in_worker(
+        [set_conflicting], "_follow", _reads_before_the_children_are_marked
+    ),
+}
+
 MUTANTS: Final[dict[str, dict[str, Mutant]]] = {
     "coins": COINS | WHOLE_BATCHES,
+    "conflicts": CONFLICTS,
     "counters": COUNTERS,
     "creations": CREATIONS,
 }

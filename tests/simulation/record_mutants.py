@@ -13,12 +13,12 @@ from workers.runtime.children.follow_ups import owe_follow_ups
 from workers.runtime.context import DispatchContext
 from workers.runtime.operations import note_child, set_dah_children, spend, unspend
 from workers.runtime.rule_answer import RuleAnswer
-from workers.runtime.spending import one_transaction
+from workers.runtime.spending import calls, giving_back
 from workers.runtime.spending.parsed_spend import ParsedSpend
 
 # ---- coins
 
-_release, _try, _call = one_transaction._release, spend._try, spend._call
+_release, _try, _call = giving_back._release, calls.try_spends, calls.spend_call
 
 
 def _releases_what_it_applied(context: DispatchContext, spends: Any, outcomes: Any) -> Any:
@@ -31,7 +31,7 @@ def _releases_twice(context: DispatchContext, spends: Any, outcomes: Any) -> Any
 
 
 def _tells_nothing_where_all_is_put_back(context: DispatchContext, spends: Any, outcomes: Any) -> Any:
-    return one_transaction._Released(set(), {}) if context.store.is_atomic else _release(context, spends, outcomes)
+    return giving_back._Released(set(), {}) if context.store.is_atomic else _release(context, spends, outcomes)
 
 
 def _tries_and_believes(context: DispatchContext, spends: Any, errors: Any) -> Any:
@@ -66,23 +66,23 @@ COINS: Final = {
         [ParsedSpend], "release_call", lambda self, retention, life: self.unspend_call(retention)
     ),
     "a refused attempt gives back only what it applied": in_worker(
-        [one_transaction], "_release", _releases_what_it_applied
+        [giving_back], "_release", _releases_what_it_applied
     ),
-    "a refused attempt gives back twice": in_worker([one_transaction], "_release", _releases_twice),
-    "a refused attempt gives back what is in doubt": in_worker([spend], "_try", _tries_and_believes),
-    "a refusal does not tell what stands": in_worker([one_transaction], "_held", lambda *_: []),
+    "a refused attempt gives back twice": in_worker([giving_back], "_release", _releases_twice),
+    "a refused attempt gives back what is in doubt": in_worker([spend], "try_spends", _tries_and_believes),
+    "a refusal does not tell what stands": in_worker([giving_back], "_held", lambda *_: []),
     "a refused attempt gives nothing back": in_worker(
-        [one_transaction], "_release", lambda *_: one_transaction._Released(set(), {})
+        [giving_back], "_release", lambda *_: giving_back._Released(set(), {})
     ),
 }
 
 # In a store whose batches are one whole.
 WHOLE_BATCHES: Final = {
     "the spends of a transaction are no group": in_worker(
-        [spend], "_call", lambda group, retention: replace(_call(group, retention), group=None)
+        [calls], "spend_call", lambda group, retention: replace(_call(group, retention), group=None)
     ),
     "what stands is not told where all is put back": in_worker(
-        [one_transaction], "_release", _tells_nothing_where_all_is_put_back
+        [giving_back], "_release", _tells_nothing_where_all_is_put_back
     ),
 }
 
@@ -123,8 +123,8 @@ COUNTERS: Final = {
     "a lock keeps the delete-at-height": in_rule(
         'rec["deleteAtHeight"] = nil\n        conclude(rec, result, true', "conclude(rec, result, true"
     ),
-    "what was done already is not noted again": in_worker([spend, unspend], "owe_follow_ups", _owes_only_news),
-    "taking back is not noted": in_worker([spend, unspend], "owe_follow_ups", _owes_nothing_for_taking_back),
+    "what was done already is not noted again": in_worker([calls, unspend], "owe_follow_ups", _owes_only_news),
+    "taking back is not noted": in_worker([calls, unspend], "owe_follow_ups", _owes_nothing_for_taking_back),
     "a recount is not done": in_worker(
         [note_child], "finish_counting", lambda context, txid, answer, height: (None, None)
     ),

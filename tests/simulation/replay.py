@@ -16,9 +16,9 @@ from protocol.worker_wire import Assignment, FollowUp
 from store import RecordOperation, Result, StoreError
 from store.layout import DEFAULT_GENESIS_HEIGHT
 from workers.runtime.batch import Batch
-from workers.runtime.creation import under_lock
+from workers.runtime.creation import options, under_lock
 from workers.runtime.executor import Executor
-from workers.runtime.operations import OPERATION_BY_NAME, create
+from workers.runtime.operations import OPERATION_BY_NAME
 
 RETENTION: Final = 288
 _FAR: Final = 1e9  # seconds: no dispatch runs out of time here
@@ -88,13 +88,13 @@ def run_through(replayer: Replayer, job: Job, take: Callable[[list[RecordOperati
 
 @contextmanager
 def _chance(job: Job) -> Iterator[None]:
-    """The one operation that draws by chance, and looks at the clock."""
-    if job.operation != "create":
+    """The operations that draw by chance, and look at the clock."""
+    if job.operation not in ("create", "accept"):
         yield
         return
     with (
         patch.object(under_lock, "secrets", SimpleNamespace(token_bytes=lambda _: job.token)),
-        patch.object(create, "time", SimpleNamespace(time_ns=lambda: 0)),
+        patch.object(options, "time", SimpleNamespace(time_ns=lambda: 0)),
     ):
         yield
 

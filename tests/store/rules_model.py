@@ -92,7 +92,7 @@ class Master(Model):
         super().__init__()
         self.blocks: dict[int, int] = {}  # id and height, in the order in which they came
         self.unmined_since: int | None = 100
-        self.preserved = False
+        self.preserved_until: int | None = None
         self.dah: int | None = None
         self.heard = list(seqs)
         self.is_whole = self.has_states = True
@@ -109,7 +109,7 @@ class Master(Model):
         if self.locked:
             self.lock_height = max(self.lock_height, height)
             return
-        if self.preserved:
+        if self.preserved_until is not None:
             return
         if self.conflicting:
             self.dah = self.dah or height + RETENTION

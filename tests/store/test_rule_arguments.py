@@ -18,6 +18,7 @@ HEIGHTED: list[tuple[str, tuple[Any, ...]]] = [
     ("spend", (0, HASHES[0], OURS, False, False)),
     ("spendMulti", ([], False, False)),
     ("unspend", (0, HASHES[0], OURS)),
+    ("expirePreservation", ()),
     ("setConflicting", (True,)),
     ("setLocked", (True,)),
     ("setLocked", (False,)),

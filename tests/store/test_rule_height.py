@@ -124,10 +124,51 @@ def test_conflicting_comes_before_finished() -> None:
 
 def test_preserve_until_takes_the_height_away_and_says_so_where_there_are_children() -> None:
     record = Ruled(deleteAtHeight=1288)
-    assert record.call("preserveUntil", 5000) == {"status": "OK"}
+    assert record.call("preserveUntil", 5000) == {"status": "OK", "childCount": 0}
     assert (record["preserveUntil"], record["deleteAtHeight"]) == (5000, None)
     external = Ruled(external=True, totalExtraRecs=2, deleteAtHeight=1288)
     assert external.call("preserveUntil", 5000) == {"status": "OK", "signal": "DAHUNSET", "childCount": 2}
-    assert external.call("preserveUntil", 5001) == {"status": "OK"}
+    assert external.call("preserveUntil", 5001) == {"status": "OK", "childCount": 2}
     assert external["preserveUntil"] == 5001
     assert refused(Ruled.missing().call("preserveUntil", 5000), "TX_NOT_FOUND")
+
+
+def expire(record: Ruled, current: Any = 1000, retention: int = RETENTION) -> dict[str, Any]:
+    return record.call("expirePreservation", current, retention)
+
+
+def test_a_preservation_whose_height_has_come_ends_and_what_is_done_gets_its_delete_at_height() -> None:
+    record = Ruled.mined(**SPENT, external=True, totalExtraRecs=1, spentExtraRecs=1, preserveUntil=1000)
+    assert expire(record) == {"status": "OK", "signal": "DAHSET", "childCount": 1}
+    assert (record["preserveUntil"], record["deleteAtHeight"]) == (None, 1288)
+    assert expire(record, current=2000) == {"status": "OK"}
+    assert record["deleteAtHeight"] == 1288
+
+
+@pytest.mark.parametrize("bins", [{"spentUtxos": 1}, {"unminedSince": 990}, {"blockIDs": []}], ids=str)
+def test_a_preservation_that_ends_gives_none_to_what_is_not_done(bins: dict[str, Any]) -> None:
+    record = Ruled.mined(**(SPENT | bins), preserveUntil=1000)
+    assert expire(record) == {"status": "OK"}
+    assert (record["preserveUntil"], record["deleteAtHeight"]) == (None, None)
+
+
+def test_a_preservation_of_what_is_locked_ends_and_its_delete_at_height_comes_with_the_unlocking() -> None:
+    record = Ruled.mined(**SPENT, preserveUntil=1000, locked=True)
+    expire(record)
+    assert (record["preserveUntil"], record["deleteAtHeight"]) == (None, None)
+    record.lock(False, current=0)
+    assert record["deleteAtHeight"] == 1288
+
+
+@pytest.mark.parametrize("until", [None, 1001], ids=["none", "a later one"])
+def test_what_is_not_preserved_or_for_longer_stays_as_it_is(until: int | None) -> None:
+    record = Ruled.mined(**SPENT, preserveUntil=until)
+    before = record.bins
+    assert expire(record) == {"status": "OK"}
+    assert record.bins == before
+
+
+def test_a_child_whose_preservation_ends_tells_its_state() -> None:
+    child = Ruled.child(**SPENT, preserveUntil=1000)
+    assert expire(child) == {"status": "OK", "signal": "ALLSPENT", "stateSeq": 1}
+    assert child["preserveUntil"] is None

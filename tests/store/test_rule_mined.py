@@ -1,4 +1,4 @@
-"""setMined: which blocks a transaction is in, and whether one of them is on the longest chain."""
+"""setMined and markLongestChain: which blocks a transaction is in, and whether one of them is on the longest chain."""
 
 import itertools
 from typing import Any
@@ -189,3 +189,78 @@ def test_setting_unlocks_and_unsetting_leaves_the_lock_as_it_is() -> None:
     on_a_side_chain = Ruled(locked=True)
     set_mined(on_a_side_chain, longest=False)
     assert on_a_side_chain["locked"] is False
+
+
+# markLongestChain: for a reorganisation that moves a transaction's blocks off the longest chain, or onto it.
+
+
+def mark(record: Ruled, longest: Any, current: Any = CURRENT, retention: int = RETENTION) -> dict[str, Any]:
+    return record.call("markLongestChain", longest, current, retention)
+
+
+def test_off_the_longest_chain_the_earliest_height_stays() -> None:
+    record = in_blocks(7, **SPENT, external=True, totalExtraRecs=1, spentExtraRecs=1, deleteAtHeight=1238)
+    assert mark(record, False) == {"status": "OK", "signal": "DAHUNSET", "childCount": 1}
+    assert (record["unminedSince"], record["deleteAtHeight"], record["blockIDs"]) == (CURRENT, None, [7])
+    assert mark(record, False, current=1005) == {"status": "OK", "childCount": 1}
+    assert record["unminedSince"] == CURRENT
+
+
+def test_on_the_longest_chain_it_is_mined_again_and_counts_from_now() -> None:
+    record = in_blocks(7, unmined_since=900, **SPENT, external=True, totalExtraRecs=1, spentExtraRecs=1)
+    assert mark(record, True) == {"status": "OK", "signal": "DAHSET", "childCount": 1}
+    assert (record["unminedSince"], record["deleteAtHeight"]) == (None, CURRENT + RETENTION)
+    assert mark(record, True) == {"status": "OK", "childCount": 1}
+
+
+def test_what_is_in_no_block_is_not_on_the_longest_chain() -> None:
+    for blocks in (None, []):
+        record = Ruled(blockIDs=blocks)
+        before = record.bins
+        assert refused(mark(record, True), "INVALID_PARAMETER")
+        assert record.bins == before
+        assert mark(record, False) == {"status": "OK", "childCount": 0}
+        assert record["unminedSince"] == 900
+
+
+def test_a_lock_stays_and_what_it_counts_from_is_kept() -> None:
+    record = in_blocks(7, unmined_since=900, **SPENT, locked=True, lockSeq=4)
+    mark(record, True)
+    assert (record["locked"], record["lockSeq"], record["unminedSince"]) == (True, 4, None)
+    assert record["deleteAtHeight"] is None
+    record.lock(False, current=0)
+    assert record["deleteAtHeight"] == CURRENT + RETENTION
+
+
+def test_what_is_being_created_is_marked_all_the_same() -> None:
+    """The chain has changed, and what finishes the creation leaves the mark as it is."""
+    record = in_blocks(7, creating=True, locked=True, totalExtraRecs=1, external=True)
+    assert mark(record, False) == {"status": "OK", "childCount": 1}
+    assert (record["unminedSince"], record["creating"], record["locked"]) == (CURRENT, True, True)
+    assert mark(record, True) == {"status": "OK", "childCount": 1}
+    assert record["unminedSince"] is None
+
+
+def test_a_malformed_mark_is_refused() -> None:
+    for longest, current in ((None, CURRENT), (1, CURRENT), (False, -1), (True, 1.0), (False, None)):
+        record = in_blocks(7)
+        before = record.bins
+        assert refused(mark(record, longest, current), "INVALID_PARAMETER")
+        assert record.bins == before
+
+
+@pytest.mark.parametrize(
+    ("blocks", "since", "calls", "blocks_after", "is_mined"),
+    [row[1:] for row in REORGANISATIONS],
+    ids=[row[0] for row in REORGANISATIONS],
+)
+def test_a_reorganisation_told_by_marks_ends_as_one_told_by_blocks(
+    blocks: list[int], since: int | None, calls: list[tuple[int, bool, bool]], blocks_after: list[int], is_mined: bool
+) -> None:
+    """Whatever the blocks said meanwhile: the last word counts."""
+    record = in_blocks(*blocks, unmined_since=since, **SPENT)
+    for block, is_set, longest in calls:
+        set_mined(record, block=block, longest=not longest, unset=not is_set)
+    mark(record, is_mined)
+    assert (record["blockIDs"], record["unminedSince"] is None) == (blocks_after, is_mined)
+    assert (record["deleteAtHeight"] is not None) == is_mined

@@ -225,9 +225,10 @@ def test_unspend_refuses_what_is_frozen() -> None:
     assert refused(Ruled(utxos=[HASHES[0] + FROZEN]).unspend(), "FROZEN")
 
 
-@pytest.mark.parametrize("utxo", [HASHES[0], HASHES[0] + OURS, HASHES[0] + THEIRS], ids=["unspent", "own", "another's"])
-def test_a_spender_that_was_pruned_takes_nothing_back(utxo: bytes) -> None:
-    record = Ruled(utxos=[utxo, HASHES[1]], deletedChildren=OURS_PRUNED)
+@pytest.mark.parametrize("holder", [b"", OURS, THEIRS, FROZEN], ids=["unspent", "own", "another's", "frozen"])
+def test_a_spender_that_was_pruned_takes_nothing_back(holder: bytes) -> None:
+    """Whoever has the output."""
+    record = Ruled(utxos=[HASHES[0] + holder, HASHES[1]], deletedChildren=OURS_PRUNED)
     before = record.bins
     result = record.unspend()
     assert refused(result, "INVALID_SPEND")

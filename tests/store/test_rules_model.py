@@ -133,10 +133,10 @@ class Histories(RuleBasedStateMachine):
         model = self.models[key]
         coin = model.coins[offset]
         result = self.call(key, "unspend", offset, coin.hash, spender, self.height, RETENTION)
-        if coin.holder == FROZEN:
-            assert result["errorCode"] == "FROZEN"
-        elif spender[:32] in model.pruned:
+        if spender[:32] in model.pruned:
             assert result["errorCode"] == "INVALID_SPEND"
+        elif coin.holder == FROZEN:
+            assert result["errorCode"] == "FROZEN"
         elif coin.holder not in (None, spender):
             assert result["errorCode"] == "SPENT"
         else:
@@ -204,9 +204,10 @@ class Histories(RuleBasedStateMachine):
         holders = sorted({coin.holder[:32] for _, _, coin in self.all_coins() if coin.holder and coin.is_spent})
         txid = holders[position % len(holders)]
         for key, model in self.models.items():
+            marks = [[offset, txid] for offset in range(OUTPUTS)]
+            assert self.call(key, "addDeletedChildren", marks, goes_on=False) == {"status": "OK"}
             if any(coin.is_spent and (coin.holder or b"").startswith(txid) for coin in model.coins):
                 model.pruned.add(txid)
-                self.write(key, deletedChildren={spender[::-1].hex(): True for spender in model.pruned})
 
     @precondition(lambda self: any(model.pruned for model in self.models.values()))
     @rule(position=positions, offset=outputs, takes_back=flags)
@@ -319,20 +320,40 @@ class Histories(RuleBasedStateMachine):
         assert (result["blockIDs"], result["lockSeq"]) == (list(master.blocks), master.lock_seq)
         self.conclude(TXID, result, height if unset else counted_from)
 
+    @rule(longest=flags)
+    def move_the_longest_chain(self, longest: bool) -> None:
+        master = self.master
+        result = self.call(TXID, "markLongestChain", longest, self.height, RETENTION)
+        if longest and not master.blocks:
+            assert result["errorCode"] == "INVALID_PARAMETER"
+            return
+        if longest:
+            master.unmined_since = None
+        elif master.unmined_since is None:
+            master.unmined_since = self.height
+        self.conclude(TXID, result)
+
     @rule(key=keys, value=seldom)
     def create_or_finish(self, key: bytes, value: bool) -> None:
         self.models[key].creating = value
         self.write(key, creating=value or None)
 
-    @rule(value=seldom)
-    def preserve(self, value: bool) -> None:
-        if value:
-            result = self.call(TXID, "preserveUntil", 5000)
-            self.master.dah = None
-            self.check_signal(result)
+    @rule(blocks=st.integers(0, 5))
+    def preserve(self, blocks: int) -> None:
+        self.master.preserved_until = self.height + blocks
+        result = self.call(TXID, "preserveUntil", self.master.preserved_until)
+        self.master.dah = None
+        self.check_signal(result)
+
+    @rule()
+    def expire_preservation(self) -> None:
+        result = self.call(TXID, "expirePreservation", self.height, RETENTION)
+        until = self.master.preserved_until
+        if until is not None and until <= self.height:
+            self.master.preserved_until = None
+            self.conclude(TXID, result)
         else:
-            self.write(TXID, preserveUntil=None)
-        self.master.preserved = value
+            assert result == {"status": "OK"}
 
     @rule(blocks=st.integers(1, 5))
     def pass_time(self, blocks: int) -> None:
@@ -377,7 +398,9 @@ class Histories(RuleBasedStateMachine):
     def all_is_done(self, spender: bytes, back: int) -> None:
         """All is let go, spent, told and mined, unless a spender was pruned or an output reassigned: so that the rest
         of a history is about the last steps."""
-        self.preserve(value=False)
+        if self.master.preserved_until is not None:
+            self.height = max(self.height, self.master.preserved_until)
+        self.expire_preservation()
         self.lock(value=False, later=0)
         for index in range(1, len(CHILDREN) + 1):
             self.tell_lock(index, *self.locks[-1])
@@ -452,6 +475,7 @@ class Histories(RuleBasedStateMachine):
             assert (bins["locked"], bins["conflicting"]) == (model.locked, model.conflicting)
             assert bins.get("lockSeq", 0) == model.lock_seq
             assert len(bins.get("reassignments", [])) == model.reassigned
+            assert bins.get("deletedChildren", {}) == {spender[::-1].hex(): True for spender in model.pruned}
             reassigned = {offset: coin.output for offset, coin in enumerate(model.coins) if coin.output}
             assert bins.get("reassigned", {}) == reassigned
             assert bins.get("stateSeq", 0) == model.seq
@@ -470,6 +494,7 @@ class Histories(RuleBasedStateMachine):
         assert bins.get("lockHeight", 0) == master.lock_height
         assert bins.get("deleteAtHeight") == master.dah
         assert bins.get("unminedSince") == master.unmined_since
+        assert bins.get("preserveUntil") == master.preserved_until
         assert bins.get("blockIDs", []) == list(master.blocks)
         assert bins.get("blockHeights", []) == list(master.blocks.values())
         assert bins.get("subtreeIdxs", []) == [10 + block for block in master.blocks]

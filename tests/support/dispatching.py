@@ -4,9 +4,11 @@ from collections.abc import Callable, Mapping, Sequence
 from typing import Any, NamedTuple
 
 from protocol import wire
+from protocol.hashing import utxo_hash
 from protocol.wire import Error
 from protocol.worker_wire import Assignment, FollowUp
 from store import Read, Status, Store
+from store.layout import record_key
 from store.transaction import Transaction
 from utxod.generate import Generator
 from workers.runtime.batch import Batch
@@ -65,6 +67,18 @@ def bins_of(store: Store, key: bytes) -> dict[str, Any]:
     return bins
 
 
+def records_of(store: Store, transaction: Transaction) -> list[dict[str, Any]]:
+    """The bins of all its records, the master's first."""
+    count = -(-len(transaction.outputs) // store.utxo_batch_size)
+    return [bins_of(store, record_key(transaction.txid, record)) for record in range(count)]
+
+
+def output_of(transaction: Transaction, vout: int) -> list[Any]:
+    """Its txid, vout and utxo hash: what an item begins with that names an output."""
+    satoshis, script = transaction.outputs[vout]
+    return [transaction.txid, vout, utxo_hash(transaction.txid, vout, script, satoshis)]
+
+
 def create(run: Run, *transactions: Transaction, height: int = 1, flags: int = 0) -> None:
     assert run("create", [[transaction.raw, height, [], flags, None] for transaction in transactions]).results
 
@@ -101,6 +115,7 @@ def dispatch(
     batch_class: type[Batch] = Batch,
     operations: Mapping[str, Operation] = OPERATION_BY_NAME,
     budget: float = 5.0,
+    grace: float = 0.0,
     spoil: Mapping[int, Callable[[bytes], bytes]] = {},
 ) -> Dispatched:
     """One dispatch of one or more requests; the outcomes of all their items. flags: of all, or of each. spoil: by
@@ -109,7 +124,7 @@ def dispatch(
     assignments = [Assignment(FAR, len(items), own) for items, own in zip(requests, of_each, strict=True)]
     bodies = [wire.pack_body(items) for items in requests]
     bodies = [spoil[number](body) if number in spoil else body for number, body in enumerate(bodies)]
-    executor = Executor(operations, store, budget=budget, retention=RETENTION)
+    executor = Executor(operations, store, budget=budget, grace=grace, retention=RETENTION)
     batch = batch_class(assignments, bodies, 0, executor.shape_of(operation))
     executor.run(operation, batch)
     frames = batch.replies()

@@ -9,6 +9,7 @@ import pytest
 from store import Store, open_store
 from store.layout import MAX_SATOSHIS
 from tests.support.dispatching import HEIGHT, dispatch
+from utxod.generate import Generator
 
 TXID = bytes(range(32))  # the one that the null store knows
 HASH = b"h" * 32
@@ -18,12 +19,22 @@ MAX_UINT32 = 0xFFFFFFFF
 GOOD: dict[str, list[Any]] = {
     "get": [TXID, ["fee", "locked"]],
     "outpoint": [TXID, 1],
+    "utxo": [TXID, 1, HEIGHT],
+    "accept": [Generator().coinbase([1]).raw, HEIGHT, [[1, HEIGHT, 3]], 0],
     "create": [None, HEIGHT, [[1, 2, 3]], 0, [TXID, {0: [5, b"\x51"]}]],
     "spend": [TXID, 0, HASH, SPENDER, 0, HEIGHT, 0],
     "unspend": [TXID, 0, HASH, SPENDER, 0, HEIGHT, 0],
+    "abandon": [SPENDER, [[TXID, 0], [TXID, 1]], HEIGHT],
     "set_locked": [TXID, True],
     "increment": [TXID, -1, HEIGHT],
     "set_dah": [TXID, 1, HEIGHT],
+    "set_mined": [TXID, 7, HEIGHT, 0, HEIGHT, 1],
+    "mark_longest_chain": [TXID, True, HEIGHT],
+    "freeze": [TXID, 0, HASH],
+    "unfreeze": [TXID, 0, HASH],
+    "reassign": [TXID, 0, HASH, 5, b"\x51", HEIGHT, 10],
+    "preserve_until": [TXID, HEIGHT],
+    "set_conflicting": [TXID, True, HEIGHT],
     "note_child": [TXID, [[1, 1], [2, 3]], HEIGHT],
     "set_dah_children": [TXID, 2],
     "lock_children": [TXID, 2, False, 5],
@@ -32,6 +43,8 @@ GOOD: dict[str, list[Any]] = {
 NOT_TXID = ["t" * 32, b"", b"x" * 31, b"x" * 33, bytes(36), 0, None, True, 1.0, [TXID], {}]
 NOT_UINT32 = [-1, 1 << 32, 1 << 63, -(1 << 63), 0.0, 1.0, True, False, None, "1", b"1", [1], {}]
 NOT_UINT32_AND_NOT_NEGATIVE = [value for value in NOT_UINT32 if type(value) is not int or value > 0]
+NOT_UINT32_NOR_NIL = [value for value in NOT_UINT32 if value is not None]
+NOT_SATOSHIS = [value for value in NOT_UINT32 if value != 1 << 32] + [MAX_SATOSHIS + 1]
 NOT_BOOL = [0, 1, None, "true", b"", 1.0, []]
 
 
@@ -48,20 +61,34 @@ def uint32(field: int, name: str, most: int = MAX_UINT32) -> Wrong:
     return Wrong(field, [*NOT_UINT32, most + 1], f"{name}: not an integer from 0 to {most}")
 
 
-WRONG_SPEND = [
-    Wrong(0, NOT_TXID, "txid: not 32 bytes"),
+WRONG_TXID = Wrong(0, NOT_TXID, "txid: not 32 bytes")
+WRONG_OUTPUT = [
+    WRONG_TXID,
     Wrong(1, [-1, -(1 << 63)], "vout: negative", "INVALID_PARAMETER"),
     Wrong(1, NOT_UINT32_AND_NOT_NEGATIVE, "vout: not an integer from 0 to 4294967295"),
     Wrong(2, NOT_TXID, "utxo hash: not 32 bytes", "INVALID_PARAMETER"),
+]
+WRONG_VALUE = Wrong(1, NOT_BOOL, "value: not true or false")
+WRONG_SPEND = [
+    *WRONG_OUTPUT,
     Wrong(3, NOT_TXID, "spending txid: not 32 bytes"),
     uint32(4, "vin"),
     uint32(5, "block height"),
     Wrong(6, [-1, 4, 1 << 40, True, 1.0, None, "1"], "flags: not one of the flags up to 3"),
 ]
+WRONG_MINED = [
+    Wrong(2, [None, 1, "", {}, [[1, 2, 3]] * 1025], "mined: not an array of 0 to 1024"),
+    Wrong(
+        2,
+        [[1], [[1, 2, 3], [1, 2]], [None]],
+        "mined: a block: not an array of 3 (mined: block id, mined: block height, mined: subtree index)",
+    ),
+    Wrong(2, [[[1, -1, 3]], [[1, 1 << 32, 3]]], "mined: block height: not an integer from 0 to 4294967295"),
+]
 
 WRONG: dict[str, list[Wrong]] = {
     "get": [
-        Wrong(0, NOT_TXID, "txid: not 32 bytes"),
+        WRONG_TXID,
         Wrong(1, ["fee", b"fee", 1, True, {}, ["x"] * 65], "fields: not an array of 0 to 64"),
         Wrong(
             1,
@@ -69,17 +96,22 @@ WRONG: dict[str, list[Wrong]] = {
             "fields: a name: not a string of 1 to 15 characters",
         ),
     ],
-    "outpoint": [Wrong(0, NOT_TXID, "txid: not 32 bytes"), uint32(1, "vout")],
+    "outpoint": [WRONG_TXID, uint32(1, "vout")],
+    "utxo": [
+        WRONG_TXID,
+        uint32(1, "vout"),
+        Wrong(2, NOT_UINT32_NOR_NIL, "block height: not an integer from 0 to 4294967295"),
+    ],
+    "accept": [
+        Wrong(0, ["raw", 1, False, [], None], "raw: not bytes"),
+        uint32(1, "block height"),
+        *WRONG_MINED,
+        Wrong(3, [-1, 4, 5, 12, 20, 28, 32, 1 << 40, True, 1.0, None, "1"], "flags: not one of the flags up to 27"),
+    ],
     "create": [
         Wrong(0, ["raw", 1, False, []], "raw: neither nil nor bytes"),
         uint32(1, "block height"),
-        Wrong(2, [None, 1, "", {}, [[1, 2, 3]] * 1025], "mined: not an array of 0 to 1024"),
-        Wrong(
-            2,
-            [[1], [[1, 2, 3], [1, 2]], [None]],
-            "mined: a block: not an array of 3 (mined: block id, mined: block height, mined: subtree index)",
-        ),
-        Wrong(2, [[[1, -1, 3]], [[1, 1 << 32, 3]]], "mined: block height: not an integer from 0 to 4294967295"),
+        *WRONG_MINED,
         Wrong(3, [-1, 8, True, 1.0, None, "1"], "flags: not one of the flags up to 7"),
         Wrong(4, [1, "", [], [TXID]], "partial: not an array of 2 (partial: txid, partial: outputs)"),
         Wrong(4, [[b"", {}]], "partial: txid: not 32 bytes"),
@@ -99,12 +131,17 @@ WRONG: dict[str, list[Wrong]] = {
     ],
     "spend": WRONG_SPEND,
     "unspend": WRONG_SPEND,
-    "set_locked": [
-        Wrong(0, NOT_TXID, "txid: not 32 bytes"),
-        Wrong(1, NOT_BOOL, "value: not true or false"),
+    "abandon": [
+        Wrong(0, NOT_TXID, "spending txid: not 32 bytes"),
+        Wrong(1, [None, 1, "", {}, [], [[TXID, 1]] * 10_001], "outpoints: not an array of 1 to 10000"),
+        Wrong(1, [[[TXID]], [None], [[TXID, 1, 2]]], "outpoint: not an array of 2 (txid, vout)"),
+        Wrong(1, [[[TXID[1:], 1]]], "txid: not 32 bytes"),
+        Wrong(1, [[[TXID, -1]], [[TXID, 1], [TXID, 1 << 32]]], "vout: not an integer from 0 to 4294967295"),
+        uint32(2, "height"),
     ],
+    "set_locked": [WRONG_TXID, WRONG_VALUE],
     "increment": [
-        Wrong(0, NOT_TXID, "txid: not 32 bytes"),
+        WRONG_TXID,
         Wrong(
             1,
             [(1 << 31) + 1, -(1 << 31) - 1, 1 << 63, True, 1.0, None, "1"],
@@ -113,12 +150,32 @@ WRONG: dict[str, list[Wrong]] = {
         uint32(2, "block height"),
     ],
     "set_dah": [
-        Wrong(0, NOT_TXID, "txid: not 32 bytes"),
+        WRONG_TXID,
         uint32(1, "child index", MAX_UINT32 - 1),
         uint32(2, "height"),
     ],
+    "set_mined": [
+        WRONG_TXID,
+        uint32(1, "block id"),
+        uint32(2, "block height"),
+        uint32(3, "subtree index"),
+        uint32(4, "height"),
+        Wrong(5, [-1, 4, 1 << 40, True, 1.0, None, "1"], "flags: not one of the flags up to 3"),
+    ],
+    "mark_longest_chain": [WRONG_TXID, WRONG_VALUE, uint32(2, "height")],
+    "freeze": WRONG_OUTPUT,
+    "unfreeze": WRONG_OUTPUT,
+    "reassign": [
+        *WRONG_OUTPUT,
+        Wrong(3, NOT_SATOSHIS, f"satoshis: not an integer from 0 to {MAX_SATOSHIS}"),
+        Wrong(4, ["script", None, 0, [], {}], "locking script: not bytes"),
+        uint32(5, "height"),
+        uint32(6, "spendable after"),
+    ],
+    "preserve_until": [WRONG_TXID, uint32(1, "height")],
+    "set_conflicting": [WRONG_TXID, WRONG_VALUE, uint32(2, "height")],
     "note_child": [
-        Wrong(0, NOT_TXID, "txid: not 32 bytes"),
+        WRONG_TXID,
         Wrong(1, [[], None, 1, "", {}], "notes: not an array of 1 to 33554432"),
         Wrong(
             1,
@@ -129,9 +186,9 @@ WRONG: dict[str, list[Wrong]] = {
         Wrong(1, [[[1, 1 << 53]], [[1, 1], [1, 1.0]]], "notes: stateSeq: not an integer from 0 to 9007199254740991"),
         uint32(2, "block height"),
     ],
-    "set_dah_children": [Wrong(0, NOT_TXID, "txid: not 32 bytes"), uint32(1, "child count", 1 << 25)],
+    "set_dah_children": [WRONG_TXID, uint32(1, "child count", 1 << 25)],
     "lock_children": [
-        Wrong(0, NOT_TXID, "txid: not 32 bytes"),
+        WRONG_TXID,
         uint32(1, "child count", 1 << 25),
         Wrong(2, NOT_BOOL, "value: not true or false"),
         Wrong(3, [-1, 1 << 53, 1.0, True, None], "lockSeq: not an integer from 0 to 9007199254740991"),
@@ -188,6 +245,15 @@ def test_what_is_created_is_either_a_whole_transaction_or_a_part_of_one(store: S
     assert fails_alone(store, "create", [None, *rest, None]) == expected
 
 
+def test_a_reassigned_output_is_spendable_at_a_height_that_can_come(store: Store) -> None:
+    bad = [*GOOD["reassign"]]
+    bad[5:] = [MAX_UINT32, 1]
+    expected = ("BAD_REQUEST", "no", "height, spendable after: their sum is above 4294967295")
+    assert fails_alone(store, "reassign", bad) == expected
+    bad[6] = 0
+    assert dispatch(store, "reassign", [bad]).codes == ["OK"]
+
+
 def test_the_mark_of_a_frozen_output_fails_its_item_alone(store: Store) -> None:
     frozen = [*GOOD["spend"]]
     frozen[3:5] = [b"\xff" * 32, MAX_UINT32]
@@ -210,6 +276,7 @@ def test_a_body_that_is_no_array_of_items_fails_its_request_alone(
         ("create", 4, [TXID], "partial: "),
         ("create", 4, [TXID, {0: [1]}], "partial: an output: "),
         ("create", 2, [[1, 2]], "mined: a block: "),
+        ("accept", 2, [[1, 2]], "mined: a block: "),
         ("note_child", 1, [[1]], "notes: a note: "),
     ],
 )

@@ -10,11 +10,13 @@ from typing import Any, NamedTuple
 
 import pytest
 
+from protocol.item_flags import MINED_ON_LONGEST_CHAIN
 from protocol.wire import ONE_TRANSACTION, Error
 from store import Read, Store, open_store
 from store.faulty import FaultyStore
-from store.layout import create_records
-from tests.support.dispatching import HEIGHT, Wrapped, dispatch
+from store.layout import create_records, record_key
+from store.transaction import Transaction
+from tests.support.dispatching import HEIGHT, Wrapped, dispatch, output_of
 from utxod.generate import Generator
 from workers.runtime.batch import Batch
 from workers.runtime.executor import Operation
@@ -22,24 +24,70 @@ from workers.runtime.executor import Operation
 ITEMS = 5
 HIT = 2  # the item that a fault hits
 
-OPERATIONS = ("get", "outpoint", "create", "spend", "increment", "set_dah", "set_locked")
+Item = Callable[[Transaction], list[Any]]
+
+
+class Row(NamedTuple):
+    """item: what is asked of a coinbase. before: an operation, and its item, that must have been done. is_new: the
+    coinbase is not in the set."""
+
+    item: Item
+    before: tuple[str, Item] | None = None
+    is_new: bool = False
+
+
+def output_item(coinbase: Transaction) -> list[Any]:
+    return output_of(coinbase, 0)
+
+
+def spend_item(coinbase: Transaction) -> list[Any]:
+    """Its first output, spent by a transaction that is not there."""
+    return [*output_item(coinbase), spender_of(coinbase), 0, HEIGHT, 0]
+
+
+def spender_of(coinbase: Transaction) -> bytes:
+    return coinbase.txid[::-1]
+
+
+# A line for each operation that a submitter may ask for.
+ROWS: dict[str, Row] = {
+    "get": Row(lambda coinbase: [coinbase.txid, None]),
+    "outpoint": Row(lambda coinbase: [coinbase.txid, 1]),
+    "utxo": Row(lambda coinbase: [coinbase.txid, 1, None]),
+    "accept": Row(lambda coinbase: [coinbase.raw, HEIGHT, [], 0], is_new=True),
+    "create": Row(lambda coinbase: [coinbase.raw, HEIGHT, [], 0, None], is_new=True),
+    "spend": Row(spend_item),
+    "unspend": Row(spend_item, before=("spend", spend_item)),
+    "abandon": Row(lambda coinbase: [spender_of(coinbase), [[coinbase.txid, 0]], HEIGHT], before=("spend", spend_item)),
+    "increment": Row(lambda coinbase: [coinbase.txid, 1, HEIGHT]),
+    "set_dah": Row(lambda coinbase: [coinbase.txid, 1, 500]),
+    "set_locked": Row(lambda coinbase: [coinbase.txid, True]),
+    "set_mined": Row(lambda coinbase: [coinbase.txid, 7, HEIGHT, 0, HEIGHT, MINED_ON_LONGEST_CHAIN]),
+    "mark_longest_chain": Row(lambda coinbase: [coinbase.txid, False, HEIGHT]),
+    "freeze": Row(output_item),
+    "unfreeze": Row(output_item, before=("freeze", output_item)),
+    "reassign": Row(lambda coinbase: [*output_item(coinbase), 1, b"\x51", HEIGHT, 10], before=("freeze", output_item)),
+    "preserve_until": Row(lambda coinbase: [coinbase.txid, 500]),
+    "set_conflicting": Row(lambda coinbase: [coinbase.txid, True, HEIGHT]),
+}
+OPERATIONS = list(ROWS)
 
 
 def items_of(operation: str, store: Store, generate: Generator) -> list[Any]:
-    """Items on transactions of their own, all of which would be well."""
-    coinbases = [generate.coinbase([1, 2] if operation == "create" else [1, 2, 3, 4]) for _ in range(ITEMS)]
-    if operation == "create":
-        return [[coinbase.raw, HEIGHT, [], 0, None] for coinbase in coinbases]
-    dispatch(store, "create", [[coinbase.raw, 1, [], 0, None] for coinbase in coinbases])
-    shapes: dict[str, Callable[[Any], list[Any]]] = {
-        "get": lambda coinbase: [coinbase.txid, None],
-        "outpoint": lambda coinbase: [coinbase.txid, 1],
-        "spend": lambda coinbase: [*generate.spend((coinbase, 0), height=HEIGHT)],
-        "increment": lambda coinbase: [coinbase.txid, 1, HEIGHT],
-        "set_dah": lambda coinbase: [coinbase.txid, 1, 500],
-        "set_locked": lambda coinbase: [coinbase.txid, True],
-    }
-    return [shapes[operation](coinbase) for coinbase in coinbases]
+    """Items on coinbases of their own, all of which would be well."""
+    return [ROWS[operation].item(coinbase) for coinbase in prepared(operation, store, generate)]
+
+
+def prepared(operation: str, store: Store, generate: Generator) -> list[Transaction]:
+    """A coinbase for each item."""
+    row = ROWS[operation]
+    coinbases = [generate.coinbase([1, 2] if row.is_new else [1, 2, 3, 4]) for _ in range(ITEMS)]
+    if not row.is_new:
+        assert dispatch(store, "create", [[coinbase.raw, 1, [], 0, None] for coinbase in coinbases]).results
+    if row.before is not None:
+        before, item = row.before
+        assert dispatch(store, before, [item(coinbase) for coinbase in coinbases]).results
+    return coinbases
 
 
 class RaisesBefore(Batch):
@@ -120,23 +168,21 @@ def test_each_item_is_answered_once_with_the_right_code(
 @pytest.mark.parametrize("operation", OPERATIONS)
 def test_what_is_answered_no_is_not_there(operation: str, store: Store, generate: Generator) -> None:
     """`executed: no` of a store error is held against the set itself."""
-    items = items_of(operation, store, generate)
-    before = _content(store, items, operation)
+    coinbases = prepared(operation, store, generate)
+    items = [ROWS[operation].item(coinbase) for coinbase in coinbases]
+    before = _content(store, coinbases)
     for fault in ({"kind": "raise_before"}, {"kind": "fail", "index": HIT}):
         dispatched = dispatch(FaultyStore(store, [fault]), operation, items)
         for index, outcome in enumerate(dispatched.outcomes):
             if outcome.executed == "no":
-                assert _content(store, items, operation)[index] == before[index]
+                assert _content(store, coinbases)[index] == before[index]
 
 
-def _content(store: Store, items: Sequence[Any], operation: str) -> list[Any]:
-    if operation == "create":
-        from store.transaction import parse_transaction
-
-        keys = [parse_transaction(item[0]).txid for item in items]
-    else:
-        keys = [item[0] for item in items]
-    return [(result.status, result.value) for result in store.batch_operate([Read(key) for key in keys], 5.0)]
+def _content(store: Store, coinbases: Sequence[Transaction]) -> list[Any]:
+    """Of each, its records."""
+    reads = [Read(record_key(coinbase.txid, record)) for coinbase in coinbases for record in range(2)]
+    found = [(result.status, result.value) for result in store.batch_operate(reads, 5.0)]
+    return list(zip(found[::2], found[1::2], strict=True))
 
 
 def test_a_second_completion_is_ignored_and_counted(store: Store) -> None:

@@ -16,7 +16,7 @@ from workers.management.rolling_restart import RollingRestart
 
 @pytest.fixture
 def manager() -> Iterator[WorkerManager]:
-    settings = WorkerSettings("", -1, "null:", os.getpid(), 1.0, 288)
+    settings = WorkerSettings("", -1, "null:", os.getpid(), 1.0, 1.0, 288)
     links = WorkerLinks(zmq.Poller())
     manager = WorkerManager(settings, {"read": 1}, links=links, watch=lambda _: None, unwatch=lambda _: None)
     yield manager

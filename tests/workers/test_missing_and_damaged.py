@@ -203,6 +203,16 @@ def test_get_of_a_damaged_record_is_a_fault(run: Run, store: Store, generate: Ge
     assert run("outpoint", [[coinbase.txid, 0]]).codes == ["STORE_ERROR"]
 
 
+@pytest.mark.parametrize("moved", [[-1, b"\x51"], [1], [b"\x51", 1], 5], ids=str)
+def test_an_output_whose_reassignment_can_not_be_read_harms_no_other(
+    run: Run, store: Store, generate: Generator, moved: Any
+) -> None:
+    coinbase = matured(run, generate, [1, 2])
+    store.batch_operate([Write(coinbase.txid, {"reassigned": {0: moved}}, Mode.UPDATE)], 5.0)
+    outcomes = run("outpoint", [[coinbase.txid, 0], [coinbase.txid, 1]]).outcomes
+    assert [(outcome.code, outcome.executed) for outcome in outcomes] == [("STORE_ERROR", "no"), ("OK", None)]
+
+
 @pytest.mark.parametrize("vout", [0, 3], ids=["in the master", "in a child"])
 def test_a_reassigned_output_is_given_as_it_is_now(run: Run, store: Store, generate: Generator, vout: int) -> None:
     coinbase = matured(run, generate, [1, 2, 3, 4])

@@ -6,7 +6,7 @@ from typing import Any
 import pytest
 
 from protocol.wire import Error
-from store import Result, Status, Store, open_store
+from store import Result, RuleCall, Status, Store, open_store
 from tests.support.dispatching import HEIGHT, Wrapped, dispatch
 from workers.runtime.rule_answer import RuleAnswer, read_rule_answer
 
@@ -56,7 +56,7 @@ OF_OTHER_SPENDS = [
 
 
 class Answering(Wrapped):
-    """A store that returns `value` for the second operation."""
+    """A store that returns `value` for the second call of a rule."""
 
     def __init__(self, inner: Store, value: Any) -> None:
         super().__init__(inner)
@@ -64,7 +64,8 @@ class Answering(Wrapped):
 
     def batch_operate(self, record_operations: Sequence[Any], budget: float) -> list[Result]:
         results = self._inner.batch_operate(record_operations, budget)
-        results[1] = Result(Status.OK, self._value)
+        if isinstance(record_operations[1], RuleCall):
+            results[1] = Result(Status.OK, self._value)
         return results
 
 

@@ -1,10 +1,15 @@
 """The context of one dispatch, which its operation is given: the batch, the store within the one time budget, and the
-settings."""
+settings.
+
+What bars the creation of a transaction (store.layout.ABANDONED) stands at its key in a store without groups: here it is
+not seen, but by a read that names its bin.
+"""
 
 import time
 from collections.abc import Sequence
 
-from store import RecordOperation, Result, Store, StoreError
+from store import Read, RecordOperation, Result, Status, Store, StoreError
+from store.layout import ABANDONED
 
 from .alignment import align, are_timeouts
 from .batch import Batch
@@ -13,13 +18,15 @@ from .notes import Notes
 
 class DispatchContext:
     """retention: blocks after which a spent transaction may be deleted. deadline: seconds, monotonic: the dispatch's
-    budget ends here. store_called: whether the store was called. may_have_written: whether a call has come back that
-    was to write."""
+    budget ends here. landing_seconds: for how long from its beginning a dispatch's last step may still land in the
+    store. store_called: whether the store was called. may_have_written: whether a call has come back that was to
+    write."""
 
-    def __init__(self, batch: Batch, store: Store, retention: int, deadline: float) -> None:
+    def __init__(self, batch: Batch, store: Store, retention: int, deadline: float, landing_seconds: float) -> None:
         self.batch = batch
         self.store = store
         self.retention = retention
+        self.landing_seconds = landing_seconds
         self.notes = Notes()
         self.store_called = False
         self.may_have_written = False
@@ -39,10 +46,13 @@ class DispatchContext:
         self.check_budget()
         budget = self._deadline - time.monotonic()
         self.store_called = True
-        results = self.store.batch_operate(record_operations, budget)
+        hides = not self.store.is_atomic and any(type(operation) is Read for operation in record_operations)
+        asked = list(map(_with_bar, record_operations)) if hides else record_operations
+        results = self.store.batch_operate(asked, budget)
         self._store_answered = self._store_answered or not are_timeouts(results)
         self.batch.timed_out = not self._store_answered
-        return align(record_operations, results)
+        aligned = align(asked, results)
+        return list(map(_without_bar, record_operations, aligned)) if hides else aligned
 
     def try_operate(self, record_operations: Sequence[RecordOperation]) -> list[Result]:
         """As `operate`, for what comes after others' work is done: where the store fails the batch, each of its records
@@ -58,3 +68,18 @@ class DispatchContext:
         """Raises StoreError where the budget is used up: before work that the store's budget does not bind."""
         if time.monotonic() >= self._deadline:
             raise StoreError("the dispatch's time is used up", in_doubt=False)
+
+
+def _with_bar(operation: RecordOperation) -> RecordOperation:
+    """A read asks for one bin more."""
+    if not isinstance(operation, Read) or operation.bins is None or ABANDONED in operation.bins:
+        return operation
+    return Read(operation.key, (*operation.bins, ABANDONED))
+
+
+def _without_bar(operation: RecordOperation, result: Result) -> Result:
+    """As if there were no record, where the read has not asked for the bin."""
+    if not isinstance(operation, Read) or type(result.value) is not dict or ABANDONED not in result.value:
+        return result
+    is_asked_for = operation.bins is not None and ABANDONED in operation.bins
+    return result if is_asked_for else Result(Status.NOT_FOUND, key=result.key)

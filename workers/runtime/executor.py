@@ -26,12 +26,17 @@ class Operation(NamedTuple):
 
 
 class Executor:
-    """operations: by name. budget: seconds one dispatch may take in the store. retention: blocks."""
+    """operations: by name. budget: seconds one dispatch may take in the store. grace: seconds by which it may outlast
+    them until its worker is ended. retention: blocks."""
 
-    def __init__(self, operations: Mapping[str, Operation], store: Store, *, budget: float, retention: int) -> None:
+    def __init__(
+        self, operations: Mapping[str, Operation], store: Store, *, budget: float, retention: int, grace: float = 0.0
+    ) -> None:
         self._operations = operations
         self._store = store
         self._budget = budget
+        # The last call may begin when the worker is about to be ended, and the store has as long as the budget for it.
+        self._landing_seconds = budget + grace + budget
         self._retention = retention
 
     def shape_of(self, operation: str) -> Shape | None:
@@ -41,7 +46,8 @@ class Executor:
 
     def run(self, operation: str, batch: Batch) -> None:
         """Completes every item of the batch, each exactly once."""
-        context = DispatchContext(batch, self._store, self._retention, time.monotonic() + self._budget)
+        deadline = time.monotonic() + self._budget
+        context = DispatchContext(batch, self._store, self._retention, deadline, self._landing_seconds)
         try:
             self._operations[operation].run(context)
         except StoreError as error:

@@ -47,6 +47,11 @@ def check_map(value: Any, name: str) -> dict[Any, Any]:
     return value
 
 
+def check_binary(value: Any, name: str) -> None:
+    if type(value) is not bytes:
+        raise BadItem(f"{name}: not bytes")
+
+
 def check_bytes(value: Any, name: str, size: int, code: str) -> None:
     if type(value) is not bytes or len(value) != size:
         raise BadItem(f"{name}: not {size} bytes", code)

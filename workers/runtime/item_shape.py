@@ -5,7 +5,7 @@ a bad one fails alone and is told which field is wrong. Both take the same items
 """
 
 from collections.abc import Callable
-from typing import Annotated, Any, NamedTuple
+from typing import Annotated, Any, Literal, NamedTuple
 
 from msgspec import Meta
 from msgspec.msgpack import Decoder
@@ -16,6 +16,7 @@ from store.layout import TXID_BYTES
 from .item_checks import (
     MAX_UINT32,
     check_array,
+    check_binary,
     check_bool,
     check_bytes,
     check_fields,
@@ -46,8 +47,9 @@ def uint_field(name: str, most: int = MAX_UINT32) -> Field:
 
 
 def flags_field(known: int) -> Field:
-    """known: all flags there are, those from 1 on without a gap."""
-    return integer_field("flags", 0, known)._replace(check=lambda value, name: check_flags(value, name, known))
+    """known: all flags there are."""
+    every: Any = Literal[tuple(value for value in range(known + 1) if not value & ~known)]
+    return Field("flags", every, lambda value, name: check_flags(value, name, known))
 
 
 def boolean_field(name: str) -> Field:
@@ -58,6 +60,11 @@ def bytes_field(name: str, size: int, code: str = BAD_REQUEST) -> Field:
     """Bytes that are so many. code: of the refusal of anything else."""
     exactly = Meta(min_length=size, max_length=size)
     return Field(name, Annotated[bytes, exactly], lambda value, name: check_bytes(value, name, size, code))
+
+
+def binary_field(name: str) -> Field:
+    """Bytes, however many."""
+    return Field(name, bytes, check_binary)
 
 
 def txid_field(name: str = "txid") -> Field:

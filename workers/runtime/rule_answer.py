@@ -48,6 +48,7 @@ class _Told(Struct, gc=False):
     held: bool = False
     stateSeq: int | None = None
     lockSeq: int | None = None
+    blockIDs: list[_Place] | None = None
 
 
 class RuleAnswer(Struct, gc=False):
@@ -57,7 +58,8 @@ class RuleAnswer(Struct, gc=False):
     the rule gave none; lives: of those outputs whose life is not 0; held: those that were refused though the asker has
     their output. None stands for none of them.
 
-    relied_on: others rely on the spend that was to be released. state_seq: of a child record. lock_seq: of a master."""
+    relied_on: others rely on the spend that was to be released. state_seq: of a child record. lock_seq, block_ids: of a
+    master."""
 
     error: Error | None = None
     errors: Mapping[int, Error] | None = None
@@ -69,6 +71,7 @@ class RuleAnswer(Struct, gc=False):
     relied_on: bool = False
     state_seq: int | None = None
     lock_seq: int | None = None
+    block_ids: Sequence[int] | None = None
 
 
 def failed(error: Error) -> RuleAnswer:
@@ -101,4 +104,5 @@ def read_rule_answer(result: Result, what: str) -> RuleAnswer:
         told.held,
         told.stateSeq,
         told.lockSeq,
+        told.blockIDs,
     )

@@ -5,23 +5,19 @@ from typing import Any, Final
 from store.layout import FROZEN
 from store.lmdb.record import Record
 
-from .answers import Answer, refuse, refuse_missing, refuse_parameter
+from .answers import Answer, refuse, refuse_parameter
 from .arguments import is_hash, is_index, target_fault
-from .utxos import find_spender, spender_hex
+from .utxos import open_utxo, spender_hex
 
 MAX_REASSIGNED_BYTES: Final = 128 * 1024  # a record's growth is bounded: it must stay spendable
 REASSIGNMENT_BYTES: Final = 256  # of one, without its scripts
 
 
 def freeze(record: Record | None, offset: int, utxo_hash: bytes) -> Answer:
-    fault = target_fault(offset, utxo_hash)
-    if fault is not None:
-        return refuse_parameter(fault)
-    if record is None:
-        return refuse_missing()
-    owner = find_spender(record, offset, utxo_hash)
-    if isinstance(owner, dict):
-        return owner
+    opened = open_utxo(record, target_fault(offset, utxo_hash), offset, utxo_hash)
+    if isinstance(opened, dict):
+        return opened
+    record, owner = opened
     if owner == FROZEN:
         return refuse("ALREADY_FROZEN", "the output is frozen already")
     if owner:
@@ -32,16 +28,11 @@ def freeze(record: Record | None, offset: int, utxo_hash: bytes) -> Answer:
 
 
 def unfreeze(record: Record | None, offset: int, utxo_hash: bytes) -> Answer:
-    fault = target_fault(offset, utxo_hash)
-    if fault is not None:
-        return refuse_parameter(fault)
-    if record is None:
-        return refuse_missing()
-    refusal = _refuse_unless_frozen(record, offset, utxo_hash)
-    if refusal is not None:
-        return refusal
-    record.set_utxo(offset, utxo_hash)
-    record.is_changed = True
+    frozen = _open_frozen(record, target_fault(offset, utxo_hash), offset, utxo_hash)
+    if isinstance(frozen, dict):
+        return frozen
+    frozen.set_utxo(offset, utxo_hash)
+    frozen.is_changed = True
     return {"status": "OK"}
 
 
@@ -57,18 +48,14 @@ def reassign(
 ) -> Answer:
     """satoshis, script: of the output that has the new hash; it is spendable from block_height + spendable_after on."""
     fault = _reassignment_fault(offset, utxo_hash, new_utxo_hash, satoshis, script, block_height, spendable_after)
-    if fault is not None:
-        return refuse_parameter(fault)
-    if record is None:
-        return refuse_missing()
-    refusal = _refuse_unless_frozen(record, offset, utxo_hash)
-    if refusal is not None:
-        return refusal
-    bins, rest = record.bins, record.rest
+    frozen = _open_frozen(record, fault, offset, utxo_hash)
+    if isinstance(frozen, dict):
+        return frozen
+    bins, rest = frozen.bins, frozen.rest
     reassignments = rest.get("reassignments") or []
     if not _has_room(reassignments, script):
         return refuse_parameter(f"the record has no room for a script of {len(script)} bytes")
-    record.set_utxo(offset, new_utxo_hash)
+    frozen.set_utxo(offset, new_utxo_hash)
     reassignment = {
         "offset": offset,
         "utxoHash": utxo_hash,
@@ -82,7 +69,7 @@ def reassign(
     bins.utxoSpendableIn = (bins.utxoSpendableIn or {}) | {offset: block_height + spendable_after}
     # One more than can ever be spent: the record is never pruned.
     bins.recordUtxos += 1  # type: ignore[operator]  # fails where there is none
-    record.is_changed = True
+    frozen.is_changed = True
     return {"status": "OK"}
 
 
@@ -107,15 +94,17 @@ def _reassignment_fault(
     return None
 
 
-def _refuse_unless_frozen(record: Record, offset: int, utxo_hash: bytes) -> Answer | None:
-    owner = find_spender(record, offset, utxo_hash)
-    if isinstance(owner, dict):
-        return owner
+def _open_frozen(record: Record | None, fault: str | None, offset: int, utxo_hash: bytes) -> Record | Answer:
+    """The record, where the output is frozen; or the refusal. fault: of the arguments."""
+    opened = open_utxo(record, fault, offset, utxo_hash)
+    if isinstance(opened, dict):
+        return opened
+    record, owner = opened
     if not owner:
         return refuse("UTXO_INVALID_SIZE", "the output is not frozen: it has 32 bytes")
     if owner != FROZEN:
         return refuse("UTXO_NOT_FROZEN", "the output is not frozen: it is spent", spender_hex(owner))
-    return None
+    return record
 
 
 def _has_room(reassignments: list[dict[str, Any]], script: bytes) -> bool:

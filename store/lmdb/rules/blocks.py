@@ -1,4 +1,4 @@
-"""The rule setMined: which blocks a transaction is in."""
+"""The rules setMined and markLongestChain: which blocks a transaction is in, and whether on the longest chain."""
 
 from store.lmdb.record import Bins, Record
 
@@ -6,6 +6,7 @@ from .answers import Answer, refuse, refuse_missing, refuse_parameter
 from .arguments import is_index
 from .delete_at_height import conclude
 from .flags import raise_lock_seq
+from .presence import is_there
 
 
 def set_mined(
@@ -23,7 +24,7 @@ def set_mined(
     kept."""
     if not all(map(is_index, (block_id, block_height, subtree_idx, current))):
         return refuse_parameter("block id, block height, subtree index or current height is no unsigned integer")
-    if record is None:
+    if not is_there(record):
         return refuse_missing()
     bins = record.bins
     if bins.creating:
@@ -41,6 +42,25 @@ def set_mined(
         "lockSeq": bins.lockSeq or 0,
     }
     return conclude(record, answer, counted_from, retention)
+
+
+def mark_longest_chain(record: Record | None, on_longest_chain: bool, current: int, retention: int) -> Answer:
+    """What is still being created is marked like any other, though setMined refuses it: no child is unlocked here that
+    may not be there yet, and what finishes a creation leaves the mark as it is. A refusal would lose what became of the
+    chain."""
+    if type(on_longest_chain) is not bool or not is_index(current):
+        return refuse_parameter("onLongestChain is no boolean, or the current height no unsigned integer")
+    if not is_there(record):
+        return refuse_missing()
+    bins = record.bins
+    if not on_longest_chain:
+        _leave_longest_chain(bins, current)
+    elif bins.blockIDs:
+        bins.unminedSince = None
+    else:
+        return refuse_parameter("the transaction is in no block, so it is not on the longest chain")
+    record.is_changed = True
+    return conclude(record, {"status": "OK", "childCount": bins.totalExtraRecs or 0}, current, retention)
 
 
 def _mine(bins: Bins, block_id: int, block_height: int, subtree_idx: int, on_longest_chain: bool) -> None:
@@ -61,7 +81,13 @@ def _mine(bins: Bins, block_id: int, block_height: int, subtree_idx: int, on_lon
 def _unmine(bins: Bins, block_id: int, current: int, on_longest_chain: bool) -> None:
     was_listed = _remove_block(bins, block_id)
     is_blockless = not bins.blockIDs
-    if (was_listed or is_blockless) and (is_blockless or not on_longest_chain) and bins.unminedSince is None:
+    if (was_listed or is_blockless) and (is_blockless or not on_longest_chain):
+        _leave_longest_chain(bins, current)
+
+
+def _leave_longest_chain(bins: Bins, current: int) -> None:
+    """The earliest height stays."""
+    if bins.unminedSince is None:
         bins.unminedSince = current
 
 

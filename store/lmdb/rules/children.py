@@ -11,6 +11,7 @@ from store.lmdb.record import Record
 from .answers import Answer, add_signal, refuse_missing, refuse_parameter
 from .arguments import WRONG_KIND, is_index
 from .delete_at_height import conclude, dah_signal
+from .presence import is_there
 
 SEQ_MODULUS: Final = 65_536
 NOT_MASTER: Final = "the record is no master"
@@ -20,7 +21,7 @@ _U16 = struct.Struct("<H")
 
 def tell_state(record: Record | None, current: int, retention: int) -> Answer:
     """What a child record has to tell its master. Changes nothing but a stateSeq that is not as the state is."""
-    if record is None:
+    if not is_there(record):
         return refuse_missing()
     if record.bins.totalExtraRecs is not None:
         return refuse_parameter("the record is no child")
@@ -29,7 +30,7 @@ def tell_state(record: Record | None, current: int, retention: int) -> Answer:
 
 def increment_spent_extra_recs(record: Record | None, delta: int, current: int, retention: int) -> Answer:
     """The field's own counter. Where the master keeps childStates it is not believed: the children are to be asked."""
-    if record is None:
+    if not is_there(record):
         return refuse_missing()
     bins = record.bins
     if bins.totalExtraRecs is None:
@@ -56,7 +57,7 @@ def note_child(record: Record | None, notes: Any, current: int, retention: int) 
     but of the counter only what is told to be unspent is believed, and every note asks for a recount until one has come
     through: all children are to be asked, and noted in one call. Where there is no news, or a recount, the children are
     told of the delete-at-height again: the word before may have been lost."""
-    if record is None:
+    if not is_there(record):
         return refuse_missing()
     bins = record.bins
     total = bins.totalExtraRecs

@@ -7,6 +7,7 @@ from store.lmdb.record import Bins, Record
 from .answers import Answer, add_signal, refuse_missing, refuse_parameter
 from .arguments import check_heights, is_hash, is_index
 from .delete_at_height import conclude, dah_signal, keep_lock_height
+from .presence import is_there
 
 MAX_CONFLICTING_CHILDREN: Final = 1000  # a parent's growth is bounded: it must stay spendable
 
@@ -14,7 +15,7 @@ MAX_CONFLICTING_CHILDREN: Final = 1000  # a parent's growth is bounded: it must 
 def set_conflicting(record: Record | None, value: bool, current: int, retention: int) -> Answer:
     if type(value) is not bool:
         return refuse_parameter("value is no boolean")
-    if record is None:
+    if not is_there(record):
         return refuse_missing()
     record.bins.conflicting = value
     record.is_changed = True
@@ -25,7 +26,7 @@ def note_conflicting(record: Record | None, child_txid: bytes) -> Answer:
     """Notes a conflicting transaction (its txid, wire order) with one of its parents, once."""
     if not is_hash(child_txid):
         return refuse_parameter("child txid is not 32 bytes")
-    if record is None:
+    if not is_there(record):
         return refuse_missing()
     rest = record.rest
     children = rest.get("conflictingCs") or []
@@ -42,14 +43,27 @@ def note_conflicting(record: Record | None, child_txid: bytes) -> Answer:
 def preserve_until(record: Record | None, block_height: int) -> Answer:
     if not is_index(block_height):
         return refuse_parameter("block height is no unsigned integer")
-    if record is None:
+    if not is_there(record):
         return refuse_missing()
     bins = record.bins
     signal = None if bins.deleteAtHeight is None else dah_signal(bins, False)
     bins.deleteAtHeight = None
     bins.preserveUntil = block_height
     record.is_changed = True
-    return add_signal({"status": "OK"}, record, signal)
+    return add_signal({"status": "OK", "childCount": bins.totalExtraRecs or 0}, record, signal)
+
+
+def expire_preservation(record: Record | None, current: int, retention: int) -> Answer:
+    """Where preserveUntil has come: one that is kept for longer, or not at all, stays as it is."""
+    if not is_there(record):
+        return refuse_missing()
+    check_heights(current, retention)
+    bins = record.bins
+    if bins.preserveUntil is None or bins.preserveUntil > current:
+        return {"status": "OK"}
+    bins.preserveUntil = None
+    record.is_changed = True
+    return conclude(record, {"status": "OK"}, current, retention)
 
 
 def set_locked(record: Record | None, value: bool, current: int, retention: int, lock_seq: int | None = None) -> Answer:
@@ -57,7 +71,7 @@ def set_locked(record: Record | None, value: bool, current: int, retention: int,
     callers end as the master's did."""
     if type(value) is not bool or not (lock_seq is None or is_index(lock_seq)):
         return refuse_parameter("value is no boolean, or lockSeq no unsigned integer")
-    if record is None:
+    if not is_there(record):
         return refuse_missing()
     check_heights(current, retention)
     bins = record.bins

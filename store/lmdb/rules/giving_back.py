@@ -3,24 +3,20 @@
 from store.layout import FROZEN
 from store.lmdb.record import Record
 
-from .answers import Answer, refuse, refuse_missing, refuse_parameter
+from .answers import Answer, refuse
 from .arguments import spend_fault
 from .delete_at_height import conclude
-from .utxos import find_spender, is_pruned, spender_hex
+from .utxos import is_pruned, open_utxo, spender_hex
 
 
 def unspend(
     record: Record | None, offset: int, utxo_hash: bytes, spending_data: bytes, current: int, retention: int
 ) -> Answer:
     """Reverses the spend of its owner only. An output that is unspent stays as it is."""
-    fault = spend_fault(offset, utxo_hash, spending_data)
-    if fault is not None:
-        return refuse_parameter(fault)
-    if record is None:
-        return refuse_missing()
-    owner = find_spender(record, offset, utxo_hash)
-    if isinstance(owner, dict):
-        return owner
+    opened = open_utxo(record, spend_fault(offset, utxo_hash, spending_data), offset, utxo_hash)
+    if isinstance(opened, dict):
+        return opened
+    record, owner = opened
     refusal = _refuse(record, owner, spending_data)
     if refusal is not None:
         return refusal
@@ -42,14 +38,10 @@ def release(
 ) -> Answer:
     """What a refused attempt of a whole transaction gives back: a spend that it applied or joined in this life of the
     output. Where others rely on the spend it stands (`held`)."""
-    fault = spend_fault(offset, utxo_hash, spending_data)
-    if fault is not None:
-        return refuse_parameter(fault)
-    if record is None:
-        return refuse_missing()
-    owner = find_spender(record, offset, utxo_hash)
-    if isinstance(owner, dict):
-        return owner
+    opened = open_utxo(record, spend_fault(offset, utxo_hash, spending_data), offset, utxo_hash)
+    if isinstance(opened, dict):
+        return opened
+    record, owner = opened
     joined = record.bins.joined or {}
     life_now, count = joined.get(offset, (0, 0))
     if owner != spending_data or type(life) is not int or life != life_now:
@@ -67,10 +59,10 @@ def release(
 
 def _refuse(record: Record, owner: bytes, spender: bytes) -> Answer | None:
     """owner: who has the output; empty: nobody. spender: who asks."""
-    if owner == FROZEN:
-        return refuse("FROZEN", "the output is frozen")
     if is_pruned(record.bins.deletedChildren, spender):
         return refuse("INVALID_SPEND", "the spending transaction was pruned", spender_hex(spender))
+    if owner == FROZEN:
+        return refuse("FROZEN", "the output is frozen")
     if owner and owner != spender:
         return refuse("SPENT", "the output is spent by another transaction", spender_hex(owner))
     return None

@@ -11,6 +11,7 @@ from store.lmdb.record import Bins, Record
 from .answers import Answer, describe, refuse, refuse_missing, refuse_parameter
 from .arguments import WRONG_KIND, check_heights, is_index, spend_fault
 from .delete_at_height import conclude
+from .presence import is_there
 from .utxos import NO_UTXOS, is_held, is_pruned, spender_hex, utxo_error
 
 Spend = tuple[int, int, bytes, bytes]
@@ -85,7 +86,7 @@ def _apply(
 ) -> Answer:
     """Applies the spends that can be applied."""
     check_heights(current, retention)
-    if record is None:
+    if not is_there(record):
         return refuse_missing()
     bins = record.bins
     refusal = _forbid(record, ignore_conflicting, ignore_locked, current)

@@ -5,7 +5,8 @@ from typing import Any, Final
 from store.layout import SPENT_UTXO_BYTES, TXID_BYTES, UTXO_BYTES
 from store.lmdb.record import Record
 
-from .answers import Answer, describe
+from .answers import Answer, describe, refuse_missing, refuse_parameter
+from .presence import is_there
 
 NO_UTXOS: Final = describe("UTXOS_NOT_FOUND", "the record has no UTXOs")
 
@@ -31,8 +32,13 @@ def utxo_error(utxo: bytes | None, utxo_hash: bytes) -> Answer | None:
     return None
 
 
-def find_spender(record: Record, offset: int, utxo_hash: bytes) -> bytes | Answer:
-    """Who has this output: spending data, empty where it is unspent. Or the refusal."""
+def open_utxo(record: Record | None, fault: str | None, offset: int, utxo_hash: bytes) -> tuple[Record, bytes] | Answer:
+    """The record, and who has this output: spending data, empty where it is unspent. Or the refusal. fault: of the
+    arguments."""
+    if fault is not None:
+        return refuse_parameter(fault)
+    if not is_there(record):
+        return refuse_missing()
     if record.slots is None:
         return {"status": "ERROR", **NO_UTXOS}
     utxo = record.utxo(offset)
@@ -40,7 +46,7 @@ def find_spender(record: Record, offset: int, utxo_hash: bytes) -> bytes | Answe
     if error is not None:
         return {"status": "ERROR", **error}
     assert utxo is not None
-    return utxo[UTXO_BYTES:]
+    return record, utxo[UTXO_BYTES:]
 
 
 def is_held(utxo: bytes | None, spender: bytes) -> bool:

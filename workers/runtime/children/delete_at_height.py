@@ -2,7 +2,7 @@
 
 from protocol.wire import Error
 from store import Mode, Read, Status, Write
-from store.layout import record_key
+from store.layout import ABANDONED, record_key
 from workers.runtime.context import DispatchContext
 from workers.runtime.store_errors import error_of_record, error_of_unreadable
 
@@ -11,7 +11,9 @@ from .missing import as_child_error
 
 def write_of_dah(txid: bytes, child: int, height: int) -> Write:
     """Update-only. child: its index, 0 for the master. height: 0 removes the delete-at-height."""
-    return Write(record_key(txid, child), {"deleteAtHeight": height or None}, Mode.UPDATE)
+    # What stands at a master's key and bars its creation would else become a record that the rules take for one.
+    condition = None if child else {ABANDONED: None}
+    return Write(record_key(txid, child), {"deleteAtHeight": height or None}, Mode.UPDATE, condition)
 
 
 def set_children_dah(context: DispatchContext, txid: bytes, child_count: int) -> Error | None:

@@ -20,6 +20,12 @@ def owe_follow_ups(
     if answer.state_seq is not None:
         if answer.signal is not None or was_done:
             context.notes.add(txid, child_index(record), answer.state_seq, height)
-    elif answer.signal in (DAH_SET, DAH_UNSET) and answer.child_count is not None:
-        item = [txid, answer.child_count]
-        context.batch.add_owed_follow_up("set_dah_children", txid, max(1, answer.child_count), item)
+    elif answer.signal in (DAH_SET, DAH_UNSET):
+        owe_children_dah(context, txid, answer.child_count)
+
+
+def owe_children_dah(context: DispatchContext, txid: bytes, child_count: int | None) -> None:
+    """The child records, where there are some, get their master's delete-at-height. An operation that heals by being
+    asked again owes it whether it has changed or not: the word of an earlier call may have been lost."""
+    if child_count:
+        context.batch.add_owed_follow_up("set_dah_children", txid, child_count, [txid, child_count])

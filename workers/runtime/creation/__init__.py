@@ -1,1 +1,1 @@
-"""The ways in which `create` writes the records and the blob of a transaction."""
+"""The ways in which `create` and `accept` write the records and the blob of a transaction."""

@@ -7,7 +7,7 @@ from msgspec.structs import replace
 
 from protocol.wire import Error
 from store import Mode, Read, Result, Status, Write
-from store.layout import move_out
+from store.layout import ABANDONED, move_out
 from workers.runtime.context import DispatchContext
 from workers.runtime.store_errors import error_of_record
 
@@ -18,13 +18,13 @@ from .candidate import Candidate, ItemErrors, creating_error, exists_error, left
 def create_at_once(context: DispatchContext, candidates: Sequence[Candidate]) -> ItemErrors:
     """Returns, by item, why it was not created. One that is too big for a record goes to the blob store."""
     errors: ItemErrors = {}
-    writable = _put_blobs(context, candidates, errors)
+    writable = put_blobs(context, candidates, errors)
     writes = [
         Write(key, bins, Mode.CREATE, group=candidate.group)
         for candidate in writable
         for key, bins in candidate.creation.records
     ]
-    results = context.operate(writes)
+    results = context.try_operate(writes)
     too_big: list[Candidate] = []
     start = 0
     for candidate in writable:
@@ -33,7 +33,7 @@ def create_at_once(context: DispatchContext, candidates: Sequence[Candidate]) ->
         if own[0].status is Status.TOO_BIG and not candidate.creation.external:
             too_big.append(replace(candidate, creation=move_out(candidate.creation)))
             continue
-        error = _error_of(candidate, own)
+        error = error_of_creation(candidate, own)
         if error is None and candidate.creation.external:
             error = make_blob_own(context, candidate)
         if error is not None:
@@ -43,13 +43,14 @@ def create_at_once(context: DispatchContext, candidates: Sequence[Candidate]) ->
     return errors
 
 
-def _put_blobs(context: DispatchContext, candidates: Sequence[Candidate], errors: ItemErrors) -> list[Candidate]:
-    """Writes the blobs of what does not exist yet. Returns what is still to be created."""
+def put_blobs(context: DispatchContext, candidates: Sequence[Candidate], errors: ItemErrors) -> list[Candidate]:
+    """Writes the blobs of what does not exist yet. Returns what is still to be created; why the others are not is added
+    to `errors`."""
     external = [candidate for candidate in candidates if candidate.creation.external]
     if not external:
         return list(candidates)
     keys = [key for candidate in external for key, _ in candidate.creation.records]
-    results = iter(context.read([Read(key, ("recordUtxos",)) for key in keys]))
+    results = iter(context.try_operate([Read(key, ("recordUtxos", ABANDONED)) for key in keys]))
     writable = [candidate for candidate in candidates if not candidate.creation.external]
     begun: set[bytes] = set()
     for candidate in external:
@@ -68,8 +69,8 @@ def _put_blobs(context: DispatchContext, candidates: Sequence[Candidate], errors
     return without_errors(writable, errors)
 
 
-def _error_of(candidate: Candidate, results: Sequence[Result]) -> Error | None:
-    """results: of all records of the transaction, the master's first."""
+def error_of_creation(candidate: Candidate, results: Sequence[Result]) -> Error | None:
+    """Why it was not created. results: of all its records, the master's first."""
     for number, result in enumerate(results):
         if result.status is Status.OK:
             continue

@@ -11,8 +11,10 @@ from protocol.wire import Error
 from store.layout import Creation, Partial, child_index
 from store.transaction import Transaction
 
-# When it is worth asking again for a transaction that somebody else is creating, in milliseconds.
+# When it is worth asking again, in milliseconds: for a transaction that somebody else is creating, and for one that is
+# being abandoned.
 SOON_MS: Final = 100
+LATER_MS: Final = 1000
 
 _MAX_LEFTOVERS_TOLD: Final = 100
 
@@ -55,6 +57,15 @@ def creating_error() -> Error:
 
 def exists_error() -> Error:
     return Error(codes.TX_EXISTS, NO, "transaction: is in the set already")
+
+
+def abandoned_error() -> Error:
+    return Error(codes.ABANDONED, NO, "transaction: is being abandoned: what it holds is given back", LATER_MS)
+
+
+def vanished_error() -> Error:
+    """Of one that was found, and is never created anew."""
+    return Error(codes.TX_NOT_FOUND, NO, "transaction: it was in the set a moment ago, and is not any more")
 
 
 def leftover_error(keys: Sequence[bytes]) -> Error:

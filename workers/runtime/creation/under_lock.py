@@ -18,13 +18,22 @@ from protocol import codes
 from protocol.codes import NO, UNKNOWN
 from protocol.wire import Error
 from store import Mode, Read, Remove, Result, Status, Write
-from store.layout import CHILD_BINS, Partial, child_key, lock_key, lock_ttl
+from store.layout import ABANDONED, CHILD_BINS, Partial, child_key, lock_key, lock_ttl
 from store.transaction import Transaction
 from workers.runtime.context import DispatchContext
 from workers.runtime.store_errors import error_of_record
 
 from .blobs import make_blob_own, put_blob
-from .candidate import Candidate, ItemErrors, creating_error, exists_error, leftover_error, without_errors
+from .candidate import (
+    Candidate,
+    ItemErrors,
+    abandoned_error,
+    creating_error,
+    exists_error,
+    leftover_error,
+    vanished_error,
+    without_errors,
+)
 
 _MARKED: Final = {"creating": True}
 _UNMARKED: Final = {"creating": None}
@@ -35,6 +44,15 @@ _INHERITED: Final = ("conflicting", "locked", "spendingHeight", "deleteAtHeight"
 
 def create_under_lock(context: DispatchContext, candidates: Sequence[Candidate]) -> ItemErrors:
     """Returns, by item, why it was not created; TX_EXISTS where it finished what another one had left."""
+    return _create(context, candidates, begins=True)
+
+
+def finish_under_lock(context: DispatchContext, candidates: Sequence[Candidate]) -> ItemErrors:
+    """As create_under_lock, of transactions that somebody has begun: none is begun anew."""
+    return _create(context, candidates, begins=False)
+
+
+def _create(context: DispatchContext, candidates: Sequence[Candidate], *, begins: bool) -> ItemErrors:
     if not candidates:
         return {}
     errors: ItemErrors = {}
@@ -42,7 +60,9 @@ def create_under_lock(context: DispatchContext, candidates: Sequence[Candidate])
     first = {candidate.txid: candidate for candidate in reversed(candidates)}
     locked = _take_locks(context, list(first.values()), token, errors)
     fresh, begun = _read_masters(context, locked, errors)
-    fresh = _refuse_leftovers(context, fresh, errors)
+    if not begins:
+        errors |= {candidate.item_index: vanished_error() for candidate in fresh}
+    fresh = _refuse_leftovers(context, without_errors(fresh, errors), errors)
     whole = [*_begin(context, fresh, errors), *_complete_children(context, begun, errors)]
     _finish(context, whole, locked, token, errors)
     for candidate in begun:
@@ -65,7 +85,7 @@ def _take_locks(
         for candidate in candidates
     ]
     locked = []
-    for candidate, result in zip(candidates, context.operate(locks), strict=True):
+    for candidate, result in zip(candidates, context.try_operate(locks), strict=True):
         if result.status is Status.OK:
             locked.append(candidate)
         elif result.status is Status.EXISTS:
@@ -81,13 +101,15 @@ def _read_masters(
 ) -> tuple[list[Candidate], list[Candidate]]:
     """Those that are not there, and those that somebody has begun and not finished."""
     fresh, begun = [], []
-    names = ("creating", "totalExtraRecs", *_INHERITED)
-    results = context.operate([Read(candidate.txid, names) for candidate in locked])
+    names = (ABANDONED, "creating", "totalExtraRecs", *_INHERITED)
+    results = context.try_operate([Read(candidate.txid, names) for candidate in locked])
     for candidate, result in zip(locked, results, strict=True):
         if result.status is Status.NOT_FOUND:
             fresh.append(candidate)
         elif result.status is not Status.OK:
             errors[candidate.item_index] = error_of_record(result, "transaction")
+        elif result.value.get(ABANDONED):
+            errors[candidate.item_index] = abandoned_error()
         elif result.value.get("creating"):
             begun.append(_as_begun(candidate, result.value))
         else:
@@ -111,7 +133,7 @@ def _refuse_leftovers(context: DispatchContext, fresh: Sequence[Candidate], erro
     """Looks for children of an earlier life before anything is written."""
     children = _each_child(fresh)
     left: dict[int, list[bytes]] = {}
-    results = context.operate([Read(key, ("creating",)) for _, key, _ in children])
+    results = context.try_operate([Read(key, ("creating",)) for _, key, _ in children])
     for (candidate, key, _), result in zip(children, results, strict=True):
         if result.status is Status.OK and not result.value.get("creating"):
             left.setdefault(candidate.item_index, []).append(key)
@@ -126,8 +148,8 @@ def _begin(context: DispatchContext, fresh: Sequence[Candidate], errors: ItemErr
     kept = without_errors([put_blob(context, candidate, errors) for candidate in fresh], errors)
     kept = _write_children(context, kept, errors, replace=True)
     masters = [Write(candidate.txid, candidate.creation.master | _MARKED, Mode.CREATE) for candidate in kept]
-    created = []
-    for candidate, result in zip(kept, context.operate(masters), strict=True):
+    created, barred = [], []
+    for candidate, result in zip(kept, context.try_operate(masters), strict=True):
         if result.status is Status.OK:
             error = make_blob_own(context, candidate)
             if error is None:
@@ -137,7 +159,26 @@ def _begin(context: DispatchContext, fresh: Sequence[Candidate], errors: ItemErr
         else:
             # Its children are written, and harm nobody; but a part of the item they are.
             errors[candidate.item_index] = _half_done(result, "transaction")
+            if result.status is Status.EXISTS:
+                barred.append(candidate)
+    _withdraw_abandoned(context, barred, errors)
     return created
+
+
+def _withdraw_abandoned(context: DispatchContext, barred: Sequence[Candidate], errors: ItemErrors) -> None:
+    """barred: those with something in their master's place. Where it is the mark of one that is being abandoned the
+    children are removed again, and nothing is left of the attempt."""
+    abandoned = []
+    results = context.try_operate([Read(candidate.txid, (ABANDONED,)) for candidate in barred])
+    for candidate, result in zip(barred, results, strict=True):
+        if result.status is Status.OK and result.value.get(ABANDONED):
+            errors[candidate.item_index] = abandoned_error()
+            abandoned.append(candidate)
+    children = _each_child(abandoned)
+    results = context.try_operate([Remove(key, _MARKED) for _, key, _ in children])
+    for (candidate, _, _), result in zip(children, results, strict=True):
+        if result.status is not Status.OK:
+            errors[candidate.item_index] = _half_done(result, "child record")
 
 
 def _complete_children(context: DispatchContext, begun: Sequence[Candidate], errors: ItemErrors) -> list[Candidate]:
@@ -152,7 +193,7 @@ def _write_children(
 ) -> list[Candidate]:
     """replace: a child that is there has no master, and gets this creation's content."""
     children = [child for child in _each_child(candidates) if child[2]]
-    results = context.operate([Write(key, bins | _MARKED, Mode.CREATE) for _, key, bins in children])
+    results = context.try_operate([Write(key, bins | _MARKED, Mode.CREATE) for _, key, bins in children])
     there = []
     for (candidate, key, bins), result in zip(children, results, strict=True):
         if result.status is Status.EXISTS:
@@ -161,7 +202,7 @@ def _write_children(
             errors.setdefault(candidate.item_index, _half_done(result, "child record"))
     if replace:
         writes = [Write(key, _NOTHING | bins | _MARKED, Mode.UPDATE, condition=_MARKED) for _, key, bins in there]
-        for (candidate, _, _), result in zip(there, context.operate(writes), strict=True):
+        for (candidate, _, _), result in zip(there, context.try_operate(writes), strict=True):
             if result.status is not Status.OK:
                 errors.setdefault(candidate.item_index, _half_done(result, "child record without a master"))
     return without_errors(candidates, errors)
@@ -172,7 +213,7 @@ def _finish(
 ) -> None:
     """Takes the marks off, the master's last, and gives back the locks of all that is done or refused."""
     children = _each_child(whole)
-    results = context.operate([Write(key, _UNMARKED, Mode.UPDATE) for _, key, _ in children])
+    results = context.try_operate([Write(key, _UNMARKED, Mode.UPDATE) for _, key, _ in children])
     for (candidate, _, _), result in zip(children, results, strict=True):
         if result.status is not Status.OK:
             errors.setdefault(candidate.item_index, _half_done(result, "child record"))
@@ -185,7 +226,7 @@ def _finish(
         for candidate in locked
         if candidate.item_index not in errors or errors[candidate.item_index].executed == NO
     ]
-    for candidate, result in zip(finished, context.operate([*masters, *releases]), strict=False):
+    for candidate, result in zip(finished, context.try_operate([*masters, *releases]), strict=False):
         if result.status is not Status.OK:
             errors[candidate.item_index] = _half_done(result, "transaction")
 

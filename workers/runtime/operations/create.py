@@ -11,31 +11,28 @@ several records are created under a lock (creation/under_lock.py).
 
 If there is no blob yet, it is written before the records that point to it; one that is there is replaced after the
 master's creation has succeeded, and a whole one never by a partial one. Who finds the transaction there already
-completes what another attempt may have left: an unfinished creation, a note in the parents of a conflicting one, a blob
-that was lost.
+completes what another attempt may have left (creation/found.py). One that is being abandoned is refused (ABANDONED).
 """
 
-import time
-from collections.abc import Iterable, Sequence
+from collections.abc import Sequence
 from typing import Any, Final
 
 from protocol import codes
-from protocol.codes import UNKNOWN
 from protocol.item_flags import CREATE_COINBASE, CREATE_CONFLICTING, CREATE_LOCKED
-from protocol.mined_block import MinedBlock
-from store import Read, RuleCall, Status
-from store.layout import MAX_SATOSHIS, CreationOptions, Partial, create_records
+from protocol.wire import Error
+from store.layout import MAX_SATOSHIS, Partial, create_records
 from store.transaction import Output, Transaction, parse_transaction
 from workers.runtime.context import DispatchContext
 from workers.runtime.creation.at_once import create_at_once
-from workers.runtime.creation.blobs import make_blob_own
-from workers.runtime.creation.candidate import Candidate, ItemErrors, without_errors
+from workers.runtime.creation.candidate import Candidate, ItemErrors, vanished_error, without_errors
+from workers.runtime.creation.found import Found, complete_found, look_up, note_in_parents
+from workers.runtime.creation.options import MINED, Options
 from workers.runtime.creation.under_lock import create_under_lock
 from workers.runtime.item_checks import BadItem
 from workers.runtime.item_shape import (
     Field,
     Shape,
-    array_field,
+    binary_field,
     flags_field,
     map_field,
     optional_field,
@@ -43,11 +40,6 @@ from workers.runtime.item_shape import (
     txid_field,
     uint_field,
 )
-from workers.runtime.rule_answer import read_rule_answer
-from workers.runtime.store_errors import error_of_record
-
-_MAX_MINED: Final = 1024
-_FOUND_BINS: Final = ("creating", "conflicting", "external")
 
 
 def _check_raw(raw: Any, name: str) -> None:
@@ -55,21 +47,10 @@ def _check_raw(raw: Any, name: str) -> None:
         raise BadItem(f"{name}: neither nil nor bytes")
 
 
-def _check_script(script: Any, name: str) -> None:
-    if type(script) is not bytes:
-        raise BadItem(f"{name}: not bytes")
-
-
-_BLOCK: Final = tuple_field(
-    "mined: a block",
-    uint_field("mined: block id"),
-    uint_field("mined: block height"),
-    uint_field("mined: subtree index"),
-)
 _OUTPUT: Final = tuple_field(
     "partial: an output",
     uint_field("partial: satoshis", MAX_SATOSHIS),
-    Field("partial: locking script", bytes, _check_script),
+    binary_field("partial: locking script"),
 )
 _PARTIAL: Final = tuple_field(
     "partial", txid_field("partial: txid"), map_field("partial: outputs", uint_field("partial: vout"), _OUTPUT)
@@ -77,7 +58,7 @@ _PARTIAL: Final = tuple_field(
 SHAPE: Final = Shape(
     Field("raw", bytes | None, _check_raw),
     uint_field("block height"),
-    array_field("mined", _BLOCK, 0, _MAX_MINED),
+    MINED,
     flags_field(CREATE_CONFLICTING | CREATE_LOCKED | CREATE_COINBASE),
     optional_field(_PARTIAL),
 )
@@ -93,9 +74,8 @@ def run(context: DispatchContext) -> None:
     errors |= create_under_lock(context, under_lock)
     conflicting = without_errors([candidate for candidate in candidates if candidate.conflicting], errors)
     there = {index for index, error in errors.items() if error.code == codes.TX_EXISTS}
-    found = [candidate for candidate in candidates if candidate.item_index in there]
-    conflicting += _complete_found(context, found, errors)
-    errors |= _note_in_parents(context, conflicting)
+    _complete(context, [candidate for candidate in candidates if candidate.item_index in there], errors)
+    errors |= note_in_parents(context, conflicting)
     for candidate in candidates:
         index = candidate.item_index
         context.batch.complete_unless(errors.get(index), index, _describe(candidate))
@@ -105,36 +85,19 @@ def _candidates(context: DispatchContext) -> list[Candidate]:
     """What is to be created. An item of which nothing can be made is failed, alone."""
     batch = context.batch
     batch.fail_bad_items()
-    now_ms = time.time_ns() // 1_000_000
+    options = Options(context)
     candidates: list[Candidate] = []
-    latest: Any = None
-    for index, (raw, *asked, partial) in batch.good_items():
-        if asked != latest:  # who asks together mostly asks the same
-            latest, options = asked, _options(context, now_ms, *asked)
+    for index, (raw, height, mined, flags, partial) in batch.good_items():
         context.check_budget()  # a small item can ask for thousands of records
         try:
-            source = _source(raw, asked[2], partial)
-            creation = create_records(source, options)
+            source = _source(raw, flags, partial)
+            own = options.of((height, mined, flags))
+            creation = create_records(source, own)
         except ValueError as error:
             batch.fail(index, BadItem(str(error)).error)
         else:
-            candidates.append(Candidate(index, source, options.conflicting, creation))
+            candidates.append(Candidate(index, source, own.conflicting, creation))
     return candidates
-
-
-def _options(
-    context: DispatchContext, now_ms: int, height: int, mined: Sequence[Sequence[int]], flags: int
-) -> CreationOptions:
-    return CreationOptions(
-        block_height=height,
-        now_ms=now_ms,
-        utxo_batch_size=context.store.utxo_batch_size,
-        genesis_height=context.store.genesis_height,
-        retention=context.retention,
-        mined=[MinedBlock(*block) for block in mined],
-        conflicting=bool(flags & CREATE_CONFLICTING),
-        locked=bool(flags & CREATE_LOCKED),
-    )
 
 
 def _source(raw: bytes | None, flags: int, partial: Sequence[Any] | None) -> Transaction | Partial:
@@ -148,47 +111,19 @@ def _source(raw: bytes | None, flags: int, partial: Sequence[Any] | None) -> Tra
     raise ValueError("raw, partial: one of them is nil, the other not")
 
 
-def _complete_found(context: DispatchContext, found: Sequence[Candidate], errors: ItemErrors) -> list[Candidate]:
-    """Completes what other attempts may have left of transactions that are there. Returns those that are conflicting,
-    as they were to be."""
-    conflicting: list[Candidate] = []
-    unfinished: list[Candidate] = []
-    results = context.try_operate([Read(candidate.txid, _FOUND_BINS) for candidate in found])
-    for candidate, result in zip(found, results, strict=True):
-        if result.status not in (Status.OK, Status.NOT_FOUND):
-            # Nobody can say what is left to be done: TX_EXISTS would be the last word.
-            errors[candidate.item_index] = error_of_record(result, "transaction")
-        bins = result.value if result.status is Status.OK else {}
-        if bins.get("creating"):
-            unfinished.append(candidate)
-        if candidate.conflicting and bins.get("conflicting"):
-            conflicting.append(candidate)
-        # A whole one is what it is by its txid; what the outputs of a partial one are worth nobody knows. Where it
-        # can't be kept now, the answer is right all the same: the transaction is there.
-        if (
-            bins.get("external")
-            and isinstance(candidate.source, Transaction)
-            and not context.store.blobs.has_whole(candidate.txid)
-        ):
-            make_blob_own(context, candidate)
-    errors |= create_under_lock(context, unfinished)
-    return conflicting
-
-
-def _note_in_parents(context: DispatchContext, candidates: Iterable[Candidate]) -> ItemErrors:
-    """A conflicting transaction is noted in each parent that is in the set. Returns, by item, what is in doubt."""
-    notes = [
-        (candidate.item_index, RuleCall(parent, "noteConflicting", (candidate.txid,)))
-        for candidate in candidates
-        if isinstance(candidate.source, Transaction)
-        for parent in dict.fromkeys(spent.previous_txid for spent in candidate.source.inputs)
-    ]
-    in_doubt: ItemErrors = {}
-    for (index, _), result in zip(notes, context.try_operate([call for _, call in notes]), strict=True):
-        error = read_rule_answer(result, "parent").error
-        if error is not None and error.code != codes.TX_NOT_FOUND:
-            in_doubt[index] = error._replace(executed=UNKNOWN)
-    return in_doubt
+def _complete(context: DispatchContext, there: Sequence[Candidate], errors: ItemErrors) -> None:
+    """there: those that exist, as it seems: what stands at the key may be the mark of one that is being abandoned."""
+    seen = look_up(context, [candidate.txid for candidate in there])
+    found: list[tuple[Candidate, Found]] = []
+    for candidate in there:
+        bins = seen[candidate.txid]
+        if bins is None:
+            errors[candidate.item_index] = vanished_error()
+        elif isinstance(bins, Error):  # TX_EXISTS would be the last word, and something may be left to be done
+            errors[candidate.item_index] = bins
+        else:
+            found.append((candidate, bins))
+    complete_found(context, found, errors)
 
 
 def _describe(candidate: Candidate) -> dict[str, Any]:

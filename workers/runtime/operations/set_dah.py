@@ -10,7 +10,7 @@ from typing import Any, Final
 from protocol import codes
 from protocol.codes import NO
 from protocol.wire import Error
-from store import Read, Status, Write
+from store import Read, Result, Status, Write
 from store.layout import TXID_BYTES, child_index
 from workers.runtime.children.delete_at_height import write_of_dah
 from workers.runtime.context import DispatchContext
@@ -24,7 +24,8 @@ SHAPE: Final = Shape(txid_field(), uint_field("child index", MAX_UINT32 - 1), ui
 
 def run(context: DispatchContext) -> None:
     writes = context.batch.parse(_write)
-    results = dict(zip(writes, context.operate(list(writes.values())), strict=True))
+    told = context.operate(list(writes.values()))
+    results = {index: _as_missing(result) for index, result in zip(writes, told, strict=True)}
     missing = {index: writes[index].key for index, result in results.items() if result.status is Status.NOT_FOUND}
     errors = _explain_missing_children(context, missing)
     for index, result in results.items():
@@ -32,6 +33,11 @@ def run(context: DispatchContext) -> None:
             context.batch.complete(index, True)
         else:
             context.batch.fail(index, errors.get(index) or error_of_record(result, "record"))
+
+
+def _as_missing(result: Result) -> Result:
+    """What bars a master's creation is no master."""
+    return Result(Status.NOT_FOUND, key=result.key) if result.status is Status.CONDITION_FALSE else result
 
 
 def _write(item: Sequence[Any]) -> Write:

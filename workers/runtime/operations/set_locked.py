@@ -12,7 +12,7 @@ from store import RuleCall
 from workers.runtime.children.follow_ups import owe_follow_ups
 from workers.runtime.context import DispatchContext
 from workers.runtime.item_shape import Shape, boolean_field, txid_field
-from workers.runtime.rule_answer import read_rule_answer
+from workers.runtime.rule_calls import call_rules
 
 SHAPE: Final = Shape(txid_field(), boolean_field("value"))
 
@@ -23,12 +23,8 @@ _NO_HEIGHT: Final = 0
 def run(context: DispatchContext) -> None:
     batch = context.batch
     calls = batch.parse(lambda item: _call(item, context.retention))
-    results = context.operate(list(calls.values()))
-    for (index, call), result in zip(calls.items(), results, strict=True):
-        answer = read_rule_answer(result, "record")
-        if answer.error is not None:
-            batch.fail(index, answer.error)
-            continue
+    for index, answer in call_rules(context, calls).items():
+        call = calls[index]
         owe_follow_ups(context, call.key, answer, _NO_HEIGHT)
         child_count = answer.child_count or 0
         if child_count:

@@ -1,32 +1,61 @@
-"""unspend: undoes what a spender holds.
+"""unspend: undoes what a spender holds, unless the spender is mined on the longest chain, or was pruned.
 
 Item: see spending/parsed_spend.py. Result true where it was undone now, false where the output was unspent; SPENT where
-another has it.
+another has it. The spenders are read first, in the same dispatch: one that is mined afterwards is as one that was mined
+after the answer.
 """
 
-from workers.runtime.children.follow_ups import owe_follow_ups
+from collections.abc import Mapping
+
+from protocol import codes
+from protocol.codes import NO
+from protocol.wire import Error
+from store import Read, Result, Status
+from store.layout import TXID_BYTES
 from workers.runtime.context import DispatchContext
-from workers.runtime.rule_answer import read_rule_answer
 from workers.runtime.spending.missing_records import explain_missing_records
-from workers.runtime.spending.parsed_spend import parse_spends
-from workers.runtime.store_errors import error_of_unreadable
+from workers.runtime.spending.parsed_spend import ParsedSpend, parse_spends
+from workers.runtime.spending.taking_back import owe_taken_back, read_taken_back
+from workers.runtime.store_errors import error_of_record, error_of_unreadable
 
 
 def run(context: DispatchContext) -> None:
     batch = context.batch
-    spends, errors = parse_spends(context)
+    parsed, errors = parse_spends(context)
+    errors |= _refuse_mined(context, parsed)
+    spends = {index: spend for index, spend in parsed.items() if index not in errors}
     results = context.operate([spend.unspend_call(context.retention) for spend in spends.values()])
     undone: set[int] = set()
     for (index, spend), result in zip(spends.items(), results, strict=True):
-        answer = read_rule_answer(result, "record")
-        if answer.error is None and answer.applied is not None:
-            owe_follow_ups(context, spend.record, answer, spend.height, was_done=not answer.applied)
-            if answer.applied:
-                undone.add(index)
-        elif answer.error is None:
-            errors[index] = error_of_unreadable("record", "it does not say what was undone")
-        else:
+        answer = read_taken_back(result)
+        if answer.error is not None:
             errors[index] = answer.error
+            continue
+        owe_taken_back(context, spend, answer)
+        if answer.applied:
+            undone.add(index)
     explain_missing_records(context, spends, errors)
     for index in batch.uncompleted():
         batch.complete_unless(errors.get(index), index, index in undone)
+
+
+def _refuse_mined(context: DispatchContext, spends: Mapping[int, ParsedSpend]) -> dict[int, Error]:
+    """By item: that its spender is mined on the longest chain, or why nobody knows. One that is not there is not."""
+    spenders = {index: spend.spending_data[:TXID_BYTES] for index, spend in spends.items()}
+    distinct = list(dict.fromkeys(spenders.values()))
+    results = context.read([Read(spender, ("blockIDs", "unminedSince")) for spender in distinct])
+    refusals = {spender: _refusal(result) for spender, result in zip(distinct, results, strict=True)}
+    found = {index: refusals[spender] for index, spender in spenders.items()}
+    return {index: refusal for index, refusal in found.items() if refusal is not None}
+
+
+def _refusal(spender: Result) -> Error | None:
+    if spender.status is Status.NOT_FOUND:
+        return None
+    if spender.status is not Status.OK:
+        return error_of_record(spender, "spender")
+    if type(spender.value) is not dict or type(spender.value.get("blockIDs", [])) is not list:
+        return error_of_unreadable("spender", "it does not tell its blocks")
+    if spender.value.get("blockIDs") and spender.value.get("unminedSince") is None:
+        return Error(codes.SPENDER_MINED, NO, "the spending transaction is mined on the longest chain")
+    return None

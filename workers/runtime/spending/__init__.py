@@ -1,1 +1,1 @@
-"""What `spend` and `unspend` share, and the spends of one transaction."""
+"""What `spend`, `unspend` and `accept` share, and the spends of one transaction."""

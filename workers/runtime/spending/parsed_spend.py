@@ -27,10 +27,14 @@ def _check_vout(value: Any, name: str) -> None:
     _VOUT.check(value, name)
 
 
-SHAPE: Final = Shape(
+# Of an item that names an output by its hash, the first ones.
+OUTPUT_FIELDS: Final = (
     txid_field(),
     _VOUT._replace(check=_check_vout),
     bytes_field("utxo hash", UTXO_BYTES, codes.INVALID_PARAMETER),
+)
+SHAPE: Final = Shape(
+    *OUTPUT_FIELDS,
     txid_field("spending txid"),
     uint_field("vin"),
     uint_field("block height"),
@@ -66,7 +70,7 @@ class ParsedSpend(Struct, gc=False):
 
     def unspend_call(self, retention: int) -> RuleCall:
         """The call that takes the spend back, if it is this spender's."""
-        return RuleCall(self.record, "unspend", (*self.target, self.height, retention))
+        return RuleCall(self.record, "unspend", (*self.target, self.height, retention), self.group)
 
     def release_call(self, retention: int, life: int) -> RuleCall:
         """The call that gives up one attempt's part in the spend, as it is in this life of the output."""

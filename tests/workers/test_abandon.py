@@ -1,0 +1,432 @@
+"""abandon: all that a transaction holds which never came to be, and nothing of one that did; whatever comes between its
+steps, and in a store whose batches are one whole as in one that takes record by record."""
+
+from collections.abc import Callable, Iterator, Sequence
+from typing import Any
+
+import pytest
+
+from protocol.item_flags import CREATE_CONFLICTING, CREATE_LOCKED
+from store import Mode, Read, RecordOperation, Remove, Result, RuleCall, Status, Store, Write
+from store.faulty import FaultyStore
+from store.layout import ABANDONED, child_key
+from store.transaction import Transaction
+from tests.support.dispatching import (
+    HEIGHT,
+    RETENTION,
+    Dispatched,
+    Outcome,
+    Run,
+    Wrapped,
+    bins_of,
+    create,
+    dispatch,
+    execute_follow_ups,
+    matured,
+    output_of,
+)
+from utxod.generate import Generator
+
+Act = Callable[[], object]
+
+
+@pytest.fixture(params=["as one whole", "record by record"])
+def store(store: Store, request: pytest.FixtureRequest) -> Iterator[Any]:
+    if request.param == "as one whole":
+        if not store.is_atomic:
+            pytest.skip("this store takes record by record")
+        yield store
+    else:
+        yield FaultyStore(store, [], atomic=False)
+
+
+class Payment:
+    """A transaction that spends three coins, one of them in a child record, and is not in the set."""
+
+    def __init__(self, run: Run, store: Store, generate: Generator) -> None:
+        self._run, self._store = run, store
+        self.sources = [matured(run, generate, [1, 2, 3, 4]), matured(run, generate, [5])]
+        self.coins = [(self.sources[0], 0), (self.sources[0], 3), (self.sources[1], 0)]
+        self.transaction: Transaction = generate.payment(self.coins)
+        self.spends = [[*generate.spend(coin, self.transaction, vin)] for vin, coin in enumerate(self.coins)]
+        assert run("spend", self.spends).results == [True] * 3
+
+    @property
+    def txid(self) -> bytes:
+        return self.transaction.txid
+
+    @property
+    def outpoints(self) -> list[list[Any]]:
+        return [[source.txid, vout] for source, vout in self.coins]
+
+    @property
+    def item(self) -> list[Any]:
+        return [self.txid, self.outpoints, HEIGHT]
+
+    def abandon(self) -> Dispatched:
+        return self._run("abandon", [self.item])
+
+    def create(self, flags: int = 0) -> None:
+        create(self._run, self.transaction, flags=flags)
+
+    def holds(self) -> list[bool]:
+        size = self._store.utxo_batch_size
+        found = []
+        for source, vout in self.coins:
+            key = source.txid if vout < size else child_key(source.txid, vout // size)
+            found.append(bins_of(self._store, key)["utxos"][vout % size][32:64] == self.txid)
+        return found
+
+
+@pytest.fixture
+def payment(run: Run, store: Store, generate: Generator) -> Payment:
+    return Payment(run, store, generate)
+
+
+def told(outcome: Outcome) -> tuple[str, str | None]:
+    return outcome.code, outcome.executed
+
+
+def record_of(store: Store, key: bytes) -> Any:
+    (result,) = store.batch_operate([Read(key)], 5.0)
+    return result.value if result.status is Status.OK else None
+
+
+# ---- what is given back, and what is not
+
+
+def test_all_that_it_holds_is_given_back_once(run: Run, generate: Generator, payment: Payment) -> None:
+    assert payment.abandon().results == [[True, True, True]]
+    assert payment.holds() == [False] * 3
+    assert payment.abandon().results == [[False, False, False]]
+    rivals = [[*generate.spend(coin)] for coin in payment.coins]
+    assert run("spend", rivals).results == [True] * 3
+
+
+def test_what_another_holds_or_nobody_is_not_given_back(
+    run: Run, store: Store, generate: Generator, payment: Payment
+) -> None:
+    """Nor what is frozen, what is no UTXO, and what is not in the set at all."""
+    free, taken, frozen = (matured(run, generate, [1, 2]) for _ in range(3))
+    rival = [*generate.spend((taken, 0))]
+    assert run("spend", [rival]).results == [True]
+    assert run("freeze", [output_of(frozen, 0)]).results
+    script = b"\x00\x6a"
+    partial = [None, HEIGHT, [], 0, [bytes(32), {0: [0, script]}]]
+    assert run("create", [partial]).results
+    strangers = [[free.txid, 0], [taken.txid, 0], [frozen.txid, 0], [bytes(32), 0], [b"\x11" * 32, 3], [free.txid, 9]]
+    outpoints = [strangers[0], payment.outpoints[1], *strangers[1:]]
+    assert run("abandon", [[payment.txid, outpoints, HEIGHT]]).results == [[False, True, *[False] * 5]]
+    assert payment.holds() == [True, False, True]
+    assert bins_of(store, taken.txid)["utxos"][0][32:64] == rival[3]
+
+
+def test_the_mark_of_a_frozen_output_is_no_spender(run: Run, generate: Generator) -> None:
+    frozen = matured(run, generate, [1])
+    assert run("freeze", [output_of(frozen, 0)]).results
+    assert run("abandon", [[b"\xff" * 32, [[frozen.txid, 0]], HEIGHT]]).results == [[False]]
+
+
+def test_a_transaction_that_is_in_the_set_keeps_its_inputs(store: Store, payment: Payment) -> None:
+    payment.create()
+    before = bins_of(store, payment.txid)
+    assert [told(outcome) for outcome in payment.abandon().outcomes] == [("SPENDER_EXISTS", "no")]
+    assert payment.holds() == [True] * 3
+    assert bins_of(store, payment.txid) == before
+
+
+def test_a_transaction_that_is_being_created_keeps_its_inputs(store: Store, payment: Payment) -> None:
+    payment.create()
+    store.batch_operate([Write(payment.txid, {"creating": True}, Mode.UPDATE)], 5.0)
+    assert payment.abandon().codes == ["SPENDER_EXISTS"]
+    assert payment.holds() == [True] * 3
+
+
+@pytest.mark.parametrize("flags", [CREATE_CONFLICTING, CREATE_CONFLICTING | CREATE_LOCKED])
+def test_a_conflicting_transaction_gives_back_and_is_locked_as_it_was(
+    store: Store, payment: Payment, flags: int
+) -> None:
+    payment.create(flags)
+    before = bins_of(store, payment.txid)
+    assert payment.abandon().results == [[True, True, True]]
+    after = bins_of(store, payment.txid)
+    names = ("locked", "conflicting", "deleteAtHeight", "unminedSince")
+    assert {name: after.get(name) for name in names} == {name: before.get(name) for name in names}
+    assert ABANDONED not in after
+
+
+def test_a_transaction_that_was_pruned_keeps_its_inputs(store: Store, payment: Payment) -> None:
+    """Whatever of it is asked for: one mark says that it was there."""
+    marked = payment.coins[2][0].txid
+    store.batch_operate([RuleCall(marked, "addDeletedChildren", ([[0, payment.txid]],))], 5.0)
+    assert [told(outcome) for outcome in payment.abandon().outcomes] == [("INVALID_SPEND", "no")]
+    assert payment.holds() == [True] * 3
+    assert record_of(store, payment.txid) is None
+
+
+def test_a_missing_child_record_is_a_fault_and_nothing_is_given_back(store: Store, payment: Payment) -> None:
+    store.batch_operate([Remove(child_key(payment.coins[1][0].txid, 1))], 5.0)
+    assert [told(outcome) for outcome in payment.abandon().outcomes] == [("STORE_ERROR", "no")]
+    assert bins_of(store, payment.coins[0][0].txid)["utxos"][0][32:64] == payment.txid
+    assert record_of(store, payment.txid) is None
+
+
+@pytest.mark.parametrize("value", [{"utxos": "none"}, {"deletedChildren": [1]}, {"utxos": None}])
+def test_a_record_that_can_not_be_read_is_a_fault(
+    store: Store, generate: Generator, payment: Payment, value: dict[str, Any]
+) -> None:
+    class Damaged(Wrapped):
+        def batch_operate(self, record_operations: Sequence[RecordOperation], budget: float) -> list[Result]:
+            results = self._inner.batch_operate(record_operations, budget)
+            if isinstance(record_operations[0], Read) and "utxos" in (record_operations[0].bins or ()):
+                results[0] = Result(Status.OK, {**results[0].value, **value}, key=record_operations[0].key)
+            return list(results)
+
+    (outcome,) = dispatch(Damaged(store), "abandon", [payment.item]).outcomes
+    assert told(outcome) == ("INTERNAL", "unknown")
+    assert payment.holds() == [True] * 3
+
+
+def test_items_of_one_spender_and_an_outpoint_twice_are_each_answered_for_themselves(
+    run: Run, payment: Payment
+) -> None:
+    first, second, third = payment.outpoints
+    items = [[payment.txid, [first, second, first], HEIGHT], [payment.txid, [second, third], HEIGHT]]
+    assert run("abandon", items).results == [[True, True, False], [False, True]]
+
+
+def test_a_bad_fate_of_one_item_is_not_the_others(run: Run, store: Store, generate: Generator) -> None:
+    lost, there, good = (Payment(run, store, generate) for _ in range(3))
+    there.create()
+    store.batch_operate([Remove(child_key(lost.coins[1][0].txid, 1))], 5.0)
+    codes = run("abandon", [lost.item, there.item, [], good.item]).codes
+    assert codes == ["STORE_ERROR", "SPENDER_EXISTS", "BAD_REQUEST", "OK"]
+    assert good.holds() == [False] * 3
+
+
+def test_a_master_hears_of_the_children_that_hold_a_live_coin_again(
+    run: Run, store: Store, generate: Generator, payment: Payment
+) -> None:
+    source = payment.sources[0]
+    execute_follow_ups(run, run("spend", [[*generate.spend((source, 2))], payment.spends[1]]))
+    assert bins_of(store, source.txid)["spentExtraRecs"] == 1
+    execute_follow_ups(run, payment.abandon())
+    assert bins_of(store, source.txid)["spentExtraRecs"] == 0
+
+
+# ---- what comes between
+
+
+class Between(Wrapped):
+    """A store where something happens once before a batch that has such an operation."""
+
+    def __init__(self, inner: Store, is_it: Callable[[RecordOperation], bool], act: Act) -> None:
+        super().__init__(inner)
+        self._is_it, self._act = is_it, act
+        self.acted = False
+
+    def batch_operate(self, record_operations: Sequence[RecordOperation], budget: float) -> list[Result]:
+        if not self.acted and any(map(self._is_it, record_operations)):
+            self.acted = True
+            self._act()
+        return list(self._inner.batch_operate(record_operations, budget))
+
+
+def is_unspend(operation: RecordOperation) -> bool:
+    return isinstance(operation, RuleCall) and operation.function == "unspend"
+
+
+def bars(operation: RecordOperation) -> bool:
+    return isinstance(operation, Write) and ABANDONED in operation.bins
+
+
+@pytest.mark.parametrize("flags", [0, CREATE_CONFLICTING])
+def test_a_transaction_that_comes_meanwhile_keeps_its_inputs(store: Store, payment: Payment, flags: int) -> None:
+    """Unless it is conflicting; as what it is found to be, so it is treated."""
+    between = Between(store, bars, lambda: payment.create(flags))
+    codes = dispatch(between, "abandon", [payment.item]).codes
+    assert between.acted
+    assert codes == (["OK"] if flags else ["SPENDER_EXISTS"])
+    assert payment.holds() == [not flags] * 3
+    assert not bins_of(store, payment.txid)["locked"]
+
+
+def test_what_a_rival_has_got_meanwhile_is_his(run: Run, store: Store, generate: Generator, payment: Payment) -> None:
+    rival = [*generate.spend(payment.coins[0])]
+
+    def lose() -> None:
+        assert run("unspend", payment.spends[:1]).results == [True]
+        assert run("spend", [rival]).results == [True]
+
+    between = Between(store, is_unspend, lose)
+    assert dispatch(between, "abandon", [payment.item]).results == [[False, True, True]]
+    assert bins_of(store, rival[0])["utxos"][0][32:64] == rival[3]
+
+
+def is_guarded(operation: RecordOperation) -> bool:
+    """As a group, or by the lock."""
+    return operation == RuleCall(operation.key, "setLocked", (True, 0, RETENTION)) or is_unspend(operation)
+
+
+def test_a_conflicting_transaction_that_is_none_meanwhile_keeps_its_inputs(store: Store, payment: Payment) -> None:
+    payment.create(CREATE_CONFLICTING)
+    call = RuleCall(payment.txid, "setConflicting", (False, HEIGHT, RETENTION))
+    between = Between(store, is_guarded, lambda: store.batch_operate([call], 5.0))
+    assert dispatch(between, "abandon", [payment.item]).codes == ["SPENDER_EXISTS"]
+    assert payment.holds() == [True] * 3
+    assert not bins_of(store, payment.txid)["locked"]
+
+
+def test_a_conflicting_transaction_that_is_pruned_meanwhile_is_abandoned_all_the_same(
+    run: Run, store: Store, payment: Payment
+) -> None:
+    """Or not yet: who asks again finds it gone."""
+    payment.create(CREATE_CONFLICTING)
+    between = Between(store, is_guarded, lambda: store.batch_operate([Remove(payment.txid)], 5.0))
+    codes = dispatch(between, "abandon", [payment.item]).codes
+    assert codes == (["OK"] if store.is_atomic else ["TX_NOT_FOUND"])
+    assert payment.abandon().results == [[not store.is_atomic] * 3]
+    assert payment.holds() == [False] * 3
+
+
+# ---- its creation is barred
+
+
+def test_what_bars_its_creation_stays_out_of_sight(run: Run, store: Store, payment: Payment) -> None:
+    assert payment.abandon().results == [[True] * 3]
+    there = record_of(store, payment.txid)
+    assert there == (None if store.is_atomic else {ABANDONED: True})
+    for operation, item in {
+        "get": [payment.txid, None],
+        "outpoint": [payment.txid, 0],
+        "utxo": [payment.txid, 0, None],
+        "set_dah": [payment.txid, 0, 5],
+        "set_locked": [payment.txid, True],
+        "spend": [*output_of(payment.transaction, 0), bytes(32), 0, HEIGHT, 0],
+        "set_mined": [payment.txid, 7, HEIGHT, 0, HEIGHT, 1],
+        "preserve_until": [payment.txid, 5],
+    }.items():
+        assert run(operation, [item]).codes == ["TX_NOT_FOUND"], operation
+    assert run("get", [[payment.txid, ["fee"]], [payment.sources[1].txid, ["txID"]]]).codes == ["TX_NOT_FOUND", "OK"]
+    assert record_of(store, payment.txid) == there
+
+
+class Recording(Wrapped):
+    def __init__(self, inner: Store) -> None:
+        super().__init__(inner)
+        self.writes: list[Write] = []
+
+    def batch_operate(self, record_operations: Sequence[RecordOperation], budget: float) -> list[Result]:
+        self.writes += [operation for operation in record_operations if isinstance(operation, Write)]
+        return list(self._inner.batch_operate(record_operations, budget))
+
+
+def test_it_is_barred_longer_than_a_dispatch_and_its_last_call_can_last(store: Store, payment: Payment) -> None:
+    if store.is_atomic:
+        pytest.skip("there it stands for one batch")
+    for budget, grace in ((5.0, 0.0), (30.0, 300.0), (0.4, 0.2)):
+        recording = Recording(store)
+        assert dispatch(recording, "abandon", [payment.item], budget=budget, grace=grace).codes == ["OK"]
+        (write,) = recording.writes
+        assert write.ttl is not None
+        assert budget + grace + budget + 1 < write.ttl < budget + grace + budget + 4
+
+
+# ---- faults, and asking again
+
+
+class Killed(BaseException):
+    pass
+
+
+class Dying(Wrapped):
+    """A store whose caller dies with its `number`-th batch: before it, or after it."""
+
+    def __init__(self, inner: Store, number: int, *, after: bool) -> None:
+        super().__init__(inner)
+        self._left, self._after = number, after
+
+    def batch_operate(self, record_operations: Sequence[RecordOperation], budget: float) -> list[Result]:
+        self._left -= 1
+        if self._left == 0 and not self._after:
+            raise Killed
+        results = self._inner.batch_operate(record_operations, budget)
+        if self._left == 0:
+            raise Killed
+        return list(results)
+
+
+def kill(store: Store, payment: Payment, number: int, *, after: bool) -> bool:
+    """Whether there was such a batch."""
+    try:
+        dispatch(Dying(store, number, after=after), "abandon", [payment.item])
+    except Killed:
+        return True
+    return False
+
+
+@pytest.mark.parametrize("flags", [None, CREATE_CONFLICTING], ids=["never created", "conflicting"])
+@pytest.mark.parametrize("after", [False, True], ids=["before", "after"])
+def test_a_worker_that_dies_at_any_call_leaves_what_asking_again_completes(
+    run: Run, store: Store, generate: Generator, after: bool, flags: int | None
+) -> None:
+    number = 1
+    while True:
+        payment = Payment(run, store, generate)
+        if flags is not None:
+            payment.create(flags)
+        if not kill(store, payment, number, after=after):
+            break
+        assert not store.is_atomic or len(set(payment.holds())) == 1
+        (result,) = payment.abandon().results
+        assert payment.holds() == [False] * 3
+        assert payment.abandon().results == [[False] * 3]
+        assert len(set(result)) == 1
+        number += 1
+    assert number > 2
+
+
+def test_where_one_output_can_not_be_given_back_the_answer_is_unknown_and_lists_it(
+    run: Run, store: Store, payment: Payment
+) -> None:
+    class Refusing(Wrapped):
+        """The second of the calls is not done."""
+
+        def batch_operate(self, record_operations: Sequence[RecordOperation], budget: float) -> list[Result]:
+            fails = [number for number, operation in enumerate(record_operations) if is_unspend(operation)][1:2]
+            faulty = FaultyStore(self._inner, [{"kind": "fail", "index": index} for index in fails])
+            return list(faulty.batch_operate(record_operations, budget))
+
+    (outcome,) = dispatch(Refusing(store), "abandon", [payment.item]).outcomes
+    assert outcome.error is not None
+    if store.is_atomic:
+        assert told(outcome) == ("STORE_ERROR", "no")
+        assert payment.holds() == [True] * 3
+    else:
+        assert told(outcome) == ("STORE_ERROR", "unknown")
+        assert outcome.error.details == {"outpoints": payment.outpoints[1:2]}
+        assert payment.holds() == [False, True, False]
+    assert payment.abandon().codes == ["OK"]
+    assert payment.holds() == [False] * 3
+
+
+def test_a_batch_in_doubt_is_unknown_and_lists_all_that_may_stand(run: Run, store: Store, payment: Payment) -> None:
+    doubtful = FaultyStore(store, [{"kind": "raise_after", "function": "unspend"}], atomic=store.is_atomic)
+    (outcome,) = dispatch(doubtful, "abandon", [payment.item]).outcomes
+    assert told(outcome) == ("STORE_ERROR", "unknown")
+    assert outcome.error is not None
+    assert outcome.error.details == {"outpoints": payment.outpoints}
+    assert payment.abandon().results == [[False] * 3]
+
+
+@pytest.mark.parametrize("kind", ["raise_before", "fail", "time_out"])
+def test_a_conflicting_transaction_is_unlocked_whatever_comes_of_it(store: Store, payment: Payment, kind: str) -> None:
+    payment.create(CREATE_CONFLICTING)
+    faulty = FaultyStore(store, [{"kind": kind, "function": "unspend"}], atomic=store.is_atomic)
+    budget = 0.3 if kind == "time_out" else 5.0
+    (outcome,) = dispatch(faulty, "abandon", [payment.item], budget=budget).outcomes
+    assert outcome.code == "STORE_ERROR"
+    if kind != "time_out":
+        assert not bins_of(store, payment.txid)["locked"]
+    assert payment.abandon().codes == ["OK"]
+    assert payment.holds() == [False] * 3

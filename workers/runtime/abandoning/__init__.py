@@ -1,0 +1,1 @@
+"""What `abandon` consists of: what a transaction holds, its creation barred, and the giving back."""

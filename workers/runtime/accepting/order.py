@@ -1,0 +1,32 @@
+"""The order in which the transactions of a batch come into the set: parents before what spends from them."""
+
+from collections.abc import Sequence
+from graphlib import TopologicalSorter
+
+from store.layout import TXID_BYTES
+
+from .acceptance import Acceptance
+
+
+def by_depth(acceptances: Sequence[Acceptance]) -> list[list[Acceptance]]:
+    """First those that spend nothing of another one here, then those that spend of these, and so on; each as early as
+    it can be. acceptances: of different transactions."""
+    by_txid = {acceptance.txid: acceptance for acceptance in acceptances}
+    parents = {
+        txid: [parent for parent in _parents(acceptance) if parent in by_txid and parent != txid]
+        for txid, acceptance in by_txid.items()
+    }
+    if not any(parents.values()):
+        return [list(acceptances)]
+    sorter = TopologicalSorter(parents)
+    sorter.prepare()
+    levels = []
+    while sorter.is_active():
+        ready = sorter.get_ready()
+        levels.append([by_txid[txid] for txid in ready])
+        sorter.done(*ready)
+    return levels
+
+
+def _parents(acceptance: Acceptance) -> list[bytes]:
+    return [serialised[:TXID_BYTES] for serialised in acceptance.transaction.standard_inputs]

@@ -1,0 +1,1 @@
+"""What `set_conflicting` consists of."""

@@ -1,0 +1,73 @@
+"""A transaction as it is kept: what it spends, and how many child records it has."""
+
+from collections.abc import Iterable, Sequence
+from typing import Any, Final, NamedTuple
+
+from protocol import codes
+from protocol.codes import NO
+from protocol.wire import Error
+from store import Read, Result, Status
+from store.layout import raw_transaction
+from store.transaction import parse_transaction
+from workers.runtime.context import DispatchContext
+from workers.runtime.store_errors import error_of_record, error_of_unreadable
+
+_BINS: Final = (
+    "version", "locktime", "extendedSize", "inputs", "outputs", "external", "isCoinbase", "totalExtraRecs", "creating",
+)  # fmt: skip
+
+
+class StoredTransaction(NamedTuple):
+    """spent: the outpoints (txid, vout) of its inputs, in their order; none where they are not known, and of a
+    coinbase."""
+
+    child_count: int
+    spent: Sequence[tuple[bytes, int]]
+
+
+def read_transactions(
+    context: DispatchContext, txids: Iterable[bytes]
+) -> tuple[dict[bytes, StoredTransaction], dict[bytes, Error]]:
+    """Those that can be read, and why the others can't, by txid. It comes before all else: nothing is executed yet.
+
+    What is read is checked against its txid; a blob that is missing is a fault. CREATING while not all of the records
+    need be there. Raises StoreError."""
+    distinct = list(dict.fromkeys(txids))
+    stored: dict[bytes, StoredTransaction] = {}
+    errors: dict[bytes, Error] = {}
+    for txid, result in zip(distinct, context.read([Read(txid, _BINS) for txid in distinct]), strict=True):
+        found = _understand(context, txid, result)
+        if isinstance(found, Error):
+            errors[txid] = found
+        else:
+            stored[txid] = found
+    return stored, errors
+
+
+def _understand(context: DispatchContext, txid: bytes, result: Result) -> StoredTransaction | Error:
+    if result.status is not Status.OK:
+        return error_of_record(result, "record")
+    bins = result.value
+    if type(bins) is not dict or type(bins.get("totalExtraRecs") or 0) is not int:
+        return error_of_unreadable("record", "it does not tell how many child records there are")
+    if bins.get("creating"):
+        return Error(codes.CREATING, NO, "the transaction is still being created")
+    try:
+        spent = _spent(context, txid, bins)
+    except (ValueError, KeyError, TypeError, OSError) as damage:
+        return Error(codes.STORE_ERROR, NO, f"transaction: {damage}")
+    return StoredTransaction(bins.get("totalExtraRecs") or 0, spent)
+
+
+def _spent(context: DispatchContext, txid: bytes, bins: dict[str, Any]) -> Sequence[tuple[bytes, int]]:
+    """Raises ValueError, KeyError, TypeError, OSError."""
+    if bins.get("isCoinbase") or "version" not in bins:
+        return []
+    context.check_budget()  # a blob's disk knows of no budget
+    raw = context.store.blobs.get(txid) if bins.get("external") else raw_transaction(bins)
+    if raw is None:
+        raise ValueError("the store has only some of its outputs, where it is known as a whole")
+    whole = parse_transaction(raw)
+    if whole.txid != txid:
+        raise ValueError("what the store has is another one")
+    return [(each.previous_txid, each.previous_vout) for each in whole.inputs]

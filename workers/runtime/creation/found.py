@@ -1,0 +1,88 @@
+"""A transaction that is there already: what its record says, and what another attempt may have left to be done: an
+unfinished creation, a note in the parents of a conflicting one, a blob that was lost. It is never created anew."""
+
+from collections.abc import Iterable, Mapping, Sequence
+from typing import Any, Final
+
+from protocol import codes
+from protocol.codes import UNKNOWN
+from protocol.wire import Error
+from store import Read, Result, RuleCall, Status
+from store.layout import ABANDONED
+from store.transaction import Transaction
+from workers.runtime.context import DispatchContext
+from workers.runtime.rule_answer import read_rule_answer
+from workers.runtime.store_errors import error_of_record, error_of_unreadable
+
+from .blobs import make_blob_own
+from .candidate import Candidate, ItemErrors, abandoned_error
+from .under_lock import finish_under_lock
+
+Found = Mapping[str, Any]
+
+_BINS: Final = (
+    ABANDONED,
+    "creating",
+    "conflicting",
+    "external",
+    "blockIDs",
+    "totalExtraRecs",
+    "lockSeq",
+    "locked",
+    "fee",
+)
+
+
+def look_up(context: DispatchContext, txids: Iterable[bytes]) -> dict[bytes, Found | Error | None]:
+    """What there is of these transactions: some bins of the master; None: there is none. An error says that nobody can
+    tell, or that it is being abandoned."""
+    distinct = list(dict.fromkeys(txids))
+    results = context.try_operate([Read(txid, _BINS) for txid in distinct])
+    return dict(zip(distinct, map(_read_found, results), strict=True))
+
+
+def _read_found(result: Result) -> Found | Error | None:
+    if result.status is Status.NOT_FOUND:
+        return None
+    if result.status is not Status.OK:
+        return error_of_record(result, "transaction")
+    if type(result.value) is not dict or not isinstance(result.value.get("blockIDs"), list | None):
+        return error_of_unreadable("transaction", "its record is none")
+    return abandoned_error() if result.value.get(ABANDONED) else result.value
+
+
+def complete_found(context: DispatchContext, found: Sequence[tuple[Candidate, Found]], errors: ItemErrors) -> None:
+    """Completes what other attempts may have left. What goes wrong is added to `errors`."""
+    conflicting: list[Candidate] = []
+    unfinished: list[Candidate] = []
+    for candidate, bins in found:
+        if bins.get("creating"):
+            unfinished.append(candidate)
+        if candidate.conflicting and bins.get("conflicting"):
+            conflicting.append(candidate)
+        # A whole one is what it is by its txid; what the outputs of a partial one are worth nobody knows. Where it
+        # can't be kept now, the answer is right all the same: the transaction is there.
+        if (
+            bins.get("external")
+            and isinstance(candidate.source, Transaction)
+            and not context.store.blobs.has_whole(candidate.txid)
+        ):
+            make_blob_own(context, candidate)
+    errors |= finish_under_lock(context, unfinished)
+    errors |= note_in_parents(context, conflicting)
+
+
+def note_in_parents(context: DispatchContext, candidates: Iterable[Candidate]) -> ItemErrors:
+    """A conflicting transaction is noted in each parent that is in the set. Returns, by item, what is in doubt."""
+    notes = [
+        (candidate.item_index, RuleCall(parent, "noteConflicting", (candidate.txid,)))
+        for candidate in candidates
+        if isinstance(candidate.source, Transaction)
+        for parent in dict.fromkeys(spent.previous_txid for spent in candidate.source.inputs)
+    ]
+    in_doubt: ItemErrors = {}
+    for (index, _), result in zip(notes, context.try_operate([call for _, call in notes]), strict=True):
+        error = read_rule_answer(result, "parent").error
+        if error is not None and error.code != codes.TX_NOT_FOUND:
+            in_doubt[index] = error._replace(executed=UNKNOWN)
+    return in_doubt

@@ -1,0 +1,148 @@
+"""accept: a transaction comes into the set, with all of its spends, or not at all.
+
+Item [raw, block height, mined, flags]; mined as create's: blocks of the longest chain. Result: a map with txID, created
+(by this request; false: it was there), conflicting (as it is in the set), isCoinbase, sizeInBytes, totalUtxos, records,
+and fee where it is known.
+
+Its own record is read first. Where there is one it was accepted before, and asking again says so: accepting/there.py.
+Else come the outputs that it spends (accepting/inputs.py), the spends, and then the creation: as one whole
+(accepting/at_once.py), or one after the other (accepting/by_levels.py), where the rule of P12 says what a refused
+attempt gives back. One that is to be conflicting spends nothing, and is noted in its parents.
+
+A transaction may spend outputs of others in the batch, whatever their order. Of several items of one transaction the
+first is tried, and the others find what it left, or are tried after it.
+"""
+
+from collections.abc import Iterable, Sequence
+from typing import Final
+
+from protocol.codes import NO
+from protocol.item_flags import (
+    ACCEPT_CONFLICTING,
+    ACCEPT_IGNORE_CONFLICTING,
+    ACCEPT_IGNORE_LOCKED,
+    ACCEPT_LOCKED,
+)
+from protocol.wire import Error
+from store import StoreError
+from store.layout import create_records
+from workers.runtime.accepting.acceptance import Acceptance, parse_acceptance
+from workers.runtime.accepting.at_once import accept_at_once
+from workers.runtime.accepting.by_levels import accept_by_levels
+from workers.runtime.accepting.inputs import set_spends
+from workers.runtime.accepting.settling import settle
+from workers.runtime.accepting.there import complete_there
+from workers.runtime.context import DispatchContext
+from workers.runtime.creation.candidate import Candidate
+from workers.runtime.creation.found import look_up, note_in_parents
+from workers.runtime.creation.options import MINED, Options
+from workers.runtime.item_checks import BadItem
+from workers.runtime.item_shape import Shape, binary_field, flags_field, uint_field
+from workers.runtime.spending.outcomes import SpendOutcomes
+from workers.runtime.store_errors import error_of_batch
+
+SHAPE: Final = Shape(
+    binary_field("raw"),
+    uint_field("block height"),
+    MINED,
+    flags_field(ACCEPT_CONFLICTING | ACCEPT_LOCKED | ACCEPT_IGNORE_CONFLICTING | ACCEPT_IGNORE_LOCKED),
+)
+
+
+def run(context: DispatchContext) -> None:
+    waiting = _parse(context)
+    options = Options(context)
+    while waiting:
+        waiting = _accept(context, waiting, options)
+
+
+def _parse(context: DispatchContext) -> list[Acceptance]:
+    batch = context.batch
+    batch.fail_bad_items()
+    acceptances: list[Acceptance] = []
+    next_part = 0
+    for index, item in batch.good_items():
+        try:
+            acceptances.append(parse_acceptance(index, item, next_part))
+        except BadItem as fault:
+            batch.fail(index, fault.error)
+        else:
+            next_part = acceptances[-1].parts.stop
+    return acceptances
+
+
+def _accept(context: DispatchContext, waiting: Sequence[Acceptance], options: Options) -> list[Acceptance]:
+    """Those that are there, and of the others the first of each transaction. Returns those that are left."""
+    seen = look_up(context, [acceptance.txid for acceptance in waiting])
+    first: dict[bytes, Acceptance] = {}
+    for acceptance in waiting:
+        bins = seen[acceptance.txid]
+        if bins is None:
+            first.setdefault(acceptance.txid, acceptance)
+        elif isinstance(bins, Error):
+            acceptance.error = bins
+        else:
+            acceptance.found = bins
+    # First these: one whose creation is finished now, or that is unlocked, may be the parent of a fresh one.
+    _complete_there(context, [acceptance for acceptance in waiting if acceptance.found is not None], options)
+    _accept_fresh(context, list(first.values()), options)
+    _complete_there(context, [acceptance for acceptance in first.values() if acceptance.found is not None], options)
+    return _complete(context, waiting, first)
+
+
+def _complete_there(context: DispatchContext, there: Sequence[Acceptance], options: Options) -> None:
+    _set_candidates(context, there, options)
+    complete_there(context, [acceptance for acceptance in there if acceptance.error is None])
+
+
+def _accept_fresh(context: DispatchContext, fresh: Sequence[Acceptance], options: Options) -> None:
+    """fresh: of different transactions, none of which is there."""
+    errors: dict[int, Error] = {}
+    outcomes = SpendOutcomes(set(), {}, set())
+    set_spends(context, fresh, errors, outcomes)
+    settle(context, fresh, errors, outcomes)
+    _set_candidates(context, [acceptance for acceptance in fresh if acceptance.error is None], options)
+    known = [acceptance for acceptance in fresh if acceptance.error is None]
+    (accept_at_once if context.store.is_atomic else accept_by_levels)(context, known)
+    created = [acceptance for acceptance in known if acceptance.error is None and acceptance.found is None]
+    conflicting = {acceptance.creation: acceptance for acceptance in created if acceptance.is_conflicting}
+    notes = note_in_parents(context, [each.candidate for each in conflicting.values() if each.candidate is not None])
+    for part, error in notes.items():
+        conflicting[part].error = error
+
+
+def _set_candidates(context: DispatchContext, acceptances: Iterable[Acceptance], options: Options) -> None:
+    """Gives each the records that it is, or would be, created as."""
+    for acceptance in acceptances:
+        if acceptance.candidate is not None:
+            continue
+        own = options.of((acceptance.height, acceptance.mined, acceptance.flags))
+        try:
+            context.check_budget()
+            creation = create_records(acceptance.transaction, own)
+        except ValueError as error:
+            acceptance.error = BadItem(str(error)).error
+        except StoreError as error:
+            acceptance.error = error_of_batch(error, NO)
+        else:
+            acceptance.candidate = Candidate(
+                acceptance.creation, acceptance.transaction, acceptance.is_conflicting, creation
+            )
+
+
+def _complete(
+    context: DispatchContext, waiting: Sequence[Acceptance], first: dict[bytes, Acceptance]
+) -> list[Acceptance]:
+    """Returns those that were not tried, and may come to something else than the one that was."""
+    batch, left = context.batch, []
+    for acceptance in waiting:
+        tried = first.get(acceptance.txid, acceptance)
+        if tried is not acceptance and (
+            tried.error is None or batch.items[tried.index] != batch.items[acceptance.index]
+        ):
+            left.append(acceptance)
+        elif tried.error is not None:
+            batch.fail(acceptance.index, tried.error)
+        else:
+            batch.complete(acceptance.index, acceptance.describe())
+    return left

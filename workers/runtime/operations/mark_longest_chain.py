@@ -1,0 +1,28 @@
+"""mark_longest_chain: a transaction is on the longest chain, by a block that it is in, or it is not any more.
+
+Item [txid, value, height]; result true. Off it, it is unmined since `height`, where it was not already. In no block, it
+can't be on the longest chain: INVALID_PARAMETER.
+"""
+
+from collections.abc import Sequence
+from typing import Any, Final
+
+from store import RuleCall
+from workers.runtime.children.follow_ups import owe_children_dah
+from workers.runtime.context import DispatchContext
+from workers.runtime.item_shape import Shape, boolean_field, txid_field, uint_field
+from workers.runtime.rule_calls import call_rules
+
+SHAPE: Final = Shape(txid_field(), boolean_field("value"), uint_field("height"))
+
+
+def run(context: DispatchContext) -> None:
+    calls = context.batch.parse(lambda item: _call(item, context.retention))
+    for index, answer in call_rules(context, calls).items():
+        owe_children_dah(context, calls[index].key, answer.child_count)
+        context.batch.complete(index, True)
+
+
+def _call(item: Sequence[Any], retention: int) -> RuleCall:
+    txid, value, height = item
+    return RuleCall(txid, "markLongestChain", (value, height, retention))

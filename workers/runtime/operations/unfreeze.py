@@ -1,0 +1,24 @@
+"""unfreeze: a frozen output can be spent again, by whoever could before.
+
+Item [txid, vout, utxo hash]; result true. UTXO_INVALID_SIZE where it is unspent and not frozen, UTXO_NOT_FROZEN
+where it is spent.
+"""
+
+from collections.abc import Sequence
+from typing import Any, Final
+
+from workers.runtime.context import DispatchContext
+from workers.runtime.item_shape import Shape
+from workers.runtime.spending.output_calls import OutputCall, call_on_outputs
+from workers.runtime.spending.parsed_spend import OUTPUT_FIELDS
+
+SHAPE: Final = Shape(*OUTPUT_FIELDS)
+
+
+def run(context: DispatchContext) -> None:
+    call_on_outputs(context, _call)
+
+
+def _call(item: Sequence[Any]) -> OutputCall:
+    txid, vout, utxo_hash = item
+    return OutputCall(txid, vout, "unfreeze", (utxo_hash,), True)
