@@ -19,6 +19,7 @@ HEIGHT = 1
 @pytest.fixture(scope="module")
 def daemon(tmp_path_factory: pytest.TempPathFactory, store_kind: str) -> Iterator[Daemon]:
     with running_daemon(tmp_path_factory.mktemp("helpers"), {}, store_kind) as running:
+        running.wait_for_workers()
         yield running
 
 
@@ -28,6 +29,10 @@ def txid(kind: int, number: int) -> bytes:
 
 def creations(kind: int, count: int) -> Iterator[CreateItem]:
     return (CreateItem.partial(txid(kind, n), {0: (n, SCRIPT)}, block_height=HEIGHT) for n in range(count))
+
+
+def create(client: Client, kind: int, count: int) -> None:
+    assert all(outcome.ok for outcome in client.retry(client.create_many, creations(kind, count), within=100.0))
 
 
 def spends(kind: int, count: int) -> Iterator[Spend]:
@@ -55,7 +60,7 @@ def test_a_long_input_is_created_spent_and_read_outcome_by_outcome(daemon: Daemo
 def test_futures_of_many_spends_are_all_settled(daemon: Daemon) -> None:
     count = 2000
     with daemon.client(timeout=60) as client:
-        client.create_many(creations(3, count))
+        create(client, 3, count)
         futures = [client.submit(client.spend, spend) for spend in spends(3, count)]
         assert [future.result(120) for future in futures] == [True] * count
         assert client.submit(client.spend_many, spends(3, count)).result(120)[0].result is False
@@ -73,7 +78,7 @@ def kill_workers(daemon: Daemon) -> None:
 def test_what_is_retried_while_workers_die_is_done_once(daemon: Daemon) -> None:
     beside = threading.Thread(target=kill_workers, args=(daemon,))
     with daemon.client(timeout=60) as client:
-        client.create_many(creations(5, 2000))
+        create(client, 5, 2000)
         each = list(spends(5, 2000))
         beside.start()
         while beside.is_alive():
@@ -85,7 +90,7 @@ def test_what_is_retried_while_workers_die_is_done_once(daemon: Daemon) -> None:
 
 def test_what_is_retried_while_the_daemon_is_started_anew_is_done(tmp_path: Path) -> None:
     with running_daemon(tmp_path, {}, "lmdb") as first, Client(first.endpoint, timeout=1.0) as client:
-        client.create_many(creations(7, 500), timeout=60)
+        create(client, 7, 500)
         first.kill()
         second = Daemon(tmp_path, {}, (), first.store_url)
         try:
