@@ -19,7 +19,9 @@ HEIGHT = 1
 @pytest.fixture(scope="module")
 def daemon(tmp_path_factory: pytest.TempPathFactory, store_kind: str) -> Iterator[Daemon]:
     with running_daemon(tmp_path_factory.mktemp("helpers"), {}, store_kind) as running:
-        running.wait_for_workers()
+        with running.client() as client:  # workers may take long to start on a busy machine
+            create(client, 0, 1)
+            assert client.retry(client.get, txid(0, 0), within=100.0)
         yield running
 
 
