@@ -364,9 +364,7 @@ class Coinset:
                 refusals.append(refused.expected._replace(details={**refused.expected.details, **where}))
         return refusals
 
-    def _accept_again(
-        self, tx: Tx, height: int, mined: Sequence[Sequence[int]], flags: int
-    ) -> Mapping[str, Any]:
+    def _accept_again(self, tx: Tx, height: int, mined: Sequence[Sequence[int]], flags: int) -> Mapping[str, Any]:
         """Nothing is created; mined blocks that are missing are added."""
         listed = {block[0] for block in self.get(BLOCKS, tx.txid) or ()}
         for block in mined:

@@ -38,7 +38,9 @@ def difference(found: State, expected: State) -> str:
 class Verdict:
     """outcomes: of each ask, of each of its items. found: what is in the set now of all that the asks touch."""
 
-    def __init__(self, model: Coinset, asks: Sequence[Ask], outcomes: Sequence[Sequence[Outcome]], found: State) -> None:
+    def __init__(
+        self, model: Coinset, asks: Sequence[Ask], outcomes: Sequence[Sequence[Outcome]], found: State
+    ) -> None:
         self.model = model
         self.asks = asks
         self.outcomes = outcomes
@@ -136,7 +138,9 @@ class Verdict:
             if outcome.error is None:
                 assert is_right(outcome, right), f"{ask}: {shown(_told(outcome))}, not {_wanted([right])}"
             elif outcome.code in codes.REJECTIONS and outcome.executed == NO:
-                assert outcome.code in {expected.code for expected in right}, f"{ask}: {_told(outcome)}, not {_wanted([right])}"
+                assert outcome.code in {expected.code for expected in right}, (
+                    f"{ask}: {_told(outcome)}, not {_wanted([right])}"
+                )
         if all(outcome.error is None for outcome in outcomes):
             for key in copy.seen:
                 assert key[0] in _NO_TRACE or self.found.get(key) == copy.state.get(key), (
