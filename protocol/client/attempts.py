@@ -18,21 +18,11 @@ FIRST_PAUSE: Final = 0.05  # seconds, where the daemon names none; doubled each 
 LONGEST_PAUSE: Final = 2.0
 TOGETHER: Final = 0.1  # items that fall due within this many seconds of each other are asked together
 
-# Codes of what was not executed, and may be when it is asked again. All others say that nothing will be different.
-PASSING: Final = frozenset(
-    {
-        codes.STALE,
-        codes.OVERLOADED,
-        codes.UNAVAILABLE,
-        codes.SHUTTING_DOWN,
-        codes.DEADLINE_EXCEEDED,
-        codes.STORE_ERROR,
-        codes.INTERNAL,
-        codes.NO_ANSWER,
-        codes.CREATING,
-        codes.ABANDONED,
-    }
-)
+# Codes of what was not executed, and may be when it is asked again.
+PASSING: Final = codes.FAULTS - {codes.BAD_REQUEST, codes.TOO_LARGE, codes.UNSUPPORTED} | {
+    codes.CREATING,
+    codes.ABANDONED,
+}
 
 # By operation: whether it may be asked again where nobody knows whether it was executed. Asked twice, it does what it
 # does once; behind it what it says where the first time was executed after all, and differs.

@@ -40,7 +40,7 @@ class _Promise:
         self.future: Future[Any] = Future()
         self.future.set_running_or_notify_cancel()  # what may have been sent is not to be called off
         self._settled = settled
-        self._kept = kept
+        self.kept = kept
 
     def put(self, _: None) -> None:
         """Its call is settled."""
@@ -78,6 +78,7 @@ class Promises:
                 self._driver.begin(question.call)
         except BaseException:
             self._open.pop(promise, None)
+            self._driver.drop(question.call)
             raise
         return promise.future
 
@@ -116,9 +117,10 @@ class Promises:
         """call: the promise's, or another in its place."""
         try:
             del self._open[promise]
-        except KeyError:  # by another thread
+        except KeyError:  # by another thread, or nobody has the future
             return
         self._driver.drop(promise.question.call)
+        promise.kept = None
         try:
             result = promise.question.read(call)
         except Exception as error:

@@ -112,8 +112,7 @@ class ThreadDriver(Driver):
 
     def drop(self, call: Call) -> None:
         """Nobody waits any more for what was begun."""
-        self._asked.pop(call, None)
-        if not call.settled:
+        if self._asked.pop(call, None) is not None and not call.settled:
             self._forget(call)
 
     def given_up(self, call: Call, now: float) -> Call | None:

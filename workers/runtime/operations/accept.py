@@ -83,11 +83,16 @@ def _accept(context: DispatchContext, waiting: Sequence[Acceptance], options: Op
             acceptance.error = bins
         else:
             acceptance.found = bins
+    # First these: one whose creation is finished now, or that is unlocked, may be the parent of a fresh one.
+    _complete_there(context, [acceptance for acceptance in waiting if acceptance.found is not None], options)
     _accept_fresh(context, list(first.values()), options)
-    there = [acceptance for acceptance in waiting if acceptance.found is not None]
+    _complete_there(context, [acceptance for acceptance in first.values() if acceptance.found is not None], options)
+    return _complete(context, waiting, first)
+
+
+def _complete_there(context: DispatchContext, there: Sequence[Acceptance], options: Options) -> None:
     _set_candidates(context, there, options)
     complete_there(context, [acceptance for acceptance in there if acceptance.error is None])
-    return _complete(context, waiting, first)
 
 
 def _accept_fresh(context: DispatchContext, fresh: Sequence[Acceptance], options: Options) -> None:
