@@ -43,9 +43,7 @@ def _each(txids: Iterable[bytes]) -> tuple[bytes, ...]:
     return tuple(dict.fromkeys(txids))
 
 
-def _one(
-    operation: str, method: str, item: Sequence[Any], *touches: bytes, holds: Sequence[Hold] = ()
-) -> Ask:
+def _one(operation: str, method: str, item: Sequence[Any], *touches: bytes, holds: Sequence[Hold] = ()) -> Ask:
     """An item whose fields are the arguments of the model's method."""
     return Ask(
         operation,

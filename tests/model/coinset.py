@@ -255,23 +255,19 @@ class Coinset:
     def abandon(self, spender: bytes, outpoints: Sequence[Sequence[Any]], height: int) -> list[bool]:
         if self.is_there(spender) and not self.get(CONFLICTING, spender):
             raise Refused(codes.SPENDER_EXISTS)
+        own = [(txid, vout) for txid, vout in outpoints if (self.get(HOLDER, txid, vout) or b"-")[0] == spender]
+        if any(spender in (self.get(PRUNED, txid, vout // PER_RECORD) or ()) for txid, vout in own):
+            raise Refused(codes.INVALID_SPEND)
         if not self.is_there(spender) and not self.is_atomic:
             self.put(BARRED, spender, 0, True)
-        given_back = []
-        for txid, vout in outpoints:
-            held = self.get(HOLDER, txid, vout)
-            is_its = bool(held) and held[0] == spender
-            if is_its and spender in (self.get(PRUNED, txid, vout // PER_RECORD) or ()):
-                raise Refused(codes.INVALID_SPEND)
-            if is_its:
-                self.put(HOLDER, txid, vout, None)
-            given_back.append(is_its)
-        return given_back
+        for coin in own:
+            self.put(HOLDER, *coin, None)
+        return [(txid, vout) in own for txid, vout in outpoints]
 
     # ---- creations
 
     def create(self, tx: Tx, height: int, mined: Sequence[Sequence[int]], flags: int) -> Mapping[str, Any]:
-        self._check_coinbase(tx, height, mined)
+        self._begin(tx, height, mined)
         if self.is_there(tx.txid) and not self.get(CREATING, tx.txid):
             if flags & IS_CONFLICTING and self.get(CONFLICTING, tx.txid):
                 self._note_in_parents(tx)
@@ -282,7 +278,8 @@ class Coinset:
             raise Refused(codes.TX_EXISTS)
         return self._description(tx)
 
-    def _check_coinbase(self, tx: Tx, height: int, mined: Sequence[Sequence[int]]) -> None:
+    def _begin(self, tx: Tx, height: int, mined: Sequence[Sequence[int]]) -> None:
+        self.may(LOCK, tx.txid, 0, True)
         if tx.is_coinbase and any(block[1] != height for block in mined):
             raise Refused(codes.BAD_REQUEST)
 
@@ -291,7 +288,6 @@ class Coinset:
         txid = tx.txid
         if self.get(BARRED, txid):
             raise Refused(codes.ABANDONED)
-        self.may(LOCK, txid, 0, True)
         if self.get(LOCK, txid):
             raise Refused(codes.CREATING)
         count = self.records(txid)
@@ -333,7 +329,7 @@ class Coinset:
     ) -> Mapping[str, Any] | Answers:
         """shown: the outputs that it spends, where it says so itself."""
         txid = tx.txid
-        self._check_coinbase(tx, height, mined)
+        self._begin(tx, height, mined)
         if self.is_there(txid) and not self.get(CREATING, txid):
             return self._accept_again(tx, height, mined, flags)
         if self.get(BARRED, txid):
@@ -361,8 +357,13 @@ class Coinset:
                 self._spend(parent, vout, utxo_hash, tx.txid, vin, height, ignored)
             except Refused as refused:
                 where = {"vin": vin, "outpoint": [parent, vout]}
-                refusals.append(refused.expected._replace(details={**refused.expected.details, **where}))
+                reasons = [refused.expected, *([] if shown else self._why_unknown(parent, vout))]
+                refusals += [reason._replace(details={**reason.details, **where}) for reason in reasons]
         return refusals
+
+    def _why_unknown(self, txid: bytes, vout: int) -> Answers:
+        """An output that is looked up may be missed before its record refuses."""
+        return [answer for answer in answers_of(self._coin, txid, vout) if answer.code != codes.OK]
 
     def _accept_again(
         self, tx: Tx, height: int, mined: Sequence[Sequence[int]], flags: int

@@ -87,9 +87,7 @@ class World:
     def done(self) -> list[Tx]:
         """What may be pruned, in the depth of time."""
         model = self.model
-        return [
-            model.known[txid] for txid in self.settled() if model.is_on_chain(txid) and model.is_all_spent(txid)
-        ]
+        return [model.known[txid] for txid in self.settled() if model.is_on_chain(txid) and model.is_all_spent(txid)]
 
     def outpoints(self) -> list[Outpoint]:
         """All, and one too many of each transaction."""
@@ -321,8 +319,12 @@ def _line(entry: Any) -> str:
         return f"  {'; '.join(map(repr, about))}{f'   fault: {rest[0]}' if rest[0] else ''}"
     if what == "answered":
         told = [
-            [shown(outcome.result) if outcome.error is None else f"{outcome.code} {outcome.executed} {shown(outcome.error.details)}"
-             for outcome in own]
+            [
+                shown(outcome.result)
+                if outcome.error is None
+                else f"{outcome.code} {outcome.executed} {shown(outcome.error.details)}"
+                for outcome in own
+            ]
             for own in about
         ]
         return f"    -> {told}"

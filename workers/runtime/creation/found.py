@@ -78,7 +78,7 @@ def note_in_parents(context: DispatchContext, candidates: Iterable[Candidate]) -
         (candidate.item_index, RuleCall(parent, "noteConflicting", (candidate.txid,)))
         for candidate in candidates
         if isinstance(candidate.source, Transaction)
-        for parent in dict.fromkeys(spent.previous_txid for spent in candidate.source.inputs)
+        for parent in dict.fromkeys(txid for txid, _ in candidate.source.outpoints)
     ]
     in_doubt: ItemErrors = {}
     for (index, _), result in zip(notes, context.try_operate([call for _, call in notes]), strict=True):
