@@ -17,9 +17,9 @@ from itertools import islice
 from pathlib import Path
 from typing import Any, Final
 
-from bench.load import batched, expect_ok
+from bench.load import batched
 from bench.report import Figure, Report
-from protocol import AcceptItem, AsyncClient, Client, Outcome, UtxodError
+from protocol import AcceptItem, AsyncClient, Client, Outcome, UtxodError, codes
 from store import open_store
 from tests.rivals.accepts_checker import PROMISES, Asked, check
 from tests.rivals.daemons import kill_one, set_url, two_daemons, wait_until_quiet
@@ -88,10 +88,7 @@ class _Run:
 
     async def callers(self, daemons: Sequence[OwnDaemon], count: int) -> None:
         asks = list(self.knots.asks(count))
-        numbers = sorted({ask.knot for ask in asks})
-        with Client(daemons[0].endpoint, timeout=60.0) as client:
-            for some in batched([self.knots.knot(number).creation for number in numbers], 500):
-                expect_ok(client.create_many(some))
+        self._create_coins(daemons[0], sorted({ask.knot for ask in asks}))
         async with contextlib.AsyncExitStack() as stack:
             clients = [
                 await stack.enter_async_context(AsyncClient(daemon.endpoint))
@@ -102,6 +99,13 @@ class _Run:
             source = iter(asks)
             await asyncio.gather(*(self._caller(clients, source) for _ in range(CALLERS)))
             breaking.cancel()
+
+    def _create_coins(self, daemon: OwnDaemon, numbers: Sequence[int]) -> None:
+        with Client(daemon.endpoint) as client:
+            for some in batched([self.knots.knot(number).creation for number in numbers], 50):
+                for outcome in client.retry(client.create_many, some, within=_SETTLE_SECONDS):
+                    if outcome.error is not None and outcome.code != codes.TX_EXISTS:
+                        raise outcome.error
 
     async def once_more(self, daemons: Sequence[OwnDaemon]) -> None:
         """Each transaction that was asked, parents before their children, and nothing of its knot beside it."""
