@@ -47,11 +47,13 @@ def two_daemons(store_url: str) -> Iterator[list[OwnDaemon]]:
 
 
 def kill_one(daemons: Sequence[OwnDaemon], random: Random) -> bool:
-    """SIGKILL to a worker of one of them. Returns whether there was one."""
+    """SIGKILL to a worker of one of them, where all of its pool are ready: on a slow machine too there is time to work
+    between two. Returns whether there was one."""
     daemon, pool = random.choice(daemons), random.choice(_KILLED_POOLS)
     with contextlib.suppress(UtxodError, OSError), Client(daemon.endpoint) as client:
-        pids = [process["pid"] for process in client.status(timeout=2.0)["processes"] if process["pool"] == pool]
-        if pids:
+        report = client.status(timeout=2.0)
+        pids = [process["pid"] for process in report["processes"] if process["pool"] == pool]
+        if report["pools"][pool]["workers"] == _SETTINGS[f"workers.{pool}"]:
             os.kill(_busy_one(pids) or random.choice(pids), signal.SIGKILL)
             return True
     return False
