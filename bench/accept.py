@@ -24,8 +24,8 @@ _MATURE: Final = 200
 
 
 def accept(store: str | None, rounds: int, transactions: int) -> Report:
-    """store: URL of a set in Aerospike, which is filled; None for an embedded one, not synced. transactions: of each way, in each
-    round."""
+    """store: URL of a set in Aerospike, which is filled; None for an embedded one, not synced. transactions: of each
+    way, in each round."""
     report, generator = Report("accept"), Generator(seed=time.time_ns())
     with own_daemon(store or EMBEDDED_UNSYNCED, WORKERS) as daemon:
         measured = [
