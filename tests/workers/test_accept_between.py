@@ -132,7 +132,9 @@ def test_whatever_comes_between_two_steps_no_coin_is_lost_and_none_is_taken_by_w
         stepping = Steps(store, interrupt, is_atomic=is_atomic)
         outcome = ask(stepping, scene.mine, height)
         check(store, scene, outcome, height)
-        assert ghosts(store, scene) <= told(outcome), (number, outcome)
+        assert not ghosts(store, scene), (number, outcome)
+        if between in ("another attempt", "a refused attempt", "two refused attempts") and height == 200:
+            assert outcome.code == "OK"
         if stepping.steps <= number:
             break
     assert number >= 2
