@@ -19,34 +19,20 @@ from . import __version__
 from .endpoint_checks import prepare
 from .exits import WRONG
 from .inquiry import ask, give_up
-from .options import FiniteRange
+from .lookup_commands import coin, get, show
+from .options import as_json, connect, timeout, txid
 
 if TYPE_CHECKING:
     from broker.daemon_settings import Settings
 
     from .replay import Plan, Summary
 
-connect = click.option(
-    "--connect",
-    metavar="ENDPOINT",
-    envvar="UTXOD_CONNECT",
-    default=default_endpoint,
-    show_default=default_endpoint(),
-    help="Where the daemon listens: ipc:///path/to/socket or tcp://host:port. Also: UTXOD_CONNECT.",
-)
 config_file = click.option(
     "--config",
     type=click.Path(exists=True, dir_okay=False, path_type=Path),
     envvar="UTXOD_CONFIG",
     help="Settings, a TOML file. Also: UTXOD_CONFIG.",
 )
-as_json = click.option(
-    "--json",
-    "as_json",
-    is_flag=True,
-    help='One JSON object in place of text for people; an error as {"error": {"code", "executed", "message"}}.',
-)
-timeout = click.option("--timeout", type=FiniteRange(0.01, 86_400), default=5.0, show_default=True, help="Seconds.")
 
 
 @click.group(context_settings={"help_option_names": ["-h", "--help"], "max_content_width": 100})
@@ -55,7 +41,7 @@ def cli() -> None:
     """UTXO operations of many processes, batched against one store, and every one answered exactly once, in time.
 
     Begin with `utxod demo`: it needs nothing, and shows what the daemon does. `utxod serve` is the daemon;
-    `status`, `get` and `replay --connect` ask one that runs.
+    `status`, `show`, `coin`, `get` and `replay --connect` ask one that runs.
     """
 
 
@@ -137,7 +123,7 @@ def doctor(config: Path | None, store: str | None, as_json: bool) -> None:
 
 
 @cli.command(short_help="Find, and remove, what is left of a transaction's earlier life.")
-@click.argument("txid", callback=lambda context, parameter, text: _txid(text))
+@txid
 @config_file
 @click.option("--store", metavar="URL", help="lmdb:///DIRECTORY or aerospike://HOST:PORT/NAMESPACE?set=NAME.")
 @click.option("--remove", is_flag=True, help="Remove them. Without it they are only named.")
@@ -306,24 +292,8 @@ def status(connect: str, as_json: bool, timeout: float) -> None:
         render(*report_tables(report))
 
 
-@cli.command(short_help="Show a transaction's record.")
-@click.argument("txid", callback=lambda context, parameter, text: _txid(text))
-@connect
-@as_json
-@timeout
-def get(txid: bytes, connect: str, as_json: bool, timeout: float) -> None:
-    """Show a transaction's record. TXID: 64 hex digits, as block explorers show it.
-
-    The exit code is 0 where there is one, 3 where the set has no such transaction, 4 where no daemon could be asked, 1
-    where anything else went wrong.
-    """
-    from .rendering import record_as_json, record_table, render
-
-    record = record_as_json(ask(connect, timeout, as_json, lambda client: client.get(txid)))
-    if as_json:
-        click.echo(json.dumps(record))
-    else:
-        render(record_table(record))
+for lookup in (coin, get, show):
+    cli.add_command(lookup)
 
 
 def _flags(
@@ -384,13 +354,3 @@ def _replay(
                 return await replay(client, planned, window=window, progress=progress)
 
         return run_to_an_end(feed())
-
-
-def _txid(text: str) -> bytes:
-    try:
-        txid = bytes.fromhex(text)
-    except ValueError:
-        txid = b""
-    if len(txid) != 32:
-        raise click.BadParameter("a txid is 64 hexadecimal digits")
-    return txid[::-1]  # shown reversed, kept in wire order

@@ -10,22 +10,26 @@ GATHER: Final = 0.05  # seconds; the longest that a slow input is waited for wit
 
 
 class Batches:
-    """failure: what the input raised, once that is why there is nothing more."""
+    """over: there is nothing more. failure: what the input raised, where that is why. full: the last batch is as large
+    as one may be."""
 
     def __init__(self, items: Iterable[Any]) -> None:
         self._items = iter(items)
         self.over = False
+        self.full = True
         self.failure: Exception | None = None
 
     def next(self) -> list[Any]:
         """The next items; empty where the input is over."""
         batch: list[Any] = []
         size, until = 0, time.monotonic() + GATHER
+        self.full = False
         try:
-            while not self.over and len(batch) < BATCH_ITEMS and size < BATCH_BYTES and time.monotonic() < until:
+            while not self.full and time.monotonic() < until:
                 item = next(self._items)
                 batch.append(item)
                 size += _size(item)
+                self.full = len(batch) >= BATCH_ITEMS or size >= BATCH_BYTES
         except StopIteration:
             self.over = True
         except Exception as error:

@@ -229,11 +229,18 @@ class Coinset:
             for place, answer in enumerate(answers)
         ]
 
-    def unspend(
+    def unspend(self, *item: Any) -> Answers:
+        """Which of two reasons a refusal gives is not promised, nor that a spender that is mined is refused what it
+        does not hold."""
+        txid, vout, _, spender, vin, *_ = item
+        mined = [Expected(codes.SPENDER_MINED)] if self.is_on_chain(spender) else []
+        if mined and self.get(HOLDER, txid, vout) == (spender, vin):
+            return mined
+        return mined + answers_of(self._unspend, *item)
+
+    def _unspend(
         self, txid: bytes, vout: int, utxo_hash: bytes, spender: bytes, vin: int, height: int, ignored: int
     ) -> bool:
-        if self.is_on_chain(spender):
-            raise Refused(codes.SPENDER_MINED)
         self._own_coin(txid, vout, utxo_hash)
         if spender in (self.get(PRUNED, txid, vout // PER_RECORD) or ()):
             raise Refused(codes.INVALID_SPEND)
@@ -357,9 +364,7 @@ class Coinset:
                 refusals.append(refused.expected._replace(details={**refused.expected.details, **where}))
         return refusals
 
-    def _accept_again(
-        self, tx: Tx, height: int, mined: Sequence[Sequence[int]], flags: int
-    ) -> Mapping[str, Any]:
+    def _accept_again(self, tx: Tx, height: int, mined: Sequence[Sequence[int]], flags: int) -> Mapping[str, Any]:
         """Nothing is created; mined blocks that are missing are added."""
         listed = {block[0] for block in self.get(BLOCKS, tx.txid) or ()}
         for block in mined:

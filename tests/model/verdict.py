@@ -16,7 +16,8 @@ from tests.model.asks import Ask, Hold, is_right, shown
 from tests.model.coinset import Answers, Coinset, Key, State
 from tests.support.dispatching import Outcome
 
-_ORDERS = 24
+_ORDERS = 120
+_ORDERS_WITH_FAULT = 6
 _NO_TRACE = (coinset.LOCK, coinset.BARRED)  # are no part of any transaction
 
 Seen = dict[Key, set[Any]]
@@ -37,12 +38,14 @@ def difference(found: State, expected: State) -> str:
 class Verdict:
     """outcomes: of each ask, of each of its items. found: what is in the set now of all that the asks touch."""
 
-    def __init__(self, model: Coinset, asks: Sequence[Ask], outcomes: Sequence[Sequence[Outcome]], found: State) -> None:
+    def __init__(
+        self, model: Coinset, asks: Sequence[Ask], outcomes: Sequence[Sequence[Outcome]], found: State
+    ) -> None:
         self.model = model
         self.asks = asks
         self.outcomes = outcomes
         self.found = found
-        self.touched = frozenset[bytes]().union(*(ask.touches for ask in asks))
+        self.touched = dict.fromkeys(txid for ask in asks for txid in ask.touches)
 
     def check(self, had_fault: bool) -> None:
         """Raises AssertionError. Afterwards the model is as the set."""
@@ -56,25 +59,27 @@ class Verdict:
             del self.model.state[key]
         self.model.state |= self.found
 
-    def _complaint(self) -> str:
-        copy = self.model.copy()
-        wanted = [ask.judge(copy) for ask in self.asks]
-        wrong = [
-            f"{ask}: {shown(list(map(_told, outcomes)))}, not {_wanted(answers)}"
-            for ask, outcomes, answers in zip(self.asks, self.outcomes, wanted, strict=True)
-            if not self._are_right(ask, outcomes, answers)
-        ]
-        return "; ".join([*wrong, difference(self.found, part_of(copy.state, self.touched))])
+    def _orders(self, most: int) -> Iterator[tuple[int, ...]]:
+        yield from islice(permutations(range(len(self.asks))), most)
 
     def _is_sequential(self) -> bool:
-        for order in islice(permutations(range(len(self.asks))), _ORDERS):
-            copy = self.model.copy()
-            answers = {place: self.asks[place].judge(copy) for place in order}
-            if part_of(copy.state, self.touched) == self.found and all(
-                self._are_right(ask, self.outcomes[place], answers[place]) for place, ask in enumerate(self.asks)
-            ):
-                return True
-        return False
+        return any(not self._wrong_in(order) for order in self._orders(_ORDERS))
+
+    def _complaint(self) -> str:
+        """In the order in which least is wrong."""
+        return "; ".join(min((self._wrong_in(order) for order in self._orders(_ORDERS)), key=len))
+
+    def _wrong_in(self, order: Sequence[int]) -> list[str]:
+        """What is wrong, were the asks executed in this order."""
+        copy = self.model.copy()
+        answers = {place: self.asks[place].judge(copy) for place in order}
+        wrong = [
+            f"{ask}: {shown(list(map(_told, self.outcomes[place])))}, not {_wanted(answers[place])}"
+            for place, ask in enumerate(self.asks)
+            if not self._are_right(ask, self.outcomes[place], answers[place])
+        ]
+        expected = part_of(copy.state, self.touched)
+        return wrong if expected == self.found else [*wrong, difference(self.found, expected)]
 
     def _are_right(self, ask: Ask, outcomes: Sequence[Outcome], answers: Sequence[Answers]) -> bool:
         """Of equal creations in one batch all but one may be told to wait."""
@@ -91,13 +96,10 @@ class Verdict:
 
     # ---- what a fault may have left
 
-    def _orders(self) -> Iterator[tuple[int, ...]]:
-        yield from islice(permutations(range(len(self.asks))), 6)
-
     def _seen(self) -> list[Seen]:
         """By ask, what it may leave."""
         seen: list[Seen] = [{} for _ in self.asks]
-        for order in self._orders():
+        for order in self._orders(_ORDERS_WITH_FAULT):
             copy = self.model.copy()
             for place in order:
                 copy.seen = {}
@@ -136,7 +138,9 @@ class Verdict:
             if outcome.error is None:
                 assert is_right(outcome, right), f"{ask}: {shown(_told(outcome))}, not {_wanted([right])}"
             elif outcome.code in codes.REJECTIONS and outcome.executed == NO:
-                assert outcome.code in {expected.code for expected in right}, f"{ask}: {_told(outcome)}, not {_wanted([right])}"
+                assert outcome.code in {expected.code for expected in right}, (
+                    f"{ask}: {_told(outcome)}, not {_wanted([right])}"
+                )
         if all(outcome.error is None for outcome in outcomes):
             for key in copy.seen:
                 assert key[0] in _NO_TRACE or self.found.get(key) == copy.state.get(key), (

@@ -1,6 +1,7 @@
 """A node, its set and its callers: every step asks the real operations and holds them against the model."""
 
-from collections.abc import Collection, Iterable, Sequence
+from collections.abc import Collection, Iterable, Iterator, Sequence
+from contextlib import contextmanager
 from itertools import count
 from typing import Any, Final, NamedTuple
 
@@ -32,7 +33,8 @@ class Block(NamedTuple):
 
 class World:
     """height: of the tip of the active chain. stale: transactions of which a word to master or children may be lost.
-    said: the outputs that answers say may be held, and by whom. stands: what was acknowledged, by output."""
+    said: the outputs that answers say may be held, and by whom. stands: what was acknowledged, by output. has_failed:
+    nothing more is to be held against the model."""
 
     def __init__(self, subject: Subject) -> None:
         self.subject = subject
@@ -45,15 +47,12 @@ class World:
         self.stale: set[bytes] = set()
         self.said: set[Hold] = set()
         self.stands: dict[Outpoint, bytes] = {}
+        self.has_failed = False
         self._log: list[Any] = []
         self._tags = count(next(_runs) << 32)
         self._tag_of: dict[bytes, int] = {}
 
     # ---- what there is
-
-    @property
-    def txids(self) -> list[bytes]:
-        return list(self.model.known)
 
     def there(self) -> list[bytes]:
         return [txid for txid in self.model.known if self.model.is_there(txid)]
@@ -65,6 +64,30 @@ class World:
     def free_coins(self) -> list[Outpoint]:
         """That nobody holds."""
         return [coin for txid in self.settled() for coin in self.model.coins(txid) if not self.model.holder(coin)]
+
+    def is_spendable(self, coin: Outpoint) -> bool:
+        txid, vout = coin
+        record, height = vout // PER_RECORD, self.height
+        marks = (self.model.get(kind, txid, record) for kind in (coinset.CONFLICTING, coinset.LOCKED))
+        heights = self.model.get(coinset.MATURES, txid, record), self.model.get(coinset.SPENDABLE, txid, vout)
+        return not any(marks) and all((least or 0) <= height for least in heights)
+
+    def holders(self) -> list[coinset.Holder]:
+        """Who holds anything."""
+        state = self.model.state
+        return [held for (kind, _, _), held in state.items() if kind == coinset.HOLDER and held != FROZEN]
+
+    def blocks_of(self, txid: bytes) -> list[int]:
+        return [block[0] for block in self.model.get(coinset.BLOCKS, txid) or ()]
+
+    def settled_of(self, block: Block) -> list[bytes]:
+        settled = set(self.settled())
+        return [txid for txid in block.txids if txid in settled]
+
+    def done(self) -> list[Tx]:
+        """What may be pruned, in the depth of time."""
+        model = self.model
+        return [model.known[txid] for txid in self.settled() if model.is_on_chain(txid) and model.is_all_spent(txid)]
 
     def outpoints(self) -> list[Outpoint]:
         """All, and one too many of each transaction."""
@@ -103,6 +126,17 @@ class World:
         self.model.forms[tx.txid].add(ask.items[0][0])
         return ask
 
+    @contextmanager
+    def _told(self) -> Iterator[None]:
+        """Says with a failure what went before."""
+        try:
+            yield
+        except AssertionError as failure:
+            if self.has_failed:
+                raise
+            self.has_failed = True
+            raise AssertionError("\n".join([str(failure), "\nbefore:", *map(_line, self._log[-_LOG:])])) from None
+
     # ---- steps
 
     def step(self, asks: Sequence[Ask], fault: Fault | None = None, *, prompt: bool = True) -> list[list[Outcome]]:
@@ -113,14 +147,14 @@ class World:
         found = iter(self.subject.ask(operation, requests, flags, fault))
         outcomes = [[next(found) for _ in ask.items] for ask in asks]
         self._log.append(("answered", outcomes))
-        touched = frozenset[bytes]().union(*(ask.touches for ask in asks))
+        touched = dict.fromkeys(txid for ask in asks for txid in ask.touches)
         had_fault = self.subject.shaken.had_fault
         verdict = Verdict(self.model, asks, outcomes, self.observe(touched))
-        with _told_with(self._log):
+        with self._told():
             verdict.check(had_fault)
             self.said.update(verdict.said())
             if had_fault:
-                self.stale |= touched
+                self.stale.update(touched)
             self._remember(asks, outcomes)
             self._check_coins(touched)
         if prompt:
@@ -140,7 +174,7 @@ class World:
             if txid in self.model.known:
                 records = self.subject.records(txid, self.model.records(txid))
                 wrong = always(records[:-1])
-                with _told_with(self._log):
+                with self._told():
                     assert not wrong, f"{shown(txid)}: {wrong}"
                 state |= state_of(txid, records)
         return state
@@ -194,7 +228,7 @@ class World:
             self._log.append(("followed", same, fault))
             error = self.subject.follow(*same)
             if error is not None and not self.subject.shaken.had_fault:
-                with _told_with(self._log):
+                with self._told():
                     raise AssertionError(f"{same[0].operation} failed: {error}")
             if self.subject.shaken.had_fault:
                 self._doubt(same)
@@ -247,7 +281,7 @@ class World:
         self.time_passes()
         self._heal()
         self.deliver()
-        with _told_with(self._log):
+        with self._told():
             wrong = self._difference()
             assert not wrong, wrong
             for txid in self.settled():
@@ -279,28 +313,18 @@ class World:
         assert len(set(heights)) == 1, f"{shown(txid)}: the records' delete-at-heights: {heights}"
 
 
-class _told_with:
-    """Adds what went before to what went wrong."""
-
-    def __init__(self, log: Sequence[Any]) -> None:
-        self._log = log
-
-    def __enter__(self) -> None:
-        pass
-
-    def __exit__(self, kind: Any, error: Any, trace: Any) -> None:
-        if isinstance(error, AssertionError) and "\nbefore:" not in str(error):
-            raise AssertionError("\n".join([str(error), "\nbefore:", *map(_line, self._log[-_LOG:])])) from None
-
-
 def _line(entry: Any) -> str:
     what, about, *rest = entry
     if what == "asked":
         return f"  {'; '.join(map(repr, about))}{f'   fault: {rest[0]}' if rest[0] else ''}"
     if what == "answered":
         told = [
-            [shown(outcome.result) if outcome.error is None else f"{outcome.code} {outcome.executed} {shown(outcome.error.details)}"
-             for outcome in own]
+            [
+                shown(outcome.result)
+                if outcome.error is None
+                else f"{outcome.code} {outcome.executed} {shown(outcome.error.details)}"
+                for outcome in own
+            ]
             for own in about
         ]
         return f"    -> {told}"

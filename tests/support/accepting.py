@@ -33,6 +33,12 @@ def item(
     return [transaction.raw, height, [list(block) for block in mined], flags]
 
 
+def has_record(store: Store, txid: bytes) -> bool:
+    """Also where its creation is not finished."""
+    (result,) = store.batch_operate([Read(txid, ("txID",))], 5.0)
+    return result.status is Status.OK and "txID" in result.value
+
+
 def is_there(store: Store, txid: bytes) -> bool:
     (result,) = store.batch_operate([Read(txid, ("creating", "txID"))], 5.0)
     return result.status is Status.OK and "txID" in result.value and not result.value.get("creating")

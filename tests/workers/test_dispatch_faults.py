@@ -54,6 +54,7 @@ ROWS: dict[str, Row] = {
     "get": Row(lambda coinbase: [coinbase.txid, None]),
     "outpoint": Row(lambda coinbase: [coinbase.txid, 1]),
     "utxo": Row(lambda coinbase: [coinbase.txid, 1, None]),
+    "accept": Row(lambda coinbase: [coinbase.raw, HEIGHT, [], 0], is_new=True),
     "create": Row(lambda coinbase: [coinbase.raw, HEIGHT, [], 0, None], is_new=True),
     "spend": Row(spend_item),
     "unspend": Row(spend_item, before=("spend", spend_item)),

@@ -15,7 +15,7 @@ from ..results import Outcome
 from ..session import Counters
 from ..timeouts import DEFAULT_GRACE, DEFAULT_TIMEOUT, checked_timeout
 from .asker import same_of
-from .iterating import Beginning, iterate
+from .iterating import Preparing, iterate
 from .outputs import OutputAsker
 from .retrying import Retrying
 from .transactions import TransactionAsker
@@ -117,10 +117,10 @@ class AsyncClient(TransactionAsker, OutputAsker):
         after the outcomes of what came before it. What is under way when the generator is closed is forgotten: it may
         be executed all the same. Raises TypeError where `method` is not such a method.
         """
-        begin = same_of(Beginning(self._driver, self._timeout, self), self, method)
-        if not begin.__name__.endswith("_many"):
+        prepare = same_of(Preparing(self._timeout, self), self, method)
+        if not prepare.__name__.endswith("_many"):
             raise TypeError(f"{method!r}: it takes a method for many items, such as client.get_many")
-        return iterate(functools.partial(begin, **options), self._driver, items)
+        return iterate(functools.partial(prepare, **options), self._driver, items)
 
     async def _ask(self, question: Question[T], timeout: float | None) -> T:
         call = question.call

@@ -16,7 +16,7 @@ from ..session import Counters
 from ..thread_driver import ThreadDriver
 from ..timeouts import DEFAULT_GRACE, DEFAULT_TIMEOUT, checked_timeout
 from .asker import same_of
-from .iterating import Beginning, iterate
+from .iterating import Preparing, iterate
 from .retrying import Retrying
 from .submitting import Submitter
 
@@ -120,10 +120,10 @@ class Client(Submitter):
         after the outcomes of what came before it. What is under way when the generator is closed is forgotten: it may
         be executed all the same. Raises TypeError where `method` is not such a method.
         """
-        begin = same_of(Beginning(self._driver, self._timeout, self), self, method)
-        if not begin.__name__.endswith("_many"):
+        prepare = same_of(Preparing(self._timeout, self), self, method)
+        if not prepare.__name__.endswith("_many"):
             raise TypeError(f"{method!r}: it takes a method for many items, such as client.get_many")
-        return iterate(functools.partial(begin, **options), self._driver, items)
+        return iterate(functools.partial(prepare, **options), self._driver, items)
 
     def _ask(self, question: Question[T], timeout: float | None) -> T:
         call = question.call

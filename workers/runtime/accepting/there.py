@@ -1,5 +1,6 @@
-"""Transactions that are there already: nothing is created. What another attempt may have left is completed, and mined
-blocks that are missing are added. A parent that is gone, or marks it, is no refusal."""
+"""Transactions that are there already: nothing is created. What another attempt may have left is completed, mined
+blocks that are missing are added, and what was to follow from its spends is sent again. A parent that is gone, or marks
+it, is no refusal."""
 
 from collections.abc import Sequence
 
@@ -7,6 +8,7 @@ from protocol import codes
 from protocol.codes import UNKNOWN
 from protocol.wire import Error
 from store import RuleCall
+from store.layout import TXID_BYTES, child_index, locate
 from workers.runtime.children.follow_ups import owe_children_dah
 from workers.runtime.context import DispatchContext
 from workers.runtime.creation.found import complete_found
@@ -17,6 +19,8 @@ from .acceptance import Acceptance
 
 def complete_there(context: DispatchContext, there: Sequence[Acceptance]) -> None:
     """Sets `error` of each that is not complete."""
+    if not there:
+        return
     errors: dict[int, Error] = {}
     found = [(each.candidate, each.found) for each in there if each.candidate is not None and each.found is not None]
     complete_found(context, found, errors)
@@ -24,6 +28,7 @@ def complete_there(context: DispatchContext, there: Sequence[Acceptance]) -> Non
         error = errors.get(acceptance.creation)
         if error is not None and error.code != codes.TX_EXISTS:
             acceptance.error = _of_one_that_may_hold(acceptance, error)
+    _tell_parents(context, there)
     _set_mined(context, [acceptance for acceptance in there if acceptance.error is None])
 
 
@@ -32,6 +37,24 @@ def _of_one_that_may_hold(acceptance: Acceptance, error: Error) -> Error:
     if not acceptance.spends:
         return error
     return error._replace(executed=UNKNOWN, details={"outpoints": [list(one.outpoint) for one in acceptance.spends]})
+
+
+def _tell_parents(context: DispatchContext, there: Sequence[Acceptance]) -> None:
+    """What it spent in child records their masters may not have heard of: the note may have died with its worker."""
+    size = context.store.utxo_batch_size
+    heights = {
+        record: acceptance.height
+        for acceptance in there
+        if acceptance.spends_something
+        for txid, vout in acceptance.outpoints
+        if vout >= size
+        for record, _ in [locate(txid, vout, size)]
+    }
+    calls = [RuleCall(record, "tellState", (height, context.retention)) for record, height in heights.items()]
+    for (record, height), result in zip(heights.items(), context.try_operate(calls), strict=True):
+        answer = read_rule_answer(result, "child record")
+        if answer.state_seq is not None:
+            context.notes.add(record[:TXID_BYTES], child_index(record), answer.state_seq, height)
 
 
 def _set_mined(context: DispatchContext, there: Sequence[Acceptance]) -> None:

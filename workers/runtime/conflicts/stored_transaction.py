@@ -53,7 +53,5 @@ def _understand(context: DispatchContext, txid: bytes, result: Result) -> Stored
         whole = read_whole(context, txid, bins)
     except (Damaged, *UNREADABLE) as damage:
         return Error(codes.STORE_ERROR, NO, f"transaction: {damage}")
-    spent = [] if whole is None or whole.is_coinbase else whole.inputs
-    return StoredTransaction(
-        bins.get("totalExtraRecs") or 0, [(each.previous_txid, each.previous_vout) for each in spent]
-    )
+    spent = [] if whole is None or whole.is_coinbase else whole.outpoints
+    return StoredTransaction(bins.get("totalExtraRecs") or 0, spent)

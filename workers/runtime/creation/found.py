@@ -74,6 +74,6 @@ def note_in_parents(context: DispatchContext, candidates: Iterable[Candidate]) -
     """A conflicting transaction is noted in each parent that is in the set. Returns, by item, what is in doubt."""
     sources = {candidate.item_index: candidate.source for candidate in candidates}
     whole = {index: source for index, source in sources.items() if isinstance(source, Transaction)}
-    parents = {source.txid: [spent.previous_txid for spent in source.inputs] for source in whole.values()}
+    parents = {source.txid: [txid for txid, _ in source.outpoints] for source in whole.values()}
     errors = note_conflicting(context, parents)
     return {index: errors[source.txid] for index, source in whole.items() if source.txid in errors}

@@ -148,7 +148,7 @@ def _begin(context: DispatchContext, fresh: Sequence[Candidate], errors: ItemErr
     kept = without_errors([put_blob(context, candidate, errors) for candidate in fresh], errors)
     kept = _write_children(context, kept, errors, replace=True)
     masters = [Write(candidate.txid, candidate.creation.master | _MARKED, Mode.CREATE) for candidate in kept]
-    created = []
+    created, barred = [], []
     for candidate, result in zip(kept, context.try_operate(masters), strict=True):
         if result.status is Status.OK:
             error = make_blob_own(context, candidate)
@@ -159,7 +159,26 @@ def _begin(context: DispatchContext, fresh: Sequence[Candidate], errors: ItemErr
         else:
             # Its children are written, and harm nobody; but a part of the item they are.
             errors[candidate.item_index] = _half_done(result, "transaction")
+            if result.status is Status.EXISTS:
+                barred.append(candidate)
+    _withdraw_abandoned(context, barred, errors)
     return created
+
+
+def _withdraw_abandoned(context: DispatchContext, barred: Sequence[Candidate], errors: ItemErrors) -> None:
+    """barred: those with something in their master's place. Where it is the mark of one that is being abandoned the
+    children are removed again, and nothing is left of the attempt."""
+    abandoned = []
+    results = context.try_operate([Read(candidate.txid, (ABANDONED,)) for candidate in barred])
+    for candidate, result in zip(barred, results, strict=True):
+        if result.status is Status.OK and result.value.get(ABANDONED):
+            errors[candidate.item_index] = abandoned_error()
+            abandoned.append(candidate)
+    children = _each_child(abandoned)
+    results = context.try_operate([Remove(key, _MARKED) for _, key, _ in children])
+    for (candidate, _, _), result in zip(children, results, strict=True):
+        if result.status is not Status.OK:
+            errors[candidate.item_index] = _half_done(result, "child record")
 
 
 def _complete_children(context: DispatchContext, begun: Sequence[Candidate], errors: ItemErrors) -> list[Candidate]:

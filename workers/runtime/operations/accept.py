@@ -83,11 +83,16 @@ def _accept(context: DispatchContext, waiting: Sequence[Acceptance], options: Op
             acceptance.error = bins
         else:
             acceptance.found = bins
+    # First these: one whose creation is finished now, or that is unlocked, may be the parent of a fresh one.
+    _complete_there(context, [acceptance for acceptance in waiting if acceptance.found is not None], options)
     _accept_fresh(context, list(first.values()), options)
-    there = [acceptance for acceptance in waiting if acceptance.found is not None]
+    _complete_there(context, [acceptance for acceptance in first.values() if acceptance.found is not None], options)
+    return _complete(context, waiting, first)
+
+
+def _complete_there(context: DispatchContext, there: Sequence[Acceptance], options: Options) -> None:
     _set_candidates(context, there, options)
     complete_there(context, [acceptance for acceptance in there if acceptance.error is None])
-    return _complete(context, waiting, first)
 
 
 def _accept_fresh(context: DispatchContext, fresh: Sequence[Acceptance], options: Options) -> None:
@@ -100,10 +105,14 @@ def _accept_fresh(context: DispatchContext, fresh: Sequence[Acceptance], options
     known = [acceptance for acceptance in fresh if acceptance.error is None]
     (accept_at_once if context.store.is_atomic else accept_by_levels)(context, known)
     created = [acceptance for acceptance in known if acceptance.error is None and acceptance.found is None]
-    conflicting = {acceptance.creation: acceptance for acceptance in created if acceptance.is_conflicting}
-    notes = note_in_parents(context, [each.candidate for each in conflicting.values() if each.candidate is not None])
-    for part, error in notes.items():
-        conflicting[part].error = error
+    _note_conflicting(context, [acceptance for acceptance in created if acceptance.is_conflicting])
+
+
+def _note_conflicting(context: DispatchContext, created: Sequence[Acceptance]) -> None:
+    if created:
+        errors = note_in_parents(context, [each.candidate for each in created if each.candidate is not None])
+        for acceptance in created:
+            acceptance.error = errors.get(acceptance.creation)
 
 
 def _set_candidates(context: DispatchContext, acceptances: Iterable[Acceptance], options: Options) -> None:

@@ -104,7 +104,7 @@ def _find(
 
 
 def _not_here(outpoint: Outpoint) -> Error:
-    return Error(codes.UTXO_NOT_FOUND, NO, f"the transaction has no output {outpoint[1]}, or not here")
+    return Error(codes.UTXO_NOT_FOUND, NO, f"the transaction has no output {outpoint[1]} that is known")
 
 
 def _output(
