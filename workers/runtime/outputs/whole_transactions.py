@@ -21,12 +21,12 @@ class Damaged(Exception):
 def read_whole(context: DispatchContext, txid: bytes, bins: Mapping[str, Any]) -> Transaction | None:
     """None where only some of its outputs are known. bins: WHOLE_BINS of its master record. Raises Damaged, any of
     UNREADABLE, and StoreError where the budget is used up."""
+    if "version" not in bins:
+        return None
     context.check_budget()  # a blob's disk knows of no budget
     raw = context.store.blobs.get(txid) if bins.get("external") else raw_transaction(bins)
     if raw is None:
-        if "version" in bins:
-            raise Damaged("the store has only some of its outputs, where it is known as a whole")
-        return None
+        raise Damaged("the store has only some of its outputs, where it is known as a whole")
     whole = parse_transaction(raw)
     if whole.txid != txid:
         raise Damaged("what the store has is not this transaction")
@@ -41,7 +41,7 @@ class WholeTransactions:
         self._known: dict[bytes, Transaction] = {}
 
     def get(self, txid: bytes, master: Mapping[str, Any]) -> Transaction:
-        """master: bins of its master record, `external` among them. Raises Damaged, ValueError, OSError, StoreError."""
+        """master: bins of its master record, `external` and `version` among them. Raises as `read_whole`."""
         if txid not in self._known:
             bins = master
             if not master.get("external"):
