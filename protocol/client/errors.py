@@ -69,8 +69,8 @@ class Locked(Rejection):
 
 
 class Fault(UtxodError):
-    """The request could not be served. Where `.executed` is "unknown", asking again is safe, but for the operations that
-    docs/protocol.md names (Asking again): freeze, unfreeze, reassign, increment."""
+    """The request could not be served. Where `.executed` is "unknown", asking again is safe, but for freeze, unfreeze,
+    reassign and increment (docs/protocol.md, Asking again)."""
 
 
 class NoAnswer(Fault):
