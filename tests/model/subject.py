@@ -4,7 +4,6 @@ die at, at any call."""
 import tempfile
 from collections.abc import Iterator, Sequence
 from contextlib import contextmanager
-from pathlib import Path
 from typing import Any, Final, NamedTuple
 
 from protocol import codes, wire
@@ -30,7 +29,6 @@ KINDS: Final = (KILL, REFUSE, DOUBT, LOSE, FAIL)
 
 EMBEDDED: Final = "lmdb"
 RECORDS: Final = "records"  # the embedded store, taken for one whose batches are no whole
-AEROSPIKE: Final = "aerospike"
 _SECONDS: Final = 10.0
 
 
@@ -150,16 +148,13 @@ class Subject:
 
 
 @contextmanager
-def opened(kind: str, url: str | None = None) -> Iterator[Subject]:
-    """A set for any number of runs. url: of an Aerospike set."""
+def opened(store: str) -> Iterator[Subject]:
+    """A set for any number of runs. store: EMBEDDED, RECORDS, or the URL of an Aerospike set."""
     with tempfile.TemporaryDirectory(prefix="utxod-model-") as directory:
-        if kind == AEROSPIKE:
-            assert url is not None
-            address = f"{url}&blobs={directory}"
-        else:
-            address = f"lmdb://{Path(directory)}/set?sync=false"
-        store = open_store(f"{address}&utxo_batch_size={PER_RECORD}&genesis_height={GENESIS_HEIGHT}")
+        is_embedded = store in (EMBEDDED, RECORDS)
+        address = f"lmdb://{directory}/set?sync=false" if is_embedded else f"{store}&blobs={directory}"
+        opened_store = open_store(f"{address}&utxo_batch_size={PER_RECORD}&genesis_height={GENESIS_HEIGHT}")
         try:
-            yield Subject(FaultyStore(store, [], atomic=False) if kind == RECORDS else store)
+            yield Subject(FaultyStore(opened_store, [], atomic=False) if store == RECORDS else opened_store)
         finally:
-            store.close()
+            opened_store.close()

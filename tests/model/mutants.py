@@ -1,0 +1,2 @@
+MUTANTS = {}
+def find(name): return None
