@@ -3,7 +3,8 @@
 from collections.abc import Callable, Iterable, Sequence
 from typing import Any, NamedTuple
 
-from tests.model.coinset import Answers, Coinset, Expected, answers_of
+from tests.model.coinset import Coinset
+from tests.model.records import Answers, Expected, answers_of
 from tests.model.transactions import Outpoint, Output, Tx, extended
 
 Hold = tuple[Outpoint, bytes]  # an output, and who spends it
@@ -43,9 +44,7 @@ def _each(txids: Iterable[bytes]) -> tuple[bytes, ...]:
     return tuple(dict.fromkeys(txids))
 
 
-def _one(
-    operation: str, method: str, item: Sequence[Any], *touches: bytes, holds: Sequence[Hold] = ()
-) -> Ask:
+def _one(operation: str, method: str, item: Sequence[Any], *touches: bytes, holds: Sequence[Hold] = ()) -> Ask:
     """An item whose fields are the arguments of the model's method."""
     return Ask(
         operation,

@@ -14,7 +14,7 @@ from store import Read, RecordOperation, Remove, Result, Status, Store, StoreErr
 from store.faulty import FaultyStore
 from store.interface import is_read_only
 from store.layout import child_key
-from tests.model.coinset import GENESIS_HEIGHT, PER_RECORD
+from tests.model.records import GENESIS_HEIGHT, PER_RECORD
 from tests.support.dispatching import Dispatched, Outcome, Wrapped, dispatch
 
 # Kinds of a fault: the worker is killed at a call of the store, before it, in the middle or after it; the store fails
@@ -25,7 +25,8 @@ REFUSE: Final = "refused"
 DOUBT: Final = "in doubt"
 LOSE: Final = "some unanswered"
 FAIL: Final = "some refused"
-KINDS: Final = (KILL, REFUSE, DOUBT, LOSE, FAIL)
+LATE: Final = "late"  # what the answer waits for is done some time after it
+KINDS: Final = (KILL, REFUSE, DOUBT, LOSE, FAIL, LATE)
 
 EMBEDDED: Final = "lmdb"
 RECORDS: Final = "records"  # the embedded store, taken for one whose batches are no whole
@@ -60,7 +61,7 @@ class Shaken(Wrapped):
 
     def batch_operate(self, record_operations: Sequence[RecordOperation], budget: float) -> list[Result]:
         fault, self._calls = self._fault, self._calls + 1
-        if fault is None or fault.call != self._calls - 1:
+        if fault is None or fault.kind == LATE or fault.call != self._calls - 1:
             return self._inner.batch_operate(record_operations, budget)
         self.had_fault = True
         if fault.kind in (LOSE, FAIL) and not self._inner.is_atomic:
@@ -102,7 +103,9 @@ class Subject:
         self.is_atomic = store.is_atomic
         self.pending: list[FollowUp] = []
 
-    def ask(self, operation: str, requests: Sequence[Sequence[Any]], flags: int, fault: Fault | None) -> list[Outcome]:
+    def ask(
+        self, operation: str, requests: Sequence[Sequence[Any]], flags: Sequence[int], fault: Fault | None
+    ) -> list[Outcome]:
         """The outcomes of all items, as the broker gives them once what an answer waits for is done."""
         self.shaken.plan(fault)
         sizes = [len(request) for request in requests]
@@ -116,10 +119,15 @@ class Subject:
                 self.pending.append(follow_up)
                 continue
             place = sum(sizes[: follow_up.request_index]) + follow_up.item_index
-            error = self.follow(follow_up)
+            error = self._late(follow_up) if fault and fault.kind == LATE else self.follow(follow_up)
             if error is not None and outcomes[place].error is None:
                 outcomes[place] = Outcome(None, error._replace(executed=UNKNOWN))
         return outcomes
+
+    def _late(self, follow_up: FollowUp) -> Error:
+        self.shaken.had_fault = True
+        self.pending.append(follow_up)
+        return Error(codes.DEADLINE_EXCEEDED, UNKNOWN, "late")
 
     def follow(self, *follow_ups: FollowUp) -> Error | None:
         """Does follow-ups of one operation, in one dispatch; what went wrong with the first that failed."""

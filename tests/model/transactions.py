@@ -42,9 +42,7 @@ def make_tx(inputs: Sequence[Outpoint], outputs: Sequence[Output], tag: int) -> 
 
 def extended(tx: Tx, spent: Sequence[Output], tag: int) -> bytes:
     """In the extended format (BRC-30). spent: the outputs that its inputs spend."""
-    inputs = [
-        _input(outpoint, tag) + _output(output) for outpoint, output in zip(tx.inputs, spent, strict=True)
-    ]
+    inputs = [_input(outpoint, tag) + _output(output) for outpoint, output in zip(tx.inputs, spent, strict=True)]
     return _serialise(inputs, tx.outputs, bytes.fromhex("0000000000ef"))
 
 

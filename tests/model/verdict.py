@@ -11,14 +11,15 @@ from typing import Any
 
 from protocol import codes
 from protocol.codes import NO, UNKNOWN
-from tests.model import coinset
+from tests.model import records as kinds
 from tests.model.asks import Ask, Hold, is_right, shown
-from tests.model.coinset import Answers, Coinset, Key, State
+from tests.model.coinset import Coinset
+from tests.model.records import Answers, Key, State
 from tests.support.dispatching import Outcome
 
 _ORDERS = 120
 _ORDERS_WITH_FAULT = 24
-_NO_TRACE = (coinset.LOCK, coinset.BARRED)  # are no part of any transaction
+_NO_TRACE = (kinds.LOCK, kinds.BARRED)  # are no part of any transaction
 
 Seen = dict[Key, set[Any]]
 
@@ -38,7 +39,9 @@ def difference(found: State, expected: State) -> str:
 class Verdict:
     """outcomes: of each ask, of each of its items. found: what is in the set now of all that the asks touch."""
 
-    def __init__(self, model: Coinset, asks: Sequence[Ask], outcomes: Sequence[Sequence[Outcome]], found: State) -> None:
+    def __init__(
+        self, model: Coinset, asks: Sequence[Ask], outcomes: Sequence[Sequence[Outcome]], found: State
+    ) -> None:
         self.model = model
         self.asks = asks
         self.outcomes = outcomes
@@ -65,7 +68,8 @@ class Verdict:
 
     def _complaint(self) -> str:
         """In the order in which least is wrong."""
-        return "; ".join(min((self._wrong_in(order) for order in self._orders()), key=len))
+        wrong: list[list[str]] = [self._wrong_in(order) for order in self._orders()]
+        return "; ".join(min(wrong, key=len))
 
     def _wrong_in(self, order: Sequence[int]) -> list[str]:
         """What is wrong, were the asks executed in this order."""
@@ -127,7 +131,7 @@ class Verdict:
         if any(outcome.executed != NO or outcome.code == codes.TX_EXISTS for outcome in outcomes):
             return True
         named = {coin for outcome in outcomes for coin in named_by(outcome)}
-        return key[0] == coinset.HOLDER and bool(value) and (key[1], key[2]) in named
+        return key[0] == kinds.HOLDER and bool(value) and (key[1], key[2]) in named
 
     def _check_alone(self) -> None:
         """One ask: what it was answered is right of what was before it, and what is promised is there."""
@@ -138,7 +142,9 @@ class Verdict:
             if outcome.error is None:
                 assert is_right(outcome, right), f"{ask}: {shown(_told(outcome))}, not {_wanted([right])}"
             elif outcome.code in codes.REJECTIONS and outcome.executed == NO:
-                assert outcome.code in {expected.code for expected in right}, f"{ask}: {_told(outcome)}, not {_wanted([right])}"
+                assert outcome.code in {expected.code for expected in right}, (
+                    f"{ask}: {_told(outcome)}, not {_wanted([right])}"
+                )
         if all(outcome.error is None for outcome in outcomes):
             for key in copy.seen:
                 assert key[0] in _NO_TRACE or self.found.get(key) == copy.state.get(key), (
