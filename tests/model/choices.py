@@ -132,7 +132,8 @@ class Choices:
         batch = []
         for _ in self.several():
             flags = self.chance.randrange(4) if self.once_in(4) else 0
-            batch.append(ask_of.spend([*self._old_spend() if self.once_in(2) else self._new_spend(), flags]))
+            item = self._old_spend() if self.once_in(2) else self._new_spend()
+            batch.append(ask_of.spend([*item, flags]))
         return batch
 
     def whole_spends(self) -> Batch:
