@@ -127,6 +127,21 @@ def no_spender_is_missing(held: Held, memory: Memory, callers: dict[str, list[To
     return None
 
 
+def abandoned_once_more(held: Held, callers: dict[str, list[Told]]) -> list[Ask]:
+    """All that may not be there."""
+    transactions = T if T.txid in held else LARGE, RIVAL
+    return [abandon(each) for each in transactions if each.txid in held and _in_set(held, each.txid) is None]
+
+
+def nobody_is_missing(held: Held, memory: Memory, callers: dict[str, list[Told]]) -> str | None:
+    """After that."""
+    for source in _SOURCES:
+        holder = _holder(held, source)
+        if holder and _in_set(held, holder) is None:
+            return f"{_WORDS[source.txid]} names {_WORDS[holder]}, which is not there, though it was abandoned"
+    return what_is_there_holds_its_inputs(held, memory)
+
+
 def _named(told: Told) -> Iterator[tuple[bytes, bytes]]:
     """Who may hold which coin, as the answer says."""
     (item,) = told.ask.items
@@ -185,9 +200,18 @@ def _model(name: str, callers: dict[str, Caller], transaction: Transaction = T, 
 
 def models() -> Iterator[Model]:
     yield from _small()
+    yield _asked_once_more("one record", T)
     for model in _small():
         yield replace(model, name=f"{model.name}; batches that are one whole", is_atomic=True)
     yield from _large()
+    yield _asked_once_more("two records", LARGE)
+
+
+def _asked_once_more(what: str, transaction: Transaction) -> Model:
+    high, low = (asks(accept(height, transaction)) for height in (HIGH, LOW))
+    callers = {"A": high, "B": low, "D": asks(abandon(transaction))}
+    model = _model(f"accepted, refused, abandoned, and once more; {what}", callers, transaction, faults=1)
+    return replace(model, again=abandoned_once_more, at_rest=nobody_is_missing)
 
 
 def _small() -> Iterator[Model]:
