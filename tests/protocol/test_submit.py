@@ -12,8 +12,8 @@ import warnings
 import pytest
 
 from protocol import BadRequest, Client, ClientClosed, NoAnswer, Outpoint, Spent, UtxodError, codes
-from tests.protocol.test_interrupts import interrupts, raising
 from tests.support.client_calls import ONE, SPEND, TXID, Pending
+from tests.support.interrupting import interrupts, raising
 from tests.support.leading import Held, leads, until
 from tests.support.scripted_daemon import RESULTS, answer_nothing, answer_well
 
