@@ -11,14 +11,15 @@ from typing import Any
 
 from protocol import codes
 from protocol.codes import NO, UNKNOWN
-from tests.model import coinset
+from tests.model import records as kinds
 from tests.model.asks import Ask, Hold, is_right, shown
-from tests.model.coinset import Answers, Coinset, Key, State
+from tests.model.coinset import Coinset
+from tests.model.records import Answers, Key, State
 from tests.support.dispatching import Outcome
 
 _ORDERS = 120
-_ORDERS_WITH_FAULT = 6
-_NO_TRACE = (coinset.LOCK, coinset.BARRED)  # are no part of any transaction
+_ORDERS_WITH_FAULT = 24
+_NO_TRACE = (kinds.LOCK, kinds.BARRED)  # are no part of any transaction
 
 Seen = dict[Key, set[Any]]
 
@@ -59,15 +60,16 @@ class Verdict:
             del self.model.state[key]
         self.model.state |= self.found
 
-    def _orders(self, most: int) -> Iterator[tuple[int, ...]]:
-        yield from islice(permutations(range(len(self.asks))), most)
+    def _orders(self) -> Iterator[tuple[int, ...]]:
+        yield from islice(permutations(range(len(self.asks))), _ORDERS)
 
     def _is_sequential(self) -> bool:
-        return any(not self._wrong_in(order) for order in self._orders(_ORDERS))
+        return any(not self._wrong_in(order) for order in self._orders())
 
     def _complaint(self) -> str:
         """In the order in which least is wrong."""
-        return "; ".join(min((self._wrong_in(order) for order in self._orders(_ORDERS)), key=len))
+        wrong: list[list[str]] = [self._wrong_in(order) for order in self._orders()]
+        return "; ".join(min(wrong, key=len))
 
     def _wrong_in(self, order: Sequence[int]) -> list[str]:
         """What is wrong, were the asks executed in this order."""
@@ -97,9 +99,11 @@ class Verdict:
     # ---- what a fault may have left
 
     def _seen(self) -> list[Seen]:
-        """By ask, what it may leave."""
+        """By ask, what it may leave, whatever of the others came before it."""
         seen: list[Seen] = [{} for _ in self.asks]
-        for order in self._orders(_ORDERS_WITH_FAULT):
+        alone = [(place,) for place in range(len(self.asks))]
+        orders = list(self._orders())
+        for order in [*alone, *orders[:: 1 + len(orders) // _ORDERS_WITH_FAULT]]:
             copy = self.model.copy()
             for place in order:
                 copy.seen = {}
@@ -127,7 +131,7 @@ class Verdict:
         if any(outcome.executed != NO or outcome.code == codes.TX_EXISTS for outcome in outcomes):
             return True
         named = {coin for outcome in outcomes for coin in named_by(outcome)}
-        return key[0] == coinset.HOLDER and bool(value) and (key[1], key[2]) in named
+        return key[0] == kinds.HOLDER and bool(value) and (key[1], key[2]) in named
 
     def _check_alone(self) -> None:
         """One ask: what it was answered is right of what was before it, and what is promised is there."""
