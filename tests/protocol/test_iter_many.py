@@ -14,8 +14,8 @@ import pytest
 from protocol import AcceptItem, AsyncClient, Client, ClientClosed, CreateItem, NoAnswer, Outcome
 from protocol.client.asynchronous.iterating import AHEAD
 from protocol.client.batches import BATCH_BYTES, BATCH_ITEMS, Batches
-from tests.protocol.test_interrupts import interrupts, raising
 from tests.support.client_calls import TXID, Pending
+from tests.support.interrupting import interrupts, raising
 from tests.support.leading import until
 from tests.support.scripted_daemon import RESULTS, Request, answer_nothing, answer_well
 
