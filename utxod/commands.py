@@ -241,9 +241,8 @@ def replay(
     stands on it; so is what does not connect, unless its heights show that it can be of the same chain. Proof of work
     is checked; scripts, signatures and fees are not.
 
-    Each transaction's parents are looked up, all its inputs spent as one transaction, then it is created, never before
-    its parents. What is refused a spend is not created; what is refused its creation gives its spends back. The
-    coinbase of the first block of all is left out: no node has it in its set. Doing it a second time changes nothing.
+    Each transaction is accepted, with all its spends or not at all, and never before its parents. The coinbase of the
+    first block of all is left out: no node has it in its set. Doing it a second time changes nothing.
 
     A daemon that is started here takes the largest transaction of the files; of a transaction that is too large for
     another daemon it is said which settings would do.
@@ -337,14 +336,12 @@ def _replay(
     from protocol import AsyncClient
 
     from .interruption import run_to_an_end
-    from .needs import DEFAULTS
+    from .needs import setting
     from .own_daemon import EMBEDDED, own_daemon
     from .rendering import byte_progress
     from .replay import replay
 
-    arguments = ["--workers", str(workers)]
-    for setting in planned.needs.combined_with(DEFAULTS).settings():
-        arguments += ["--set", setting]
+    arguments = ["--workers", str(workers), "--set", setting(planned.needed)]
     with contextlib.ExitStack() as stack:
         endpoint = connect or stack.enter_context(own_daemon(store or EMBEDDED, arguments)).endpoint
         progress = stack.enter_context(byte_progress("replaying", planned.size))

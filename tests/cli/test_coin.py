@@ -14,7 +14,6 @@ from store.transaction import Output, Transaction
 from tests.support.daemon import Daemon, running_daemon
 from utxod.commands import cli
 from utxod.demo import first_transactions
-from utxod.feeder import spend_of
 from utxod.generate import COIN, Generator
 
 KEYS = {
@@ -80,10 +79,7 @@ def name_of(transaction: Transaction, vout: int) -> str:
 
 def test_the_first_payment_is_told_with_its_spender(served: Served) -> None:
     for height, transaction in first_transactions():
-        for vin, spent in enumerate(transaction.inputs * (not transaction.is_coinbase)):
-            outpoint = spent.previous_txid, spent.previous_vout
-            served.client.spend(spend_of(outpoint, served.client.outpoint(*outpoint), transaction.txid, vin, height))
-        served.client.create(transaction.raw, block_height=height, mined=[(height, height, 0)])
+        served.client.accept(transaction.raw, block_height=height, mined=[(height, height, 0)])
     (_, coinbase), (_, payment), (_, change) = first_transactions()
     assert served.told(name_of(coinbase, 0)) == {
         "txid": "0437cd7f8525ceed2324359c2d0ba26006d92d856a9c20fa0241106ee5a597c9",

@@ -240,7 +240,12 @@ def own(temporary):
 
 def demo_at_work(temporary):
     """A demo that has come to its payments, and the processes that it has started."""
-    demo = launch("-m", "utxod", "demo", "--transactions", "100000", environment=own(temporary), stdout=subprocess.PIPE)
+    demo = launch(
+        *("-m", "utxod", "demo", "--transactions", "100000"),
+        environment=own(temporary),
+        stdout=subprocess.PIPE,
+        preexec_fn=lambda: signal.signal(signal.SIGHUP, signal.SIG_DFL),  # nohup, around these tests, ignores it
+    )
     for line in demo.stdout:
         if line.startswith("3"):
             break

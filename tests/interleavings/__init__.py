@@ -6,6 +6,7 @@ explorer    models, and their states, breadth first
 coins       who spends a coin
 conflicts   who is marked as conflicting
 counters    what a master knows of its children
+accepts     who accepts a transaction, and who abandons it
 creations   who creates a transaction of several records
 run         the models by what they are of
 command     all of them: python -m tests.interleavings

@@ -12,7 +12,8 @@ from collections.abc import Callable, Iterator, Mapping
 from dataclasses import dataclass, field
 from typing import Any, Final, NamedTuple
 
-from store import RecordOperation, Result, RuleCall, Status, StoreError, Write
+from store import Mode, RecordOperation, Result, RuleCall, Status, StoreError, Write
+from store.layout import ABANDONED
 from tests.interleavings.actors import Actors, Ask, Caller, Move, Numbers, Op, Told, follow_up_job
 from tests.simulation.records import Bins, Steps
 from tests.simulation.replay import Replayer, run_through
@@ -36,7 +37,10 @@ class Model:
     """records: what there is at first, by key; None where a record may come to be. names: of keys, for people. callers:
     by name. faults: how many may come. late: whether what is in flight may land after its worker's death. in_doubt,
     doubles: whether a step may go unanswered, owed work be given out twice. is_atomic: whether a batch is one step.
-    locks: keys of records that expire once whoever wrote them is dead and has nothing in flight any more.
+    locks: keys of records that expire once whoever wrote them is dead and has nothing in flight any more. bars: keys
+    of transactions whose creation may be barred. prunings: what the pruning of one of them does to its parents; that
+    may be where it is conflicting and not locked. What bars it goes, and it is pruned, only once nobody is at work any
+    more who was when that was written, or it was created.
 
     start, landed, told: what is remembered, at first, after a step and after an answer. always: what does not hold in a
     state, None where all is well. at_rest: the same where nobody has anything left to do; after `again`, what is asked
@@ -53,6 +57,8 @@ class Model:
     is_atomic: bool = False
     utxo_batch_size: int = 1
     locks: frozenset[bytes] = frozenset()
+    bars: frozenset[bytes] = frozenset()
+    prunings: Mapping[bytes, tuple[RuleCall, ...]] = field(default_factory=dict)
     start: Any = None
     landed: Callable[[Any, Landed, list[list[Told]]], Any] | None = None
     told: Callable[[Any, int, Told], Any] | None = None
@@ -72,7 +78,8 @@ class Verdict(NamedTuple):
 
 
 class State(NamedTuple):
-    """Numbers throughout. jobs, flying: in order of their numbers, since it does not matter whose they are."""
+    """Numbers throughout. jobs, flying: in order of their numbers, since it does not matter whose they are. older: who
+    is at work that was when the model's `bars` were written last: the caller, and how often it had been answered."""
 
     records: tuple[int, ...]
     callers: tuple[int, ...]
@@ -80,6 +87,7 @@ class State(NamedTuple):
     flying: tuple[tuple[int, ...], ...]
     faults: int
     memory: int
+    older: frozenset[tuple[int, int]] = frozenset()
 
 
 Event = tuple[Any, ...]
@@ -107,7 +115,8 @@ class Explorer:
             violation = self._judge(state)
             if violation is not None:
                 return Verdict(len(reached), violation, tuple(self._trace(state, reached)))
-            for following, event in self._follow(state):
+            for next_one, event in self._follow(state):
+                following = self._without_the_ended(next_one)
                 if following not in reached:
                     reached[following] = state, event
                     waiting.append(following)
@@ -141,6 +150,9 @@ class Explorer:
         for place, key in enumerate(self._keys):
             if key in self._model.locks:
                 yield from self._expire(state, place)
+            if key in self._model.bars and self._is_old(state):
+                yield from self._unbar(state, place)
+                yield from self._prune(state, place)
 
     def _act(self, state: State, node: int, caller: int | None, job: int | None) -> Iterator[tuple[State, Event]]:
         actors, known = self._actors, self._actors.nodes.known[node]
@@ -148,8 +160,10 @@ class Explorer:
             op = known.ops[index]
             records, result = self._apply(state.records, op)
             memory = self._remember(state, op, records)
+            older = self._older(state, op, result)
             move = actors.take(node, index, result)
-            yield self._moved(state._replace(records=records, memory=memory), move, caller, job), (node, op, result)
+            stepped = state._replace(records=records, memory=memory, older=older)
+            yield self._moved(stepped, move, caller, job), (node, op, result)
         if not state.faults:
             return
         less = state._replace(faults=state.faults - 1)
@@ -188,15 +202,73 @@ class Explorer:
         others = state.flying[:number] + state.flying[number + 1 :]
         flying = tuple(sorted((*others, ops[1:]))) if len(ops) > 1 else others
         memory = self._remember(state, ops[0], records)
-        yield state._replace(records=records, flying=flying, memory=memory), (None, ops[0], result)
+        older = self._older(state, ops[0], result)
+        yield state._replace(records=records, flying=flying, memory=memory, older=older), (None, ops[0], result)
 
     def _expire(self, state: State, place: int) -> Iterator[tuple[State, Event]]:
         """A lock, where its holder is dead."""
         bins = self._held.known[state.records[place]]
         if bins is None or any(self._actors.token(node) == bins["token"] for node in (*state.callers, *state.jobs)):
             return
-        records = (*state.records[:place], self._number(None), *state.records[place + 1 :])
+        records = self._without(state, place)
         yield state._replace(records=records, flying=()), (None, "a lock expires")
+
+    def _without(self, state: State, place: int) -> tuple[int, ...]:
+        return (*state.records[:place], self._number(None), *state.records[place + 1 :])
+
+    # ---- a creation that is barred, and a transaction that is pruned
+
+    def _without_the_ended(self, state: State) -> State:
+        return state._replace(older=state.older & self._at_work(state)) if state.older else state
+
+    def _at_work(self, state: State) -> frozenset[tuple[int, int]]:
+        nodes = [self._actors.nodes.known[node] for node in state.callers]
+        return frozenset((number, len(node.place.answers)) for number, node in enumerate(nodes) if node.begun)
+
+    def _older(self, state: State, op: int, result: int) -> frozenset[tuple[int, int]]:
+        """After a step. state: before it."""
+        came = self._actors.results.known[result]
+        if isinstance(came, StoreError):
+            return state.older
+        steps = zip(self._actors.ops.known[op].records, came, strict=True)
+        is_written = any(
+            isinstance(step, Write)
+            and step.key in self._model.bars
+            and step.mode is not Mode.UPDATE
+            and said.status is Status.OK
+            for step, said in steps
+        )
+        return self._at_work(state) if is_written else state.older
+
+    def _is_old(self, state: State) -> bool:
+        return not state.older
+
+    def _bars(self, op: int) -> bool:
+        record = self._actors.ops.known[op].records[0]
+        return isinstance(record, Write) and ABANDONED in record.bins
+
+    def _unbar(self, state: State, place: int) -> Iterator[tuple[State, Event]]:
+        """What was in flight when it came has landed, or never will; who has begun since does nothing but bar."""
+        bins = self._held.known[state.records[place]]
+        if bins is not None and ABANDONED in bins:
+            flying = tuple(ops for ops in state.flying if self._bars(ops[0]))
+            yield state._replace(records=self._without(state, place), flying=flying), (None, "a creation may be again")
+
+    def _prune(self, state: State, place: int) -> Iterator[tuple[State, Event]]:
+        """As above; but an abandon that has begun since may have something in flight."""
+        bins = self._held.known[state.records[place]]
+        if not bins or not bins.get("conflicting") or bins["locked"] or bins.get("creating"):
+            return
+        held = self._hold(state)
+        for call in self._model.prunings[self._keys[place]]:
+            _, held[call.key] = self._steps.take(call, held[call.key])
+        for key in held.keys() - self._model.locks:
+            if key.startswith(self._keys[place]):
+                held[key] = None
+        known = self._actors.ops.known
+        flying = tuple(ops for ops in state.flying if known[ops[0]].operation == "abandon")
+        records = tuple(map(self._number, held.values()))
+        yield state._replace(records=records, flying=flying), (None, "it is pruned")
 
     def _apply(self, records: tuple[int, ...], op: int) -> tuple[tuple[int, ...], int]:
         places = self._places.get(op)

@@ -4,7 +4,7 @@ from collections.abc import Callable, Iterator
 from dataclasses import replace
 from typing import Final
 
-from tests.interleavings import coins, conflicts, counters, creations
+from tests.interleavings import accepts, coins, conflicts, counters, creations
 from tests.interleavings.explorer import Explorer, Model, Verdict
 from tests.simulation.planted import SOUND, Mutant
 from tests.simulation.replay import Replayer
@@ -14,6 +14,7 @@ FAMILIES: Final[dict[str, Callable[[], Iterator[Model]]]] = {
     "conflicts": conflicts.models,
     "counters": counters.models,
     "creations": creations.models,
+    "accepts": accepts.models,
 }
 
 

@@ -15,7 +15,7 @@ from protocol import AcceptItem, AsyncClient, Client, ClientClosed, CreateItem, 
 from protocol.client.asynchronous.iterating import AHEAD
 from protocol.client.batches import BATCH_BYTES, BATCH_ITEMS, Batches
 from tests.protocol.test_interrupts import interrupts, raising
-from tests.support.client_calls import TXID
+from tests.support.client_calls import TXID, Pending
 from tests.support.leading import until
 from tests.support.scripted_daemon import RESULTS, Request, answer_nothing, answer_well
 
@@ -184,6 +184,23 @@ def test_a_daemon_that_is_started_anew_meanwhile_costs_what_was_under_way(start,
     assert {found[number].code for number in lost} <= {"NO_ANSWER"}
 
 
+def test_callers_that_iterate_side_by_side_are_told_of_all_that_comes(start, endpoint, told_only):
+    """Each of many wake-ups that was lost would last for ever."""
+    start(lambda request: echo(request) if request.header.operation == "outpoint" else answer_well(request))
+    with Client(endpoint) as client:
+
+        def iterates() -> None:
+            for _ in range(60):
+                found = client.iter_many(client.outpoint_many, Counted(5), timeout=60)
+                assert [outcome.result.satoshis for outcome in found] == [0, 1, 2, 3, 4]
+                client.get(TXID, timeout=60)
+
+        iterates()
+        pending = [Pending(iterates) for _ in range(6)]
+        assert [each.outcome(within=100) for each in pending] == [None] * 6
+        assert not client._driver._asked
+
+
 def first_only(request: Request) -> list[list[bytes]]:
     """Answers the batch that begins with output 0, and no other."""
     return echo(request) if request.items[0][1] == 0 else []
@@ -300,7 +317,7 @@ def test_an_interrupt_at_any_point_leaves_nothing_under_way(start, endpoint, rai
     start()
     with Client(endpoint) as client:
         client.get(TXID)
-        for interrupt in interrupts(raising(raised), step=3):
+        for interrupt in interrupts(raising(raised), step=11):
             with contextlib.suppress(raised, NoAnswer), interrupt:
                 list(client.iter_many(client.get_many, [TXID] * 3, timeout=60))
             gc.collect()

@@ -1,7 +1,9 @@
 """Both clients' `retry`, against a daemon that follows a script: it asks again while that is safe, and no longer."""
 
 import asyncio
+import contextlib
 import functools
+import itertools
 import os
 import signal
 import threading
@@ -27,9 +29,10 @@ from protocol import (
     wire,
 )
 from protocol.wire import Error
+from tests.protocol.test_interrupts import interrupts, raising
 from tests.support.client_calls import HASH, SPEND, TXID, Pending
 from tests.support.leading import until
-from tests.support.scripted_daemon import Request, answer_nothing, answer_well
+from tests.support.scripted_daemon import RESULTS, Request, answer_nothing, answer_well
 
 Answer = Callable[[Request], Iterable[list[bytes]]]
 
@@ -260,6 +263,19 @@ def test_ctrl_c_ends_a_retry_at_once(start, endpoint):
         beside.join()
         assert len(daemon.requests) == 1
         assert not client._driver._asked
+
+
+@pytest.mark.parametrize("raised", [KeyboardInterrupt, TimeoutError])
+def test_an_interrupt_at_any_point_of_a_retry_leaves_a_client_that_answers(start, endpoint, raised):
+    asked = itertools.count()
+    start(lambda request: [request.well() if next(asked) % 2 else request.fault(codes.OVERLOADED, retry_after=1)])
+    with Client(endpoint) as client:
+        client.retry(client.get, TXID, within=60.0)
+        for interrupt in interrupts(raising(raised), step=37):
+            with contextlib.suppress(raised, NoAnswer), interrupt:
+                client.retry(client.get, TXID, within=60.0)
+            assert client.retry(client.get, TXID, within=60.0) == RESULTS["get"]
+            assert not client._driver._asked
 
 
 @pytest.mark.parametrize("script", [answer_nothing, fault(codes.OVERLOADED, retry_after=20_000)])

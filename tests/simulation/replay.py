@@ -107,6 +107,9 @@ class _NoBlobs:
 
     replace = remove = put_new
 
+    def has_whole(self, txid: bytes) -> bool:
+        return True
+
 
 class _Recorded:
     """A store that gives the results that were given before, and then leaves the operation."""

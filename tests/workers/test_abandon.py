@@ -11,6 +11,7 @@ from store import Mode, Read, RecordOperation, Remove, Result, RuleCall, Status,
 from store.faulty import FaultyStore
 from store.layout import ABANDONED, child_key
 from store.transaction import Transaction
+from tests.support.accepting import payment as payment_of
 from tests.support.dispatching import (
     HEIGHT,
     RETENTION,
@@ -284,7 +285,7 @@ def test_a_conflicting_transaction_that_is_pruned_meanwhile_is_abandoned_all_the
     payment.create(CREATE_CONFLICTING)
     between = Between(store, is_guarded, lambda: store.batch_operate([Remove(payment.txid)], 5.0))
     codes = dispatch(between, "abandon", [payment.item]).codes
-    assert codes == (["OK"] if store.is_atomic else ["TX_NOT_FOUND"])
+    assert codes == (["OK"] if store.is_atomic else ["SPENDER_EXISTS"])
     assert payment.abandon().results == [[not store.is_atomic] * 3]
     assert payment.holds() == [False] * 3
 
@@ -309,6 +310,58 @@ def test_what_bars_its_creation_stays_out_of_sight(run: Run, store: Store, payme
         assert run(operation, [item]).codes == ["TX_NOT_FOUND"], operation
     assert run("get", [[payment.txid, ["fee"]], [payment.sources[1].txid, ["txID"]]]).codes == ["TX_NOT_FOUND", "OK"]
     assert record_of(store, payment.txid) == there
+
+
+@pytest.mark.parametrize("outputs", [1, 3], ids=["one record", "several records"])
+def test_while_its_creation_is_barred_it_is_neither_accepted_nor_created(
+    run: Run, store: Store, generate: Generator, outputs: int
+) -> None:
+    """And what an attempt spends until it meets that, it gives back."""
+    source = matured(run, generate, [1, 2])
+    coins = [(source, vout) for vout in range(2)]
+    transaction = payment_of(generate, *coins, outputs=outputs)
+    outpoints = [[source.txid, vout] for vout in range(2)]
+    assert run("abandon", [[transaction.txid, outpoints, HEIGHT]]).results == [[False, False]]
+    accepted, created = (run(name, [item]).outcomes[0] for name, item in ways_in(transaction).items())
+    if store.is_atomic:
+        assert told(accepted) == ("OK", None)
+        return
+    for outcome in (accepted, created):
+        assert told(outcome) == ("ABANDONED", "no")
+        assert outcome.error is not None
+        assert outcome.error.retry_after == 1000
+    assert run("spend", [[*generate.spend(coin)] for coin in coins]).results == [True, True]
+
+
+def ways_in(transaction: Transaction) -> dict[str, list[Any]]:
+    return {
+        "accept": [transaction.raw, HEIGHT, [], 0],
+        "create": [transaction.raw, HEIGHT, [], 0, None],
+    }
+
+
+@pytest.mark.parametrize("outputs", [1, 3], ids=["one record", "several records"])
+def test_an_accept_that_is_abandoned_between_its_steps_keeps_nothing(
+    run: Run, store: Store, generate: Generator, outputs: int
+) -> None:
+    """Or it comes to be first, and the other is refused."""
+    source = matured(run, generate, [1, 2])
+    transaction = payment_of(generate, (source, 0), (source, 1), outputs=outputs)
+    item = [transaction.txid, [[source.txid, 0], [source.txid, 1]], HEIGHT]
+
+    def creates(operation: RecordOperation) -> bool:
+        return isinstance(operation, Write) and operation.key == transaction.txid
+
+    between = Between(store, creates, lambda: run("abandon", [item]))
+    (outcome,) = dispatch(between, "accept", [ways_in(transaction)["accept"]]).outcomes
+    assert between.acted
+    spenders = [utxo[32:64] for utxo in bins_of(store, source.txid)["utxos"]]
+    if store.is_atomic:
+        assert (outcome.code, spenders) == ("OK", [transaction.txid] * 2)
+    else:
+        assert outcome.code in ("ABANDONED", "STORE_ERROR")
+        assert spenders == [b"", b""]
+        assert run("get", [[transaction.txid, None]]).codes == ["TX_NOT_FOUND"]
 
 
 class Recording(Wrapped):

@@ -25,6 +25,8 @@ from workers.runtime.store_errors import error_of_record, error_of_unreadable
 _MARGIN_SECONDS: Final = 2  # a time to live counts in whole seconds, and servers' clocks differ a little
 # The lock's caller knows none: the rule counts from the transaction's own.
 _NO_HEIGHT: Final = 0
+# Of one that was found, and has gone since: who asks again finds that.
+_EXISTS: Final = Error(codes.SPENDER_EXISTS, NO, "the spending transaction is in the set, and not conflicting")
 
 
 class Barrier:
@@ -58,7 +60,7 @@ class Barrier:
             if error is None:
                 self._locked.append(txid)
             else:
-                self.refused[txid] = error
+                self.refused[txid] = _EXISTS if error.code == codes.TX_NOT_FOUND else error
         self._refuse_unless_conflicting([txid for txid in conflicting if txid not in self.refused])
 
     def _refuse_unless_conflicting(self, txids: Sequence[bytes]) -> dict[bytes, dict[str, object]]:
@@ -90,12 +92,12 @@ class Barrier:
 
 
 def refusal_of_spender(result: Result) -> Error | None:
-    """Why the spends of a transaction that was found in the set are not given back. result: of reading `conflicting`;
-    one that has gone since counts as it was found."""
+    """Why the spends of a transaction that was found in the set are not given back. result: of reading
+    `conflicting`."""
     if result.status not in (Status.OK, Status.NOT_FOUND):
         return error_of_record(result, "spender")
     if result.status is Status.OK and type(result.value) is not dict:
         return error_of_unreadable("spender", "it does not tell whether it is conflicting")
     if result.status is Status.OK and result.value.get("conflicting"):
         return None
-    return Error(codes.SPENDER_EXISTS, NO, "the spending transaction is in the set, and not conflicting")
+    return _EXISTS
