@@ -202,10 +202,7 @@ CREATIONS: Final = {
     "flags of an acceptance are not passed on": fault(
         inputs._spends, "acceptance.flags & ACCEPT_IGNORE_LOCKED", "False"
     ),
-    "outputs of the batch are not known": fault(inputs.set_spends, "if standard else {}", "if False else {}"),
-    "the hash of an output is that of its first life": fault(
-        inputs._known, "(known.output, known.utxo[:UTXO_BYTES])", "_hashed(spent, known.output)"
-    ),
+    "outputs of the batch are not known": fault(inputs._output, "if txid in here", "if False"),
     "abandoning does not look for the spender": fault(
         barring.refusal_of_spender, 'result.value.get("conflicting")', "True"
     ),

@@ -142,7 +142,7 @@ class Verdict:
         had = [(self.model.holder(coin) or b"-")[0] == spender for coin, spender in ask.holds]
         result = outcomes[0].result
         is_promised = all(outcome.error is None for outcome in outcomes) and (
-            ask.makes is None or (result["created"] and not result["conflicting"])
+            ask.operation != "accept" or (result["created"] and not result["conflicting"])
         )
         assert all(has) or not is_promised, f"{ask}: OK, and yet it does not hold all of {shown(ask.holds)}"
         if self.model.is_atomic and has != had:
