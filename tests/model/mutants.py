@@ -202,7 +202,7 @@ CREATIONS: Final = {
     "flags of an acceptance are not passed on": fault(
         inputs._spends, "acceptance.flags & ACCEPT_IGNORE_LOCKED", "False"
     ),
-    "outputs of the batch are not known": fault(inputs._output, "if txid in here else []", "if False else []"),
+    "outputs of the batch are not known": fault(inputs._output, "if txid in here", "if False"),
     "abandoning does not look for the spender": fault(
         barring.refusal_of_spender, 'result.value.get("conflicting")', "True"
     ),

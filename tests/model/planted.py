@@ -34,7 +34,8 @@ class Edit(NamedTuple):
         )
         names = dict(function.__globals__)
         exec(compile(source.replace(self.text, self.instead), inspect.getfile(function), "exec"), names)
-        code: CodeType = names[function.__name__].__code__
+        made = names[function.__name__]
+        code: CodeType = getattr(made, "fget", made).__code__  # of a property: its function
         return code
 
 

@@ -149,21 +149,23 @@ class World:
                 raise
             self.has_failed = True
             raise AssertionError("\n".join([str(failure), "\nbefore:", *map(_line, self._log[-_LOG:])])) from None
+        except BaseException:
+            self.has_failed = True
+            raise
 
     # ---- steps
 
     def step(self, asks: Sequence[Ask], fault: Fault | None = None, *, prompt: bool = True) -> list[list[Outcome]]:
         """The outcomes of each. prompt: owed follow-ups are done at once."""
         self._log.append(("asked", asks, fault))
-        operation = asks[0].operation
-        requests, flags = [ask.items for ask in asks], [ask.flags for ask in asks]
-        found = iter(self.subject.ask(operation, requests, flags, fault))
-        outcomes = [[next(found) for _ in ask.items] for ask in asks]
-        self._log.append(("answered", outcomes))
-        touched = dict.fromkeys(txid for ask in asks for txid in ask.touches)
-        had_fault = self.subject.shaken.had_fault
-        verdict = Verdict(self.model, asks, outcomes, self.observe(touched))
         with self._told():
+            requests, flags = [ask.items for ask in asks], [ask.flags for ask in asks]
+            found = iter(self.subject.ask(asks[0].operation, requests, flags, fault))
+            outcomes = [[next(found) for _ in ask.items] for ask in asks]
+            self._log.append(("answered", outcomes))
+            had_fault = self.subject.shaken.had_fault
+            touched = dict.fromkeys(txid for ask in asks for txid in ask.touches)
+            verdict = Verdict(self.model, asks, outcomes, self.observe(touched))
             verdict.check(had_fault)
             self.said.update(verdict.said())
             if had_fault:
