@@ -1,7 +1,7 @@
 """Sets the project up in .venv beside this file and runs it. Needs nothing but Python 3.11 or newer.
 
     python3 bootstrap.py demo           set up, then: utxod demo
-    python3 bootstrap.py test           set up with the development tools, then: pytest
+    python3 bootstrap.py test           set up with the development tools, then: pytest, side by side (-n 0: not so)
     python3 bootstrap.py run ARGS...    set up, then: utxod ARGS...
 
 The environment is made once, and again when pyproject.toml changes or when making it was interrupted. The exit code is
@@ -23,6 +23,8 @@ BIN = os.path.join(VENV, "bin")
 PYTHON = os.path.join(BIN, "python")
 STAMP = os.path.join(VENV, "bootstrap.stamp")
 LOG = os.path.join(VENV, "bootstrap.log")
+# Tests, in as many processes as there are processors. (More than a few only start more daemons than they save time.)
+SIDE_BY_SIDE = ["-n", "logical", "--maxprocesses", "4", "--dist", "worksteal"]
 
 
 def main(argv: "list[str]") -> int:
@@ -35,7 +37,7 @@ def main(argv: "list[str]") -> int:
     set_up(development=command == "test")
     if command == "test":
         os.chdir(ROOT)
-        run = [PYTHON, "-m", "pytest", *argv[1:]]
+        run = [PYTHON, "-m", "pytest", *SIDE_BY_SIDE, *argv[1:]]
     else:
         run = [os.path.join(BIN, "utxod"), *(argv[1:] if command == "run" else argv)]
     sys.stdout.flush()

@@ -52,7 +52,8 @@ def txids_of(load: int, number: int, items: int) -> list[bytes]:
 
 
 def start(pool: ProcessPoolExecutor, endpoint: str, loads: list[Load]) -> "asyncio.Future[list[list[Sent]]]":
-    """They begin together, START_SECONDS from now. The future gives what became of each one's requests."""
+    """They begin together, START_SECONDS from now; who is not ready then, as soon as it is. The future gives what
+    became of each one's requests."""
     loop = asyncio.get_running_loop()
     begin = time.monotonic() + START_SECONDS
     return asyncio.gather(*(loop.run_in_executor(pool, _submit, endpoint, load, begin) for load in loads))
@@ -66,6 +67,7 @@ async def _send_all(endpoint: str, load: Load, begin: float) -> list[Sent]:
     async with AsyncClient(endpoint, grace=_GRACE_SECONDS) as client:
         await client.status(timeout=_CONNECT_SECONDS)
         await asyncio.sleep(begin - time.monotonic())
+        begin = max(begin, time.monotonic())
         numbers = itertools.count()
 
         async def send() -> Sent:

@@ -60,8 +60,8 @@ class Transaction:
     asks for them.
 
     txid: wire order. raw: as it was parsed. standard_inputs: each in the standard format. serialised_inputs: each as
-    records keep it (see Input); in the standard format these are one list. spent_satoshis: the sum of the inputs'
-    values, None where they are not known. satoshis, locking_scripts, serialised_outputs: of each output. size,
+    records keep it (see Input); in the standard format these are one list. spent_outputs: what they spend, one by one;
+    None where that is not known. satoshis, locking_scripts, serialised_outputs: of each output. size,
     extended_size: bytes in either format; extended_size is None where the values of the inputs are not known."""
 
     txid: bytes
@@ -70,7 +70,7 @@ class Transaction:
     locktime: int
     standard_inputs: list[bytes]
     serialised_inputs: list[bytes]
-    spent_satoshis: int | None
+    spent_outputs: list[Output] | None
     satoshis: list[int]
     locking_scripts: list[bytes]
     serialised_outputs: list[bytes]
@@ -93,11 +93,22 @@ class Transaction:
         return self._outputs
 
     @property
+    def outpoints(self) -> list[tuple[bytes, int]]:
+        """The txid (wire order) and vout of each output that it spends, input by input."""
+        return [(each[:32], _U32.unpack_from(each, 32)[0]) for each in self.standard_inputs]
+
+    @property
+    def spent_satoshis(self) -> int | None:
+        """The sum of the inputs' values, None where they are not known."""
+        return None if self.spent_outputs is None else sum([output.satoshis for output in self.spent_outputs])
+
+    @property
     def fee(self) -> int | None:
         """Satoshis; 0 for a coinbase, None where the values of the inputs are not known."""
         if self.is_coinbase:
             return 0
-        return None if self.spent_satoshis is None else self.spent_satoshis - sum(self.satoshis)
+        spent = self.spent_satoshis
+        return None if spent is None else spent - sum(self.satoshis)
 
 
 def _input(standard: bytes, serialised: bytes) -> Input:
@@ -135,7 +146,7 @@ def read_transaction(raw: bytes, start: int) -> tuple[Transaction, int]:
         raise ValueError("transaction: truncated")
     extended = raw[start + 4 : start + 10] == EXTENDED_MARKER
     inputs_start = start + (10 if extended else 4)
-    standard_inputs, serialised_inputs, spent_satoshis, outputs_start = _read_inputs(raw, inputs_start, extended)
+    standard_inputs, serialised_inputs, spent_outputs, outputs_start = _read_inputs(raw, inputs_start, extended)
     satoshis, locking_scripts, serialised_outputs, outputs_end = _read_outputs(raw, outputs_start)
     end = outputs_end + 4
     if end > len(raw):
@@ -151,7 +162,7 @@ def read_transaction(raw: bytes, start: int) -> tuple[Transaction, int]:
         _U32.unpack_from(raw, outputs_end)[0],
         standard_inputs,
         serialised_inputs,
-        spent_satoshis,
+        spent_outputs,
         satoshis,
         locking_scripts,
         serialised_outputs,
@@ -175,13 +186,15 @@ def _read_count(raw: bytes, position: int, what: str, least: int) -> tuple[int, 
 # Most scripts are short, and their length is one byte: the two loops below ask read_varint for longer ones only.
 
 
-def _read_inputs(raw: bytes, position: int, extended: bool) -> tuple[list[bytes], list[bytes], int | None, int]:
-    """Standard inputs, serialised ones, the sum of their values, and the position after them."""
+def _read_inputs(
+    raw: bytes, position: int, extended: bool
+) -> tuple[list[bytes], list[bytes], list[Output] | None, int]:
+    """Standard inputs, serialised ones, the outputs that they spend, and the position after them."""
     count, position = _read_count(raw, position, "input count", _MIN_INPUT_BYTES)
     size = len(raw)
     standard: list[bytes] = []
     serialised: list[bytes] = [] if extended else standard
-    satoshis = 0
+    spent_outputs: list[Output] = []
     for index in range(count):
         start = position
         if start + _MIN_INPUT_BYTES > size:
@@ -198,9 +211,9 @@ def _read_inputs(raw: bytes, position: int, extended: bool) -> tuple[list[bytes]
                 spent, position = read_output(raw, position, "previous output")
             except ValueError as error:
                 raise ValueError(f"input {index}: {error}") from None
-            satoshis += spent.satoshis
+            spent_outputs.append(spent)
             serialised.append(raw[start:position])
-    return standard, serialised, satoshis if extended else None, position
+    return standard, serialised, spent_outputs if extended else None, position
 
 
 def _read_outputs(raw: bytes, position: int) -> tuple[list[int], list[bytes], list[bytes], int]:

@@ -19,34 +19,20 @@ from . import __version__
 from .endpoint_checks import prepare
 from .exits import WRONG
 from .inquiry import ask, give_up
-from .options import FiniteRange
+from .lookup_commands import coin, get, show
+from .options import as_json, connect, timeout, txid
 
 if TYPE_CHECKING:
     from broker.daemon_settings import Settings
 
     from .replay import Plan, Summary
 
-connect = click.option(
-    "--connect",
-    metavar="ENDPOINT",
-    envvar="UTXOD_CONNECT",
-    default=default_endpoint,
-    show_default=default_endpoint(),
-    help="Where the daemon listens: ipc:///path/to/socket or tcp://host:port. Also: UTXOD_CONNECT.",
-)
 config_file = click.option(
     "--config",
     type=click.Path(exists=True, dir_okay=False, path_type=Path),
     envvar="UTXOD_CONFIG",
     help="Settings, a TOML file. Also: UTXOD_CONFIG.",
 )
-as_json = click.option(
-    "--json",
-    "as_json",
-    is_flag=True,
-    help='One JSON object in place of text for people; an error as {"error": {"code", "executed", "message"}}.',
-)
-timeout = click.option("--timeout", type=FiniteRange(0.01, 86_400), default=5.0, show_default=True, help="Seconds.")
 
 
 @click.group(context_settings={"help_option_names": ["-h", "--help"], "max_content_width": 100})
@@ -55,7 +41,7 @@ def cli() -> None:
     """UTXO operations of many processes, batched against one store, and every one answered exactly once, in time.
 
     Begin with `utxod demo`: it needs nothing, and shows what the daemon does. `utxod serve` is the daemon;
-    `status`, `get` and `replay --connect` ask one that runs.
+    `status`, `show`, `coin`, `get` and `replay --connect` ask one that runs.
     """
 
 
@@ -137,7 +123,7 @@ def doctor(config: Path | None, store: str | None, as_json: bool) -> None:
 
 
 @cli.command(short_help="Find, and remove, what is left of a transaction's earlier life.")
-@click.argument("txid", callback=lambda context, parameter, text: _txid(text))
+@txid
 @config_file
 @click.option("--store", metavar="URL", help="lmdb:///DIRECTORY or aerospike://HOST:PORT/NAMESPACE?set=NAME.")
 @click.option("--remove", is_flag=True, help="Remove them. Without it they are only named.")
@@ -255,9 +241,8 @@ def replay(
     stands on it; so is what does not connect, unless its heights show that it can be of the same chain. Proof of work
     is checked; scripts, signatures and fees are not.
 
-    Each transaction's parents are looked up, all its inputs spent as one transaction, then it is created, never before
-    its parents. What is refused a spend is not created; what is refused its creation gives its spends back. The
-    coinbase of the first block of all is left out: no node has it in its set. Doing it a second time changes nothing.
+    Each transaction is accepted, with all its spends or not at all, and never before its parents. The coinbase of the
+    first block of all is left out: no node has it in its set. Doing it a second time changes nothing.
 
     A daemon that is started here takes the largest transaction of the files; of a transaction that is too large for
     another daemon it is said which settings would do.
@@ -306,24 +291,8 @@ def status(connect: str, as_json: bool, timeout: float) -> None:
         render(*report_tables(report))
 
 
-@cli.command(short_help="Show a transaction's record.")
-@click.argument("txid", callback=lambda context, parameter, text: _txid(text))
-@connect
-@as_json
-@timeout
-def get(txid: bytes, connect: str, as_json: bool, timeout: float) -> None:
-    """Show a transaction's record. TXID: 64 hex digits, as block explorers show it.
-
-    The exit code is 0 where there is one, 3 where the set has no such transaction, 4 where no daemon could be asked, 1
-    where anything else went wrong.
-    """
-    from .rendering import record_as_json, record_table, render
-
-    record = record_as_json(ask(connect, timeout, as_json, lambda client: client.get(txid)))
-    if as_json:
-        click.echo(json.dumps(record))
-    else:
-        render(record_table(record))
+for lookup in (coin, get, show):
+    cli.add_command(lookup)
 
 
 def _flags(
@@ -367,14 +336,12 @@ def _replay(
     from protocol import AsyncClient
 
     from .interruption import run_to_an_end
-    from .needs import DEFAULTS
+    from .needs import setting
     from .own_daemon import EMBEDDED, own_daemon
     from .rendering import byte_progress
     from .replay import replay
 
-    arguments = ["--workers", str(workers)]
-    for setting in planned.needs.combined_with(DEFAULTS).settings():
-        arguments += ["--set", setting]
+    arguments = ["--workers", str(workers), "--set", setting(planned.needed)]
     with contextlib.ExitStack() as stack:
         endpoint = connect or stack.enter_context(own_daemon(store or EMBEDDED, arguments)).endpoint
         progress = stack.enter_context(byte_progress("replaying", planned.size))
@@ -384,13 +351,3 @@ def _replay(
                 return await replay(client, planned, window=window, progress=progress)
 
         return run_to_an_end(feed())
-
-
-def _txid(text: str) -> bytes:
-    try:
-        txid = bytes.fromhex(text)
-    except ValueError:
-        txid = b""
-    if len(txid) != 32:
-        raise click.BadParameter("a txid is 64 hexadecimal digits")
-    return txid[::-1]  # shown reversed, kept in wire order

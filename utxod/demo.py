@@ -21,7 +21,7 @@ from protocol import AsyncClient, Client, Spent, UtxodError, codes
 from store.transaction import Transaction, parse_transaction
 
 from .balance import Balance, read_balance
-from .feeder import Fate, Feeder, Tally, spend_of
+from .feeder import Fate, Feeder, Tally
 from .generate import COIN, Generator
 from .own_daemon import EMBEDDED, DaemonError, own_daemon
 from .rendering import console
@@ -46,7 +46,7 @@ def run_demo(transactions: int, seed: int, store: str | None = None) -> int:
         with own_daemon(store or EMBEDDED, ["--set", "workers.read=2"]) as daemon:
             with Client(daemon.endpoint) as client:
                 demo.first_payment(client)
-                demo.double_spend(client)
+                demo.double_spend(client, seed)
             asyncio.run(demo.killed_worker(daemon.endpoint, transactions, seed))
     except (DaemonError, UtxodError) as error:
         to.print(str(error), style="red")
@@ -77,35 +77,20 @@ class _Demo:
     def first_payment(self, client: Client) -> None:
         self._title("The first payment in Bitcoin's history")
         for height, transaction in first_transactions():
-            spent = 0
+            accepted = client.accept(transaction.raw, block_height=height, mined=[(height, height, 0)])
+            paid = [output.satoshis for output in transaction.outputs]
+            values = " + ".join(f"{value / COIN:g}" for value in paid)
+            origin = "mined"
             if not transaction.is_coinbase:
-                outpoints = [(spend.previous_txid, spend.previous_vout) for spend in transaction.inputs]
-                parents = [client.outpoint(txid, vout) for txid, vout in outpoints]
-                client.spend_transaction(
-                    [
-                        spend_of(outpoint, parent, transaction.txid, vin, height)
-                        for vin, (outpoint, parent) in enumerate(zip(outpoints, parents, strict=True))
-                    ]
-                )
-                spent = sum(parent.satoshis for parent in parents)
-            try:
-                client.create(transaction.raw, block_height=height, mined=[(height, height, 0)])
-            except UtxodError as error:
-                if error.code != codes.TX_EXISTS:  # a set in which the demo ran before
-                    raise
-            values = " + ".join(f"{output.satoshis / COIN:g}" for output in transaction.outputs)
-            self._line(
-                f"block {height:>3}  {_short(transaction.txid)}  "
-                + (f"spends {spent / COIN:g}, pays {values}" if spent else f"mined, pays {values}")
-            )
+                origin = f"spends {(sum(paid) + accepted.metadata['fee']) / COIN:g}"
+            self._line(f"block {height:>3}  {_short(transaction.txid)}  {origin}, pays {values}")
 
-    def double_spend(self, client: Client) -> None:
+    def double_spend(self, client: Client, seed: int) -> None:
         self._title("The same coin a second time")
         _, (_, payment), (_, change) = first_transactions()
-        thief = bytes.fromhex("badc0ffee0ddf00d" * 4)
-        spend = spend_of((payment.txid, 1), client.outpoint(payment.txid, 1), thief, 0, HEIGHT)
+        theft = Generator(seed).payment([(payment, 1)])
         try:
-            client.spend(spend)
+            client.accept(theft.raw, block_height=HEIGHT)
         except Spent as error:
             spender = bytes(error.details["spending_txid"])
             self._line(f"refused: [bold]{error.code}[/bold], by {spender[::-1].hex()}")
@@ -130,33 +115,34 @@ class _Demo:
                     fates[transaction.txid] = fate
                     advance()
 
-                started = time.monotonic()
+                started, report = time.monotonic(), await client.status()
                 async with Feeder(client, done=done) as feeder:
                     for transaction in funding:
                         await feeder.feed(transaction, FUNDING_HEIGHT)
                     await feeder.settle()
                     for number, transaction in enumerate(payments, 1):
-                        if number < count // 2 or feeder.tally.faults[codes.WORKER_CRASHED]:
+                        if number < count // 2 or codes.WORKER_CRASHED in _faults(report):
                             await feeder.feed(transaction, HEIGHT)
                             continue
                         pid = await _until(client, _writer)
                         await feeder.feed(transaction, HEIGHT)
-                        await _kill_at_work(client, pid)
+                        report = await _kill_at_work(client, pid)
                         self._line(f"[yellow]payment {number:,}: SIGKILL to worker process {pid}[/yellow]")
                 seconds = time.monotonic() - started
-            self._expect(feeder.tally.faults[codes.WORKER_CRASHED] > 0, "what a killed worker had in hand is told")
-            self._answers(feeder.tally, seconds)
+            faults = _faults(await client.status())
+            self._expect(codes.WORKER_CRASHED in faults, "what a killed worker had in hand is told")
+            self._answers(feeder.tally, faults, seconds)
             kept = (Fate.CREATED, Fate.EXISTED)
             present = [transaction for transaction in funding + payments if fates[transaction.txid] in kept]
             absent = [transaction for transaction in payments if fates[transaction.txid] not in kept]
             self._title("The balance, read back from the store")
             self._balance(await read_balance(client, present, absent), feeder.tally)
 
-    def _answers(self, tally: Tally, seconds: float) -> None:
-        faults = ", ".join(f"{code} {count:,}" for code, count in sorted(tally.faults.items())) or "none"
+    def _answers(self, tally: Tally, faults: Mapping[str, int], seconds: float) -> None:
         rejected = ", ".join(f"{code} {count:,}" for code, count in sorted(tally.rejected.items())) or "none"
-        self._line(f"{tally.items:,} items in {seconds:.1f} s ({tally.items / seconds:,.0f} a second)")
-        self._line(f"faults: {faults}" + ("; asked again, as is safe" if tally.faults else ""))
+        self._line(f"{tally.items:,} transactions in {seconds:.1f} s ({tally.items / seconds:,.0f} a second)")
+        told = ", ".join(f"{code} {count:,}" for code, count in faults.items())
+        self._line(f"faults: {told}; asked again, as is safe")
         self._line(f"rejected: {rejected}")
         for fate in (Fate.FAILED, Fate.ORPHAN):
             self._expect(not tally.fates[fate], f"no payment ends as {fate} ({tally.fates[fate]:,} did)")
@@ -198,17 +184,18 @@ class _Demo:
         self._to.print(f"   {text}", markup=True)
 
 
-async def _kill_at_work(client: AsyncClient, pid: int) -> None:
+async def _kill_at_work(client: AsyncClient, pid: int) -> dict[str, Any]:
     """SIGKILL to the one worker that writes, once it has something in hand; to be called when something to write is
     under way, and before that got to run. The worker is stopped first, so that it keeps what it is given; the daemon
     ends such a worker by itself before long, and on a slow machine that may be before it is given anything.
 
-    Returns when it has a successor: what it had in hand is answered by then."""
+    Returns the daemon's report, when the worker has a successor: what it had in hand is answered by then."""
     with contextlib.suppress(ProcessLookupError):
         os.kill(pid, signal.SIGSTOP)
         await _until(client, lambda report: report["pools"]["write"]["in_flight"] or _writer(report) != pid)
         os.kill(pid, signal.SIGKILL)
     await _until(client, lambda report: _writer(report) not in (None, pid) and report["pools"]["write"]["workers"])
+    return await client.status()
 
 
 async def _until(client: AsyncClient, look: Callable[[Mapping[str, Any]], Any]) -> Any:
@@ -227,6 +214,12 @@ async def _until(client: AsyncClient, look: Callable[[Mapping[str, Any]], Any]) 
 def _writer(report: Mapping[str, Any]) -> int | None:
     """The process id of the worker that writes; None while there is none."""
     return next((process["pid"] for process in report["processes"] if process["pool"] == "write"), None)
+
+
+def _faults(report: Mapping[str, Any]) -> dict[str, int]:
+    """By code, the items to which the daemon had to answer in place of a worker."""
+    counters = sorted(report["counters"].items())
+    return {name.removeprefix("failed "): count for name, count in counters if name.startswith("failed ")}
 
 
 def _short(txid: bytes) -> str:

@@ -1,4 +1,4 @@
-"""One question that a command asks a running daemon. If there is no answer, the process ends and says why.
+"""What a command asks a running daemon. If there is no answer, the process ends and says why.
 
 What went wrong is told to a person on standard error, to a program (--json) on standard output too, and to a script by
 the exit code.
@@ -9,7 +9,7 @@ the exit code.
 import errno
 import json
 from collections.abc import Callable
-from typing import TYPE_CHECKING, Any, NoReturn
+from typing import TYPE_CHECKING, Final, NoReturn, TypeVar
 
 import click
 
@@ -22,9 +22,14 @@ if TYPE_CHECKING:
     from protocol import Client
 
 
-def ask(endpoint: str, timeout: float, as_json: bool, question: Callable[["Client"], dict[str, Any]]) -> dict[str, Any]:
-    """The daemon's answer to the question. If none comes, the process ends with a line that says why and what
-    to do."""
+T = TypeVar("T")
+
+_NOT_THERE: Final = (codes.TX_NOT_FOUND, codes.UTXO_NOT_FOUND)
+
+
+def ask(endpoint: str, timeout: float, as_json: bool, question: Callable[["Client"], T]) -> T:
+    """What the question makes of the daemon's answers. If one does not come, the process ends with a line that says why
+    and what to do. timeout: seconds, of each call."""
     import zmq
 
     from protocol import Client, UtxodError
@@ -45,7 +50,7 @@ def ask(endpoint: str, timeout: float, as_json: bool, question: Callable[["Clien
     except UtxodError as error:
         if error.code == codes.NO_ANSWER:
             give_up(f"{nobody} ({error.message})", as_json, NO_DAEMON, executed=error.executed)
-        exit_code = NOT_FOUND if error.code == codes.TX_NOT_FOUND else WRONG
+        exit_code = NOT_FOUND if error.code in _NOT_THERE else WRONG
         give_up(error.message, as_json, exit_code, error.code, error.executed)
     except zmq.ZMQError as error:
         if error.errno in (errno.EMFILE, errno.ENFILE):

@@ -17,6 +17,8 @@ from .settings import describe
 
 # A pipe has no width of its own; tables should not be cut to fit one.
 PIPE_COLUMNS: Final = 120
+# Of a list that may be long, so many are shown.
+LISTED: Final = 10
 # Bins of a record that hold txids, one or many.
 _TXID_BINS: Final = ("txID", "conflictingCs")
 
@@ -90,6 +92,37 @@ def record_as_json(record: Mapping[str, Any]) -> dict[str, Any]:
         name: _as_json(value, reverse=name in _TXID_BINS)
         for name, value in sorted(record.items(), key=lambda bin: bin[0])
     }
+
+
+def lines_table(lines: Mapping[str, Sequence[str]], odd: Sequence[str] = ()) -> RenderableType:
+    """What some lines are about, and they. odd: lines that somebody should notice. Long words are folded, so that
+    nothing of them is lost."""
+    table = Table.grid(padding=(0, 2))
+    table.add_column(no_wrap=True)
+    table.add_column(overflow="fold")
+    for name, texts in lines.items():
+        for place, text in enumerate(texts):
+            table.add_row("" if place else name, text)
+    for place, text in enumerate(odd):
+        table.add_row("" if place else "odd", Text(f"- {text}", "yellow"))
+    return table
+
+
+def blocks_in_words(record: Mapping[str, Any]) -> str:
+    """Where a transaction is mined. record: bins of its master record."""
+    heights, unmined_since = record.get("blockHeights") or [], record.get("unminedSince")
+    if not heights:
+        return "in no block" + ("" if unmined_since is None else f", since height {unmined_since}")
+    at = f"{'height' if len(set(heights)) == 1 else 'heights'} {_list(sorted(set(heights)))}"
+    if unmined_since is None:
+        return f"mined at {at}"
+    return f"in a block at {at}, off the longest chain since height {unmined_since}"
+
+
+def _list(numbers: Sequence[int]) -> str:
+    """The first of them, where there are many."""
+    shown = ", ".join(map(str, numbers[:LISTED]))
+    return shown if len(numbers) <= LISTED else f"{shown} and {len(numbers) - LISTED:,} more"
 
 
 def record_table(record: Mapping[str, Any]) -> RenderableType:

@@ -21,7 +21,7 @@ from .block_files import BlockFileError, BlockPlace, Found, scan
 from .blocks import BadBlockError, in_dependency_order, read_block
 from .chain import NO_HASH, active_chain
 from .feeder import Fate, Feeder, Tally
-from .needs import DEFAULTS, Needs
+from .needs import body_bytes, setting
 
 Progress = Callable[[int], None]  # bytes that are done since the last call
 Bar = Callable[[int], AbstractContextManager[Progress]]  # for so many bytes in all
@@ -38,14 +38,14 @@ def _no_bar(size: int) -> AbstractContextManager[Progress]:
 
 @dataclass(frozen=True, slots=True)
 class Plan:
-    """blocks: to be fed, with their heights, parents first. size: bytes of their transactions. needs: of the largest.
-    stale: how many blocks are on other branches. left_out: in words, the blocks and bytes that will not be fed and are
-    not stale. outside: the parents that no block holds, each with the outputs that are spent (empty unless it was asked
-    for)."""
+    """blocks: to be fed, with their heights, parents first. size: bytes of their transactions. needed: bytes that a
+    daemon must take in a request, for the largest. stale: how many blocks are on other branches. left_out: in words,
+    the blocks and bytes that will not be fed and are not stale. outside: the parents that no block holds, each with the
+    outputs that are spent (empty unless it was asked for)."""
 
     blocks: list[tuple[BlockPlace, int]]
     size: int = 0
-    needs: Needs = field(default_factory=Needs)
+    needed: int = 0
     stale: int = 0
     left_out: list[str] = field(default_factory=list)
     outside: dict[bytes, set[int]] = field(default_factory=dict)
@@ -79,9 +79,10 @@ class Summary:
             lines.append(f"and {unnamed:,} more transactions")
         if self.tally.fates[Fate.ORPHAN]:
             lines.append("orphans: feed the blocks before these first, or make their parents up (--seed-missing)")
-        if any(self.tally.needs):
-            settings = self.tally.needs.combined_with(DEFAULTS).settings()
-            lines.append(f"too large: a daemon takes all of them with utxod serve --set {' --set '.join(settings)}")
+        if self.tally.body_bytes:
+            lines.append(
+                f"too large: a daemon takes all of them with utxod serve --set {setting(self.tally.body_bytes)}"
+            )
         return [*first_few(self.planned.left_out), *lines, *filter(None, [self.stopped])]
 
     def as_map(self) -> dict[str, Any]:
@@ -96,7 +97,7 @@ class Summary:
             "rejected": dict(sorted(tally.rejected.items())),
             "faults": dict(sorted(tally.faults.items())),
             "unanswered": tally.unanswered,
-            "inputs": {"spent_now": tally.spent_now, "spent_before": tally.spent_before},
+            "inputs": {"spent_now": tally.inputs[Fate.CREATED], "spent_before": tally.inputs[Fate.EXISTED]},
             "parents_not_in_the_set": len(tally.missing_parents),
             "operations": {
                 name: {"submitted": count, "ok": tally.ok[name]} for name, count in sorted(tally.submitted.items())
@@ -117,17 +118,17 @@ def plan(files: Sequence[Path], first_height: int | None, seed_missing: bool, ba
     with bar(sum(place.size for place in found.places)) as progress:
         checker = _Checker(found, progress)
         chain = active_chain(checker.first_copies(), first_height, checker.good_copy)
-    size, needs = 0, Needs()
+    size = needed = 0
     for place, _ in chain.blocks:
         size += checker.read[place.hash].size
-        needs = needs.combined_with(checker.read[place.hash].needs)
+        needed = max(needed, checker.read[place.hash].needed)
     left_out = found.skipped + checker.bad + chain.contradicting + chain.unconnected
     if chain.on_bad:
         left_out.append(f"not fed, because they stand on a block that is refused: {chain.on_bad:,} blocks")
     if not chain.blocks:
         raise BlockFileError("\n  ".join(["there is no block to feed", *first_few(left_out)]))
     outside = _parents_from_outside(chain.blocks) if seed_missing else {}
-    return Plan(chain.blocks, size, needs, chain.stale, left_out, outside)
+    return Plan(chain.blocks, size, needed, chain.stale, left_out, outside)
 
 
 def first_few(lines: Sequence[str]) -> list[str]:
@@ -139,7 +140,7 @@ def first_few(lines: Sequence[str]) -> list[str]:
 @dataclass(frozen=True, slots=True)
 class _Read:
     size: int
-    needs: Needs
+    needed: int
 
 
 class _Checker:
@@ -171,7 +172,7 @@ class _Checker:
                 del copies[0]
             else:
                 size = sum(transaction.size for transaction in transactions)
-                self.read[block.hash] = _Read(size, Needs.of(transactions))
+                self.read[block.hash] = _Read(size, max(map(body_bytes, transactions)))
         return copies[0] if copies else None
 
 

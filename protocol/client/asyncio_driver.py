@@ -31,14 +31,10 @@ class AsyncioDriver(Driver):
         self._turn_soon()
 
     async def ask(self, call: Call) -> Call:
-        """Returns the call when it is settled. Raises ClientClosed where it cannot be asked."""
-        if self._ended or get_running_loop() is not self._loop:
-            raise refusal(self._ended or ELSEWHERE)
-        call.waiter = self._loop.create_future()
-        self._asked[call] = self._thread
-        self.session.submit(call)
-        if not self._turn_due:
-            self._turn_soon()
+        """Returns the call when it is settled; it may have been begun before. Raises ClientClosed where it cannot be
+        asked."""
+        if call.waiter is None:
+            self.begin(call)
         try:
             await call.waiter
         except BaseException:  # cancelled, or never to be resumed
@@ -47,6 +43,27 @@ class AsyncioDriver(Driver):
         finally:
             self._asked.pop(call, None)
         return call
+
+    def begin(self, call: Call) -> None:
+        """Asks, and waits for nothing: `ask` does that later, or else `drop` is to be called. Raises ClientClosed."""
+        if self._ended or get_running_loop() is not self._loop:
+            raise refusal(self._ended or ELSEWHERE)
+        call.waiter = self._loop.create_future()
+        self._asked[call] = self._thread
+        self.session.submit(call)
+        if not self._turn_due:
+            self._turn_soon()
+
+    def drop(self, call: Call) -> None:
+        """Nobody waits any more for what was begun."""
+        self.session.cancel(call)
+        self._asked.pop(call, None)
+
+    async def pause(self, seconds: float) -> None:
+        """Returns when the time is over, or the client is closed."""
+        with contextlib.suppress(TimeoutError):
+            async with asyncio.timeout(seconds):
+                await self._freed.wait()
 
     async def close(self) -> None:
         """Settles every call; then waits, not for long, until ZeroMQ has given everything back."""

@@ -29,6 +29,7 @@ from ..wire import Error
 from .call import Call
 from .driver import CLOSE_WAIT, CLOSED, FORKED, Driver, refusal
 from .errors import NoAnswer
+from .promises import LOOK, Promises
 from .shared_poll import SharedPoll
 
 ENDING: Final = "the program ends"
@@ -36,7 +37,7 @@ WITHIN: Final = (
     "asked by a signal's handler or a finalizer that came in the middle of the client's own work: "
     "ask after it has returned"
 )
-LOOK: Final = 0.25  # seconds
+NOBODY: Final = 0  # in place of a thread: nobody waits for the call just now
 IDLE_MAX: Final = 3600.0  # seconds
 _DISTRUST: Final = 0.5  # seconds beyond deadline and grace after which a caller no longer relies on who leads
 _FAILURES: Final = 3  # of the idle thread's own turns, in a row, which nobody has interrupted
@@ -55,6 +56,7 @@ class ThreadDriver(Driver):
         self._turned_at = self._due = 0.0  # the last turn was; the next one is, though nothing that is watched says so
         self._idle_until = math.inf
         self._failures = 0
+        self.promises = Promises(self)
         self._poll = SharedPoll()
         try:
             super().__init__(endpoint, grace)
@@ -73,18 +75,15 @@ class ThreadDriver(Driver):
             raise
 
     def ask(self, call: Call) -> Call:
-        """Blocks until the call is settled, and returns it. Raises ClientClosed where it cannot be asked."""
-        if sys.is_finalizing():
-            self._ended = self._ended or ENDING
-        if self._ended:
-            raise refusal(self._ended)
-        me = get_ident()
-        if self._turning == me:
-            raise NoAnswer(Error(codes.NO_ANSWER, codes.NO, WITHIN))
-        call.waiter = SimpleQueue()
+        """Blocks until the call is settled, and returns it; it may have been begun before. Raises ClientClosed where it
+        cannot be asked."""
+        me = self.admit()
+        begun = call.waiter is not None
+        call.waiter = call.waiter or SimpleQueue()
         try:
             self._asked[call] = me
-            self._handed.append(call)
+            if not begun:
+                self._handed.append(call)
             settled = self._settled(call, me)
         except BaseException:  # interrupted: nobody waits for it any more, and what has not left yet stays here
             self._forget(call)
@@ -94,13 +93,59 @@ class ThreadDriver(Driver):
             self._asked.pop(call, None)
         return settled
 
+    def begin(self, call: Call) -> None:
+        """Asks, and waits for nothing: `ask` does that later, or else `drop` is to be called. Raises ClientClosed."""
+        self.admit()
+        call.waiter = call.waiter or SimpleQueue()
+        try:
+            self._asked[call] = NOBODY
+            self._handed.append(call)
+            if self._ended:
+                self._exclusively(self._settle)
+            elif self._asleep:
+                self.wake()
+            elif self._leader not in self._asked:
+                self._poll.ring()
+        except BaseException:
+            self.drop(call)
+            raise
+
+    def drop(self, call: Call) -> None:
+        """Nobody waits any more for what was begun."""
+        if self._asked.pop(call, None) is not None and not call.settled:
+            self._forget(call)
+
+    def given_up(self, call: Call, now: float) -> Call | None:
+        """Another call in its place, where all that is to settle it has failed."""
+        if now <= call.deadline + self._grace + _DISTRUST:
+            return None
+        instead = Call(call.operation, b"", call.count)
+        instead.fail(Error(codes.NO_ANSWER, codes.UNKNOWN, "nothing that drives the client gets to run"))
+        return instead
+
+    def look(self) -> None:
+        """Has a turn where nobody has had one for long. To be called every LOOK seconds while something is begun that
+        nobody waits for."""
+        if self._ended:
+            self._exclusively(self._settle)
+        elif time.monotonic() - self._turned_at > LOOK:
+            self._exclusively(self._turn)
+
+    def pause(self, seconds: float) -> None:
+        """Returns when the time is over, or the client is closed."""
+        end = time.monotonic() + seconds
+        while not self._ended and (left := end - time.monotonic()) > 0:
+            time.sleep(min(left, LOOK))
+
     def close(self) -> None:
         """Settles every call. Any thread may call it, more than once."""
         self._request_end()
         if self._ended == FORKED or sys.is_finalizing():
             return  # there is no such thread
-        if self._exclusively(self._settle) and threading.current_thread() is not self._thread:
-            self._thread.join(CLOSE_WAIT)
+        if self._exclusively(self._settle):
+            self.promises.settle_all()
+            if threading.current_thread() is not self._thread:
+                self._thread.join(CLOSE_WAIT)
 
     def forked(self) -> None:
         """The copy takes nothing out of what the parent sleeps on, and waits for no thread that it does not have."""
@@ -127,14 +172,23 @@ class ThreadDriver(Driver):
 
     # The callers.
 
+    def admit(self) -> int:
+        """The thread that asks. Raises ClientClosed, or NoAnswer, where it can't."""
+        if sys.is_finalizing():
+            self._ended = self._ended or ENDING
+        if self._ended:
+            raise refusal(self._ended)
+        me = get_ident()
+        if self._turning == me:
+            raise NoAnswer(Error(codes.NO_ANSWER, codes.NO, WITHIN))
+        return me
+
     def _settled(self, call: Call, me: int) -> Call:
         """The call, once it is; or another in its place, where all that is to settle it has failed."""
         while not call.settled:
             now = time.monotonic()
-            if now > call.deadline + self._grace + _DISTRUST:
+            if (given_up := self.given_up(call, now)) is not None:
                 self._forget(call)
-                given_up = Call(call.operation, b"", call.count)
-                given_up.fail(Error(codes.NO_ANSWER, codes.UNKNOWN, "nothing that drives the client gets to run"))
                 return given_up
             leader = self._leader
             if self._ended:
@@ -187,7 +241,8 @@ class ThreadDriver(Driver):
         was told before, and has not come to see it, is in a signal's handler: until it comes, who asks leads."""
         if self._leader in self._asked:
             return
-        waiting = [call for call in list(self._asked) if not call.settled and call.waiter is not None]
+        asked = list(self._asked)
+        waiting = [call for call in asked if self._asked.get(call) and not call.settled and call.waiter is not None]
         for call in reversed(waiting):
             if call.waiter.empty():
                 call.waiter.put(None)
@@ -196,7 +251,7 @@ class ThreadDriver(Driver):
         if waiting:
             return
         self._poll.rouse_idle()
-        if self._due < self._idle_until - 0.001:
+        if self._handed or self._due < self._idle_until - 0.001:
             self._poll.ring()
 
     def _forget(self, call: Call) -> None:

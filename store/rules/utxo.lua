@@ -1,24 +1,26 @@
 -- The rules of the UTXO set: functions that run inside the store, atomic per record.
 --
 -- Runs as an Aerospike UDF module (Lua 5.4). The embedded store has the same rules in Python, in store/lmdb/rules:
--- tests/conformance holds the two together. A rule is called as `rule(rec, arguments...)` and returns a map: `status` OK
--- or ERROR, and where they apply `errorCode`, `message`, `spendingData`, `errors`, `applied`, `lives`, `mine`, `held`,
--- `signal`, `childCount`, `stateSeq`, `lockSeq`, `blockIDs`. A rule that refuses has changed nothing. Of a flag only true
--- counts as true; a rule that counts a delete-at-height from what is no integer fails, and nothing is saved.
+-- tests/conformance holds the two together. A rule is called as `rule(rec, arguments...)` and returns a map: `status`
+-- OK or ERROR, and where they apply `errorCode`, `message`, `spendingData`, `errors`, `applied`, `lives`, `mine`,
+-- `held`, `signal`, `childCount`, `stateSeq`, `lockSeq`, `blockIDs`. A rule that refuses has changed nothing. Of a flag
+-- only true counts as true; a rule that counts a delete-at-height from what is no integer fails, and nothing is saved.
 --
--- Bins of our own (absent: 0, or empty). joined: by offset [life, count], how often the output became unspent again, and
--- how many attempts rely on its spend beside the one that applied it. stateSeq: how often a child record's state (all
--- spent, or not) has changed, odd where all is spent. childStates: the newest stateSeq of each child that the master has
--- heard of, modulo 65,536; a byte more where it has not heard of all. lockSeq: raised by each lock and unlock. lockHeight:
--- the highest height that a delete-at-height of a locked record would count from. reassigned: by offset [satoshis, locking script] of a
--- reassigned output. conflictingMore: conflicting children noted beyond those in conflictingCs.
+-- Bins of our own (absent: 0, or empty). joined: by offset [life, count], how often the output became unspent again,
+-- and how many attempts rely on its spend beside the one that applied it. stateSeq: how often a child record's state
+-- (all spent, or not) has changed, odd where all is spent. childStates: the newest stateSeq of each child that the
+-- master has heard of, modulo 65,536; a byte more where it has not heard of all. lockSeq: raised by each lock and
+-- unlock. lockHeight: the highest height that a delete-at-height of a locked record would count from. reassigned: by
+-- offset [satoshis, locking script] of a reassigned output. conflictingMore: conflicting children noted beyond those in
+-- conflictingCs.
 --
 -- Mind: only a bin that is assigned is saved; `==` on bytes compares identities, so what is in them is taken out as a
 -- string, once; what is read past the end of bytes is memory of somebody else's, so their size is asked first; a list's
 -- iterator stops at the first nil, so lists are walked by index; `map[k] = nil` stores a nil.
 
--- A call costs the server its own part, each call from Lua into it, and each value that it hands out, which is a userdata
--- with a finalizer. So what a rule needs is asked for once, functions are locals, and a UTXO is changed in place.
+-- A call costs the server its own part, each call from Lua into it, and each value that it hands out, which is a
+-- userdata with a finalizer. So what a rule needs is asked for once, functions are locals, and a UTXO is changed in
+-- place.
 
 local HASH_BYTES = 32
 local SPENDING_DATA_BYTES = 36
@@ -71,8 +73,8 @@ local function refuseMissing()
     return refuse("TX_NOT_FOUND", "no such transaction")
 end
 
--- Whether there is a transaction. A record that bars its creation, while what it spends is given back, is none: it has no
--- other bin.
+-- Whether there is a transaction. A record that bars its creation, while what it spends is given back, is none: it has
+-- no other bin.
 local function isThere(rec)
     return aerospike:exists(rec) and (rec["abandoned"] == nil or rec["txID"] ~= nil)
 end
@@ -290,8 +292,8 @@ local function dahSignal(rec, isSet)
     return isSet and "DAHSET" or "DAHUNSET"
 end
 
--- While a record is locked it gets no delete-at-height; what it is to count from is kept for the unlocking. Whether a bin
--- was assigned.
+-- While a record is locked it gets no delete-at-height; what it is to count from is kept for the unlocking. Whether a
+-- bin was assigned.
 local function keepLockHeight(rec, height)
     if height <= (rec["lockHeight"] or 0) then
         return false
@@ -431,8 +433,8 @@ local function judgeSpend(utxos, spend, spendableIn, deletedChildren, currentBlo
     return nil, "SPENT", "the output is spent", spenderHex(spender)
 end
 
--- Notes in `joined` that a spend holds: applied now, or joined to one that was applied before. Returns the output's life,
--- and `joined` where it has changed.
+-- Notes in `joined` that a spend holds: applied now, or joined to one that was applied before. Returns the output's
+-- life, and `joined` where it has changed.
 local function noteAttempt(joined, offset, isApplied)
     local life, count = joinedOf(joined, offset)
     if isApplied and count == 0 then
@@ -441,7 +443,8 @@ local function noteAttempt(joined, offset, isApplied)
     return life, setJoined(joined, offset, life, isApplied and 0 or count + 1)
 end
 
--- Applies the spends that can be applied. Returns the result of them all, and the map of the errors where there are any.
+-- Applies the spends that can be applied. Returns the result of them all, and the map of the errors where there are
+-- any.
 local function applySpends(rec, spends, ignoreConflicting, ignoreLocked, currentBlockHeight, blockHeightRetention)
     requireHeights(currentBlockHeight, blockHeightRetention)
     local utxos, refusal = openForSpending(rec, spends, ignoreConflicting, ignoreLocked, currentBlockHeight)
@@ -502,7 +505,8 @@ local function applySpends(rec, spends, ignoreConflicting, ignoreLocked, current
         result["blockIDs"] = blockIDs
     end
     conclude(rec, result, count > 0 or hasJoined, currentBlockHeight, blockHeightRetention)
-    -- Saved, and not wanted any more: it would keep the server's memory until it is collected, which counts Lua's alone.
+    -- Saved, and not wanted any more: it would keep the server's memory until it is collected, which counts Lua's
+    -- alone.
     list.trim(utxos, 1)
     return result, errors
 end
@@ -588,8 +592,8 @@ function unspend(rec, offset, utxoHash, spendingData, currentBlockHeight, blockH
     return conclude(rec, result, assigned, currentBlockHeight, blockHeightRetention)
 end
 
--- Our own: what a refused attempt of a whole transaction gives back, of a spend that it applied or joined in this life of
--- the output. Where others rely on the spend it stands.
+-- Our own: what a refused attempt of a whole transaction gives back, of a spend that it applied or joined in this life
+-- of the output. Where others rely on the spend it stands.
 function release(rec, offset, utxoHash, spendingData, currentBlockHeight, blockHeightRetention, life)
     local target, utxos, spender = openForGivingBack(rec, offset, utxoHash, spendingData)
     if target == nil then
@@ -714,8 +718,9 @@ function setMined(
     return conclude(rec, result, true, countedFrom, blockHeightRetention)
 end
 
--- Our own. What is still being created is marked like any other, though setMined refuses it: no child is unlocked here that
--- may not be there yet, and what finishes a creation leaves the mark as it is. A refusal would lose what became of the chain.
+-- Our own. What is still being created is marked like any other, though setMined refuses it: no child is unlocked here
+-- that may not be there yet, and what finishes a creation leaves the mark as it is. A refusal would lose what became of
+-- the chain.
 function markLongestChain(rec, onLongestChain, currentBlockHeight, blockHeightRetention)
     if type(onLongestChain) ~= "boolean" or not isIndex(currentBlockHeight) then
         return refuseParameter("onLongestChain is no boolean, or the current height no unsigned integer")
@@ -730,7 +735,9 @@ function markLongestChain(rec, onLongestChain, currentBlockHeight, blockHeightRe
     else
         return refuseParameter("the transaction is in no block, so it is not on the longest chain")
     end
-    return conclude(rec, succeed(), true, currentBlockHeight, blockHeightRetention)
+    local result = succeed()
+    result["childCount"] = rec["totalExtraRecs"] or 0
+    return conclude(rec, result, true, currentBlockHeight, blockHeightRetention)
 end
 
 ---------------------------------------------------------------------------------------------------------------------
@@ -785,7 +792,8 @@ function unfreeze(rec, offset, utxoHash)
     return succeed()
 end
 
--- Bytes that a reassignment to such a script takes of its record: it is kept with the reassignment, and as the output's.
+-- Bytes that a reassignment to such a script takes of its record: it is kept with the reassignment, and as the
+-- output's.
 local function reassignmentBytes(script)
     return REASSIGNMENT_BYTES + 2 * sizeOf(script)
 end
@@ -900,7 +908,9 @@ function preserveUntil(rec, blockHeight)
     rec["deleteAtHeight"] = nil
     rec["preserveUntil"] = blockHeight
     aerospike:update(rec)
-    return addSignal(succeed(), rec, signal)
+    local result = succeed()
+    result["childCount"] = rec["totalExtraRecs"] or 0
+    return addSignal(result, rec, signal)
 end
 
 -- Where preserveUntil has come: one that is kept for longer, or not at all, stays as it is.
@@ -917,8 +927,8 @@ function expirePreservation(rec, currentBlockHeight, blockHeightRetention)
     return conclude(rec, succeed(), true, currentBlockHeight, blockHeightRetention)
 end
 
--- The height from which a transaction that is unlocked counts, where the caller knows of none: what the lock has kept, its
--- highest block, or since when it is in none.
+-- The height from which a transaction that is unlocked counts, where the caller knows of none: what the lock has kept,
+-- its highest block, or since when it is in none.
 local function knownHeight(rec, current)
     current = math.max(current, rec["lockHeight"] or 0)
     local blockHeights = rec["blockHeights"]
@@ -1014,8 +1024,8 @@ function tellState(rec, currentBlockHeight, blockHeightRetention)
     return conclude(rec, succeed(), false, currentBlockHeight, blockHeightRetention)
 end
 
--- The notes as a table from child index to stateSeq; of how many children they tell, and how many of these are not fully
--- spent. Or nil, and what is wrong. Raises an error where one is no list.
+-- The notes as a table from child index to stateSeq; of how many children they tell, and how many of these are not
+-- fully spent. Or nil, and what is wrong. Raises an error where one is no list.
 local function parseNotes(notes, totalExtraRecs)
     local seqs, told, unspent = {}, 0, 0
     for i = 1, list.size(notes) do
@@ -1049,8 +1059,8 @@ local function countSpent(states, totalExtraRecs)
     return spent
 end
 
--- Takes what is news into childStates. isWhole: it has heard of every child before; else 0 means that it has not. Returns
--- by how much the number of spent children changes, and whether anything was taken.
+-- Takes what is news into childStates. isWhole: it has heard of every child before; else 0 means that it has not.
+-- Returns by how much the number of spent children changes, and whether anything was taken.
 local function takeNotes(states, seqs, isWhole)
     local step, taken = 0, false
     for index, seq in pairs(seqs) do
@@ -1095,11 +1105,12 @@ local function askForRecount(rec, result, states, unspent, currentBlockHeight, b
     return result
 end
 
--- Our own: notes is a list of [child index, stateSeq]. RECOUNT where the counter can't be known from them: childStates has
--- not heard of all children, or another program has written the counter. What is told is kept all the same, so that no
--- recount that was overtaken goes before it; but of the counter only what is told to be unspent is believed, and every note
--- asks for a recount until one has come through: all children are to be asked, and noted in one call. Where there is no
--- news, or a recount, the children are told of the delete-at-height again: the word before may have been lost.
+-- Our own: notes is a list of [child index, stateSeq]. RECOUNT where the counter can't be known from them: childStates
+-- has not heard of all children, or another program has written the counter. What is told is kept all the same, so that
+-- no recount that was overtaken goes before it; but of the counter only what is told to be unspent is believed, and
+-- every note asks for a recount until one has come through: all children are to be asked, and noted in one call. Where
+-- there is no news, or a recount, the children are told of the delete-at-height again: the word before may have been
+-- lost.
 function noteChild(rec, notes, currentBlockHeight, blockHeightRetention)
     local totalExtraRecs, refusal = countChildren(rec)
     if refusal then
@@ -1131,8 +1142,8 @@ end
 ---------------------------------------------------------------------------------------------------------------------
 -- Pruning
 
--- The marks as a list of Lua tables; or nil, and what is wrong with the first that is malformed. Raises an error where one
--- is no list, or has something else for bytes.
+-- The marks as a list of Lua tables; or nil, and what is wrong with the first that is malformed. Raises an error where
+-- one is no list, or has something else for bytes.
 local function parseMarks(marks)
     local parsed = {}
     for i = 1, list.size(marks) do
@@ -1159,8 +1170,8 @@ local function isSpentBy(utxos, offset, txid)
     return spender ~= FROZEN and string.sub(spender, 1, HASH_BYTES) == txid
 end
 
--- marks: a list of [offset, txid of a spender that is pruned]. Only one that the output names is noted, and what it spends
--- is never given back: so there are no more of them than outputs, and the record stays below its limit.
+-- marks: a list of [offset, txid of a spender that is pruned]. Only one that the output names is noted, and what it
+-- spends is never given back: so there are no more of them than outputs, and the record stays below its limit.
 function addDeletedChildren(rec, marks)
     local parsed, fault = try(parseMarks, marks)
     if parsed == nil then

@@ -10,6 +10,7 @@ import subprocess
 import sys
 from pathlib import Path
 
+import pip
 import pytest
 
 BOOTSTRAP = Path(__file__).resolve().parents[2] / "bootstrap.py"
@@ -58,7 +59,17 @@ def bootstrap(checkout, *arguments, **environment):
     )
 
 
-def test_an_environment_is_made_once_and_again_when_half_made_or_outdated(checkout):
+@pytest.fixture
+def quick(tmp_path_factory):
+    """Variables with which an environment is made without pip, which is what takes long, and uses the pip of this."""
+    modules = tmp_path_factory.mktemp("modules")
+    make = "import os, sys\nos.execv(sys.executable, [sys.executable, '-Im', 'venv', '--without-pip', sys.argv[1]])\n"
+    (modules / "venv.py").write_text(make)
+    (modules / "pip").symlink_to(Path(pip.__file__).parent)
+    return {"PYTHONPATH": str(modules)}
+
+
+def test_an_environment_is_made_once(checkout):
     first = bootstrap(checkout, "run", "get", "--json")
     assert (first.returncode, first.stdout) == (7, "['get', '--json']\n"), first.stderr
     assert first.stderr.startswith("set up in .venv")
@@ -68,24 +79,25 @@ def test_an_environment_is_made_once_and_again_when_half_made_or_outdated(checko
     assert (again.returncode, again.stdout, again.stderr) == (7, "['demo', '--seed', '2']\n", "")
     assert (checkout / ".venv" / "mark").exists()
 
-    (checkout / ".venv" / "bootstrap.stamp").unlink()  # as when making it was interrupted
-    shutil.rmtree(checkout / ".venv" / "bin")
-    assert bootstrap(checkout, "run").returncode == 7
-    assert not (checkout / ".venv" / "mark").exists()
 
-    (checkout / ".venv" / "mark").touch()
-    (checkout / "pyproject.toml").write_text(PROJECT + "# changed\n")
-    assert bootstrap(checkout, "run").returncode == 7
-    assert not (checkout / ".venv" / "mark").exists()
-
-
-def test_what_pip_says_is_shown_where_it_fails_and_the_environment_counts_as_half_made(checkout):
+def test_an_environment_is_made_again_when_half_made_or_outdated(checkout, quick):
     (checkout / "backend.py").write_text("def build_editable(*arguments):\n    raise SystemExit('no wheel today')\n")
-    failed = bootstrap(checkout, "run")
+    failed = bootstrap(checkout, "run", **quick)
     assert failed.returncode == 1
     assert "could not install the packages" in failed.stderr
     assert 'Traceback (most recent call last):\n  File "' + str(checkout / "bootstrap.py") not in failed.stderr
     assert not (checkout / ".venv" / "bootstrap.stamp").exists()
+
+    (checkout / ".venv" / "mark").touch()
+    shutil.rmtree(checkout / ".venv" / "bin")
+    (checkout / "backend.py").write_text(BACKEND)
+    assert bootstrap(checkout, "run", **quick).returncode == 7
+    assert not (checkout / ".venv" / "mark").exists()
+
+    (checkout / ".venv" / "mark").touch()
+    (checkout / "pyproject.toml").write_text(PROJECT + "# changed\n")
+    assert bootstrap(checkout, "run", **quick).returncode == 7
+    assert not (checkout / ".venv" / "mark").exists()
 
 
 def test_where_no_environment_can_be_made_it_says_what_to_install(checkout, tmp_path_factory):

@@ -41,7 +41,7 @@ def daemon():
         yield daemon
 
 
-@pytest.mark.parametrize("command", [[], ["serve"], ["demo"], ["replay"], ["status"], ["get"]], ids=" ".join)
+@pytest.mark.parametrize("command", [[], *([name] for name in sorted(cli.commands))], ids=" ".join)
 def test_help_says_what_each_command_does_and_explains_every_option(command):
     result = run(*command, "--help")
     assert result.exit_code == 0
@@ -96,7 +96,7 @@ def test_no_integer_in_json_is_beyond_what_every_reader_keeps_exact(daemon):
     with Client(daemon.endpoint) as client:
         outputs = {vout: (21 * 10**14 // 2, bytes([vout])) for vout in range(2)}
         client.create_partial(bytes.fromhex(txid), outputs, block_height=(1 << 32) - 1, locked=True)
-    for command in (["status"], ["get", txid]):
+    for command in (["status"], ["get", txid], ["show", txid], ["coin", f"{txid}:0"]):
         shown = json.loads(run(*command, "--json", "--connect", daemon.endpoint).output)
         assert max(integers(shown)) < 1 << 53
 
@@ -108,14 +108,14 @@ def test_json_has_an_error_where_there_is_nothing_to_show(daemon, tmp_path):
     assert (error["code"], error["executed"]) == ("TX_NOT_FOUND", "no")
     assert error["message"] in absent.stderr
     socket.socket(socket.AF_UNIX).bind(str(tmp_path / "left"))  # of a daemon that was killed
-    for command in (["status"], ["get", "00" * 32]):
+    for command in (["status"], ["get", "00" * 32], ["show", "00" * 32], ["coin", f"{'00' * 32}:0"]):
         for name in ("nobody", "left"):
             nobody = run(*command, "--json", "--timeout", "0.1", "--connect", f"ipc://{tmp_path}/{name}")
             assert nobody.exit_code == 4
             assert json.loads(nobody.stdout)["error"]["code"] == "NO_ANSWER"
         assert "exit code is 0" in run(command[0], "--help").output
         assert " 4 " in run(command[0], "--help").output
-    assert " 3 " in run("get", "--help").output
+    assert all(" 3 " in run(command, "--help").output for command in ("get", "show", "coin"))
 
 
 def test_a_replay_with_nothing_to_feed_is_an_error_in_json_too(tmp_path):
@@ -129,17 +129,19 @@ def test_a_replay_with_nothing_to_feed_is_an_error_in_json_too(tmp_path):
 
 
 def test_help_says_what_kind_of_json_a_command_gives():
-    for command, kind in {"status": "object", "get": "object", "replay": "object", "doctor": "list"}.items():
+    kinds = {"status": "object", "get": "object", "replay": "object", "doctor": "list"}
+    for command, kind in (kinds | {"coin": "object", "show": "object"}).items():
         text = " ".join(run(command, "--help").output.split())
         assert f"JSON {kind} in place of text" in text
     assert isinstance(json.loads(run("doctor", "--json", "--store", "null:").stdout), list)
 
 
 def test_a_txid_that_is_none_is_refused_before_anything_is_asked():
-    for text in ("00", "zz" * 32, "00" * 33):
-        result = run("get", text)
-        assert result.exit_code == 2
-        assert "64 hexadecimal digits" in result.output
+    for text in ("00", "zz" * 32, "00" * 33, "00" * 32 + " ", ""):
+        for command in (["get", text], ["show", text], ["coin", f"{text}:0"], ["leftovers", text]):
+            result = run(*command)
+            assert result.exit_code == 2
+            assert "64 hexadecimal digits" in result.output
 
 
 def test_where_no_daemon_answers_the_message_says_what_to_do(tmp_path):

@@ -19,6 +19,7 @@ from utxod.import_guard import ROOT
 from utxod.own_daemon import own_daemon
 
 TXID = "00" * 32
+KNOWN = bytes(reversed(range(32))).hex()  # the one that the null store knows
 PR_CAPBSET_DROP = 24
 CAP_DAC_OVERRIDE, CAP_DAC_READ_SEARCH = 1, 2
 
@@ -45,7 +46,16 @@ def run(*command, **options):
     return process.returncode, errors.splitlines()
 
 
-COMMANDS = ("utxod --help", "utxod status", "utxod status --json", "utxod doctor", "utxod demo", "bench ledger")
+COMMANDS = (
+    "utxod --help",
+    "utxod status",
+    "utxod status --json",
+    "utxod coin",
+    "utxod show",
+    "utxod doctor",
+    "utxod demo",
+    "bench ledger",
+)
 
 
 @pytest.fixture(params=COMMANDS)
@@ -54,6 +64,8 @@ def command(request, daemon):
     module, *words = request.param.split()
     more = {
         "status": ["--connect", daemon.endpoint],
+        "coin": [f"{KNOWN}:0", "--connect", daemon.endpoint],
+        "show": [KNOWN, "--connect", daemon.endpoint],
         "doctor": ["--store", "null:"],
         "demo": ["--transactions", "100"],
         "ledger": ["--items", "5000", "--rounds", "1"],
@@ -228,7 +240,12 @@ def own(temporary):
 
 def demo_at_work(temporary):
     """A demo that has come to its payments, and the processes that it has started."""
-    demo = launch("-m", "utxod", "demo", "--transactions", "100000", environment=own(temporary), stdout=subprocess.PIPE)
+    demo = launch(
+        *("-m", "utxod", "demo", "--transactions", "100000"),
+        environment=own(temporary),
+        stdout=subprocess.PIPE,
+        preexec_fn=lambda: signal.signal(signal.SIGHUP, signal.SIG_DFL),  # nohup, around these tests, ignores it
+    )
     for line in demo.stdout:
         if line.startswith("3"):
             break

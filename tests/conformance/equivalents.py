@@ -62,7 +62,9 @@ _REASONS: Final[dict[str, list[str]]] = {
     "where it is right both are the same": [
         "note_child: bins.spentExtraRecs = (bins.spentExtraRecs or 0) + step if is_right else _count_spent(states)  =>  bins.spentExtraRecs = (bins.spentExtraRecs or 0) + step if False else _count_spent(states)",
     ],
-    "is refused as no integer, too": [
+    "is refused as no integer, or no bytes, too": [
+        "_parse: offset, txid = (*mark, None, None)[:2]  =>  offset, txid = (*mark, True, None)[:2]",
+        "_parse: offset, txid = (*mark, None, None)[:2]  =>  offset, txid = (*mark, None, True)[:2]",
         "_parse: index, seq = (*note, None, None)[:2]  =>  index, seq = (*note, True, None)[:2]",
         "_parse: index, seq = (*note, None, None)[:2]  =>  index, seq = (*note, None, True)[:2]",
     ],

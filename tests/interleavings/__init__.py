@@ -4,6 +4,7 @@ project's own operations and rules.
 actors      callers and the work that follows from theirs, as graphs
 explorer    models, and their states, breadth first
 coins       who spends a coin
+conflicts   who is marked as conflicting
 counters    what a master knows of its children
 accepts     who accepts a transaction, and who abandons it
 creations   who creates a transaction of several records

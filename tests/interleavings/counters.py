@@ -10,6 +10,7 @@ from collections.abc import Iterator
 from typing import Any, Final
 
 from protocol import MinedBlock
+from protocol.item_flags import MINED_ON_LONGEST_CHAIN
 from store.layout import CreationOptions, Partial, create_records
 from store.transaction import Output
 from tests.interleavings.actors import Ask, Caller, Told
@@ -65,6 +66,7 @@ def locks(value: bool) -> Ask:
     return Ask("set_locked", (((M, value),),))
 
 
+MINES: Final = Ask("set_mined", (((M, 2, 150, 0, HIGH, MINED_ON_LONGEST_CHAIN),),))
 COUNT_AGAIN: Final = Ask("increment", (((M, 1, HIGH),),))
 
 
@@ -211,4 +213,6 @@ def _of_locks() -> Iterator[Model]:
         again=lock_again,
         at_rest=locks_agree,
     )
+    yield _model("locked and mined at once", _SMALL, {"A": lock, "B": asks(MINES), "C": unlock})
+    yield _model("a finished one, locked and mined at once", spent(_SMALL, 1), {"A": lock, "B": asks(MINES)})
     yield _model("locked while it is spent", _SMALL, {"A": _SPENDS, "B": asks(locks(True), locks(False))})

@@ -15,14 +15,16 @@ from workers.runtime.abandoning.abandonment import find_held
 from workers.runtime.abandoning.barring import Barrier
 from workers.runtime.accepting import at_once as accepted_at_once
 from workers.runtime.accepting import by_levels, settling
+from workers.runtime.conflicts import links, marking
 from workers.runtime.context import DispatchContext
 from workers.runtime.creation import found, under_lock
 from workers.runtime.creation.at_once import create_at_once
-from workers.runtime.operations import abandon, accept
+from workers.runtime.operations import abandon, accept, set_conflicting
 from workers.runtime.spending import calls
 from workers.runtime.store_errors import error_of_record
 
 _finish, _write_children = under_lock._finish, under_lock._write_children
+_follow = set_conflicting._follow
 
 
 def _finishes_the_master_first(context: DispatchContext, whole: Any, *rest: Any) -> None:
@@ -43,6 +45,29 @@ CREATIONS: Final = {
     "what a dead creator left is kept": in_worker([under_lock], "_write_children", _never_replaces),
     "nobody takes the lock": in_worker(
         [under_lock], "_take_locks", lambda context, candidates, token, errors: candidates
+    ),
+}
+
+
+def _marks_children_as_they_were(context: DispatchContext, families: Any) -> Any:
+    """And does not look at the master again."""
+    errors: Any = {}
+    flags = marking._read_masters(context, families, errors)
+    marking._write_children(context, families, flags, errors)
+    return errors
+
+
+def _reads_before_the_children_are_marked(context: DispatchContext, marked: Any, stored: Any) -> Any:
+    """As where they are marked in a follow-up."""
+    found = links.read_links(context, {txid: stored[txid] for txid, _, _ in marked})
+    _follow(context, marked, stored)
+    return {txid: set_conflicting._result(own) for txid, own in found.items()}
+
+
+CONFLICTS: Final = {
+    "the master is not looked at again": in_worker([set_conflicting], "mark_children", _marks_children_as_they_were),
+    "who spends is read before the children are marked": in_worker(
+        [set_conflicting], "_follow", _reads_before_the_children_are_marked
     ),
 }
 
@@ -144,6 +169,7 @@ ACCEPTS: Final = {
 
 MUTANTS: Final[dict[str, dict[str, Mutant]]] = {
     "coins": COINS | WHOLE_BATCHES,
+    "conflicts": CONFLICTS,
     "counters": COUNTERS,
     "creations": CREATIONS,
     "accepts": ACCEPTS,

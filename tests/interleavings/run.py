@@ -4,13 +4,14 @@ from collections.abc import Callable, Iterator
 from dataclasses import replace
 from typing import Final
 
-from tests.interleavings import accepts, coins, counters, creations
+from tests.interleavings import accepts, coins, conflicts, counters, creations
 from tests.interleavings.explorer import Explorer, Model, Verdict
 from tests.simulation.planted import SOUND, Mutant
 from tests.simulation.replay import Replayer
 
 FAMILIES: Final[dict[str, Callable[[], Iterator[Model]]]] = {
     "coins": coins.models,
+    "conflicts": conflicts.models,
     "counters": counters.models,
     "creations": creations.models,
     "accepts": accepts.models,

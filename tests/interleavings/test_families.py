@@ -1,5 +1,5 @@
-"""Whatever comes between whatever: coins, counters and creations keep their promises; and the models are such that
-would notice if they did not."""
+"""Whatever comes between whatever: coins, conflicts, counters and creations keep their promises; and the models are
+such that would notice if they did not."""
 
 import pytest
 

@@ -24,6 +24,12 @@ HEADER = """\
 TEXTS = {
     "The client for asyncio.": "The blocking client.",
     " Its twin is generated: tests/protocol/generate_blocking.py.": "",
+    "class AsyncClient(TransactionAsker, OutputAsker):": "class Client(Submitter):",
+    "from .retrying import Retrying\n": "from .retrying import Retrying\nfrom .submitting import Submitter\n",
+    "Callable[..., Awaitable[T]]": "Callable[..., T]",
+    "Awaitable[list[Outcome[T]]]": "list[Outcome[T]]",
+    "Awaitable[Question[list[Outcome[T]]]]": "Question[list[Outcome[T]]]",
+    "AsyncGenerator[Outcome[T], None]": "Generator[Outcome[T], None, None]",
     """\
 A client of one daemon. It is made, used and closed within one running event loop: in another loop its calls
     raise ClientClosed, and nothing is sent. A call that is cancelled is forgotten: what it asked may be executed all
@@ -39,6 +45,8 @@ A client of one daemon. Any number of threads may use it; calls that they make a
 }
 WORDS = {
     r"\basync def\b": "def",
+    r"\basync for\b": "for",
+    r"\bAsyncGenerator\b": "Generator",
     r"\bawait ": "",
     r"\bAsyncClient\b": "Client",
     r"\bAsyncioDriver\b": "ThreadDriver",
@@ -72,8 +80,9 @@ def generate(texts: Mapping[str, str]) -> dict[str, str]:
 
 
 def formatted(text: str, path: Path) -> str:
-    """Shorter lines may be joined, and imports be in another order."""
-    for command in (["check", "--select", "I", "--fix", "--quiet"], ["format", "--quiet"]):
+    """Shorter lines may be joined, imports be in another order or needed no more, and loops be shorter."""
+    fix = ["check", "--select", "I,F401,UP028", "--fix", "--unsafe-fixes", "--quiet"]
+    for command in (fix, ["format", "--quiet"]):
         ruff = [sys.executable, "-m", "ruff", *command, "--stdin-filename", str(path), "-"]
         text = subprocess.run(ruff, input=text, capture_output=True, text=True, check=True, cwd=CLIENT).stdout
     return text

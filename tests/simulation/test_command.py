@@ -1,21 +1,29 @@
 """The simulator's command: what it reports, and that it ends well where no promise broke."""
 
 import json
+from itertools import islice
 
 import pytest
 from click.testing import CliRunner
 
+from tests.simulation import command
 from tests.simulation.__main__ import COMMAND
 
 
 @pytest.mark.parametrize("arguments", [[], ["--records"]])
-def test_a_few_runs_keep_every_promise_and_find_every_planted_bug(arguments: list[str]) -> None:
+def test_a_few_runs_keep_every_promise_and_find_the_planted_bugs(
+    arguments: list[str], monkeypatch: pytest.MonkeyPatch
+) -> None:
+    """The first bugs, that is: each has a test of its own."""
+    for name in ("MUTANTS", "SIMULATED"):
+        monkeypatch.setattr(command, name, dict(islice(getattr(command, name).items(), 3)))
     arguments = [*arguments, "--seeds", "20", "--processes", "1", "--json"]
     result = CliRunner().invoke(COMMAND, arguments, catch_exceptions=False)
     found = json.loads(result.output.splitlines()[-1])
     assert result.exit_code == 0
     assert len(found["promises"]) == 2
     assert all(found["promises"].values())
+    assert sum(figure["name"].startswith("planted bug") for figure in found["figures"]) == 3
     runs = found["figures"][0]
     assert (runs["name"], runs["value"], runs["unit"], runs["met"]) == ("runs", 20, "runs", True)
 

@@ -124,11 +124,11 @@ def test_conflicting_comes_before_finished() -> None:
 
 def test_preserve_until_takes_the_height_away_and_says_so_where_there_are_children() -> None:
     record = Ruled(deleteAtHeight=1288)
-    assert record.call("preserveUntil", 5000) == {"status": "OK"}
+    assert record.call("preserveUntil", 5000) == {"status": "OK", "childCount": 0}
     assert (record["preserveUntil"], record["deleteAtHeight"]) == (5000, None)
     external = Ruled(external=True, totalExtraRecs=2, deleteAtHeight=1288)
     assert external.call("preserveUntil", 5000) == {"status": "OK", "signal": "DAHUNSET", "childCount": 2}
-    assert external.call("preserveUntil", 5001) == {"status": "OK"}
+    assert external.call("preserveUntil", 5001) == {"status": "OK", "childCount": 2}
     assert external["preserveUntil"] == 5001
     assert refused(Ruled.missing().call("preserveUntil", 5000), "TX_NOT_FOUND")
 

@@ -45,6 +45,10 @@ def until(condition: Callable[[], Any], within: float = 10.0) -> Any:
     return value
 
 
+# A busy machine's worker may take its time to start.
+PATIENT = {"broker.workerless_seconds": 60}
+
+
 class Log:
     """The lines a process writes, as events."""
 
@@ -102,7 +106,7 @@ class Daemon:
         self.temporary.mkdir(exist_ok=True)
         command = [sys.executable, "-m", "utxod", "serve", "--listen", self.endpoint, *arguments]
         command += ["--store", f"faulty+{self.store_url}&faults={self.faults.file}"]
-        for key, value in settings.items():
+        for key, value in {**PATIENT, **settings}.items():
             command += ["--set", f"{key}={value}"]
         environment = {name: value for name, value in os.environ.items() if not name.startswith("UTXOD_")}
         self.process = subprocess.Popen(
@@ -150,9 +154,11 @@ class Daemon:
     def wait_until_in_flight(self, items: int, pool: str = "write") -> dict[str, Any]:
         return self.wait_until(lambda status: status["pools"][pool]["in_flight"] >= items)
 
-    def wait_for_workers(self, count: int = 1) -> dict[str, Any]:
+    def wait_for_workers(self, count: int = 1, within: float = 10.0) -> dict[str, Any]:
         """All pools have at least so many workers that are ready."""
-        return self.wait_until(lambda status: all(pool["workers"] >= count for pool in status["pools"].values()))
+        return self.wait_until(
+            lambda status: all(pool["workers"] >= count for pool in status["pools"].values()), within
+        )
 
     def descriptors(self) -> int:
         """Open ones of the daemon's own process."""

@@ -31,6 +31,10 @@ def mine(run: Run, transaction: Transaction, block: int = BLOCK, flags: int = ON
     return run("set_mined", [[transaction.txid, block, MINED_AT, 3, HEIGHT, flags]])
 
 
+def chain(run: Run, transaction: Transaction, value: bool, height: int = HEIGHT) -> Dispatched:
+    return run("mark_longest_chain", [[transaction.txid, value, height]])
+
+
 def preserve(run: Run, transaction: Transaction) -> Dispatched:
     return run("preserve_until", [[transaction.txid, HEIGHT + 50]])
 
@@ -206,6 +210,44 @@ def test_what_follows_from_blocks_may_come_in_any_order_and_twice(run: Run, stor
         assert delete_at_heights(store, coinbase) == {MINED_AT + RETENTION}
 
 
+# ---- mark_longest_chain
+
+
+def test_a_transaction_leaves_the_longest_chain_and_comes_back(run: Run, store: Store, generate: Generator) -> None:
+    coinbase = matured(run, generate, [1, 2, 3])
+    mine(run, coinbase)
+    for height in (HEIGHT, HEIGHT + 5):  # the earliest stays
+        assert chain(run, coinbase, False, height).results == [True]
+        assert bins_of(store, coinbase.txid)["unminedSince"] == HEIGHT
+    assert chain(run, coinbase, True).results == [True]
+    assert "unminedSince" not in bins_of(store, coinbase.txid)
+
+
+def test_what_is_in_no_block_or_missing_comes_to_no_chain_and_harms_no_other(run: Run, generate: Generator) -> None:
+    unmined, mined = (matured(run, generate, [1]) for _ in range(2))
+    mine(run, mined)
+    items = [[txid, True, HEIGHT] for txid in (mined.txid, unmined.txid, bytes(32), mined.txid)]
+    outcomes = run("mark_longest_chain", items).outcomes
+    assert [outcome.code for outcome in outcomes] == ["OK", "INVALID_PARAMETER", "TX_NOT_FOUND", "OK"]
+    assert {outcome.executed for outcome in outcomes[1:3]} == {"no"}
+
+
+@pytest.mark.parametrize("lost", [False, True], ids=["", "the word is lost, and it is asked again"])
+@pytest.mark.parametrize("outputs", [2, 5], ids=["one record", "several"])
+def test_what_left_the_longest_chain_is_not_done_with_until_it_is_back(
+    run: Run, store: Store, generate: Generator, outputs: int, lost: bool
+) -> None:
+    coinbase = matured(run, generate, [1] * outputs)
+    execute_follow_ups(run, mine(run, coinbase))
+    spend_all(run, generate, coinbase)
+    for value, expected in ((False, None), (True, HEIGHT + RETENTION)):
+        dispatched = chain(run, coinbase, value)
+        if lost:
+            dispatched = chain(run, coinbase, value)
+        execute_follow_ups(run, dispatched)
+        assert delete_at_heights(store, coinbase) == {expected}
+
+
 # ---- preserve_until
 
 
@@ -234,3 +276,15 @@ def test_what_is_missing_is_not_preserved_and_harms_no_other(run: Run, generate:
         ("TX_NOT_FOUND", "no"),
         ("OK", None),
     ]
+
+
+def test_children_that_kept_a_delete_at_height_lose_it_when_preserving_is_asked_again(
+    run: Run, store: Store, generate: Generator
+) -> None:
+    coinbase = matured(run, generate, [1] * 5)
+    execute_follow_ups(run, mine(run, coinbase))
+    spend_all(run, generate, coinbase)
+    preserve(run, coinbase)  # its follow-ups are lost
+    assert delete_at_heights(store, coinbase) == {None, HEIGHT + RETENTION}
+    execute_follow_ups(run, preserve(run, coinbase))
+    assert delete_at_heights(store, coinbase) == {None}

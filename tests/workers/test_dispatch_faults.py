@@ -63,6 +63,7 @@ ROWS: dict[str, Row] = {
     "set_dah": Row(lambda coinbase: [coinbase.txid, 1, 500]),
     "set_locked": Row(lambda coinbase: [coinbase.txid, True]),
     "set_mined": Row(lambda coinbase: [coinbase.txid, 7, HEIGHT, 0, HEIGHT, MINED_ON_LONGEST_CHAIN]),
+    "mark_longest_chain": Row(lambda coinbase: [coinbase.txid, False, HEIGHT]),
     "freeze": Row(output_item),
     "unfreeze": Row(output_item, before=("freeze", output_item)),
     "reassign": Row(lambda coinbase: [*output_item(coinbase), 1, b"\x51", HEIGHT, 10], before=("freeze", output_item)),

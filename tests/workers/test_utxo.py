@@ -1,5 +1,6 @@
 """utxo: each state of an output, in the master and in a child record; and that a wrong answer is worse than none."""
 
+import itertools
 import shutil
 from collections.abc import Callable, Sequence
 from pathlib import Path
@@ -210,6 +211,32 @@ def test_of_several_states_the_first_is_told(run: Run, store: Store, generate: G
     assert state() == "SPENT"
 
 
+@IN_RECORD
+@pytest.mark.parametrize("owner", ["nobody", "a spender", "the alert system"])
+@pytest.mark.parametrize("thaws", [None, HEIGHT, HEIGHT + 1])
+@pytest.mark.parametrize("matures", [None, HEIGHT, HEIGHT + 1])
+def test_an_output_is_unspent_exactly_where_a_spend_is_taken(
+    run: Run, store: Store, generate: Generator, vout: int, owner: str, thaws: int | None, matures: int | None
+) -> None:
+    """Whatever else holds of it: all of that is told apart, and nothing of it is forgotten."""
+    for flags in itertools.product([None, True], repeat=3):
+        payment = generate.payment([(generate.coinbase([10]), 0)], len(VALUES))
+        create(run, payment)
+        record, offset = locate(payment.txid, vout, store.utxo_batch_size)
+        hashed = hash_of(payment, vout)
+        if thaws is not None:
+            hashed = reassign(run, store, payment, vout, thaws)["utxoHash"]
+        marks = dict(zip(("creating", "conflicting", "locked"), flags, strict=True))
+        if owner == "the alert system":
+            store.batch_operate([RuleCall(record, "freeze", (offset, hashed))], 5.0)
+        elif owner == "a spender":
+            run("spend", [[payment.txid, vout, hashed, SPENDER, 0, HEIGHT + 1, 0]]).results  # noqa: B018
+        store.batch_operate([Write(record, {**marks, "spendingHeight": matures}, Mode.UPDATE)], 5.0)
+        (found,) = run("utxo", [[payment.txid, vout, HEIGHT]]).results
+        (code,) = run("spend", [[payment.txid, vout, hashed, bytes(32), 0, HEIGHT, 0]]).codes
+        assert (found["state"] == "UNSPENT") == (code == "OK"), (found, code)
+
+
 # ---- what is not there
 
 
@@ -222,6 +249,22 @@ def test_neither_transaction_nor_output_nor_utxo_is_told_apart(run: Run) -> None
     outcomes = run("utxo", asked).outcomes
     assert [outcome.code for outcome in outcomes] == ["TX_NOT_FOUND", "UTXO_NOT_FOUND", "UTXO_NOT_FOUND", "OK"]
     assert {outcome.executed for outcome in outcomes[:3]} == {"no"}
+
+
+def test_which_outputs_are_no_utxos_goes_by_height(run: Run) -> None:
+    scripts = [b"\x6a", b"\x00\x6a", b"\x51", b"\x51" * 10_001]
+    expected = {620_537: [False, False, True, False], 620_538: [True, False, True, True]}
+    for height, are in expected.items():
+        txid = height.to_bytes(32, "little")
+        run("create", [[None, height, [], 0, [txid, {n: [0, script] for n, script in enumerate(scripts)}]]]).results  # noqa: B018
+        codes = run("utxo", [[txid, vout, None] for vout in range(4)]).codes
+        assert codes == ["OK" if is_one else "UTXO_NOT_FOUND" for is_one in are]
+
+
+def test_the_coinbase_of_the_first_block_is_no_utxo_and_no_fault(run: Run, generate: Generator) -> None:
+    coinbase = generate.coinbase(VALUES)
+    create(run, coinbase, height=0)
+    assert run("utxo", [[coinbase.txid, vout, None] for vout in range(4)]).codes == ["UTXO_NOT_FOUND"] * 4
 
 
 def test_an_output_that_a_partial_creation_left_out_is_not_found(run: Run) -> None:
@@ -268,6 +311,7 @@ DAMAGE: dict[str, Callable[[list[Any]], Any]] = {
     "another hash": lambda utxos: [one_bit(utxos[0]), *utxos[1:]],
     "cut off": lambda utxos: [utxos[0][:31], *utxos[1:]],
     "a spender cut off": lambda utxos: [utxos[0] + SPENDER, *utxos[1:]],
+    "no UTXO": lambda utxos: [None, *utxos[1:]],
     "a list that is too short": lambda utxos: [],
     "no list": lambda utxos: None,
 }

@@ -1,17 +1,23 @@
 """The client for asyncio. Its twin is generated: tests/protocol/generate_blocking.py."""
 
+import functools
 import time
 import weakref
-from typing import NoReturn, TypeVar
+from collections.abc import AsyncGenerator, Awaitable, Callable, Iterable
+from typing import Any, NoReturn, TypeVar
 
 from ...endpoint import default_endpoint
 from ..asyncio_driver import AsyncioDriver
 from ..driver import NOT_COPIED
 from ..headroom import check_headroom
 from ..questions import Question
+from ..results import Outcome
 from ..session import Counters
 from ..timeouts import DEFAULT_GRACE, DEFAULT_TIMEOUT, checked_timeout
+from .asker import same_of
+from .iterating import Preparing, iterate
 from .outputs import OutputAsker
+from .retrying import Retrying
 from .transactions import TransactionAsker
 
 T = TypeVar("T")
@@ -75,6 +81,46 @@ class AsyncClient(TransactionAsker, OutputAsker):
     def counters(self) -> Counters:
         """What the client has sent, what was answered, and what it has dropped; each since it was opened."""
         return self._driver.session.counters
+
+    async def retry(self, method: Callable[..., Awaitable[T]], /, *arguments: Any, within: float, **options: Any) -> T:
+        """Asks as the method does, and again while that is safe:
+        `await client.retry(client.accept, raw, block_height=5, within=30.0)`.
+
+        method: of this client, one that asks the daemon. arguments, options: its own; a `timeout` among them is that of
+        each attempt. within: seconds for all attempts; the call ends by then plus the client's grace.
+
+        Asked again is what was not executed for a reason that passes (a daemon that is not there, starts anew, is
+        overloaded, or can't reach its store; CREATING, ABANDONED), and what may have been executed (`executed` is
+        "unknown"), unless the operation is one that does more when it is asked twice: freeze, unfreeze, reassign,
+        increment. Of a `*_many` method only the items are asked again for which that holds. Between two attempts it
+        pauses for as long as the daemon says, or else for longer each time.
+
+        Returns what the method does, and raises its last error. `executed` there speaks of all attempts: where one may
+        have been executed it is "unknown", though the last was not, also for a Rejection. What was executed by an
+        attempt that was not answered, `create` finds there: TxExists, with "unknown". Raises TypeError where `method`
+        is not such a method, and ValueError where `within` is not a finite number above 0.
+        """
+        again = same_of(Retrying(self._driver, self._timeout, within), self, method)
+        result: T = await again(*arguments, **options)
+        return result
+
+    def iter_many(
+        self, method: Callable[..., Awaitable[list[Outcome[T]]]], items: Iterable[Any], **options: Any
+    ) -> AsyncGenerator[Outcome[T], None]:
+        """Asks as a `*_many` method does, of any number of items, in memory that does not grow with them:
+        `async for outcome in client.iter_many(client.spend_many, spends): ...`
+
+        method: a `*_many` method of this client. items: its items; they are taken as they are needed, some thousands
+        ahead of the outcomes. options: its other arguments; a `timeout` among them is that of each batch.
+
+        Yields one outcome per item, in order, while the next ones are under way. An exception of the input is raised
+        after the outcomes of what came before it. What is under way when the generator is closed is forgotten: it may
+        be executed all the same. Raises TypeError where `method` is not such a method.
+        """
+        prepare = same_of(Preparing(self._timeout, self), self, method)
+        if not prepare.__name__.endswith("_many"):
+            raise TypeError(f"{method!r}: it takes a method for many items, such as client.get_many")
+        return iterate(functools.partial(prepare, **options), self._driver, items)
 
     async def _ask(self, question: Question[T], timeout: float | None) -> T:
         call = question.call

@@ -1,24 +1,29 @@
 # Generated from its twin by `python -m tests.protocol.generate_blocking`: change that, and run this.
 """The blocking client."""
 
+import functools
 import time
 import weakref
-from typing import NoReturn, TypeVar
+from collections.abc import Callable, Generator, Iterable
+from typing import Any, NoReturn, TypeVar
 
 from ...endpoint import default_endpoint
 from ..driver import NOT_COPIED
 from ..headroom import check_headroom
 from ..questions import Question
+from ..results import Outcome
 from ..session import Counters
 from ..thread_driver import ThreadDriver
 from ..timeouts import DEFAULT_GRACE, DEFAULT_TIMEOUT, checked_timeout
-from .outputs import OutputAsker
-from .transactions import TransactionAsker
+from .asker import same_of
+from .iterating import Preparing, iterate
+from .retrying import Retrying
+from .submitting import Submitter
 
 T = TypeVar("T")
 
 
-class Client(TransactionAsker, OutputAsker):
+class Client(Submitter):
     """A client of one daemon. Any number of threads may use it; calls that they make at the same time travel in one
     request. A call that is interrupted is forgotten: what it asked may be executed all the same. Where the interrupt
     comes in the middle of the client's own work, which its callers do for each other, all calls that are under way
@@ -79,6 +84,46 @@ class Client(TransactionAsker, OutputAsker):
     def counters(self) -> Counters:
         """What the client has sent, what was answered, and what it has dropped; each since it was opened."""
         return self._driver.session.counters
+
+    def retry(self, method: Callable[..., T], /, *arguments: Any, within: float, **options: Any) -> T:
+        """Asks as the method does, and again while that is safe:
+        `client.retry(client.accept, raw, block_height=5, within=30.0)`.
+
+        method: of this client, one that asks the daemon. arguments, options: its own; a `timeout` among them is that of
+        each attempt. within: seconds for all attempts; the call ends by then plus the client's grace.
+
+        Asked again is what was not executed for a reason that passes (a daemon that is not there, starts anew, is
+        overloaded, or can't reach its store; CREATING, ABANDONED), and what may have been executed (`executed` is
+        "unknown"), unless the operation is one that does more when it is asked twice: freeze, unfreeze, reassign,
+        increment. Of a `*_many` method only the items are asked again for which that holds. Between two attempts it
+        pauses for as long as the daemon says, or else for longer each time.
+
+        Returns what the method does, and raises its last error. `executed` there speaks of all attempts: where one may
+        have been executed it is "unknown", though the last was not, also for a Rejection. What was executed by an
+        attempt that was not answered, `create` finds there: TxExists, with "unknown". Raises TypeError where `method`
+        is not such a method, and ValueError where `within` is not a finite number above 0.
+        """
+        again = same_of(Retrying(self._driver, self._timeout, within), self, method)
+        result: T = again(*arguments, **options)
+        return result
+
+    def iter_many(
+        self, method: Callable[..., list[Outcome[T]]], items: Iterable[Any], **options: Any
+    ) -> Generator[Outcome[T], None, None]:
+        """Asks as a `*_many` method does, of any number of items, in memory that does not grow with them:
+        `for outcome in client.iter_many(client.spend_many, spends): ...`
+
+        method: a `*_many` method of this client. items: its items; they are taken as they are needed, some thousands
+        ahead of the outcomes. options: its other arguments; a `timeout` among them is that of each batch.
+
+        Yields one outcome per item, in order, while the next ones are under way. An exception of the input is raised
+        after the outcomes of what came before it. What is under way when the generator is closed is forgotten: it may
+        be executed all the same. Raises TypeError where `method` is not such a method.
+        """
+        prepare = same_of(Preparing(self._timeout, self), self, method)
+        if not prepare.__name__.endswith("_many"):
+            raise TypeError(f"{method!r}: it takes a method for many items, such as client.get_many")
+        return iterate(functools.partial(prepare, **options), self._driver, items)
 
     def _ask(self, question: Question[T], timeout: float | None) -> T:
         call = question.call

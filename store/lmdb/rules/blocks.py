@@ -60,7 +60,7 @@ def mark_longest_chain(record: Record | None, on_longest_chain: bool, current: i
     else:
         return refuse_parameter("the transaction is in no block, so it is not on the longest chain")
     record.is_changed = True
-    return conclude(record, {"status": "OK"}, current, retention)
+    return conclude(record, {"status": "OK", "childCount": bins.totalExtraRecs or 0}, current, retention)
 
 
 def _mine(bins: Bins, block_id: int, block_height: int, subtree_idx: int, on_longest_chain: bool) -> None:

@@ -50,7 +50,7 @@ def preserve_until(record: Record | None, block_height: int) -> Answer:
     bins.deleteAtHeight = None
     bins.preserveUntil = block_height
     record.is_changed = True
-    return add_signal({"status": "OK"}, record, signal)
+    return add_signal({"status": "OK", "childCount": bins.totalExtraRecs or 0}, record, signal)
 
 
 def expire_preservation(record: Record | None, current: int, retention: int) -> Answer:

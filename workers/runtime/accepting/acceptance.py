@@ -1,7 +1,7 @@
 """One transaction that is to be accepted, and what has become of it."""
 
 from collections.abc import Sequence
-from typing import Any, Final
+from typing import Any
 
 from msgspec import Struct
 
@@ -13,16 +13,16 @@ from workers.runtime.creation.found import Found
 from workers.runtime.item_checks import BadItem
 from workers.runtime.spending.parsed_spend import ParsedSpend
 
-_OUTPOINT_BYTES: Final = 36
 
-
-class Acceptance(Struct):
-    """index: of its item. parts: the numbers of its spends, one for each input, and of its creation, which is the last;
-    nothing else of the dispatch has them. mined: blocks, as in the item. spends, candidate: what is to be tried, once
-    that is known. found: what its record says, where it was there already. error: why it was not accepted."""
+class Acceptance(Struct, gc=False):
+    """index: of its item. outpoints: of what its inputs spend, one by one. mined: blocks, as in the item. parts: the
+    numbers of its spends, one for each input, and of its creation, which is the last; nothing else of the dispatch has
+    them. spends, candidate: what is to be tried, once that is known. found: what its record says, where it was there
+    already. error: why it was not accepted."""
 
     index: int
     transaction: Transaction
+    outpoints: Sequence[tuple[bytes, int]]
     height: int
     mined: Sequence[Sequence[int]]
     flags: int
@@ -52,7 +52,7 @@ class Acceptance(Struct):
 
     def failed(self, errors: dict[int, Error]) -> bool:
         """errors: by number."""
-        return any(part in errors for part in self.parts)
+        return bool(errors) and any(part in errors for part in self.parts)
 
     def describe(self) -> dict[str, Any]:
         """The result of one that was accepted."""
@@ -78,7 +78,8 @@ def parse_acceptance(index: int, item: Sequence[Any], first_part: int) -> Accept
         transaction = parse_transaction(raw)
     except ValueError as error:
         raise BadItem(str(error)) from error
-    inputs = transaction.standard_inputs
-    if len(inputs) > 1 and len({each[:_OUTPOINT_BYTES] for each in inputs}) < len(inputs):
+    outpoints = transaction.outpoints
+    if len(set(outpoints)) < len(outpoints):
         raise BadItem("raw: two inputs spend the same output")
-    return Acceptance(index, transaction, height, mined, flags, range(first_part, first_part + len(inputs) + 1))
+    parts = range(first_part, first_part + len(outpoints) + 1)
+    return Acceptance(index, transaction, outpoints, height, mined, flags, parts)

@@ -3,8 +3,10 @@ looked up, and checked, where they are in the set, and are taken from their tran
 batch."""
 
 from collections.abc import Mapping, Sequence
+from typing import Final
 
 from protocol import codes
+from protocol.codes import NO, UNKNOWN
 from protocol.hashing import utxo_hash
 from protocol.item_flags import (
     ACCEPT_IGNORE_CONFLICTING,
@@ -15,7 +17,7 @@ from protocol.item_flags import (
 from protocol.wire import Error
 from store import StoreError
 from store.layout import UTXO_BYTES, locate, pack_spending_data
-from store.transaction import Input, Output
+from store.transaction import Output
 from workers.runtime.context import DispatchContext
 from workers.runtime.outputs.finding import FoundOutput, Outpoint, find_outputs
 from workers.runtime.spending.outcomes import SpendOutcomes
@@ -24,87 +26,88 @@ from workers.runtime.store_errors import error_of_batch
 
 from .acceptance import Acceptance
 
-# An output that is spent, and its utxo hash; or why that is not known.
-_Spent = tuple[Output, bytes] | Error
+_Found = Mapping[Outpoint, FoundOutput | Error]
 
 # Of an output that is not known: the spend of it is not tried.
-_NO_HASH = b""
+_NO_HASH: Final = b""
 
 
 def set_spends(
     context: DispatchContext, acceptances: Sequence[Acceptance], errors: dict[int, Error], outcomes: SpendOutcomes
 ) -> None:
-    """Gives each its spends, and what it pays for them. Where an output is not known that is added to `errors`, and to
+    """Gives each its spends, and what it spends. Where an output is not known that is added to `errors`, and to
     `outcomes` what of the others the transaction has already; both by number."""
     spenders = [acceptance for acceptance in acceptances if acceptance.spends_something]
-    standard = [acceptance for acceptance in spenders if acceptance.transaction.extended_size is None]
-    found = _find(context, standard)
-    here = {acceptance.txid: acceptance for acceptance in acceptances} if standard else {}
+    standard = [acceptance for acceptance in spenders if acceptance.transaction.spent_outputs is None]
+    if standard:
+        _look_up(context, standard, acceptances, errors, outcomes)
     for acceptance in spenders:
-        transaction = acceptance.transaction
-        spent: list[_Spent] = []
-        for each in transaction.inputs:
-            if each.satoshis is not None and each.locking_script is not None:
-                spent.append(_hashed(each, Output(each.satoshis, each.locking_script)))
-            else:
-                spent.append(_known(each, found, here))
-        acceptance.spends = _spends(context, acceptance, spent, errors)
-        if acceptance.failed(errors):
-            outcomes.held.update(spend.item_index for spend in acceptance.spends if _is_held(spend, found))
-        elif transaction.spent_satoshis is None:
-            transaction.spent_satoshis = sum(known[0].satoshis for known in spent if not isinstance(known, Error))
+        outputs = acceptance.transaction.spent_outputs
+        if outputs is not None:
+            hashes = [
+                utxo_hash(txid, vout, output.locking_script, output.satoshis)
+                for (txid, vout), output in zip(acceptance.outpoints, outputs, strict=True)
+            ]
+            acceptance.spends = _spends(context, acceptance, hashes)
 
 
-def _find(context: DispatchContext, acceptances: Sequence[Acceptance]) -> Mapping[Outpoint, FoundOutput | Error]:
-    outpoints = [
-        (each.previous_txid, each.previous_vout) for acceptance in acceptances for each in acceptance.transaction.inputs
-    ]
+def _look_up(
+    context: DispatchContext,
+    standard: Sequence[Acceptance],
+    acceptances: Sequence[Acceptance],
+    errors: dict[int, Error],
+    outcomes: SpendOutcomes,
+) -> None:
+    """Tells those in the standard format what they spend. Where that is not all known, they get spends that are not to
+    be tried."""
+    found = _find(context, [outpoint for acceptance in standard for outpoint in acceptance.outpoints])
+    here = {acceptance.txid: acceptance for acceptance in acceptances}
+    for acceptance in standard:
+        known = [_output(outpoint, found, here) for outpoint in acceptance.outpoints]
+        outputs = [output for output in known if isinstance(output, Output)]
+        if len(outputs) == len(known):
+            acceptance.transaction.spent_outputs = outputs
+            continue
+        acceptance.spends = _spends(context, acceptance, [_NO_HASH] * len(known))
+        for spend, output in zip(acceptance.spends, known, strict=True):
+            if isinstance(output, Error):
+                errors[spend.item_index] = output
+            elif _is_held(spend, found[spend.outpoint]):
+                outcomes.held.add(spend.item_index)
+
+
+def _find(context: DispatchContext, outpoints: Sequence[Outpoint]) -> _Found:
     try:
         return find_outputs(context, outpoints)
     except StoreError as error:
-        return dict.fromkeys(outpoints, error_of_batch(error, codes.UNKNOWN if error.in_doubt else codes.NO))
+        return dict.fromkeys(outpoints, error_of_batch(error, UNKNOWN if error.in_doubt else NO))
 
 
-def _known(spent: Input, found: Mapping[Outpoint, FoundOutput | Error], here: Mapping[bytes, Acceptance]) -> _Spent:
+def _output(outpoint: Outpoint, found: _Found, here: Mapping[bytes, Acceptance]) -> Output | Error:
     """here: the transactions of the batch that are to be created, by txid."""
-    known = found[(spent.previous_txid, spent.previous_vout)]
+    known = found[outpoint]
     if not isinstance(known, Error):
-        return _hashed(spent, known.output) if known.utxo is None else (known.output, known.utxo[:UTXO_BYTES])
-    parent = here.get(spent.previous_txid)
-    outputs = parent.transaction.outputs if parent is not None else []
-    if known.code not in (codes.TX_NOT_FOUND, codes.CREATING) or spent.previous_vout >= len(outputs):
-        return known
-    return _hashed(spent, outputs[spent.previous_vout])
+        return known.output
+    txid, vout = outpoint
+    outputs = here[txid].transaction.outputs if txid in here else []
+    is_to_come = known.code in (codes.TX_NOT_FOUND, codes.CREATING) and vout < len(outputs)
+    return outputs[vout] if is_to_come else known
 
 
-def _hashed(spent: Input, output: Output) -> _Spent:
-    hashed = utxo_hash(spent.previous_txid, spent.previous_vout, output.locking_script, output.satoshis)
-    return output, hashed
+def _is_held(spend: ParsedSpend, found: FoundOutput | Error) -> bool:
+    return not isinstance(found, Error) and (found.utxo or b"")[UTXO_BYTES:] == spend.spending_data
 
 
-def _spends(
-    context: DispatchContext, acceptance: Acceptance, spent: Sequence[_Spent], errors: dict[int, Error]
-) -> list[ParsedSpend]:
-    """One for each input, in their order."""
+def _spends(context: DispatchContext, acceptance: Acceptance, hashes: Sequence[bytes]) -> list[ParsedSpend]:
+    """One for each input, in their order. hashes: of the outputs that they spend."""
     utxo_batch_size = context.store.utxo_batch_size
     group = acceptance.creation if context.store.is_atomic else None
     flags = SPEND_IGNORE_CONFLICTING if acceptance.flags & ACCEPT_IGNORE_CONFLICTING else 0
     flags |= SPEND_IGNORE_LOCKED if acceptance.flags & ACCEPT_IGNORE_LOCKED else 0
+    first, spender, height = acceptance.parts.start, acceptance.txid, acceptance.height
     spends = []
-    for vin, (each, known) in enumerate(zip(acceptance.transaction.inputs, spent, strict=True)):
-        part = acceptance.parts[vin]
-        hashed = _NO_HASH
-        if isinstance(known, Error):
-            errors[part] = known
-        else:
-            hashed = known[1]
-        txid, vout = each.previous_txid, each.previous_vout
+    for vin, (txid, vout) in enumerate(acceptance.outpoints):
         record, offset = locate(txid, vout, utxo_batch_size)
-        data = pack_spending_data(acceptance.txid, vin)
-        spends.append(ParsedSpend(part, txid, vout, record, offset, hashed, data, acceptance.height, flags, group))
+        data = pack_spending_data(spender, vin)
+        spends.append(ParsedSpend(first + vin, txid, vout, record, offset, hashes[vin], data, height, flags, group))
     return spends
-
-
-def _is_held(spend: ParsedSpend, found: Mapping[Outpoint, FoundOutput | Error]) -> bool:
-    known = found.get(spend.outpoint)
-    return isinstance(known, FoundOutput) and known.utxo is not None and known.utxo[UTXO_BYTES:] == spend.spending_data

@@ -3,8 +3,6 @@
 from collections.abc import Sequence
 from graphlib import TopologicalSorter
 
-from store.layout import TXID_BYTES
-
 from .acceptance import Acceptance
 
 
@@ -13,7 +11,7 @@ def by_depth(acceptances: Sequence[Acceptance]) -> list[list[Acceptance]]:
     it can be. acceptances: of different transactions."""
     by_txid = {acceptance.txid: acceptance for acceptance in acceptances}
     parents = {
-        txid: [parent for parent in _parents(acceptance) if parent in by_txid and parent != txid]
+        txid: [parent for parent, _ in acceptance.outpoints if parent in by_txid and parent != txid]
         for txid, acceptance in by_txid.items()
     }
     if not any(parents.values()):
@@ -26,7 +24,3 @@ def by_depth(acceptances: Sequence[Acceptance]) -> list[list[Acceptance]]:
         levels.append([by_txid[txid] for txid in ready])
         sorter.done(*ready)
     return levels
-
-
-def _parents(acceptance: Acceptance) -> list[bytes]:
-    return [serialised[:TXID_BYTES] for serialised in acceptance.transaction.standard_inputs]

@@ -19,6 +19,8 @@ from .acceptance import Acceptance
 
 def complete_there(context: DispatchContext, there: Sequence[Acceptance]) -> None:
     """Sets `error` of each that is not complete."""
+    if not there:
+        return
     errors: dict[int, Error] = {}
     found = [(each.candidate, each.found) for each in there if each.candidate is not None and each.found is not None]
     complete_found(context, found, errors)
@@ -44,9 +46,9 @@ def _tell_parents(context: DispatchContext, there: Sequence[Acceptance]) -> None
         record: acceptance.height
         for acceptance in there
         if acceptance.spends_something
-        for each in acceptance.transaction.inputs
-        if each.previous_vout >= size
-        for record, _ in [locate(each.previous_txid, each.previous_vout, size)]
+        for txid, vout in acceptance.outpoints
+        if vout >= size
+        for record, _ in [locate(txid, vout, size)]
     }
     calls = [RuleCall(record, "tellState", (height, context.retention)) for record, height in heights.items()]
     for (record, height), result in zip(heights.items(), context.try_operate(calls), strict=True):

@@ -105,10 +105,14 @@ def _accept_fresh(context: DispatchContext, fresh: Sequence[Acceptance], options
     known = [acceptance for acceptance in fresh if acceptance.error is None]
     (accept_at_once if context.store.is_atomic else accept_by_levels)(context, known)
     created = [acceptance for acceptance in known if acceptance.error is None and acceptance.found is None]
-    conflicting = {acceptance.creation: acceptance for acceptance in created if acceptance.is_conflicting}
-    notes = note_in_parents(context, [each.candidate for each in conflicting.values() if each.candidate is not None])
-    for part, error in notes.items():
-        conflicting[part].error = error
+    _note_conflicting(context, [acceptance for acceptance in created if acceptance.is_conflicting])
+
+
+def _note_conflicting(context: DispatchContext, created: Sequence[Acceptance]) -> None:
+    if created:
+        errors = note_in_parents(context, [each.candidate for each in created if each.candidate is not None])
+        for acceptance in created:
+            acceptance.error = errors.get(acceptance.creation)
 
 
 def _set_candidates(context: DispatchContext, acceptances: Iterable[Acceptance], options: Options) -> None:

@@ -4,9 +4,9 @@ Item [txid, vout, block height or nil]; result: a map with satoshis, lockingScri
 apply spendingTxid and spendingVin, spendableFrom. What is given is checked as outputs/finding.py says.
 
 Of several states that apply the first is told: SPENT, FROZEN, CREATING, CONFLICTING, LOCKED, IMMATURE, FROZEN_UNTIL,
-UNSPENT. The last but one and the one before it are those of a height that is given; without one they are told wherever
-there is a height below which the output can't be spent. The flags of master and child record count alike: while they
-are changed one of them may be late.
+UNSPENT. IMMATURE and FROZEN_UNTIL go by the height that is given; without one they are told wherever there is a height
+below which the output can't be spent. The flags of master and child record count alike: while they are changed one of
+them may be late. An output without a UTXO that would have one at every height is a fault.
 """
 
 from typing import Any, Final
@@ -14,7 +14,16 @@ from typing import Any, Final
 from protocol import codes
 from protocol.codes import NO
 from protocol.wire import Error
-from store.layout import FROZEN, SPENT_UTXO_BYTES, UTXO_BYTES, locate, unpack_spending_data
+from store.layout import (
+    COINBASE_MATURITY,
+    FROZEN,
+    GENESIS_NEVER,
+    SPENT_UTXO_BYTES,
+    UTXO_BYTES,
+    is_utxo,
+    locate,
+    unpack_spending_data,
+)
 from workers.runtime.context import DispatchContext
 from workers.runtime.item_shape import Shape, optional_field, txid_field, uint_field
 from workers.runtime.outputs.finding import FoundOutput, find_outputs
@@ -43,9 +52,7 @@ def _describe(
     context: DispatchContext, outpoint: tuple[bytes, int], found: FoundOutput, height: int | None
 ) -> dict[str, Any] | Error:
     if found.utxo is None:
-        return Error(
-            codes.UTXO_NOT_FOUND, NO, f"output {outpoint[1]} is no UTXO: it only carries data, or can't be run"
-        )
+        return _no_utxo(outpoint, found)
     _, offset = locate(*outpoint, context.store.utxo_batch_size)
     try:
         state = _state(found, found.utxo, offset, height)
@@ -54,6 +61,14 @@ def _describe(
     satoshis, locking_script = found.output
     utxo_hash = found.utxo[:UTXO_BYTES]
     return {"satoshis": satoshis, "lockingScript": locking_script, "utxoHash": utxo_hash, **state}
+
+
+def _no_utxo(outpoint: tuple[bytes, int], found: FoundOutput) -> Error:
+    """A fault where the output would be a UTXO at every height; those of the first block's coinbase are none."""
+    is_first = found.master.get("spendingHeight") == COINBASE_MATURITY
+    if not is_first and is_utxo(found.output.locking_script, 0, GENESIS_NEVER):
+        return Error(codes.STORE_ERROR, NO, f"output {outpoint[1]}: its UTXO is missing")
+    return Error(codes.UTXO_NOT_FOUND, NO, f"output {outpoint[1]} is no UTXO")
 
 
 def _state(found: FoundOutput, utxo: bytes, offset: int, height: int | None) -> dict[str, Any]:
