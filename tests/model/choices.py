@@ -123,7 +123,10 @@ class Choices:
 
     def _old_spend(self) -> list[Any]:
         """One that is done already, mostly; perhaps now with another hash."""
-        coin = self.held()
+        barred = [
+            key[1:] for key in self.model.state if key[0] == kinds.HOLDER and not self.world.is_spendable(key[1:])
+        ]
+        coin = self.chance.choice(barred) if barred and self.once_in(2) else self.held()
         holder = self.model.holder(coin)
         item = self._spend(coin, *(holder if isinstance(holder, tuple) else (self.tx().txid, 0)))[:-1]
         return [*coin, _NO_HASH, *item[3:]] if self.once_in(6) else item

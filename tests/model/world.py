@@ -3,6 +3,7 @@
 from collections.abc import Collection, Iterable, Iterator, Sequence
 from contextlib import contextmanager
 from itertools import count
+from random import SystemRandom
 from typing import Any, Final, NamedTuple
 
 from protocol.codes import NO
@@ -24,7 +25,7 @@ MATURE: Final = 1  # height of coinbases that may be spent from about the beginn
 BEGINNING: Final = 101
 _LOG: Final = 40
 _NOBODY: Final = b"\x07" * 32
-_runs = count(1)
+_runs = count(SystemRandom().randrange(1 << 30))  # a set on a server may have been used before
 
 
 class Block(NamedTuple):
