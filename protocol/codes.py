@@ -2,7 +2,8 @@
 
 An answer is `OK`, a *rejection* (the rules of the UTXO set said no; nothing was executed) or a *fault* (the request
 could not be served). An error says whether it was executed: `NO` is never wrong, nothing of the item was or will be
-executed; `UNKNOWN` means that it may have been, and that asking again is safe.
+executed; `UNKNOWN` means that it may have been, and that asking again is safe, but for a few operations
+(docs/protocol.md, Asking again).
 """
 
 OK = "OK"

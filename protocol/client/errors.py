@@ -69,7 +69,8 @@ class Locked(Rejection):
 
 
 class Fault(UtxodError):
-    """The request could not be served. Where `.executed` is "unknown", asking again is safe."""
+    """The request could not be served. Where `.executed` is "unknown", asking again is safe, but for freeze, unfreeze,
+    reassign and increment (docs/protocol.md, Asking again)."""
 
 
 class NoAnswer(Fault):

@@ -22,6 +22,7 @@ def to_daemon(kind: str) -> list[Any]:
 @pytest.fixture(scope="module")
 def raw(tmp_path_factory: pytest.TempPathFactory, store_kind: str) -> Iterator[Raw]:
     with running_daemon(tmp_path_factory.mktemp("vectors"), {}, store_kind) as daemon:
+        daemon.wait_for_workers(within=60)
         one = Raw(daemon.endpoint)
         yield one
         one.close()
@@ -61,7 +62,7 @@ def test_a_good_vector_is_understood(raw: Raw, vector: Vector) -> None:
         assert reply.error is None
         assert reply.count == vector["means"]["header"]["count"]
         faults = {error.code for error in reply.errors.values()} & codes.FAULTS
-        # The one creation of a whole transaction has the first bytes of one.
+        # A whole transaction that is created or accepted is only the first bytes of one.
         assert faults <= ({codes.BAD_REQUEST} if "a whole transaction" in vector["name"] else set())
     else:
         assert frames[0][3] == {"HELLO": wire.WELCOME, "STATUS": wire.REPORT}[kind]

@@ -3,7 +3,8 @@
 from collections.abc import Callable, Iterable, Sequence
 from typing import Any, NamedTuple
 
-from tests.model.coinset import Answers, Coinset, Expected, answers_of
+from tests.model.coinset import Coinset
+from tests.model.records import Answers, Expected, answers_of
 from tests.model.transactions import Outpoint, Output, Tx, extended
 
 Hold = tuple[Outpoint, bytes]  # an output, and who spends it

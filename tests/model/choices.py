@@ -5,13 +5,15 @@ from random import Random
 from typing import Any
 
 from tests.model import asks as ask_of
-from tests.model import coinset
+from tests.model import records as kinds
 from tests.model.asks import Ask
-from tests.model.coinset import ON_CHAIN, Coinset
+from tests.model.coinset import Coinset
+from tests.model.records import ON_CHAIN
 from tests.model.transactions import Outpoint, Tx
 from tests.model.world import Block, World
 
 _LATEST = 12
+_NO_HASH = bytes(range(32))
 
 Batch = list[Ask]
 
@@ -45,7 +47,7 @@ class Choices:
         """Mostly one that is in the set."""
         there = self.world.settled()
         tx = self.tx()
-        if self.once_in(16) and not self.model.get(coinset.CREATING, tx.txid):
+        if self.once_in(16) and not self.model.get(kinds.CREATING, tx.txid):
             return tx
         return self.model.known[self.chance.choice(there if self.once_in(2) else there[-_LATEST:])]
 
@@ -60,7 +62,7 @@ class Choices:
 
     def held(self) -> Outpoint:
         """Mostly one that somebody holds."""
-        coins = [(txid, vout) for kind, txid, vout in self.model.state if kind == coinset.HOLDER]
+        coins = [(txid, vout) for kind, txid, vout in self.model.state if kind == kinds.HOLDER]
         return self.coin() if not coins or self.once_in(8) else self.chance.choice(coins[-3 * _LATEST :])
 
     def height(self) -> int:
@@ -68,7 +70,7 @@ class Choices:
         return self.world.height + self.chance.choice([0, 1, 1, 1, 1, 1, 1, 2])
 
     def utxo_hash(self, coin: Outpoint) -> bytes:
-        return bytes(range(32)) if self.once_in(32) else self.model.utxo_hash(*coin)
+        return _NO_HASH if self.once_in(32) else self.model.utxo_hash(*coin)
 
     def payment(self, batch: Sequence[Tx] = ()) -> Tx:
         """A new transaction. batch: those beside it, whose outputs it may spend, or whose rival it may be."""
@@ -91,16 +93,18 @@ class Choices:
         made: list[Tx] = []
         for _ in self.several():
             made.append(self.tx() if self.once_in(6) else self.payment(made))
-        if self.once_in(6):
+        if self.once_in(4):
             made.append(made[0])
         self.chance.shuffle(made)
-        return [self.accept(tx) for tx in made]
+        return [self.accept(tx, is_twin=made.count(tx) > 1) for tx in made]
 
-    def accept(self, tx: Tx) -> Ask:
+    def accept(self, tx: Tx, *, is_twin: bool = False) -> Ask:
+        """is_twin: one that may be refused what the other one gets."""
         flags = self.chance.choice([1, 2, 3, 8, 16, 24]) if self.once_in(6) else 0
         mined = [(200 + self.chance.randrange(4), self.world.height, 7)] if self.once_in(10) else []
         height = self.world.height if tx.is_coinbase else self.height()
-        return self.world.accept(tx, self.once_in(2), height, mined, flags)
+        wrong = self.chance.randrange(len(tx.inputs)) if self.once_in(3 if is_twin else 32) else None
+        return self.world.accept(tx, self.once_in(2), height, mined, flags, wrong)
 
     def creates(self) -> Batch:
         """As a caller does that spends before, or after, or never."""
@@ -111,13 +115,28 @@ class Choices:
     def _spend(self, coin: Outpoint, spender: bytes, vin: int, flags: int = 0) -> list[Any]:
         return [*coin, self.utxo_hash(coin), spender, vin, self.height(), flags]
 
+    def _new_spend(self) -> list[Any]:
+        tx = self.tx()
+        vin = self.chance.randrange(len(tx.inputs))
+        coin = tx.spends[vin] if tx.spends and not self.once_in(3) else self.coin()
+        return self._spend(coin, tx.txid, vin)[:-1]
+
+    def _old_spend(self) -> list[Any]:
+        """One that is done already, mostly; perhaps now with another hash."""
+        barred = [
+            key[1:] for key in self.model.state if key[0] == kinds.HOLDER and not self.world.is_spendable(key[1:])
+        ]
+        coin = self.chance.choice(barred) if barred and self.once_in(2) else self.held()
+        holder = self.model.holder(coin)
+        item = self._spend(coin, *(holder if isinstance(holder, tuple) else (self.tx().txid, 0)))[:-1]
+        return [*coin, _NO_HASH, *item[3:]] if self.once_in(6) else item
+
     def spends(self) -> Batch:
         batch = []
         for _ in self.several():
-            tx, flags = self.tx(), self.chance.randrange(4) if self.once_in(4) else 0
-            vin = self.chance.randrange(len(tx.inputs))
-            coin = tx.spends[vin] if tx.spends and not self.once_in(3) else self.coin()
-            batch.append(ask_of.spend(self._spend(coin, tx.txid, vin, flags)))
+            flags = self.chance.randrange(4) if self.once_in(4) else 0
+            item = self._old_spend() if self.once_in(2) else self._new_spend()
+            batch.append(ask_of.spend([*item, flags]))
         return batch
 
     def whole_spends(self) -> Batch:
@@ -130,7 +149,9 @@ class Choices:
         if batch and self.once_in(3):
             again = self.model.known[batch[0].items[0][3]]
             items = [self._spend(coin, again.txid, vin) for vin, coin in enumerate(again.spends)]
-            batch.append(ask_of.spend_transaction(items))
+            if self.once_in(2):
+                self.chance.choice(items)[2] = _NO_HASH
+            batch.insert(self.chance.randrange(2), ask_of.spend_transaction(items))
         return batch
 
     def unspends(self) -> Batch:
@@ -155,7 +176,7 @@ class Choices:
         batch = []
         for _ in self.several():
             txid = self.settled().txid
-            listed = self.model.get(coinset.BLOCKS, txid) or ()
+            listed = self.model.get(kinds.BLOCKS, txid) or ()
             block_id = self.chance.choice(listed)[0] if listed and self.once_in(2) else self.chance.randrange(300, 304)
             height, flags = self.world.height - self.chance.randrange(2), self.chance.choice([0, 1, 1, 2, 2, 3])
             batch.append(self.set_mined(txid, Block(block_id, height, ()), flags))
@@ -172,7 +193,7 @@ class Choices:
 
     def alerts(self) -> Batch:
         state = self.model.state
-        frozen = [key[1:] for key, held in state.items() if key[0] == coinset.HOLDER and held == coinset.FROZEN]
+        frozen = [key[1:] for key, held in state.items() if key[0] == kinds.HOLDER and held == kinds.FROZEN]
         kind = self.chance.choice(["freeze", "unfreeze", "reassign", "reassign"]) if frozen else "freeze"
         batch = []
         for _ in self.several():
@@ -210,4 +231,4 @@ class Choices:
             "outpoint": lambda coin: ask_of.plain("outpoint", *coin),
         }[kind]
         coins = [self.held() if self.once_in(2) else self.coin() for _ in self.several()]
-        return [ask(coin) for coin in coins if kind == "utxo" or not self.model.get(coinset.CREATING, coin[0])]
+        return [ask(coin) for coin in coins if kind == "utxo" or not self.model.get(kinds.CREATING, coin[0])]

@@ -7,9 +7,9 @@ from hypothesis import strategies as st
 from hypothesis.stateful import RuleBasedStateMachine, precondition, rule
 
 from tests.model import asks as ask_of
-from tests.model import coinset
+from tests.model import records as kinds
 from tests.model.choices import Batch, Choices
-from tests.model.coinset import ON_CHAIN, UNSETS
+from tests.model.records import ON_CHAIN, UNSETS
 from tests.model.subject import KINDS, Fault, Subject
 from tests.model.transactions import Tx
 from tests.model.world import MATURE, Block, World
@@ -69,7 +69,7 @@ class Machine(RuleBasedStateMachine):
     @precondition(lambda self: self.world.history)
     @rule(seed=seeds, fault=faults, prompt=prompts)
     def ask_again(self, seed: int, fault: Fault | None, prompt: bool) -> None:
-        self._ask(Random(seed).choice(self.world.history[-8:]), fault, prompt)
+        self._ask(list(Random(seed).choice(self.world.history[-8:])), fault, prompt)
 
     @rule(seed=seeds, fault=faults)
     def look(self, seed: int, fault: Fault | None) -> None:
@@ -86,7 +86,7 @@ class Machine(RuleBasedStateMachine):
         world.height += 1
         block_id = 1000 + len(world.chain) + 16 * len(world.history)
         coinbase = self._coinbase(choices.shape(), world.height, block_id)
-        unmined = [txid for txid in world.settled() if not world.model.get(coinset.BLOCKS, txid)]
+        unmined = [txid for txid in world.settled() if not world.model.get(kinds.BLOCKS, txid)]
         block = Block(block_id, world.height, (coinbase.txid, *unmined[-many:]))
         world.chain.append(block)
         batch = [choices.set_mined(txid, block) for txid in block.txids]

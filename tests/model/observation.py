@@ -5,8 +5,8 @@ from collections.abc import Mapping, Sequence
 from typing import Any
 
 from store.layout import unpack_spending_data
-from tests.model import coinset
-from tests.model.coinset import FROZEN, PER_RECORD, State
+from tests.model import records as kinds
+from tests.model.records import FROZEN, PER_RECORD, State
 from tests.model.transactions import Output
 
 Record = Mapping[str, Any]
@@ -20,25 +20,25 @@ def state_of(txid: bytes, found: Sequence[Record | None]) -> State:
     master = records[0]
     if master is not None and "abandoned" in master:
         assert set(master) == {"abandoned"}, f"a mark among a transaction's bins: {master}"
-        state[coinset.BARRED, txid, 0] = True
+        state[kinds.BARRED, txid, 0] = True
         master = records[0] = None
     for index, record in enumerate(records):
         if record is not None:
             state |= _of_record(txid, index, record)
     if master is not None:
         state |= _of_master(txid, master)
-    state[coinset.LOCK, txid, 0] = lock is not None
+    state[kinds.LOCK, txid, 0] = lock is not None
     return {key: value for key, value in state.items() if value}
 
 
 def _of_record(txid: bytes, index: int, record: Record) -> State:
     state: State = {
-        (coinset.RECORD, txid, index): tuple(utxo is not None for utxo in record["utxos"]),
-        (coinset.CREATING, txid, index): bool(record.get("creating")),
-        (coinset.CONFLICTING, txid, index): bool(record.get("conflicting")),
-        (coinset.LOCKED, txid, index): bool(record.get("locked")),
-        (coinset.MATURES, txid, index): record.get("spendingHeight"),
-        (coinset.PRUNED, txid, index): frozenset(
+        (kinds.RECORD, txid, index): tuple(utxo is not None for utxo in record["utxos"]),
+        (kinds.CREATING, txid, index): bool(record.get("creating")),
+        (kinds.CONFLICTING, txid, index): bool(record.get("conflicting")),
+        (kinds.LOCKED, txid, index): bool(record.get("locked")),
+        (kinds.MATURES, txid, index): record.get("spendingHeight"),
+        (kinds.PRUNED, txid, index): frozenset(
             bytes.fromhex(spender)[::-1] for spender in record.get("deletedChildren") or ()
         ),
     }
@@ -46,20 +46,22 @@ def _of_record(txid: bytes, index: int, record: Record) -> State:
         vout = index * PER_RECORD + offset
         if utxo is not None and len(utxo) > 32:
             is_frozen = utxo[32:] == _FROZEN
-            state[coinset.HOLDER, txid, vout] = FROZEN if is_frozen else tuple(unpack_spending_data(utxo[32:]))
-        state[coinset.SPENDABLE, txid, vout] = (record.get("utxoSpendableIn") or {}).get(offset)
+            state[kinds.HOLDER, txid, vout] = FROZEN if is_frozen else tuple(unpack_spending_data(utxo[32:]))
+        state[kinds.SPENDABLE, txid, vout] = (record.get("utxoSpendableIn") or {}).get(offset)
         reassigned = (record.get("reassigned") or {}).get(offset)
-        state[coinset.OUTPUT, txid, vout] = Output(*reassigned) if reassigned else None
+        state[kinds.OUTPUT, txid, vout] = Output(*reassigned) if reassigned else None
     return state
 
 
 def _of_master(txid: bytes, master: Record) -> State:
+    noted = master.get("conflictingCs") or []
+    assert len(set(noted)) == len(noted), f"noted twice: {noted}"
     blocks = [master.get(name) or [] for name in ("blockIDs", "blockHeights", "subtreeIdxs")]
     return {
-        (coinset.BLOCKS, txid, 0): tuple(zip(*blocks, strict=True)),
-        (coinset.UNMINED, txid, 0): master.get("unminedSince"),
-        (coinset.PRESERVED, txid, 0): master.get("preserveUntil"),
-        (coinset.NOTED, txid, 0): frozenset(master.get("conflictingCs") or ()),
+        (kinds.BLOCKS, txid, 0): tuple(zip(*blocks, strict=True)),
+        (kinds.UNMINED, txid, 0): master.get("unminedSince"),
+        (kinds.PRESERVED, txid, 0): master.get("preserveUntil"),
+        (kinds.NOTED, txid, 0): frozenset(noted),
     }
 
 

@@ -4,7 +4,6 @@ die at, at any call."""
 import tempfile
 from collections.abc import Iterator, Sequence
 from contextlib import contextmanager
-from pathlib import Path
 from typing import Any, Final, NamedTuple
 
 from protocol import codes, wire
@@ -15,7 +14,7 @@ from store import Read, RecordOperation, Remove, Result, Status, Store, StoreErr
 from store.faulty import FaultyStore
 from store.interface import is_read_only
 from store.layout import child_key
-from tests.model.coinset import GENESIS_HEIGHT, PER_RECORD
+from tests.model.records import GENESIS_HEIGHT, PER_RECORD
 from tests.support.dispatching import Dispatched, Outcome, Wrapped, dispatch
 
 # Kinds of a fault: the worker is killed at a call of the store, before it, in the middle or after it; the store fails
@@ -26,11 +25,11 @@ REFUSE: Final = "refused"
 DOUBT: Final = "in doubt"
 LOSE: Final = "some unanswered"
 FAIL: Final = "some refused"
-KINDS: Final = (KILL, REFUSE, DOUBT, LOSE, FAIL)
+LATE: Final = "late"  # what the answer waits for is done some time after it
+KINDS: Final = (KILL, REFUSE, DOUBT, LOSE, FAIL, LATE)
 
 EMBEDDED: Final = "lmdb"
 RECORDS: Final = "records"  # the embedded store, taken for one whose batches are no whole
-AEROSPIKE: Final = "aerospike"
 _SECONDS: Final = 10.0
 
 
@@ -62,7 +61,7 @@ class Shaken(Wrapped):
 
     def batch_operate(self, record_operations: Sequence[RecordOperation], budget: float) -> list[Result]:
         fault, self._calls = self._fault, self._calls + 1
-        if fault is None or fault.call != self._calls - 1:
+        if fault is None or fault.kind == LATE or fault.call != self._calls - 1:
             return self._inner.batch_operate(record_operations, budget)
         self.had_fault = True
         if fault.kind in (LOSE, FAIL) and not self._inner.is_atomic:
@@ -104,7 +103,9 @@ class Subject:
         self.is_atomic = store.is_atomic
         self.pending: list[FollowUp] = []
 
-    def ask(self, operation: str, requests: Sequence[Sequence[Any]], flags: int, fault: Fault | None) -> list[Outcome]:
+    def ask(
+        self, operation: str, requests: Sequence[Sequence[Any]], flags: Sequence[int], fault: Fault | None
+    ) -> list[Outcome]:
         """The outcomes of all items, as the broker gives them once what an answer waits for is done."""
         self.shaken.plan(fault)
         sizes = [len(request) for request in requests]
@@ -118,10 +119,15 @@ class Subject:
                 self.pending.append(follow_up)
                 continue
             place = sum(sizes[: follow_up.request_index]) + follow_up.item_index
-            error = self.follow(follow_up)
+            error = self._late(follow_up) if fault and fault.kind == LATE else self.follow(follow_up)
             if error is not None and outcomes[place].error is None:
                 outcomes[place] = Outcome(None, error._replace(executed=UNKNOWN))
         return outcomes
+
+    def _late(self, follow_up: FollowUp) -> Error:
+        self.shaken.had_fault = True
+        self.pending.append(follow_up)
+        return Error(codes.DEADLINE_EXCEEDED, UNKNOWN, "late")
 
     def follow(self, *follow_ups: FollowUp) -> Error | None:
         """Does follow-ups of one operation, in one dispatch; what went wrong with the first that failed."""
@@ -150,16 +156,13 @@ class Subject:
 
 
 @contextmanager
-def opened(kind: str, url: str | None = None) -> Iterator[Subject]:
-    """A set for any number of runs. url: of an Aerospike set."""
+def opened(store: str) -> Iterator[Subject]:
+    """A set for any number of runs. store: EMBEDDED, RECORDS, or the URL of an Aerospike set."""
     with tempfile.TemporaryDirectory(prefix="utxod-model-") as directory:
-        if kind == AEROSPIKE:
-            assert url is not None
-            address = f"{url}&blobs={directory}"
-        else:
-            address = f"lmdb://{Path(directory)}/set?sync=false"
-        store = open_store(f"{address}&utxo_batch_size={PER_RECORD}&genesis_height={GENESIS_HEIGHT}")
+        is_embedded = store in (EMBEDDED, RECORDS)
+        address = f"lmdb://{directory}/set?sync=false" if is_embedded else f"{store}&blobs={directory}"
+        opened_store = open_store(f"{address}&utxo_batch_size={PER_RECORD}&genesis_height={GENESIS_HEIGHT}")
         try:
-            yield Subject(FaultyStore(store, [], atomic=False) if kind == RECORDS else store)
+            yield Subject(FaultyStore(opened_store, [], atomic=False) if store == RECORDS else opened_store)
         finally:
-            store.close()
+            opened_store.close()

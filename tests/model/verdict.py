@@ -11,14 +11,15 @@ from typing import Any
 
 from protocol import codes
 from protocol.codes import NO, UNKNOWN
-from tests.model import coinset
+from tests.model import records as kinds
 from tests.model.asks import Ask, Hold, is_right, shown
-from tests.model.coinset import Answers, Coinset, Key, State
+from tests.model.coinset import Coinset
+from tests.model.records import Answers, Key, State
 from tests.support.dispatching import Outcome
 
 _ORDERS = 120
 _ORDERS_WITH_FAULT = 24
-_NO_TRACE = (coinset.LOCK, coinset.BARRED)  # are no part of any transaction
+_NO_TRACE = (kinds.LOCK, kinds.BARRED)  # are no part of any transaction
 
 Seen = dict[Key, set[Any]]
 
@@ -53,8 +54,11 @@ class Verdict:
             if not had_fault and not self._are_rivals():
                 raise AssertionError(self._complaint())
             self._check_parts()
-            if len(self.asks) == 1:
-                self._check_alone()
+            for place, ask in enumerate(self.asks):
+                self._check_promise(ask, self.outcomes[place])
+                others = {txid for other in self.asks if other is not ask for txid in other.touches}
+                if others.isdisjoint(ask.touches):
+                    self._check_alone(ask, self.outcomes[place])
         for key in part_of(self.model.state, self.touched):
             del self.model.state[key]
         self.model.state |= self.found
@@ -67,7 +71,8 @@ class Verdict:
 
     def _complaint(self) -> str:
         """In the order in which least is wrong."""
-        return "; ".join(min((self._wrong_in(order) for order in self._orders()), key=len))
+        wrong = sorted((self._wrong_in(order) for order in self._orders()), key=len)
+        return "; ".join(wrong[0])
 
     def _wrong_in(self, order: Sequence[int]) -> list[str]:
         """What is wrong, were the asks executed in this order."""
@@ -129,12 +134,25 @@ class Verdict:
         if any(outcome.executed != NO or outcome.code == codes.TX_EXISTS for outcome in outcomes):
             return True
         named = {coin for outcome in outcomes for coin in named_by(outcome)}
-        return key[0] == coinset.HOLDER and bool(value) and (key[1], key[2]) in named
+        return key[0] == kinds.HOLDER and bool(value) and (key[1], key[2]) in named
 
-    def _check_alone(self) -> None:
-        """One ask: what it was answered is right of what was before it, and what is promised is there."""
+    def _check_promise(self, ask: Ask, outcomes: Sequence[Outcome]) -> None:
+        """Who is told that it has its outputs has them; and where a batch is one whole, all or none."""
+        has = [(self.found.get((kinds.HOLDER, *coin)) or b"-")[0] == spender for coin, spender in ask.holds]
+        had = [(self.model.holder(coin) or b"-")[0] == spender for coin, spender in ask.holds]
+        result = outcomes[0].result
+        is_promised = all(outcome.error is None for outcome in outcomes) and (
+            ask.operation != "accept" or (result["created"] and not result["conflicting"])
+        )
+        assert all(has) or not is_promised, f"{ask}: OK, and yet it does not hold all of {shown(ask.holds)}"
+        if self.model.is_atomic and has != had:
+            is_there = ask.makes is None or (kinds.RECORD, ask.makes, 0) in self.found
+            assert all([*has, is_there]), f"{ask}: a part of it is done, it holds {has} of {shown(ask.holds)}"
+
+    def _check_alone(self, ask: Ask, outcomes: Sequence[Outcome]) -> None:
+        """One that has nothing to do with the others: what it was answered is right of what was before it, and what is
+        promised is there."""
         copy = self.model.copy()
-        (ask,), (outcomes,) = self.asks, self.outcomes
         answers = ask.judge(copy)
         for outcome, right in zip(outcomes, answers, strict=True):
             if outcome.error is None:

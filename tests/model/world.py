@@ -3,6 +3,7 @@
 from collections.abc import Collection, Iterable, Iterator, Sequence
 from contextlib import contextmanager
 from itertools import count
+from random import SystemRandom
 from typing import Any, Final, NamedTuple
 
 from protocol.codes import NO
@@ -10,10 +11,11 @@ from protocol.worker_wire import FollowUp
 from store import RuleCall
 from store.layout import record_key
 from tests.model import asks as ask_of
-from tests.model import coinset
+from tests.model import records as kinds
 from tests.model.asks import Ask, Hold, shown
-from tests.model.coinset import FROZEN, PER_RECORD, Coinset, State
+from tests.model.coinset import Coinset
 from tests.model.observation import always, quiet, state_of
+from tests.model.records import FROZEN, PER_RECORD, State
 from tests.model.subject import Fault, Subject
 from tests.model.transactions import NO_OUTPOINT, Outpoint, Output, Tx, make_tx
 from tests.model.verdict import Verdict, difference, part_of
@@ -22,7 +24,8 @@ from tests.support.dispatching import Outcome
 MATURE: Final = 1  # height of coinbases that may be spent from about the beginning on
 BEGINNING: Final = 101
 _LOG: Final = 40
-_runs = count(1)
+_NOBODY: Final = b"\x07" * 32
+_runs = count(SystemRandom().randrange(1 << 30))  # a set on a server may have been used before
 
 
 class Block(NamedTuple):
@@ -33,6 +36,7 @@ class Block(NamedTuple):
 
 class World:
     """height: of the tip of the active chain. stale: transactions of which a word to master or children may be lost.
+    torn: those whose children may be locked otherwise than they are.
     said: the outputs that answers say may be held, and by whom. stands: what was acknowledged, by output. has_failed:
     nothing more is to be held against the model."""
 
@@ -45,6 +49,7 @@ class World:
         self.side: list[Block] = []
         self.history: list[Sequence[Ask]] = []
         self.stale: set[bytes] = set()
+        self.torn: set[bytes] = set()
         self.said: set[Hold] = set()
         self.stands: dict[Outpoint, bytes] = {}
         self.has_failed = False
@@ -59,7 +64,7 @@ class World:
 
     def settled(self) -> list[bytes]:
         """In the set, and not half created."""
-        return [txid for txid in self.there() if not self.model.get(coinset.CREATING, txid)]
+        return [txid for txid in self.there() if not self.model.get(kinds.CREATING, txid)]
 
     def free_coins(self) -> list[Outpoint]:
         """That nobody holds."""
@@ -68,17 +73,17 @@ class World:
     def is_spendable(self, coin: Outpoint) -> bool:
         txid, vout = coin
         record, height = vout // PER_RECORD, self.height
-        marks = (self.model.get(kind, txid, record) for kind in (coinset.CONFLICTING, coinset.LOCKED))
-        heights = self.model.get(coinset.MATURES, txid, record), self.model.get(coinset.SPENDABLE, txid, vout)
+        marks = (self.model.get(kind, txid, record) for kind in (kinds.CONFLICTING, kinds.LOCKED))
+        heights = self.model.get(kinds.MATURES, txid, record), self.model.get(kinds.SPENDABLE, txid, vout)
         return not any(marks) and all((least or 0) <= height for least in heights)
 
-    def holders(self) -> list[coinset.Holder]:
+    def holders(self) -> list[kinds.Holder]:
         """Who holds anything."""
         state = self.model.state
-        return [held for (kind, _, _), held in state.items() if kind == coinset.HOLDER and held != FROZEN]
+        return [held for (kind, _, _), held in state.items() if kind == kinds.HOLDER and held != FROZEN]
 
     def blocks_of(self, txid: bytes) -> list[int]:
-        return [block[0] for block in self.model.get(coinset.BLOCKS, txid) or ()]
+        return [block[0] for block in self.model.get(kinds.BLOCKS, txid) or ()]
 
     def settled_of(self, block: Block) -> list[bytes]:
         settled = set(self.settled())
@@ -119,9 +124,18 @@ class World:
         return tx
 
     def accept(
-        self, tx: Tx, is_extended: bool, height: int, mined: Sequence[Sequence[int]] = (), flags: int = 0
+        self,
+        tx: Tx,
+        is_extended: bool,
+        height: int,
+        mined: Sequence[Sequence[int]] = (),
+        flags: int = 0,
+        wrong: int | None = None,
     ) -> Ask:
+        """wrong: an input that is shown with another output than it spends."""
         spent = [self.output(outpoint) for outpoint in tx.spends] if is_extended else None
+        if spent and wrong is not None:
+            spent[wrong] = Output(spent[wrong].satoshis + 1, spent[wrong].script)
         ask = ask_of.accept(tx, self._tag_of[tx.txid], spent, height, mined, flags)
         self.model.forms[tx.txid].add(ask.items[0][0])
         return ask
@@ -136,25 +150,28 @@ class World:
                 raise
             self.has_failed = True
             raise AssertionError("\n".join([str(failure), "\nbefore:", *map(_line, self._log[-_LOG:])])) from None
+        except BaseException:
+            self.has_failed = True
+            raise
 
     # ---- steps
 
     def step(self, asks: Sequence[Ask], fault: Fault | None = None, *, prompt: bool = True) -> list[list[Outcome]]:
         """The outcomes of each. prompt: owed follow-ups are done at once."""
         self._log.append(("asked", asks, fault))
-        operation = asks[0].operation
-        requests, flags = [ask.items for ask in asks], [ask.flags for ask in asks]
-        found = iter(self.subject.ask(operation, requests, flags, fault))
-        outcomes = [[next(found) for _ in ask.items] for ask in asks]
-        self._log.append(("answered", outcomes))
-        touched = dict.fromkeys(txid for ask in asks for txid in ask.touches)
-        had_fault = self.subject.shaken.had_fault
-        verdict = Verdict(self.model, asks, outcomes, self.observe(touched))
         with self._told():
+            requests, flags = [ask.items for ask in asks], [ask.flags for ask in asks]
+            found = iter(self.subject.ask(asks[0].operation, requests, flags, fault))
+            outcomes = [[next(found) for _ in ask.items] for ask in asks]
+            self._log.append(("answered", outcomes))
+            had_fault = self.subject.shaken.had_fault
+            touched = dict.fromkeys(txid for ask in asks for txid in ask.touches)
+            verdict = Verdict(self.model, asks, outcomes, self.observe(touched))
             verdict.check(had_fault)
             self.said.update(verdict.said())
             if had_fault:
                 self.stale.update(touched)
+                self.torn.update(touched)
             self._remember(asks, outcomes)
             self._check_coins(touched)
         if prompt:
@@ -191,6 +208,8 @@ class World:
                         if coin[0] != txid or self.model.holder(coin)
                     }
             elif executed == {None}:
+                if ask.operation == "set_locked" and not self.subject.shaken.had_fault:
+                    self.torn.discard(ask.touches[0])
                 for coin, spender in ask.holds:
                     if self._is_held(coin, spender):
                         self.stands[coin] = spender
@@ -206,9 +225,9 @@ class World:
             )
         self.said = {(coin, spender) for coin, spender in self.said if self._is_held(coin, spender)}
         for (kind, txid, vout), held in part_of(self.model.state, touched).items():
-            if kind == coinset.HOLDER and held != FROZEN:
-                is_known = self.model.get(coinset.RECORD, held[0]) or ((txid, vout), held[0]) in self.said
-                pruned = self.model.get(coinset.PRUNED, txid, vout // PER_RECORD) or ()
+            if kind == kinds.HOLDER and held != FROZEN:
+                is_known = self.model.get(kinds.RECORD, held[0]) or ((txid, vout), held[0]) in self.said
+                pruned = self.model.get(kinds.PRUNED, txid, vout // PER_RECORD) or ()
                 assert is_known or held[0] in pruned, f"{shown([txid, vout])} names {shown(held)}, of whom nobody knows"
 
     # ---- follow-ups
@@ -232,6 +251,19 @@ class World:
                     raise AssertionError(f"{same[0].operation} failed: {error}")
             if self.subject.shaken.had_fault:
                 self._doubt(same)
+            with self._told():
+                self._check_locks(same)
+
+    def _check_locks(self, follow_ups: Iterable[FollowUp]) -> None:
+        """A lock of children that comes late changes nothing where a newer one was answered."""
+        for txid in {owed.key[:32] for owed in follow_ups if owed.operation == "lock_children"}:
+            found, known = self.observe([txid]), part_of(self.model.state, [txid])
+            changed = {key for key in found.keys() | known.keys() if found.get(key) != known.get(key)}
+            is_allowed = txid in self.torn and all(key[0] == kinds.LOCKED and key[2] for key in changed)
+            assert not changed or is_allowed, f"late: {difference(found, known)}"
+            for key in known:
+                del self.model.state[key]
+            self.model.state |= found
 
     def lose(self, number: int) -> None:
         """A daemon is killed, and what it owed is lost."""
@@ -248,8 +280,8 @@ class World:
     def time_passes(self) -> None:
         """Creation locks, and the marks of what is abandoned, come to their end."""
         state = self.model.state
-        ended = [key for key in state if key[0] in (coinset.LOCK, coinset.BARRED)]
-        self.subject.remove([txid if kind == coinset.BARRED else txid + b"\xff" * 4 for kind, txid, _ in ended])
+        ended = [key for key in state if key[0] in (kinds.LOCK, kinds.BARRED)]
+        self.subject.remove([txid if kind == kinds.BARRED else txid + b"\xff" * 4 for kind, txid, _ in ended])
         for key in ended:
             del state[key]
         if ended:
@@ -265,8 +297,8 @@ class World:
                 (result,) = self.subject.call([call])
                 assert result.status == "OK", result
                 assert result.value["status"] == "OK", result
-                marks = self.model.get(coinset.PRUNED, txid, record) or frozenset()
-                self.model.put(coinset.PRUNED, txid, record, marks | {tx.txid})
+                marks = self.model.get(kinds.PRUNED, txid, record) or frozenset()
+                self.model.put(kinds.PRUNED, txid, record, marks | {tx.txid})
         self.subject.remove([record_key(tx.txid, record) for record in range(self.model.records(tx.txid))])
         self.subject.pending = [owed for owed in self.subject.pending if owed.key[:32] != tx.txid]
         for key in part_of(self.model.state, [tx.txid]):
@@ -288,15 +320,34 @@ class World:
                 self._check_quiet(txid)
 
     def _heal(self) -> None:
-        for txid in [txid for txid in self.there() if self.model.get(coinset.CREATING, txid)]:
+        for txid in [txid for txid in self.there() if self.model.get(kinds.CREATING, txid)]:
             self.step([ask_of.create(self.model.known[txid], self.height + 1, (), 0)])
         for txid in [txid for txid in self.settled() if txid in self.stale]:
-            is_conflicting = bool(self.model.get(coinset.CONFLICTING, txid))
+            is_conflicting = bool(self.model.get(kinds.CONFLICTING, txid))
             self.step([ask_of.set_conflicting(self.model.known[txid], txid, is_conflicting, self.height + 1)])
-            self.step([ask_of.plain("set_locked", txid, bool(self.model.get(coinset.LOCKED, txid)))])
-            if self.model.records(txid) > 1:
+            self.step([ask_of.plain("set_locked", txid, bool(self.model.get(kinds.LOCKED, txid)))])
+            if self.model.records(txid) > 1 and not self._tells_again(txid):
                 self.step([ask_of.plain("increment", txid, 0, self.height + 1)])
         self.stale.clear()
+
+    def _tells_again(self, txid: bytes) -> bool:
+        """Has the children tell their master again, by asking for what is so already. Whether all can be asked."""
+        coins = dict(reversed([(vout // PER_RECORD, (txid, vout)) for _, vout in self.model.coins(txid)]))
+        asks = [self._ask_what_is_so(coin) for record, coin in coins.items() if record]
+        if not asks or None in asks:
+            return False
+        for ask in asks:
+            assert ask is not None
+            self.step([ask])
+        return True
+
+    def _ask_what_is_so(self, coin: Outpoint) -> Ask | None:
+        held, height = self.model.holder(coin), self.height + kinds.MATURITY
+        pruned = self.model.get(kinds.PRUNED, coin[0], coin[1] // PER_RECORD) or ()
+        if held == FROZEN or (held and held[0] in pruned):
+            return None
+        item = [*coin, self.model.utxo_hash(*coin), *(held or (_NOBODY, 0)), height, 3]
+        return ask_of.spend(item) if held else ask_of.unspend(item)
 
     def _difference(self) -> str:
         return difference(self.observe(self.model.known), self.model.state)

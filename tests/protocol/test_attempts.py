@@ -1,5 +1,8 @@
 """What may be asked again, when, and what several attempts come to together: the whole table."""
 
+import re
+from pathlib import Path
+
 import msgpack
 import pytest
 
@@ -10,6 +13,7 @@ from protocol.client.call import REPORT_CALL, Call
 from protocol.client.questions import Operation
 from protocol.wire import Error
 
+PROTOCOL = Path(__file__).parents[2] / "docs" / "protocol.md"
 OPERATIONS = {value.name for value in vars(questions).values() if isinstance(value, Operation)} | {REPORT_CALL}
 NEVER_TWICE = {"freeze", "unfreeze", "reassign", "increment"}
 FINAL_FAULTS = {codes.BAD_REQUEST, codes.TOO_LARGE, codes.UNSUPPORTED}
@@ -55,6 +59,13 @@ def test_what_was_not_executed_is_asked_again_where_its_reason_passes(operation:
 def test_what_may_have_been_executed_is_asked_again_where_the_operation_may_be_asked_twice(operation: str) -> None:
     again = {code for code in CODES if due_after(Error(code, codes.UNKNOWN), operation) is not None}
     assert again == (set() if operation in NEVER_TWICE else CODES)
+
+
+def test_the_documents_table_says_the_same() -> None:
+    section = PROTOCOL.read_text().split("## Asking again")[1]
+    rows = [line.split("|")[1:3] for line in section.splitlines() if line.startswith("| `")]
+    said = {name: answer.strip() for names, answer in rows for name in re.findall(r"`(\w+)`|(STATUS)", names)}
+    assert {named or REPORT_CALL: answer == "yes" for (named, _), answer in said.items()} == TWICE
 
 
 def test_a_code_nobody_knows_is_asked_again_where_the_daemon_says_when() -> None:

@@ -20,10 +20,14 @@ with Client(sys.argv[1]) as client:
     client.status()
     outcomes = client.outpoint_many([(bytes(32), 0), (bytes(32), 1)])
     assert {outcome.code for outcome in outcomes} <= {"OK", "TX_NOT_FOUND"}, outcomes
+    assert client.retry(client.status, within=30.0)["epoch"] == client.submit(client.status).result()["epoch"]
+    assert sum(outcome.ok for outcome in client.iter_many(client.get_many, [bytes(32)] * 3)) == 0
 async def main():
     async with AsyncClient(sys.argv[1]) as client:
         (outcome,) = await client.get_many([bytes(32)])
         assert outcome.code in ("OK", "TX_NOT_FOUND"), outcome
+        assert await client.retry(client.status, within=30.0)
+        assert [outcome.ok async for outcome in client.iter_many(client.get_many, [bytes(32)])] == [False]
 asyncio.run(main())
 loaded = sorted(name for name in ("protocol", "store", "broker", "workers", "supervisor") if name in sys.modules)
 assert not loaded, loaded

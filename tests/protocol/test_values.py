@@ -32,6 +32,7 @@ from protocol import (
     codes,
     wire,
 )
+from protocol.client import errors, items, results
 from protocol.client.errors import to_exception
 from protocol.client.session import Counters
 from protocol.wire import Error
@@ -119,3 +120,13 @@ def test_an_error_raised_in_a_pool_of_processes_reaches_who_asked():
         with pytest.raises(Spent, match="by another") as caught:
             result.get(60)
     assert caught.value.details == DETAILS
+
+
+@pytest.mark.parametrize("module", [items, results, errors], ids=lambda module: module.__name__)
+def test_whatever_a_caller_may_hand_in_get_or_catch_is_exposed(module):
+    own = {
+        name
+        for name, value in vars(module).items()
+        if isinstance(value, type) and value.__module__ == module.__name__ and not name.startswith("_")
+    }
+    assert own <= set(protocol.__all__)

@@ -154,9 +154,11 @@ class Daemon:
     def wait_until_in_flight(self, items: int, pool: str = "write") -> dict[str, Any]:
         return self.wait_until(lambda status: status["pools"][pool]["in_flight"] >= items)
 
-    def wait_for_workers(self, count: int = 1) -> dict[str, Any]:
+    def wait_for_workers(self, count: int = 1, within: float = 10.0) -> dict[str, Any]:
         """All pools have at least so many workers that are ready."""
-        return self.wait_until(lambda status: all(pool["workers"] >= count for pool in status["pools"].values()))
+        return self.wait_until(
+            lambda status: all(pool["workers"] >= count for pool in status["pools"].values()), within
+        )
 
     def descriptors(self) -> int:
         """Open ones of the daemon's own process."""

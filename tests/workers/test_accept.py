@@ -209,6 +209,21 @@ def test_of_rivals_in_one_batch_one_wins(run: Run, store: Store, generate: Gener
     assert sorted(each for each in held if each) == sorted(2 * [winner.txid for winner in winners])
 
 
+def test_one_loses_no_coin_to_a_rival_in_its_batch_that_is_refused_itself(
+    run: Run, store: Store, generate: Generator, is_extended: bool
+) -> None:
+    coins = [(matured(run, generate, [1]), 0) for _ in range(3)]
+    absent = generate.coinbase([1])
+    rivals = [
+        payment(generate, coins[0], coins[1], (absent, 0), is_extended=is_extended),
+        payment(generate, coins[1], coins[2], is_extended=is_extended),
+        payment(generate, coins[2], coins[0], is_extended=is_extended),
+    ]
+    outcomes = run("accept", [item(rival) for rival in rivals]).outcomes
+    assert [outcome.code for outcome in outcomes] == ["TX_NOT_FOUND", "OK", "SPENT"]
+    assert [spender_of(store, coin) for coin in coins] == [None, rivals[1].txid, rivals[1].txid]
+
+
 def test_equal_transactions_in_one_batch_are_accepted_once(
     run: Run, store: Store, generate: Generator, is_extended: bool
 ) -> None:

@@ -93,8 +93,9 @@ class TransactionAsker(Asker):
         is marked so.
 
         Returns its metadata: txID, fee (where it is known), sizeInBytes, isCoinbase, totalUtxos, records. Raises
-        TxExists; Creating where another creator has not finished; Leftover where child records of an earlier life of
-        the transaction are there. Asking again completes what an attempt may have left unfinished.
+        TxExists; Creating where another creator has not finished; Abandoned while it is being abandoned; Leftover where
+        child records of an earlier life of the transaction are there. Asking again completes what an attempt may have
+        left unfinished.
         """
         item = CreateItem.whole(raw, block_height=block_height, mined=mined, conflicting=conflicting, locked=locked)
         return self._ask(questions.CREATE.single(item), timeout)
@@ -203,7 +204,7 @@ class TransactionAsker(Asker):
         its parents note it. False: it is not. block_height: the height it is judged at.
 
         Returns the outputs of its parents that it has spent, and the transactions that spend from it. Raises
-        TxNotFound. Where the work on a child record fails, raises that error, with `executed` "unknown".
+        TxNotFound. Where the work behind the mark fails, raises that error, with `executed` "unknown".
         """
         return self._ask(questions.SET_CONFLICTING.single((txid, value, block_height)), timeout)
 

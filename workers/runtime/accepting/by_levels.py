@@ -1,8 +1,13 @@
-"""Transactions are accepted in a store that takes record by record: level by level, parents first, the spends of a
-level in one batch, and then the creations of those that have all of theirs. What has not is refused, and gives back."""
+"""Transactions are accepted in a store that takes record by record: level by level, parents first. The spends of a
+level are one batch; who has not all of its own is refused, and gives back what it has; then come the others' creations.
+
+Where one was refused because of another one here, which has given back what it had, it is tried again: of rivals in a
+batch one wins, as it does where each of them is one whole.
+"""
 
 from collections.abc import Sequence
 
+from protocol import codes
 from protocol.codes import NO, UNKNOWN
 from protocol.wire import Error
 from store import StoreError
@@ -22,20 +27,47 @@ def accept_by_levels(context: DispatchContext, acceptances: Sequence[Acceptance]
     """Sets `found` or `error` of each that is not created. Of a level that is not begun, because the time is up,
     nothing is executed."""
     for level in by_depth(acceptances):
-        errors: dict[int, Error] = {}
-        outcomes = _spend(context, level, errors)
-        good = [acceptance for acceptance in level if not acceptance.failed(errors)]
-        candidates = [acceptance.candidate for acceptance in good if acceptance.candidate is not None]
-        errors |= create_at_once(context, [candidate for candidate in candidates if not candidate.children])
-        errors |= create_under_lock(context, [candidate for candidate in candidates if candidate.children])
-        settle(context, level, errors, outcomes)
+        waiting: Sequence[Acceptance] = level
+        while waiting:
+            _try(context, waiting)
+            again = _refused_for_nothing(waiting)
+            if len(again) == len(waiting):
+                break
+            for acceptance in again:
+                acceptance.error = None
+            waiting = again
 
 
-def _spend(context: DispatchContext, level: Sequence[Acceptance], errors: dict[int, Error]) -> SpendOutcomes:
-    spends = [spend for acceptance in level for spend in acceptance.spends]
+def _try(context: DispatchContext, waiting: Sequence[Acceptance]) -> None:
+    errors: dict[int, Error] = {}
+    outcomes = _spend(context, waiting, errors)
+    refused = [acceptance for acceptance in waiting if acceptance.failed(errors)]
+    settle(context, refused, errors, outcomes)
+    good = [acceptance for acceptance in waiting if not acceptance.failed(errors)]
+    candidates = [acceptance.candidate for acceptance in good if acceptance.candidate is not None]
+    errors = create_at_once(context, [candidate for candidate in candidates if not candidate.children])
+    errors |= create_under_lock(context, [candidate for candidate in candidates if candidate.children])
+    settle(context, good, errors, outcomes)
+
+
+def _spend(context: DispatchContext, waiting: Sequence[Acceptance], errors: dict[int, Error]) -> SpendOutcomes:
+    spends = [spend for acceptance in waiting for spend in acceptance.spends]
     try:
         return try_spends(context, spends, errors)
     except StoreError as error:
         fault = error_of_batch(error, UNKNOWN if error.in_doubt else NO)
         errors |= {spend.item_index: fault for spend in spends}
         return SpendOutcomes(set(), {}, set())
+
+
+def _refused_for_nothing(tried: Sequence[Acceptance]) -> list[Acceptance]:
+    """Those that met a spend of another one here that has been given back since."""
+    gone = {acceptance.txid for acceptance in tried if acceptance.error is not None and acceptance.error.executed == NO}
+    return [
+        acceptance
+        for acceptance in tried
+        if acceptance.error is not None
+        and acceptance.error.code == codes.SPENT
+        and acceptance.error.executed == NO
+        and acceptance.error.details.get("spending_txid") in gone
+    ]

@@ -3,7 +3,6 @@
 from collections.abc import Iterable, Mapping
 from typing import NamedTuple
 
-from protocol import codes
 from protocol.wire import Error
 from store import Read, RuleCall, Status
 from store.layout import child_key
@@ -64,17 +63,3 @@ def _write_children(
             errors.setdefault(txid, as_child_error(answer.error, child))
         else:
             owe_follow_ups(context, call.key, answer, families[txid].height)
-
-
-def note_in_parents(context: DispatchContext, parents: Mapping[bytes, Iterable[bytes]]) -> dict[bytes, Error]:
-    """Conflicting transactions are noted in each of their parents that is in the set.
-
-    parents: txids, by the txid of the one that is to be noted. Returns what went wrong, by that. Raises StoreError."""
-    notes = [(child, parent) for child, own in parents.items() for parent in dict.fromkeys(own)]
-    results = context.operate([RuleCall(parent, "noteConflicting", (child,)) for child, parent in notes])
-    errors: dict[bytes, Error] = {}
-    for (child, _), result in zip(notes, results, strict=True):
-        error = read_rule_answer(result, "parent").error
-        if error is not None and error.code != codes.TX_NOT_FOUND:
-            errors[child] = error
-    return errors

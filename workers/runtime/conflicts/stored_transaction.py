@@ -1,20 +1,17 @@
 """A transaction as it is kept: what it spends, and how many child records it has."""
 
 from collections.abc import Iterable, Sequence
-from typing import Any, Final, NamedTuple
+from typing import Final, NamedTuple
 
 from protocol import codes
 from protocol.codes import NO
 from protocol.wire import Error
 from store import Read, Result, Status
-from store.layout import raw_transaction
-from store.transaction import parse_transaction
 from workers.runtime.context import DispatchContext
+from workers.runtime.outputs.whole_transactions import UNREADABLE, WHOLE_BINS, Damaged, read_whole
 from workers.runtime.store_errors import error_of_record, error_of_unreadable
 
-_BINS: Final = (
-    "version", "locktime", "extendedSize", "inputs", "outputs", "external", "isCoinbase", "totalExtraRecs", "creating",
-)  # fmt: skip
+_BINS: Final = (*WHOLE_BINS, "totalExtraRecs", "creating")
 
 
 class StoredTransaction(NamedTuple):
@@ -53,21 +50,8 @@ def _understand(context: DispatchContext, txid: bytes, result: Result) -> Stored
     if bins.get("creating"):
         return Error(codes.CREATING, NO, "the transaction is still being created")
     try:
-        spent = _spent(context, txid, bins)
-    except (ValueError, KeyError, TypeError, OSError) as damage:
+        whole = read_whole(context, txid, bins)
+    except (Damaged, *UNREADABLE) as damage:
         return Error(codes.STORE_ERROR, NO, f"transaction: {damage}")
+    spent = [] if whole is None or whole.is_coinbase else whole.outpoints
     return StoredTransaction(bins.get("totalExtraRecs") or 0, spent)
-
-
-def _spent(context: DispatchContext, txid: bytes, bins: dict[str, Any]) -> Sequence[tuple[bytes, int]]:
-    """Raises ValueError, KeyError, TypeError, OSError."""
-    if bins.get("isCoinbase") or "version" not in bins:
-        return []
-    context.check_budget()  # a blob's disk knows of no budget
-    raw = context.store.blobs.get(txid) if bins.get("external") else raw_transaction(bins)
-    if raw is None:
-        raise ValueError("the store has only some of its outputs, where it is known as a whole")
-    whole = parse_transaction(raw)
-    if whole.txid != txid:
-        raise ValueError("what the store has is another one")
-    return [(each.previous_txid, each.previous_vout) for each in whole.inputs]

@@ -4,14 +4,12 @@ unfinished creation, a note in the parents of a conflicting one, a blob that was
 from collections.abc import Iterable, Mapping, Sequence
 from typing import Any, Final
 
-from protocol import codes
-from protocol.codes import UNKNOWN
 from protocol.wire import Error
-from store import Read, Result, RuleCall, Status
+from store import Read, Result, Status
 from store.layout import ABANDONED
 from store.transaction import Transaction
+from workers.runtime.conflicts.noting import note_conflicting
 from workers.runtime.context import DispatchContext
-from workers.runtime.rule_answer import read_rule_answer
 from workers.runtime.store_errors import error_of_record, error_of_unreadable
 
 from .blobs import make_blob_own
@@ -74,15 +72,8 @@ def complete_found(context: DispatchContext, found: Sequence[tuple[Candidate, Fo
 
 def note_in_parents(context: DispatchContext, candidates: Iterable[Candidate]) -> ItemErrors:
     """A conflicting transaction is noted in each parent that is in the set. Returns, by item, what is in doubt."""
-    notes = [
-        (candidate.item_index, RuleCall(parent, "noteConflicting", (candidate.txid,)))
-        for candidate in candidates
-        if isinstance(candidate.source, Transaction)
-        for parent in dict.fromkeys(txid for txid, _ in candidate.source.outpoints)
-    ]
-    in_doubt: ItemErrors = {}
-    for (index, _), result in zip(notes, context.try_operate([call for _, call in notes]), strict=True):
-        error = read_rule_answer(result, "parent").error
-        if error is not None and error.code != codes.TX_NOT_FOUND:
-            in_doubt[index] = error._replace(executed=UNKNOWN)
-    return in_doubt
+    sources = {candidate.item_index: candidate.source for candidate in candidates}
+    whole = {index: source for index, source in sources.items() if isinstance(source, Transaction)}
+    parents = {source.txid: [txid for txid, _ in source.outpoints] for source in whole.values()}
+    errors = note_conflicting(context, parents)
+    return {index: errors[source.txid] for index, source in whole.items() if source.txid in errors}

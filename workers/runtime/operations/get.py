@@ -12,14 +12,12 @@ from protocol import codes
 from protocol.codes import NO
 from protocol.wire import Error
 from store import Read, Status, StoreError
-from store.layout import raw_transaction
-from store.transaction import parse_transaction
 from workers.runtime.context import DispatchContext
 from workers.runtime.item_shape import Shape, array_field, optional_field, string_field, txid_field
+from workers.runtime.outputs.whole_transactions import UNREADABLE, WHOLE_BINS, Damaged, read_whole
 from workers.runtime.store_errors import error_of_record, error_of_unreadable
 
 _RAW: Final = "tx"
-_RAW_BINS: Final = ("external", "version", "locktime", "extendedSize", "inputs", "outputs")
 _MAX_FIELDS: Final = 64
 # Bin names are at most 15 characters.
 _MAX_NAME: Final = 15
@@ -93,7 +91,7 @@ class _WithRaw(list[str]):
     """The bins to read where a transaction's raw form is asked for. fields: those that were asked for."""
 
     def __init__(self, fields: Sequence[str]) -> None:
-        super().__init__([*fields, *_RAW_BINS])
+        super().__init__([*fields, *WHOLE_BINS])
         self.fields = fields
 
 
@@ -108,15 +106,10 @@ def _complete_raw(
 ) -> None:
     found = {name: bins[name] for name in fields if name in bins}
     try:
-        context.check_budget()  # a blob's disk knows of no budget
-        raw = context.store.blobs.get(txid) if bins.get("external") else raw_transaction(bins)
-        if raw is None and "version" in bins:
-            raise ValueError("the store has only some of its outputs, where it is known as a whole")
-        if raw is not None and parse_transaction(raw).txid != txid:
-            raise ValueError("what the store has is another one")
-    except (ValueError, KeyError, TypeError, OSError, StoreError) as error:
+        whole = read_whole(context, txid, bins)
+    except (Damaged, StoreError, *UNREADABLE) as error:
         context.batch.fail(index, Error(codes.STORE_ERROR, NO, f"transaction: {error}"))
         return
-    if raw is not None:
-        found[_RAW] = raw
+    if whole is not None:
+        found[_RAW] = whole.raw
     context.batch.complete(index, found)

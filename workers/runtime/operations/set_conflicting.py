@@ -18,7 +18,8 @@ from protocol.wire import Error
 from store import RuleCall
 from workers.runtime.children.follow_ups import owe_children_dah
 from workers.runtime.conflicts.links import Links, read_links
-from workers.runtime.conflicts.marking import Family, mark_children, note_in_parents
+from workers.runtime.conflicts.marking import Family, mark_children
+from workers.runtime.conflicts.noting import note_conflicting
 from workers.runtime.conflicts.stored_transaction import StoredTransaction, read_transactions
 from workers.runtime.context import DispatchContext
 from workers.runtime.item_shape import Shape, boolean_field, txid_field, uint_field
@@ -55,7 +56,7 @@ def _follow(
     for txid, family in families.items():
         owe_children_dah(context, txid, family.child_count)
     parents = {txid: [parent for parent, _ in stored[txid].spent] for txid, value, _ in marked if value}
-    errors = mark_children(context, families) | note_in_parents(context, parents)
+    errors = mark_children(context, families) | note_conflicting(context, parents)
     links = read_links(context, {txid: stored[txid] for txid in families})
     return {txid: errors.get(txid) or _result(own) for txid, own in links.items()}
 

@@ -5,7 +5,6 @@ A blob or a child record that is missing is a fault, never "there is no such out
 that fails here has executed nothing.
 """
 
-import struct
 from collections.abc import Iterable, Mapping, Sequence
 from typing import Any, Final
 
@@ -21,14 +20,12 @@ from store.transaction import Output, read_output
 from workers.runtime.context import DispatchContext
 from workers.runtime.store_errors import error_of_record, error_of_unreadable
 
-from .whole_transactions import Damaged, WholeTransactions
+from .whole_transactions import UNREADABLE, Damaged, WholeTransactions
 
 Outpoint = tuple[bytes, int]
 
 _MASTER_BINS: Final = ("external", "outputs", "utxos", "reassigned", "totalUtxos", "creating", "version")
 _CHILD_BINS: Final = ("utxos", "reassigned")
-# What reading a record raises that is not what was written.
-_UNREADABLE: Final = (ValueError, TypeError, AttributeError, ArithmeticError, LookupError, OSError, struct.error)
 
 
 class FoundOutput(Struct, frozen=True, gc=False):
@@ -101,7 +98,7 @@ def _find(
         utxo = home.value["utxos"][offset]
         moved = (home.value.get("reassigned") or {}).get(offset)
         output = _output(context, outpoint, utxo, moved, master.value, wholes)
-    except _UNREADABLE as error:
+    except UNREADABLE as error:
         raise Damaged(str(error)) from error
     return _not_here(outpoint) if output is None else FoundOutput(output, utxo, master.value, home.value)
 

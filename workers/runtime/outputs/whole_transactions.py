@@ -1,5 +1,6 @@
-"""Whole transactions, each read and checked against its id once in a dispatch."""
+"""Whole transactions, out of their records or their blobs, and checked against their ids."""
 
+import struct
 from collections.abc import Mapping
 from typing import Any, Final
 
@@ -8,29 +9,46 @@ from store.layout import raw_transaction
 from store.transaction import Transaction, parse_transaction
 from workers.runtime.context import DispatchContext
 
-_BINS: Final = ("version", "locktime", "extendedSize", "inputs", "outputs")
+WHOLE_BINS: Final = ("external", "version", "locktime", "extendedSize", "inputs", "outputs")
+# What reading a record raises that is not what was written.
+UNREADABLE: Final = (ValueError, TypeError, AttributeError, ArithmeticError, LookupError, OSError, struct.error)
 
 
 class Damaged(Exception):
     """What the store has is not what was created, or can't be read."""
 
 
+def read_whole(context: DispatchContext, txid: bytes, bins: Mapping[str, Any]) -> Transaction | None:
+    """None where only some of its outputs are known. bins: WHOLE_BINS of its master record. Raises Damaged, any of
+    UNREADABLE, and StoreError where the budget is used up."""
+    if "version" not in bins:
+        return None
+    context.check_budget()  # a blob's disk knows of no budget
+    raw = context.store.blobs.get(txid) if bins.get("external") else raw_transaction(bins)
+    if raw is None:
+        raise Damaged("the store has only some of its outputs, where it is known as a whole")
+    whole = parse_transaction(raw)
+    if whole.txid != txid:
+        raise Damaged("what the store has is not this transaction")
+    return whole
+
+
 class WholeTransactions:
+    """Each is read once in a dispatch."""
+
     def __init__(self, context: DispatchContext) -> None:
         self._context = context
         self._known: dict[bytes, Transaction] = {}
 
     def get(self, txid: bytes, master: Mapping[str, Any]) -> Transaction:
-        """master: bins of its master record, `external` among them. Raises Damaged, ValueError, OSError, StoreError."""
+        """master: bins of its master record, `external` and `version` among them. Raises as `read_whole`."""
         if txid not in self._known:
-            self._context.check_budget()
-            if master.get("external"):
-                raw = self._context.store.blobs.get(txid)
-            else:
-                (result,) = self._context.read([Read(txid, _BINS)])
-                raw = raw_transaction(result.value)
-            whole = None if raw is None else parse_transaction(raw)
-            if whole is None or whole.txid != txid:
-                raise Damaged("what the store has is not this transaction")
+            bins = master
+            if not master.get("external"):
+                (result,) = self._context.read([Read(txid, WHOLE_BINS)])
+                bins = result.value
+            whole = read_whole(self._context, txid, bins)
+            if whole is None:
+                raise Damaged("the store has only some of its outputs")
             self._known[txid] = whole
         return self._known[txid]
