@@ -152,7 +152,7 @@ def test_a_lost_blob_is_brought_back(run: Run, store: Any, generate: Generator, 
     assert run("accept", [item(child)]).results
     store.blobs.delete(child.txid)
     assert not run("accept", [item(child)]).results[0]["created"]
-    assert store.blobs.get(child.txid) == child.raw
+    assert store.blobs.get(child.txid) == child.in_standard_format().raw
 
 
 def test_notes_of_a_conflicting_one_that_were_lost_are_made(run: Run, store: Any, generate: Generator) -> None:
