@@ -207,7 +207,8 @@ class Choices:
         mined = [txid for kind, txid, _ in state if kind == kinds.BLOCKS]
         locked = [txid for txid in mined if self.model.get(kinds.LOCKED, txid)]
         begun = [txid for kind, txid, number in state if kind == kinds.CREATING and number == 0]
-        return self.chance.choice(begun or locked or mined if self.once_in(2) else mined[-4:])
+        chosen = begun or locked or mined if self.once_in(2) else mined[-4:]
+        return self.chance.choice(chosen) if chosen else self.settled().txid
 
     def sets_mined(self) -> Batch:
         batch = []
