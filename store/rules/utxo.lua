@@ -578,7 +578,8 @@ local function giveBack(rec, result, utxos, target, spender)
     return spender == target.spender
 end
 
-function unspend(rec, offset, utxoHash, spendingData, currentBlockHeight, blockHeightRetention)
+-- life: where it is given only the spend of that life of the output is taken back, and another one stands.
+function unspend(rec, offset, utxoHash, spendingData, currentBlockHeight, blockHeightRetention, life)
     local target, utxos, spender = openForGivingBack(rec, offset, utxoHash, spendingData)
     if target == nil then
         return utxos
@@ -587,8 +588,14 @@ function unspend(rec, offset, utxoHash, spendingData, currentBlockHeight, blockH
     if refusal then
         return refusal
     end
-    local result = succeed()
-    local assigned = giveBack(rec, result, utxos, target, spender)
+    local result, assigned = succeed(), false
+    local isOther = life ~= nil and (typeOf(life) ~= "integer" or life ~= joinedOf(rec["joined"], target.offset))
+    if spender ~= "" and isOther then
+        result["applied"] = list()
+        result["held"] = true
+    else
+        assigned = giveBack(rec, result, utxos, target, spender)
+    end
     return conclude(rec, result, assigned, currentBlockHeight, blockHeightRetention)
 end
 

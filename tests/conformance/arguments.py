@@ -120,6 +120,7 @@ POOLS: Final[dict[str, Pool]] = {
     "currentBlockHeight": [HEIGHT, HEIGHT - 1, HEIGHT + 1, 0, *_NO_HEIGHT, *_HUGE],
     "blockHeightRetention": [RETENTION, 0, 288, *_NO_HEIGHT, *_HUGE[1:]],
     "life": [0, 1, 2, 3, *_NO_INDEX],
+    "lifeOrNone": [None, 0, 1, 2, 3, *_NO_INDEX],
     "blockID": [7, 8, 9, 0, 2**32 - 1, *_NO_INDEX],
     "blockHeight": [HEIGHT - 5, *around(HEIGHT), 0, *_NO_HEIGHT, *_HUGE[1:]],
     "subtreeIdx": [0, 1, 2**32 - 1, *_NO_INDEX],
@@ -141,7 +142,7 @@ _IGNORE: Final = ("ignoreConflicting", "ignoreLocked")
 PARAMETERS: Final[dict[str, Sequence[str]]] = {
     "spend": (*_TARGET, "spendingData", *_IGNORE, *_AT),
     "spendMulti": ("spends", *_IGNORE, *_AT),
-    "unspend": (*_TARGET, "spendingData", *_AT),
+    "unspend": (*_TARGET, "spendingData", *_AT, "lifeOrNone"),
     "release": (*_TARGET, "spendingData", *_AT, "life"),
     "setMined": ("blockID", "blockHeight", "subtreeIdx", *_AT, "onLongestChain", "unsetMined"),
     "markLongestChain": ("onLongestChain", *_AT),

@@ -72,8 +72,8 @@ _REASONS: Final[dict[str, list[str]]] = {
         "release: life_now, count = joined.get(offset, (0, 0))  =>  life_now, count = joined.get(offset, (0, -1))",
     ],
     "is not looked at there": [
-        "_give_back: life, _ = joined.get(offset, (0, 0))  =>  life, _ = joined.get(offset, (0, 1))",
-        "_give_back: life, _ = joined.get(offset, (0, 0))  =>  life, _ = joined.get(offset, (0, -1))",
+        "_life: life, _ = (record.bins.joined or {}).get(offset, (0, 0))  =>  life, _ = (record.bins.joined or {}).get(offset, (0, 1))",
+        "_life: life, _ = (record.bins.joined or {}).get(offset, (0, 0))  =>  life, _ = (record.bins.joined or {}).get(offset, (0, -1))",
     ],
     "saves time only": [
         "_apply: if bins.joined or not is_unspent:  =>  if True:",

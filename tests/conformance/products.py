@@ -182,7 +182,7 @@ def _heights(function: str) -> list[Arguments]:
 
 
 def _of_giving_back() -> Iterator[Product]:
-    unspends = _at_targets("unspend", spendingData=SPENDERS)
+    unspends = _at_targets("unspend", spendingData=SPENDERS, lifeOrNone=[None, 0, 1, 1.0])
     yield Product("unspend", "output", lambda: crossed(*OUTPUT), unspends)
     held = [{**HOLDERS[1], "joined": {0: [0, 1]}}]
     of_held = chosen("release", currentBlockHeight=around(HEIGHT), blockHeightRetention=RETENTIONS)
@@ -192,6 +192,8 @@ def _of_giving_back() -> Iterator[Product]:
     few = records.all_outputs(OUTPUTS, 1, 2)
     yield Product("unspend", "outputs", lambda: crossed(few, KINDS, STATE_SEQ[:3]), unspends)
     yield Product("release", "outputs", lambda: crossed(few, KINDS, STATE_SEQ[:3]), releases)
+    of_any_life = [args[:-1] for args in unspends if args[-1] is None]
+    yield Product("unspend", "any life", lambda: crossed(few, KINDS, STATE_SEQ[:1]), of_any_life)
 
 
 def _of_blocks() -> Iterator[Product]:

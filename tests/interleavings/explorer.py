@@ -8,7 +8,7 @@ a step may go unanswered, done or not.
 """
 
 from collections import deque
-from collections.abc import Callable, Iterator, Mapping
+from collections.abc import Callable, Iterator, Mapping, Sequence
 from dataclasses import dataclass, field
 from typing import Any, Final, NamedTuple
 
@@ -34,13 +34,13 @@ class Landed(NamedTuple):
 
 @dataclass(frozen=True)
 class Model:
-    """records: what there is at first, by key; None where a record may come to be. names: of keys, for people. callers:
-    by name. faults: how many may come. late: whether what is in flight may land after its worker's death. in_doubt,
-    doubles: whether a step may go unanswered, owed work be given out twice. is_atomic: whether a batch is one step.
-    locks: keys of records that expire once whoever wrote them is dead and has nothing in flight any more. bars: keys
-    of transactions whose creation may be barred. prunings: what the pruning of one of them does to its parents; that
-    may be where it is conflicting and not locked. What bars it goes, and it is pruned, only once nobody is at work any
-    more who was when that was written, or it was created.
+    """records: what there is at first, by key; None where one may come to be, and none of others can. names: of keys,
+    for people. callers: by name. faults: how many may come. late: whether what is in flight may land after its worker's
+    death. in_doubt, doubles: whether a step may go unanswered, owed work be given out twice. is_atomic: whether a batch
+    is one step. locks: keys of records that expire once whoever wrote them is dead and has nothing in flight any more.
+    bars: keys of transactions whose creation may be barred. prunings: what the pruning of one of them does to its
+    parents; that may be where it is conflicting and not locked. What bars it goes, and it is pruned, only once nobody
+    is at work any more who was when that was written, or it was created.
 
     start, landed, told: what is remembered, at first, after a step and after an answer. always: what does not hold in a
     state, None where all is well. at_rest: the same where nobody has anything left to do; after `again`, what is asked
@@ -274,7 +274,7 @@ class Explorer:
         places = self._places.get(op)
         if places is None:
             keys = dict.fromkeys(record.key for record in self._actors.ops.known[op].records)
-            places = self._places[op] = tuple(map(self._keys.index, keys))
+            places = self._places[op] = tuple(self._keys.index(key) for key in keys if key in self._model.records)
         before = tuple(records[place] for place in places)
         taken = self._taken.get((op, before))
         if taken is None:
@@ -289,10 +289,21 @@ class Explorer:
 
     def _take(self, op: int, places: tuple[int, ...], before: tuple[int, ...]) -> tuple[int, tuple[int, ...]]:
         """The number of what comes of it, and those of what the records hold then."""
+        records = self._actors.ops.known[op].records
         held = {self._keys[place]: self._held.known[number] for place, number in zip(places, before, strict=True)}
-        results, after = self._steps.take_whole(self._actors.ops.known[op].records, held)
+        results, after = self._take_whole(records, held)
         came = self._actors.results.of(tuple(results), repr([_plain(result) for result in results]))
         return came, tuple(self._number(bins) for bins in after.values())
+
+    def _take_whole(
+        self, records: Sequence[RecordOperation], held: Mapping[bytes, Bins | None]
+    ) -> tuple[list[Result], dict[bytes, Bins | None]]:
+        """The results, and what these records hold then."""
+        others = {record.key: None for record in records if record.key not in held}
+        results, after = self._steps.take_whole(records, {**held, **others})
+        if any(after.pop(key) is not None for key in others):
+            raise ValueError(f"the model has no such record: {records}")
+        return results, after
 
     def _remember(self, state: State, op: int, records: tuple[int, ...]) -> int:
         """Of each record that the step has changed."""
@@ -334,7 +345,7 @@ class Explorer:
         """All of it at once, with what follows."""
 
         def take(records: list[RecordOperation]) -> list[Result]:
-            results, after = self._steps.take_whole(records, held)
+            results, after = self._take_whole(records, held)
             held.update(after)
             return results
 

@@ -94,6 +94,11 @@ def _bars_once(self: Barrier, txids: Any) -> list[bytes]:
     return there
 
 
+def _gives_nothing_back(context: DispatchContext, going: Any) -> None:
+    for index, abandonment in going.items():
+        context.batch.complete(index, abandonment.result)
+
+
 def _gives_back_and_bars(context: DispatchContext, abandonments: Any) -> None:
     find_held(context, abandonments)
     abandon._give_back(context, abandonments)
@@ -129,6 +134,7 @@ ACCEPTS: Final = {
     "nobody bars the creation": in_worker([Barrier], "_bar", lambda self, txids: []),
     "abandon reads, and then gives back": in_worker([Barrier], "_bar", _reads_only),
     "what bars does not stand longer for the next one": in_worker([Barrier], "_bar", _bars_once),
+    "an abandon gives nothing back": in_worker([abandon], "_give_back", _gives_nothing_back),
     "it is given back, and then barred": in_worker([abandon], "_bar_and_give_back", _gives_back_and_bars),
     "what bars is written over a transaction": in_worker([barring], "Write", _writes_whatever_is_there),
     "what bars goes too early": in_worker([Explorer], "_is_old", lambda self, state: True),

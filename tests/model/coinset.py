@@ -331,6 +331,8 @@ class Coinset(Records):
 
     def set_conflicting(self, txid: bytes, value: bool, height: int) -> list[Any]:
         self._must_be_there(txid)
+        if self.get(CREATING, txid):
+            raise Refused(codes.CREATING)
         tx = self.known[txid]
         self._put_everywhere(CONFLICTING, txid, value)
         if value:

@@ -1,13 +1,10 @@
 """What interrupts the blocking client at any point, a signal's handler or the end of the stack, costs what it must."""
 
 import contextlib
-import dis
 import os
 import signal
 import sys
 import threading
-from collections.abc import Callable
-from types import FrameType
 
 import pytest
 
@@ -15,53 +12,9 @@ from protocol import Client, NoAnswer, Outpoint
 from protocol.client.driver import CLOSED, FORKED, INTERRUPTED
 from protocol.client.thread_driver import WITHIN
 from tests.support.client_calls import TXID, Pending
+from tests.support.interrupting import interrupts, raising
 from tests.support.leading import FOR_EVER, Held, leads, until
 from tests.support.scripted_daemon import RESULTS, answer_nothing, answer_well
-
-# Where the interpreter looks whether a signal has come: after these.
-LOOKS = {dis.opmap[name] for name in ("RESUME", "CALL", "CALL_FUNCTION_EX", "JUMP_BACKWARD")}
-
-
-class Interrupt:
-    """Interrupts, once, what this thread does in the client: the nth time that a signal's handler could."""
-
-    def __init__(self, nth: int, does: Callable[[], None]) -> None:
-        self.left = nth
-        self._does = does
-        self._before: dict[FrameType, int] = {}
-        self._traced = sys.gettrace()
-
-    def __enter__(self) -> "Interrupt":
-        sys.settrace(self._trace)
-        return self
-
-    def __exit__(self, *_: object) -> None:
-        sys.settrace(self._traced)
-
-    def _trace(self, frame: FrameType, event: str, _: object) -> object:
-        if event == "call" and "test_interrupts" in frame.f_code.co_filename:
-            return None
-        frame.f_trace_opcodes = True
-        if event == "return":
-            self._before.pop(frame, None)
-        elif event == "opcode" and self.left:
-            if self._before.get(frame) in LOOKS:
-                self.left -= 1
-                if not self.left:
-                    sys.settrace(None)
-                    self._does()
-            self._before[frame] = frame.f_code.co_code[frame.f_lasti]
-        return self._trace
-
-
-def interrupts(does: Callable[[], None], step: int):
-    nth = 1
-    while True:
-        with_interrupt = Interrupt(nth, does)
-        yield with_interrupt
-        if with_interrupt.left:
-            return
-        nth += step
 
 
 class Overdue(Exception):
@@ -71,13 +24,6 @@ class Overdue(Exception):
 @pytest.fixture(params=[KeyboardInterrupt, TimeoutError, Overdue])
 def raised(request):
     return request.param
-
-
-def raising(error: type[BaseException]) -> Callable[[], None]:
-    def does() -> None:
-        raise error
-
-    return does
 
 
 def test_an_interrupt_at_any_point_of_a_call_leaves_a_client_that_answers(start, endpoint, raised):

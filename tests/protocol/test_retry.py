@@ -29,8 +29,8 @@ from protocol import (
     wire,
 )
 from protocol.wire import Error
-from tests.protocol.test_interrupts import interrupts, raising
 from tests.support.client_calls import HASH, SPEND, TXID, Pending
+from tests.support.interrupting import interrupts, raising
 from tests.support.leading import until
 from tests.support.scripted_daemon import RESULTS, Request, answer_nothing, answer_well
 
@@ -187,8 +187,6 @@ def test_when_the_time_is_over_the_last_error_is_raised_and_no_attempt_was_given
     assert len(daemon.requests) > 1
     end = daemon.requests[0].received + 300_000 + round((over - begun) * 1e6)  # the first came within the call
     assert all(request.header.deadline <= end for request in daemon.requests)
-    deadlines = [request.header.deadline for request in daemon.requests]
-    assert max(deadlines) - min(deadlines) <= 10_000  # all of them are the end, but for the tick
 
 
 def test_an_attempts_own_timeout_is_kept(start, retry):

@@ -12,8 +12,8 @@ import warnings
 import pytest
 
 from protocol import BadRequest, Client, ClientClosed, NoAnswer, Outpoint, Spent, UtxodError, codes
-from tests.protocol.test_interrupts import interrupts, raising
 from tests.support.client_calls import ONE, SPEND, TXID, Pending
+from tests.support.interrupting import interrupts, raising
 from tests.support.leading import Held, leads, until
 from tests.support.scripted_daemon import RESULTS, answer_nothing, answer_well
 
@@ -140,9 +140,34 @@ def test_a_future_is_settled_though_a_turn_never_ends(start, endpoint, monkeypat
         assert client.submit(client.get, TXID, timeout=60).result(60) == RESULTS["get"]
 
 
+def test_what_is_submitted_in_a_leaders_last_turn_is_sent_by_another(start, endpoint, told_only, monkeypatch):
+    start()
+    futures = []
+    with Client(endpoint) as client:
+        client.status(timeout=60)
+        until(lambda: client._driver._idle_until <= client._driver._due)  # nobody is woken for something else
+        turn, answers = client._driver._channel.turn, client.counters.answers
+
+        def submits() -> None:
+            futures.append(client.submit(client.outpoint, TXID, 0, timeout=60))
+
+        def and_submits() -> None:
+            turn()
+            if client.counters.answers > answers and not futures:
+                beside = threading.Thread(target=submits)
+                beside.start()
+                beside.join()
+
+        monkeypatch.setattr(client._driver._channel, "turn", and_submits)
+        assert client.get(TXID, timeout=60) == RESULTS["get"]
+        assert futures[0].result(30)
+
+
 def test_a_future_is_settled_while_its_leader_is_in_a_signals_handler(start, endpoint, usr1):
     start(Held("get"))
     with Client(endpoint) as client:
+        client.status()
+        until(lambda: client._driver._idle_until > time.monotonic() + 10)  # nobody else looks
 
         def other():
             until(lambda: client._driver._asleep)

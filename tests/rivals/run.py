@@ -11,10 +11,8 @@ named in its refusal; counters and locks of child records agree with them.
 """
 
 import contextlib
-import os
 import random
 import shutil
-import signal
 import subprocess
 import sys
 import tempfile
@@ -22,39 +20,24 @@ import time
 from collections import Counter
 from collections.abc import Iterator, Sequence
 from pathlib import Path
-from typing import Any, Final
-from urllib.parse import quote
-
-import psutil
+from typing import Final
 
 from bench.report import Figure, Report
-from protocol import Client, UtxodError
 from store import Store, open_store
 from tests.chaos.checker import Findings, Violation
 from tests.chaos.history import read_scenarios
 from tests.chaos.processes import start_process
 from tests.rivals.checker import COUNTER, LOCKS, TORN, TWICE, UNDONE, UNNAMED, UNRESOLVED, WRONG, Checker
 from tests.rivals.clients import ClientSettings
+from tests.rivals.daemons import kill_one, set_url, two_daemons, wait_until_quiet
 from tests.rivals.recount import recount
 from tests.rivals.scenarios import UTXO_BATCH_SIZE, Scenarios
 from tests.support.fresh_set import refuse_used
-from utxod.own_daemon import DaemonError, OwnDaemon, last_lines, own_daemon
+from utxod.own_daemon import DaemonError, OwnDaemon, last_lines
 
-DAEMONS: Final = 2
 PROCESSES: Final = 2
 AT_ONCE: Final = 12  # scenarios of a process
-_SETTINGS: Final = {
-    "workers.write": 2,
-    "workers.read": 1,
-    "workers.children": 1,
-    "broker.budget_seconds": 0.8,
-    "broker.grace_seconds": 0.4,
-}
-_KILLED_POOLS: Final = ("write", "write", "write", "children")
 _LAST_SCENARIOS_SECONDS: Final = 120.0
-_QUIET_SECONDS: Final = 30.0
-_LOOK_SECONDS: Final = 0.05
-_BUSY_SECONDS: Final = 0.1
 _SHOWN: Final = 20
 
 PROCESS: Final = "process"
@@ -105,25 +88,20 @@ class _Run:
         self._done: Counter[str] = Counter()
         self._complaints: list[str] = []
         self._is_embedded = store is None
-        if store is None:
-            store = f"lmdb://{quote(str(directory / 'store'))}?sync=false"
-        elif "blobs=" not in store:
-            store += f"{'&' if '?' in store else '?'}blobs={quote(str(directory / 'blobs'))}"
-        self._store_url = f"{store}&utxo_batch_size={UTXO_BATCH_SIZE}"
+        self._store_url = set_url(directory, store, UTXO_BATCH_SIZE)
 
     def report(self) -> Report:
         if not self._is_embedded:
             refuse_used(self._store_url)
-        arguments = [part for name, value in _SETTINGS.items() for part in ("--set", f"{name}={value}")]
         with contextlib.ExitStack() as stack:
-            daemons = [stack.enter_context(own_daemon(self._store_url, arguments)) for _ in range(DAEMONS)]
+            daemons = stack.enter_context(two_daemons(self._store_url))
             started = time.monotonic()
             with self._callers(daemons, started + self._seconds) as callers:
                 self._break(daemons, started + self._seconds)
                 self._wait(callers, started + self._seconds + _LAST_SCENARIOS_SECONDS)
             took = time.monotonic() - started
             store = stack.enter_context(contextlib.closing(open_store(self._store_url)))
-            _wait_until_quiet(daemons)
+            wait_until_quiet(daemons)
             findings = self._checked(store, daemons)
         for complaint in self._complaints:
             findings.complain(PROCESS, complaint)
@@ -158,15 +136,7 @@ class _Run:
             wait = self._random.expovariate(self._kills / 60) if self._kills else left
             time.sleep(min(wait, left))
             if wait < left:
-                self._kill_one(self._random.choice(daemons))
-
-    def _kill_one(self, daemon: OwnDaemon) -> None:
-        pool = self._random.choice(_KILLED_POOLS)
-        with contextlib.suppress(UtxodError, OSError), Client(daemon.endpoint) as client:
-            pids = [process["pid"] for process in client.status(timeout=2.0)["processes"] if process["pool"] == pool]
-            if pids:
-                os.kill(_busy_one(pids) or self._random.choice(pids), signal.SIGKILL)
-                self._done["kills"] += 1
+                self._done["kills"] += kill_one(daemons, self._random)
 
     def _wait(self, callers: Sequence["subprocess.Popen[bytes]"], until: float) -> None:
         for process in callers:
@@ -218,34 +188,9 @@ class _Run:
         return report
 
 
-def _busy_one(pids: Sequence[int]) -> int | None:
-    """One that is at work just now, as far as that can be seen: it has items in its hands."""
-    until = time.monotonic() + _BUSY_SECONDS
-    while time.monotonic() < until:
-        for pid in pids:
-            with contextlib.suppress(psutil.Error):
-                if psutil.Process(pid).status() != psutil.STATUS_SLEEPING:
-                    return pid
-    return None
-
-
 def _seen_after(violation: Violation, started: float) -> float:
     """Seconds after which all was answered that shows it."""
     return (
         max((invocation.answered or invocation.asked for invocation in violation.invocations), default=started)
         - started
     )
-
-
-def _wait_until_quiet(daemons: Sequence[OwnDaemon]) -> None:
-    """Until nothing is owed any more. Raises DaemonError."""
-    until = time.monotonic() + _QUIET_SECONDS
-    for daemon in daemons:
-        report: dict[str, Any] = {}
-        with Client(daemon.endpoint) as client:
-            while not report or report["pending"] or report["owed"]:
-                if time.monotonic() > until:
-                    raise DaemonError(f"the daemon is not quiet: {report}")
-                time.sleep(_LOOK_SECONDS)
-                with contextlib.suppress(UtxodError):
-                    report = client.status(timeout=1.0)

@@ -11,9 +11,9 @@ from tests.simulation.planted import Mutant, in_rule, in_worker
 from workers.runtime.children import counting, delete_at_height
 from workers.runtime.children.follow_ups import owe_follow_ups
 from workers.runtime.context import DispatchContext
-from workers.runtime.operations import note_child, set_dah_children, spend, unspend
+from workers.runtime.operations import note_child, set_dah_children, spend
 from workers.runtime.rule_answer import RuleAnswer
-from workers.runtime.spending import calls, giving_back
+from workers.runtime.spending import calls, giving_back, taking_back
 from workers.runtime.spending.parsed_spend import ParsedSpend
 
 # ---- coins
@@ -123,8 +123,8 @@ COUNTERS: Final = {
     "a lock keeps the delete-at-height": in_rule(
         'rec["deleteAtHeight"] = nil\n        conclude(rec, result, true', "conclude(rec, result, true"
     ),
-    "what was done already is not noted again": in_worker([calls, unspend], "owe_follow_ups", _owes_only_news),
-    "taking back is not noted": in_worker([calls, unspend], "owe_follow_ups", _owes_nothing_for_taking_back),
+    "what was done already is not noted again": in_worker([calls, taking_back], "owe_follow_ups", _owes_only_news),
+    "taking back is not noted": in_worker([calls, taking_back], "owe_follow_ups", _owes_nothing_for_taking_back),
     "a recount is not done": in_worker(
         [note_child], "finish_counting", lambda context, txid, answer, height: (None, None)
     ),

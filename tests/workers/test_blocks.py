@@ -2,12 +2,14 @@
 follows, and when it is asked again."""
 
 import itertools
+from typing import Any
 
 import pytest
 
 from protocol.item_flags import CREATE_LOCKED, MINED_ON_LONGEST_CHAIN, MINED_UNSET
 from store import Mode, Remove, Store, Write
-from store.layout import child_key
+from store.faulty import FaultyStore
+from store.layout import ABANDONED, child_key
 from store.transaction import Transaction
 from tests.support.dispatching import (
     HEIGHT,
@@ -16,6 +18,7 @@ from tests.support.dispatching import (
     Run,
     bins_of,
     create,
+    dispatch,
     execute_follow_ups,
     matured,
     records_of,
@@ -288,3 +291,26 @@ def test_children_that_kept_a_delete_at_height_lose_it_when_preserving_is_asked_
     assert delete_at_heights(store, coinbase) == {None, HEIGHT + RETENTION}
     execute_follow_ups(run, preserve(run, coinbase))
     assert delete_at_heights(store, coinbase) == {None}
+
+
+# ---- what bars a creation
+
+
+NAMED = ["freeze", "unfreeze", "reassign"]
+
+
+@pytest.mark.parametrize("operation", ["set_mined", "mark_longest_chain", "preserve_until", "set_conflicting", *NAMED])
+def test_what_bars_a_creation_is_no_transaction_and_stays_as_it_is(store: Store, operation: str) -> None:
+    """In a store without groups it stands at the transaction's key."""
+    txid, hash_of_one = b"t" * 32, bytes(32)
+    item = {
+        "set_mined": [txid, BLOCK, MINED_AT, 0, HEIGHT, ON],
+        "preserve_until": [txid, HEIGHT],
+        "reassign": [txid, 0, hash_of_one, 1, b"", HEIGHT, 1],
+        **{name: [txid, 0, hash_of_one] for name in ("freeze", "unfreeze")},
+    }.get(operation, [txid, True, HEIGHT])
+    bar: dict[str, Any] = {ABANDONED: True}
+    store.batch_operate([Write(txid, bar, Mode.CREATE)], 5.0)
+    (outcome,) = dispatch(FaultyStore(store, [], atomic=False), operation, [item]).outcomes
+    assert (outcome.code, outcome.executed) == ("TX_NOT_FOUND", "no")
+    assert bins_of(store, txid) == bar

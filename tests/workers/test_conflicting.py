@@ -10,7 +10,7 @@ import pytest
 
 from store import Mode, RecordOperation, Remove, Result, RuleCall, Store, Write
 from store.faulty import FaultyStore
-from store.layout import child_key
+from store.layout import ABANDONED, child_key
 from store.transaction import Transaction
 from tests.support.dispatching import (
     HEIGHT,
@@ -150,6 +150,16 @@ def test_a_parent_that_is_not_in_the_set_or_not_with_this_output_is_no_error(
     create(run, child)
     assert mark(store, child).results == [[[], []]]
     assert bins_of(store, partly.txid)["conflictingCs"] == [child.txid]
+
+
+def test_a_parent_whose_creation_is_barred_is_not_in_the_set(run: Run, store: Store, generate: Generator) -> None:
+    barred = generate.coinbase([10])
+    child = generate.payment([(barred, 0)])
+    create(run, child)
+    bar: dict[str, Any] = {ABANDONED: True}
+    store.batch_operate([Write(barred.txid, bar, Mode.CREATE)], 5.0)
+    assert mark(FaultyStore(store, [], atomic=False), child).results == [[[], []]]
+    assert bins_of(store, barred.txid) == bar
 
 
 def test_it_is_noted_in_its_parents_once_and_only_where_it_is_conflicting(store: Store, family: Family) -> None:

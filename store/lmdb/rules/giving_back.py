@@ -10,9 +10,16 @@ from .utxos import is_pruned, open_utxo, spender_hex
 
 
 def unspend(
-    record: Record | None, offset: int, utxo_hash: bytes, spending_data: bytes, current: int, retention: int
+    record: Record | None,
+    offset: int,
+    utxo_hash: bytes,
+    spending_data: bytes,
+    current: int,
+    retention: int,
+    life: int | None = None,
 ) -> Answer:
-    """Reverses the spend of its owner only. An output that is unspent stays as it is."""
+    """Reverses the spend of its owner only, and only that of this life of the output, where one is given: else it
+    stands (`held`). An output that is unspent stays as it is."""
     opened = open_utxo(record, spend_fault(offset, utxo_hash, spending_data), offset, utxo_hash)
     if isinstance(opened, dict):
         return opened
@@ -20,11 +27,13 @@ def unspend(
     refusal = _refuse(record, owner, spending_data)
     if refusal is not None:
         return refusal
-    applied = []
-    if owner:
+    answer: Answer = {"status": "OK", "applied": []}
+    if owner and life is not None and not (type(life) is int and life == _life(record, offset)):
+        answer["held"] = True
+    elif owner:
         _give_back(record, offset, utxo_hash)
-        applied.append(0)
-    return conclude(record, {"status": "OK", "applied": applied}, current, retention)
+        answer["applied"].append(0)
+    return conclude(record, answer, current, retention)
 
 
 def release(
@@ -68,13 +77,18 @@ def _refuse(record: Record, owner: bytes, spender: bytes) -> Answer | None:
     return None
 
 
+def _life(record: Record, offset: int) -> int:
+    life, _ = (record.bins.joined or {}).get(offset, (0, 0))
+    return life
+
+
 def _give_back(record: Record, offset: int, utxo_hash: bytes) -> None:
     """What relied on the spend does so no longer: the output has another life."""
     bins = record.bins
     record.set_utxo(offset, utxo_hash)
     bins.spentUtxos -= 1  # type: ignore[operator]  # fails where there is none
+    life = _life(record, offset)
     joined = bins.joined or {}
-    life, _ = joined.get(offset, (0, 0))
     joined[offset] = (life + 1, 0)
     bins.joined = joined
     record.is_changed = True
