@@ -58,6 +58,9 @@ class Choices:
         coins = self.world.free_coins()
         if not self.once_in(6):
             coins = [coin for coin in coins if self.world.is_spendable(coin)] or coins
+        if self.once_in(3):  # the last of its transaction
+            free = [txid for txid, _ in coins]
+            coins = [coin for coin in coins if free.count(coin[0]) == 1] or coins
         return self.chance.choice((coins or self.world.outpoints())[-3 * _LATEST :])
 
     def odd_coin(self) -> Outpoint:
@@ -88,7 +91,7 @@ class Choices:
 
     def payment(self, batch: Sequence[Tx] = ()) -> Tx:
         """A new transaction. batch: those beside it, whose outputs it may spend, or whose rival it may be."""
-        inputs = [self.odd_coin() if self.once_in(6) else self.coin() for _ in self.several(3)]
+        inputs = [self.odd_coin() if self.once_in(5) else self.coin() for _ in self.several(3)]
         if batch and self.once_in(3):
             parent = self.chance.choice(batch)
             inputs[0] = parent.txid, self.chance.randrange(len(parent.outputs))
@@ -99,7 +102,7 @@ class Choices:
         return self.world.make(list(dict.fromkeys(inputs)), self.shape())
 
     def shape(self) -> int:
-        return self.chance.randrange(36) if self.once_in(3) else self.chance.randrange(6)
+        return self.chance.randrange(36) if self.once_in(3) else self.chance.choice([0, 0, 1, 2, 3, 4, 5])
 
     # ---- batches
 
@@ -198,11 +201,19 @@ class Choices:
             batch.append(ask_of.abandon(spender.txid, list(dict.fromkeys(outpoints)), self.height()))
         return batch
 
+    def _one_in_blocks(self) -> bytes:
+        """Or one that is locked in one, or is being created."""
+        state = self.model.state
+        mined = [txid for kind, txid, _ in state if kind == kinds.BLOCKS]
+        locked = [txid for txid in mined if self.model.get(kinds.LOCKED, txid)]
+        begun = [txid for kind, txid, number in state if kind == kinds.CREATING and number == 0]
+        chosen = begun or locked or mined if self.once_in(2) else mined[-4:]
+        return self.chance.choice(chosen) if chosen else self.settled().txid
+
     def sets_mined(self) -> Batch:
         batch = []
         for _ in self.several():
-            mined = [key[1] for key in self.model.state if key[0] == kinds.BLOCKS]
-            txid = self.chance.choice(mined[-4:]) if mined and self.once_in(2) else self.settled().txid
+            txid = self._one_in_blocks() if self.once_in(2) else self.settled().txid
             listed = self.model.get(kinds.BLOCKS, txid) or ()
             block_id = self.chance.choice(listed)[0] if listed and self.once_in(2) else self.chance.randrange(300, 304)
             height, flags = self.world.height - self.chance.randrange(2), self.chance.choice([0, 1, 1, 2, 2, 3])
@@ -239,8 +250,8 @@ class Choices:
         value = self.once_in(2)
         batch = []
         for _ in self.several(1 if kind == "set_conflicting" else 3):
-            mined = [key[1] for key in self.model.state if key[0] == kinds.BLOCKS]
-            tx = self.model.known[self.chance.choice(mined)] if mined and self.once_in(2) else self.settled()
+            done = self.world.done()
+            tx = self.chance.choice(done) if done and self.once_in(2) else self.settled()
             match kind:
                 case "set_conflicting":
                     batch.append(ask_of.set_conflicting(tx, tx.txid, value, self.height()))

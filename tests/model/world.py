@@ -90,7 +90,7 @@ class World:
         return [txid for txid in block.txids if txid in settled]
 
     def done(self) -> list[Tx]:
-        """What may be pruned, in the depth of time."""
+        """All spent and mined."""
         model = self.model
         return [model.known[txid] for txid in self.settled() if model.is_on_chain(txid) and model.is_all_spent(txid)]
 
