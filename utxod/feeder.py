@@ -157,9 +157,8 @@ class Feeder:
 
         async def create() -> None:
             try:
-                await self._ask(
-                    self._client.create_partial, txid, outputs, block_height=height, mined=[(height, height, 0)]
-                )
+                mined = [(height, height, 0)]
+                await self._ask("create", self._client.create_partial, txid, outputs, block_height=height, mined=mined)
             except TxExists:
                 pass
             except UtxodError as error:
@@ -206,7 +205,7 @@ class Feeder:
 
     async def _accept(self, transaction: Transaction, height: int, mined: Sequence[tuple[int, int, int]]) -> Verdict:
         try:
-            accepted = await self._ask(self._client.accept, transaction.raw, block_height=height, mined=mined)
+            accepted = await self._ask("accept", self._client.accept, transaction.raw, block_height=height, mined=mined)
         except UtxodError as error:
             if error.code in _ABSENT and "outpoint" in error.details:
                 return self._orphaned(transaction, error)
@@ -232,21 +231,21 @@ class Feeder:
         """It may be in the set all the same, by a daemon that takes more."""
         needed = body_bytes(transaction)
         try:
-            await self._ask(self._client.get, transaction.txid, ["txID"])
+            await self._ask("get", self._client.get, transaction.txid, ["txID"])
         except UtxodError:
             self.tally.body_bytes = max(self.tally.body_bytes, needed)
             return _verdict(error)._replace(why=f"{error}; it needs broker.max_body_bytes={needed}")
         return Verdict(Fate.EXISTED)
 
-    async def _ask(self, method: Callable[..., Awaitable[T]], *arguments: Any, **options: Any) -> T:
+    async def _ask(self, operation: str, method: Callable[..., Awaitable[T]], *arguments: Any, **options: Any) -> T:
         """Again while that is safe and may help."""
         options |= {"timeout": TIMEOUT_SECONDS, "within": WITHIN_SECONDS}
         try:
             result = await self._client.retry(method, *arguments, **options)
         except UtxodError as error:
-            self.tally.count(method.__name__, error.code)
+            self.tally.count(operation, error.code)
             raise
-        self.tally.count(method.__name__, codes.OK)
+        self.tally.count(operation, codes.OK)
         return result
 
 
