@@ -6,6 +6,7 @@ counted, and what did not go in is named.
 """
 
 import asyncio
+import contextlib
 from collections import Counter
 from collections.abc import Awaitable, Callable, Sequence
 from dataclasses import dataclass, field
@@ -64,6 +65,7 @@ class Tally:
     unanswered: int = 0
     inputs: Counter[str] = field(default_factory=Counter)  # by fate, of the transactions that went in
     missing_parents: set[bytes] = field(default_factory=set)
+    seeded: int = 0  # made-up parents that are in the set now
     fates: Counter[str] = field(default_factory=Counter)  # of transactions
     not_in: list[NotIn] = field(default_factory=list)  # the first few of each kind
     kinds: Counter[tuple[str, str]] = field(default_factory=Counter)  # of these: by fate, and code of the answer
@@ -158,9 +160,11 @@ class Feeder:
         async def create() -> None:
             try:
                 mined = [(height, height, 0)]
-                await self._ask("create", self._client.create_partial, txid, outputs, block_height=height, mined=mined)
-            except TxExists:
-                pass
+                with contextlib.suppress(TxExists):
+                    await self._ask(
+                        "create", self._client.create_partial, txid, outputs, block_height=height, mined=mined
+                    )
+                self.tally.seeded += 1
             except UtxodError as error:
                 verdict = _verdict(error)
                 self.tally.name(txid, height, verdict._replace(why=f"made up, as a parent; {verdict.why}"))
