@@ -16,7 +16,7 @@ from store import Mode, Read, RecordOperation, Remove, Result, RuleCall, Status,
 from store.faulty import FaultyStore
 from store.layout import ABANDONED, child_key, lock_key
 from store.transaction import EXTENDED_MARKER, Input, Transaction, parse_transaction
-from tests.support.accepting import is_there, item, payment, spender_of
+from tests.support.accepting import RecordByRecord, Whole, is_there, item, payment, spender_of
 from tests.support.dispatching import (
     HEIGHT,
     Outcome,
@@ -29,19 +29,8 @@ from tests.support.dispatching import (
     matured,
     records_of,
 )
-from tests.workers.test_accept_faults import (
-    FAULTS,
-    AtCall,
-    Meanwhile,
-    RecordByRecord,
-    Whole,
-    check_abandoned,
-    check_answers,
-    complete,
-    mark_abandoned,
-    scene_of,
-    writes,
-)
+from tests.workers.test_accept_faults import FAULTS, AtCall, check_answers, complete, scene_of
+from tests.workers.test_accept_meanwhile import Meanwhile, check_abandoned, mark_abandoned, writes
 from utxod.generate import Coin, Generator
 
 
