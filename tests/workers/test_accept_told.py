@@ -351,9 +351,7 @@ def test_one_format_of_a_transaction_is_not_refused_for_what_the_other_says(
 ) -> None:
     parent = matured(run, generate, [10])
     child = payment(generate, (parent, 0))
-    lie = payment(generate, (parent, 0), is_extended=False)
-    lie = extended(lie, [(generate.coinbase([11]), 0)])
-    assert lie.txid == child.txid
+    lie = extended(child.in_standard_format(), [(generate.coinbase([11]), 0)])
     assert run("accept", [item(lie), item(child.in_standard_format())]).codes == ["UTXO_HASH_MISMATCH", "OK"]
 
 
