@@ -23,7 +23,7 @@ class Master(Struct, gc=False):
     conflicting: _Flag = None
     external: _Flag = None
     locked: _Flag = None
-    version: _Number = None
+    sizeInBytes: _Number = None
     fee: int | None = None
     blockIDs: list[int] | None = None
     unminedSince: _Number = None
@@ -33,7 +33,7 @@ class Master(Struct, gc=False):
     @property
     def is_partial(self) -> bool:
         """Only some of its outputs are known."""
-        return self.version is None
+        return self.sizeInBytes is None
 
 
 MASTER_BINS: Final = Master.__struct_fields__

@@ -182,8 +182,9 @@ def _complete(
 
 
 def _holds_for(context: DispatchContext, tried: Acceptance, other: Acceptance) -> bool:
-    """Whether what `tried` was refused for refuses the other item of its transaction, however they differ."""
-    items = context.batch.items
-    if tried.error is None or items[tried.index] == items[other.index]:
+    """Whether what `tried` was refused for refuses the other item of its transaction, whatever else that asks."""
+    own, others = context.batch.items[tried.index], context.batch.items[other.index]
+    if tried.error is None or own == others:
         return tried.error is not None
-    return tried.is_conflicting == other.is_conflicting and tried.error.code not in _DEPENDS_ON_ITEM
+    is_alike = own[0] == others[0] and tried.is_conflicting == other.is_conflicting
+    return is_alike and tried.error.code not in _DEPENDS_ON_ITEM
