@@ -6,6 +6,7 @@ from typing import Any, Final, NamedTuple
 from protocol import Client, TxNotFound, Utxo
 
 from .generate import COIN
+from .record_kinds import split_by_kind
 from .rendering import blocks_in_words
 from .scripts import describe_script
 
@@ -87,13 +88,14 @@ class Coin(NamedTuple):
 def look_at_coin(client: Client, txid: bytes, vout: int, height: int | None) -> Coin:
     """txid: wire order. height: that it is judged at, or None. Raises UtxodError."""
     utxo = client.utxo(txid, vout, block_height=height)
-    spender = None
+    spender: Mapping[str, Any] | None = None
     if utxo.spending_txid is not None:
         try:
-            spender = client.get(utxo.spending_txid, _FIELDS)
+            spender, _ = split_by_kind(client.get(utxo.spending_txid, _FIELDS))
         except TxNotFound:
             spender = None
-    return Coin(txid, vout, height, utxo, client.get(txid, _FIELDS), spender)
+    source, _ = split_by_kind(client.get(txid, _FIELDS))
+    return Coin(txid, vout, height, utxo, source, spender)
 
 
 def state_in_words(utxo: Utxo, height: int | None) -> str:

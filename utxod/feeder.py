@@ -103,6 +103,9 @@ class Verdict(NamedTuple):
     why: str = ""
 
 
+_NOT_ASKED: Final = Verdict(Fate.FAILED, codes.NO_ANSWER, "not asked: the daemon does not answer any more")
+
+
 class Feeder:
     """Feeds one transaction after the other, in an order in which parents stand before children.
 
@@ -127,6 +130,11 @@ class Feeder:
         self._fewer = asyncio.Event()  # since it was last cleared
         self._not_in: dict[bytes, Fate] = {}
         self._tasks = asyncio.TaskGroup()
+
+    @property
+    def is_deserted(self) -> bool:
+        """Somebody was not answered, however often he asked."""
+        return bool(self.tally.kinds[Fate.FAILED, codes.NO_ANSWER])
 
     async def __aenter__(self) -> "Feeder":
         await self._tasks.__aenter__()
@@ -191,7 +199,10 @@ class Feeder:
         try:
             if before:
                 await asyncio.wait(before)
-            verdict = await self._accept(transaction, height, () if block_id is None else [(block_id, height, 0)])
+            if before and self.is_deserted:  # each of a chain would wait for as long again
+                verdict = _NOT_ASKED
+            else:
+                verdict = await self._accept(transaction, height, () if block_id is None else [(block_id, height, 0)])
             self.tally.fates[verdict.fate] += 1
             if verdict.fate in IN:
                 self.tally.inputs[verdict.fate] += 0 if transaction.is_coinbase else len(transaction.inputs)

@@ -26,12 +26,14 @@ class Seen(NamedTuple):
 
 
 class Evidence(NamedTuple):
-    """record: bins of the master record, `utxos` among them. outputs: those that were looked at, from the first on.
+    """record: bins of the master record, `utxos` among them. damaged: names of those that are of another kind than they
+    should be, and not in it. outputs: those that were looked at, from the first on.
     lost_spenders: txids that outputs of the master name as their spender, without a record and without a mark that they
     were pruned, and the first such output of each. spent_children: what the master counts as all spent, before the
     outputs were looked at and after. now_ms: unix time."""
 
     record: Mapping[str, Any]
+    damaged: Sequence[str]
     outputs: Sequence[Seen]
     lost_spenders: Mapping[bytes, int]
     spent_children: frozenset[int]
@@ -42,6 +44,7 @@ def find_oddities(evidence: Evidence) -> list[str]:
     """In words, the worst first."""
     record = evidence.record
     return [
+        *_of_kinds(evidence),
         *_of_outputs(evidence),
         *_of_counters(record),
         *_of_children(evidence),
@@ -49,6 +52,11 @@ def find_oddities(evidence: Evidence) -> list[str]:
         *_of_deletion(evidence),
         *_of_marks(evidence),
     ]
+
+
+def _of_kinds(evidence: Evidence) -> Iterator[str]:
+    if evidence.damaged:
+        yield f"of its record can't be read, and is left out here: {', '.join(evidence.damaged)} (see utxod get)"
 
 
 def _of_outputs(evidence: Evidence) -> Iterator[str]:

@@ -14,7 +14,7 @@ from hashlib import sha256
 from pathlib import Path
 from typing import Any, Final
 
-from protocol import AsyncClient, codes
+from protocol import AsyncClient
 from store.transaction import Transaction
 
 from .block_files import BlockFileError, BlockPlace, Found, scan
@@ -202,22 +202,18 @@ async def _feed(feeder: Feeder, summary: Summary) -> None:
     planned = summary.planned
     first = min((height for _, height in planned.blocks), default=0)
     for txid, vouts in planned.outside.items():
-        if _is_deserted(feeder):
+        if feeder.is_deserted:
             break  # said of the first block
         await feeder.seed(txid, {vout: made_up_output(txid, vout) for vout in sorted(vouts)}, first)
     await feeder.settle()
     for place, height in planned.blocks:
         for transaction in in_dependency_order(_read_again(place)):
-            if _is_deserted(feeder):
+            if feeder.is_deserted:
                 summary.stopped = f"the daemon does not answer any more: from {place} on nothing was fed"
                 return
             if not (transaction.is_coinbase and _is_genesis(transaction, place, height)):
                 await feeder.feed(transaction, height, block_id=height)
         summary.fed += 1
-
-
-def _is_deserted(feeder: Feeder) -> bool:
-    return bool(feeder.tally.kinds[Fate.FAILED, codes.NO_ANSWER])
 
 
 def _read_again(place: BlockPlace) -> list[Transaction]:

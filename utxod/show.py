@@ -15,6 +15,7 @@ from protocol import Client, Outcome, Utxo, codes
 
 from .coin import coins, state_in_words
 from .oddities import NO_UTXO, UNREADABLE, Evidence, Seen, find_oddities
+from .record_kinds import split_by_kind
 from .rendering import LISTED, blocks_in_words
 
 Progress = AbstractContextManager[Callable[[int], object]]
@@ -118,7 +119,7 @@ def look_at_transaction(
 ) -> Shown:
     """txid: wire order. most: how many outputs are looked at, at most. height: that they are judged at, or None.
     progress_of: given how many will be looked at, gives what is told how many more were. Raises UtxodError."""
-    record = client.get(txid, _FIELDS)
+    record, damaged = split_by_kind(client.get(txid, _FIELDS))
     outputs: list[Seen] = []
     count = min(most, record.get("totalUtxos") or 0)
     with progress_of(count) if count > _PAGE else nullcontext(_ignore) as progress:
@@ -126,10 +127,11 @@ def look_at_transaction(
             page = [(txid, vout) for vout in range(start, min(start + _PAGE, count))]
             outputs += map(_seen, client.utxo_many(page, block_height=height))
             progress(len(page))
-    counted = record, client.get(txid, ("spentExtraRecs",)) if record.get("totalExtraRecs") else record
+    again = client.get(txid, ("spentExtraRecs",)) if record.get("totalExtraRecs") else record
+    counted = record, split_by_kind(again)[0]
     spent_children = frozenset(bins.get("spentExtraRecs", 0) for bins in counted)
     lost = _lost_spenders(client, record, outputs)
-    evidence = Evidence(record, outputs, lost, spent_children, time.time_ns() // 1_000_000)
+    evidence = Evidence(record, damaged, outputs, lost, spent_children, time.time_ns() // 1_000_000)
     return Shown(txid, record, height, len(outputs), _group(outputs), find_oddities(evidence))
 
 

@@ -72,7 +72,7 @@ class Attempts:
                 continue
             self._errors[index] = error
             if error.executed == codes.UNKNOWN:
-                self._unknown[index] = error
+                self._unknown[index] = _together(self._unknown.get(index), error)
             if self._may_ask_again(error):
                 pauses[index] = self._pause_after(error, jitter)
         if self._flags & ONE_TRANSACTION and pauses:  # all of it, or nothing
@@ -96,7 +96,14 @@ class Attempts:
 
     def settle(self) -> Call:
         """The call, with what all attempts have come to."""
+        stand = [
+            {"outpoints": error.details["outpoints"]}
+            for error in self._unknown.values()
+            if "outpoints" in error.details
+        ]
         errors = {index: _together(self._unknown.get(index), error) for index, error in self._errors.items()}
+        if self._flags & ONE_TRANSACTION and stand:  # told once, by an item that may not be the one that is raised
+            errors = {index: error._replace(details={**stand[-1], **error.details}) for index, error in errors.items()}
         whole = Call(self._operation, b"", self._count, self._flags)
         whole.settle(self._results, errors)
         return whole
@@ -128,8 +135,11 @@ class Attempts:
 
 
 def _together(unknown: Error | None, last: Error) -> Error:
-    """What the last attempt of an item was answered, after one that may have been executed."""
-    if unknown is None or last.executed == codes.UNKNOWN:
+    """What the last attempt of an item was answered, after one that may have been executed. What that one listed still
+    holds."""
+    if unknown is None:
         return last
+    if last.executed == codes.UNKNOWN:
+        return last._replace(details={**unknown.details, **last.details})
     message = f"{last.message}; asked before: {unknown.code}, {unknown.executed}".removeprefix("; ")
     return Error(last.code, codes.UNKNOWN, message, last.retry_after, {**unknown.details, **last.details})

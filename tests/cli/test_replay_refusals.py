@@ -315,6 +315,27 @@ def test_a_daemon_that_ends_amid_the_seeding_ends_the_replay_and_nothing_is_said
     assert (summary.as_map()["seeded"], summary.fed) == (0, 0)
 
 
+def test_a_daemon_that_ends_is_not_waited_for_by_each_of_a_chain(tmp_path, monkeypatch):
+    monkeypatch.setattr(feeder, "WITHIN_SECONDS", 2.0)
+    payments = [spending(coinbase(890_000, [(1_000, b"\x51")]), 0)]
+    for _ in range(20):
+        payments.append(spending(payments[-1], 0))
+    file = write(tmp_path / "blk0.dat", framed([block([coinbase(890_100), *payments], b"\x89" * 32)]))
+    planned = plan([file], 5, seed_missing=False)
+
+    async def run(daemon):
+        async with AsyncClient(daemon.endpoint) as client:
+            await client.status(timeout=60)
+            os.kill(daemon.pid, signal.SIGKILL)
+            return await replay(client, planned, window=256, progress=lambda size: None)
+
+    with own_daemon(arguments=["--workers", "1"]) as daemon:
+        summary = asyncio.run(run(daemon))
+    assert summary.tally.items < 5
+    assert sum(summary.tally.kinds.values()) == 22
+    assert "not asked: the daemon does not answer any more" in summary.not_in()[-2]
+
+
 def test_a_block_that_changes_after_it_was_checked_ends_the_replay_with_its_place(tmp_path, daemon):
     blocks = chain(3, b"\x66" * 32, tag=666_000)
     file = write(tmp_path / "blk0.dat", framed(blocks))

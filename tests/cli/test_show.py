@@ -16,6 +16,8 @@ from store.transaction import Output, Transaction, parse_transaction
 from tests.support.daemon import Daemon, running_daemon
 from utxod.commands import cli
 from utxod.generate import COIN, Generator
+from utxod.record_kinds import split_by_kind
+from utxod.show import _FIELDS
 
 KEYS = {
     "txid", "is_coinbase", "is_partial", "size", "fee", "created_at", "outputs", "looked_at", "states", "blocks",
@@ -329,6 +331,10 @@ ODD: dict[str, tuple[Damage, list[str]]] = {
     "spender unknown": (spent_by_nobody, [f"output 1 is spent by {GONE.hex()}, which has neither a record nor a mark"]),
     "frozen": (frozen, ["1 output is frozen"]),
     "reassigned": (reassigned, ["outputs of its master record were reassigned (1 times): it is never pruned"]),
+    "no date": (bins(createdAt=1 << 62), ["of its record can't be read, and is left out here: createdAt (see"]),
+    "no hashes": (bins(conflictingCs=[5], childStates="ab"), ["is left out here: childStates, conflictingCs (see"]),
+    "no reassignments": (bins(reassignments=[5]), ["is left out here: reassignments (see"]),
+    "no script": (bins(reassignments=[{"offset": 0, "script": 5}]), ["is left out here: reassignments (see"]),
     "more conflicts": (bins(conflictingMore=5), ["it has more conflicting children than its record keeps"]),
 }
 
@@ -342,6 +348,12 @@ def test_what_is_odd_is_said_and_nothing_else(served: Served, name: str) -> None
     odd = served.odd(payment.txid)
     missing = [words for words in expected if not any(words in each for each in odd)]
     assert (missing, len(odd)) == ([], len(expected)), odd
+
+
+def test_a_bin_of_another_kind_is_left_out_whichever_it_is() -> None:
+    """A store that knows no kinds may hold it."""
+    assert split_by_kind(dict.fromkeys(_FIELDS, "five")) == ({}, [*_FIELDS])
+    assert split_by_kind({"blockIDs": [5, "five"], "deletedChildren": {}}) == ({"deletedChildren": {}}, ["blockIDs"])
 
 
 def test_a_spender_that_was_pruned_is_not_odd(served: Served) -> None:

@@ -6,7 +6,7 @@ from pathlib import Path
 import msgpack
 import pytest
 
-from protocol import codes, wire
+from protocol import UtxodError, codes, wire
 from protocol.client import questions
 from protocol.client.attempts import FIRST_PAUSE, LONGEST_PAUSE, TWICE, Attempts
 from protocol.client.call import REPORT_CALL, Call
@@ -146,9 +146,30 @@ def test_unknown_stays_whatever_a_later_attempt_says() -> None:
         answered(attempts, second, {0: last})
         error = attempts.settle().errors[0]
         assert (error.code, error.executed) == (last.code, codes.UNKNOWN)
+        assert error.details == {**unknown.details, **last.details}
         if last.executed == codes.NO:
             assert error.message == "full; asked before: STORE_ERROR, unknown"
-            assert error.details == {**unknown.details, **last.details}
+
+
+@pytest.mark.parametrize(
+    "last",
+    [
+        [Error(codes.SPENT, codes.NO, "", 0, {"because": 1})] * 2,
+        [Error(codes.WORKER_CRASHED, codes.UNKNOWN)] * 2,
+    ],
+)
+def test_what_of_a_transaction_may_stand_is_told_by_the_error_that_is_raised(last: list[Error]) -> None:
+    outpoints = [[b"a", 0], [b"b", 0]]
+    question = questions.SPEND.together([(b"a", 0), (b"b", 0)])
+    attempts = Attempts(question.call)
+    unknown = Error(codes.STORE_ERROR, codes.UNKNOWN, "", 0, {"because": 0})
+    first = unknown._replace(details={"because": 0, "outpoints": outpoints})
+    answered(attempts, question.call, {0: first, 1: unknown})
+    answered(attempts, attempts.next(), dict(enumerate(last)))
+    with pytest.raises(UtxodError) as caught:
+        question.read(attempts.settle())
+    assert caught.value.code == last[0].code
+    assert (caught.value.executed, caught.value.details["outpoints"]) == ("unknown", outpoints)
 
 
 def test_no_stays_no_and_a_result_is_a_result() -> None:

@@ -272,6 +272,16 @@ def test_a_coinbase_spends_nothing(run: Run, store: Store, generate: Generator, 
     assert outcome.code == "BAD_REQUEST"
 
 
+@pytest.mark.parametrize("values", [[5], [1, 2, 3]], ids=["of one record", "of several"])
+def test_a_block_that_is_named_twice_is_listed_once(
+    run: Run, store: Store, generate: Generator, values: list[int]
+) -> None:
+    coinbase = generate.coinbase(values)
+    accept(run, coinbase, height=300, mined=[(8, 300, 1), (7, 300, 0), (8, 300, 1)])
+    bins = bins_of(store, coinbase.txid)
+    assert (bins["blockIDs"], bins["subtreeIdxs"]) == ([7, 8], [0, 1])
+
+
 @pytest.mark.parametrize("outputs", [2, 5], ids=["of one record", "of several"])
 def test_a_conflicting_one_spends_nothing_and_is_noted_in_its_parents(
     run: Run, store: Store, generate: Generator, is_extended: bool, outputs: int

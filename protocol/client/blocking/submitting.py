@@ -46,7 +46,8 @@ class Submitter(TransactionAsker, OutputAsker):
         grace, and half a second where nothing that drives the client gets to run; closing the client settles it at
         once. It can't be cancelled: what it asks may have been sent. What is added to it with add_done_callback runs in
         a thread of the client's that settles all futures, one after the other, or in the one that closes it: it is to
-        be quick, and to ask with `submit`. Futures are not settled in the copy of a client that a fork makes.
+        be quick, to ask with `submit`, and not to wait for another future, which nobody would settle meanwhile. Futures
+        are not settled in the copy of a client that a fork makes.
 
         Raises TypeError where `method` is not such a method, and RuntimeError where no thread can be started.
         """

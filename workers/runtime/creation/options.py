@@ -38,13 +38,14 @@ class Options:
 
     def _make(self, height: int, mined: Sequence[Sequence[int]], flags: int) -> CreationOptions:
         store = self._context.store
+        once = {block[0]: MinedBlock(*block) for block in reversed(mined)}  # listed twice, it would be unset once only
         return CreationOptions(
             block_height=height,
             now_ms=self._now_ms,
             utxo_batch_size=store.utxo_batch_size,
             genesis_height=store.genesis_height,
             retention=self._context.retention,
-            mined=[MinedBlock(*block) for block in mined],
+            mined=list(reversed(once.values())),
             conflicting=bool(flags & CREATE_CONFLICTING),
             locked=bool(flags & CREATE_LOCKED),
         )
