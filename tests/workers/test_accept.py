@@ -252,6 +252,17 @@ def test_one_transaction_asked_at_two_heights_is_judged_at_each(run: Run, store:
     assert spender_of(store, (free, 0)) == spender_of(store, (young, 0)) == child.txid
 
 
+def test_one_that_shows_a_wrong_output_is_refused_by_itself(
+    run: Run, store: Store, generate: Generator, is_extended: bool
+) -> None:
+    parent, rich = matured(run, generate, [1]), generate.coinbase([1000])
+    honest = payment(generate, (parent, 0), is_extended=is_extended)
+    lying = extended(honest.in_standard_format(), [(rich, 0)])
+    outcomes = run("accept", [item(lying), item(honest), item(lying)]).outcomes
+    assert [outcome.code for outcome in outcomes][:2] == ["UTXO_HASH_MISMATCH", "OK"]
+    assert outcomes[1].result["created"]
+
+
 def test_two_inputs_that_spend_the_same_output_are_refused(run: Run, store: Store, generate: Generator) -> None:
     parent = matured(run, generate, [10])
     twice = payment(generate, (parent, 0), (parent, 0))

@@ -55,7 +55,14 @@ SHAPE: Final = Shape(
 # other. So are those that find what the first one of them left.
 _MAX_ROUNDS: Final = 4
 _DEPENDS_ON_ITEM: Final = frozenset(
-    {codes.LOCKED, codes.CONFLICTING, codes.COINBASE_IMMATURE, codes.FROZEN_UNTIL, codes.BAD_REQUEST}
+    {
+        codes.LOCKED,
+        codes.CONFLICTING,
+        codes.COINBASE_IMMATURE,
+        codes.FROZEN_UNTIL,
+        codes.UTXO_HASH_MISMATCH,  # by what it shows itself of the outputs that it spends
+        codes.BAD_REQUEST,
+    }
 )
 _TOO_MANY: Final = Error(codes.OVERLOADED, NO, "transaction: too many different items of it at once", SOON_MS)
 
