@@ -15,7 +15,7 @@ from collections.abc import Mapping, Sequence
 from typing import Any, Final
 
 from protocol.wire import Error
-from workers.runtime.abandoning.abandonment import Abandonment, find_held, first_faults
+from workers.runtime.abandoning.abandonment import NOT_HELD, Abandonment, find_held, first_faults
 from workers.runtime.abandoning.at_once import give_back_at_once
 from workers.runtime.abandoning.barring import Barrier
 from workers.runtime.context import DispatchContext
@@ -82,8 +82,11 @@ def _give_back(context: DispatchContext, going: Mapping[int, Abandonment]) -> No
         if answer.applied:
             going[index].given_back.add(place)
     faults = first_faults(context, spends, errors)
+    left: dict[int, list[int]] = {}
+    for (index, place), error in errors.items():
+        if error.code not in NOT_HELD:
+            left.setdefault(index, []).append(place)
     for index, abandonment in going.items():
         fault = faults.get(index)
-        left = (place for (item, place) in errors if item == index)
-        error = None if fault is None else abandonment.unknown(fault, left)
-        context.batch.complete_unless(error, index, abandonment.result)
+        unknown = None if fault is None else abandonment.unknown(fault, left[index])
+        context.batch.complete_unless(unknown, index, abandonment.result)
