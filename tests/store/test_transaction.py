@@ -89,6 +89,7 @@ def test_the_extended_format_has_the_same_txid_and_gives_the_fee() -> None:
     assert transaction.fee == 700
     assert (transaction.size, transaction.extended_size) == (len(RAW), len(raw))
     assert transaction.raw == raw
+    assert transaction.in_standard_format() == standard
 
 
 @pytest.mark.parametrize("size", [0, 0xFC, 0xFD, 0xFFFF, 0x10000])

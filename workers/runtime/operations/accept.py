@@ -11,6 +11,9 @@ attempt gives back. One that is to be conflicting spends nothing, and is noted i
 
 A transaction may spend outputs of others in the batch, whatever their order. Of several items of one transaction the
 first is tried, and the others find what it left, or are tried after it.
+
+Whatever goes wrong, or is raised, each item's own state decides what is said of it: what is accepted is, what is begun
+is `unknown` with what it may hold, and nothing of the others was executed.
 """
 
 import logging
