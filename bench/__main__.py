@@ -7,6 +7,7 @@ import click
 from utxod.exits import run
 from utxod.options import FiniteRange
 
+from .accept import accept
 from .command_line import HELP_OPTIONS, SECONDS, command, count, option, rounds, store_url
 from .crash import crash
 from .incident import incident
@@ -52,6 +53,14 @@ _COMMANDS: Final = (
         _AGAINST,
         rounds(5),
         _seconds(1.5),
+    ),
+    command(
+        "accept",
+        accept,
+        "Transactions of two inputs and two outputs, accepted; beside the same by separate calls, in turns.",
+        store_url("An aerospike:// URL of a set of the measurement's own, in place of an embedded one."),
+        count("transactions", 5_000, "Of each way, in each round."),
+        rounds(5),
     ),
     command(
         "rules",

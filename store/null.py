@@ -45,8 +45,9 @@ class NullStore:
     def __init__(self) -> None:
         self.blobs: BlobStore = NullBlobStore()
         creation = create_records(Partial(_TXID, {0: _OUTPUT, 1: _OUTPUT}), CreationOptions(block_height=0, now_ms=0))
-        self._master = creation.master
-        self._found: dict[tuple[str, ...] | None, Result] = {None: Result(Status.OK, creation.master)}
+        # Of one that is known as a whole, as far as `accept` looks.
+        self._master = creation.master | {"sizeInBytes": 0}
+        self._found: dict[tuple[str, ...] | None, Result] = {None: Result(Status.OK, self._master)}
         self._done = Result(Status.OK)
         self._spent = Result(Status.OK, {"status": "OK", "applied": [0]})
 

@@ -97,6 +97,15 @@ class Transaction:
         """The txid (wire order) and vout of each output that it spends, input by input."""
         return [(each[:32], _U32.unpack_from(each, 32)[0]) for each in self.standard_inputs]
 
+    def in_standard_format(self) -> "Transaction":
+        """The same, without what the extended format says of its inputs."""
+        if self.extended_size is None:
+            return self
+        inputs, outputs = varint(len(self.standard_inputs)), varint(len(self.serialised_outputs))
+        ends = _U32.pack(self.version), _U32.pack(self.locktime)
+        parts = ends[0], inputs, *self.standard_inputs, outputs, *self.serialised_outputs, ends[1]
+        return parse_transaction(b"".join(parts))
+
     @property
     def spent_satoshis(self) -> int | None:
         """The sum of the inputs' values, None where they are not known."""

@@ -6,6 +6,7 @@ counted, and what did not go in is named.
 """
 
 import asyncio
+import contextlib
 from collections import Counter
 from collections.abc import Awaitable, Callable, Sequence
 from dataclasses import dataclass, field
@@ -64,6 +65,7 @@ class Tally:
     unanswered: int = 0
     inputs: Counter[str] = field(default_factory=Counter)  # by fate, of the transactions that went in
     missing_parents: set[bytes] = field(default_factory=set)
+    seeded: int = 0  # made-up parents that are in the set now
     fates: Counter[str] = field(default_factory=Counter)  # of transactions
     not_in: list[NotIn] = field(default_factory=list)  # the first few of each kind
     kinds: Counter[tuple[str, str]] = field(default_factory=Counter)  # of these: by fate, and code of the answer
@@ -157,11 +159,12 @@ class Feeder:
 
         async def create() -> None:
             try:
-                await self._ask(
-                    self._client.create_partial, txid, outputs, block_height=height, mined=[(height, height, 0)]
-                )
-            except TxExists:
-                pass
+                mined = [(height, height, 0)]
+                with contextlib.suppress(TxExists):
+                    await self._ask(
+                        "create", self._client.create_partial, txid, outputs, block_height=height, mined=mined
+                    )
+                self.tally.seeded += 1
             except UtxodError as error:
                 verdict = _verdict(error)
                 self.tally.name(txid, height, verdict._replace(why=f"made up, as a parent; {verdict.why}"))
@@ -206,7 +209,7 @@ class Feeder:
 
     async def _accept(self, transaction: Transaction, height: int, mined: Sequence[tuple[int, int, int]]) -> Verdict:
         try:
-            accepted = await self._ask(self._client.accept, transaction.raw, block_height=height, mined=mined)
+            accepted = await self._ask("accept", self._client.accept, transaction.raw, block_height=height, mined=mined)
         except UtxodError as error:
             if error.code in _ABSENT and "outpoint" in error.details:
                 return self._orphaned(transaction, error)
@@ -232,21 +235,21 @@ class Feeder:
         """It may be in the set all the same, by a daemon that takes more."""
         needed = body_bytes(transaction)
         try:
-            await self._ask(self._client.get, transaction.txid, ["txID"])
+            await self._ask("get", self._client.get, transaction.txid, ["txID"])
         except UtxodError:
             self.tally.body_bytes = max(self.tally.body_bytes, needed)
             return _verdict(error)._replace(why=f"{error}; it needs broker.max_body_bytes={needed}")
         return Verdict(Fate.EXISTED)
 
-    async def _ask(self, method: Callable[..., Awaitable[T]], *arguments: Any, **options: Any) -> T:
+    async def _ask(self, operation: str, method: Callable[..., Awaitable[T]], *arguments: Any, **options: Any) -> T:
         """Again while that is safe and may help."""
         options |= {"timeout": TIMEOUT_SECONDS, "within": WITHIN_SECONDS}
         try:
             result = await self._client.retry(method, *arguments, **options)
         except UtxodError as error:
-            self.tally.count(method.__name__, error.code)
+            self.tally.count(operation, error.code)
             raise
-        self.tally.count(method.__name__, codes.OK)
+        self.tally.count(operation, codes.OK)
         return result
 
 

@@ -25,7 +25,7 @@ from protocol import Client, UtxodError
 from .import_guard import ROOT
 from .interruption import handled
 
-START_SECONDS: Final = 20.0
+START_SECONDS: Final = 60.0  # a busy machine takes long to start many workers
 POLL_SECONDS: Final = 0.02
 STOP_SECONDS: Final = 15.0
 EMBEDDED: Final = "lmdb://{directory}/store"

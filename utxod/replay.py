@@ -91,7 +91,7 @@ class Summary:
             "blocks": self.fed,
             "stale_blocks": self.planned.stale,
             "transactions": {"fed": tally.fates.total(), **dict(sorted(tally.fates.items()))},
-            "seeded": len(self.planned.outside),
+            "seeded": tally.seeded,
             "submitted": tally.items,
             "ok": tally.ok.total(),
             "rejected": dict(sorted(tally.rejected.items())),
@@ -202,16 +202,22 @@ async def _feed(feeder: Feeder, summary: Summary) -> None:
     planned = summary.planned
     first = min((height for _, height in planned.blocks), default=0)
     for txid, vouts in planned.outside.items():
+        if _is_deserted(feeder):
+            break  # said of the first block
         await feeder.seed(txid, {vout: made_up_output(txid, vout) for vout in sorted(vouts)}, first)
     await feeder.settle()
     for place, height in planned.blocks:
         for transaction in in_dependency_order(_read_again(place)):
-            if feeder.tally.kinds[Fate.FAILED, codes.NO_ANSWER]:
+            if _is_deserted(feeder):
                 summary.stopped = f"the daemon does not answer any more: from {place} on nothing was fed"
                 return
             if not (transaction.is_coinbase and _is_genesis(transaction, place, height)):
                 await feeder.feed(transaction, height, block_id=height)
         summary.fed += 1
+
+
+def _is_deserted(feeder: Feeder) -> bool:
+    return bool(feeder.tally.kinds[Fate.FAILED, codes.NO_ANSWER])
 
 
 def _read_again(place: BlockPlace) -> list[Transaction]:

@@ -8,7 +8,7 @@ whether anybody still drives the client, and who gives up what is overdue.
 import contextlib
 import threading
 import time
-from concurrent.futures import Future
+from concurrent.futures import Future, InvalidStateError
 from queue import Empty, SimpleQueue
 from typing import Any, Final, Protocol
 
@@ -66,7 +66,7 @@ class Promises:
                 self._runs = True
                 try:
                     threading.Thread(target=self._run, name="utxod-client-futures", daemon=True).start()
-                except RuntimeError:
+                except BaseException:  # interrupted: it may run all the same, and one more does no harm
                     self._runs = False
                     raise
             self._open[promise] = None
@@ -93,8 +93,7 @@ class Promises:
         while True:
             with contextlib.suppress(Empty):
                 promise = self._settled.get(timeout=LOOK)
-                with contextlib.suppress(BaseException):  # of a callback: an Exception of it is logged by the future
-                    self._settle(promise, promise.question.call)
+                self._settle_here(promise, promise.question.call)
             now = time.monotonic()
             if now - looked_at < LOOK:
                 continue
@@ -111,19 +110,28 @@ class Promises:
         for promise in list(self._open):
             given_up = self._driver.given_up(promise.question.call, now)
             if given_up is not None:
-                self._settle(promise, given_up)
+                self._settle_here(promise, given_up)
+
+    def _settle_here(self, promise: _Promise, call: Call) -> None:
+        with contextlib.suppress(BaseException):  # of a callback: an Exception of it is logged by the future
+            self._settle(promise, call)
 
     def _settle(self, promise: _Promise, call: Call) -> None:
-        """call: the promise's, or another in its place."""
-        try:
-            del self._open[promise]
-        except KeyError:  # by another thread, or nobody has the future
+        """call: the promise's, or another in its place. It is open until its future is settled, so that an interrupt
+        before that leaves it to the next who settles."""
+        if promise not in self._open:  # by another thread, or nobody has the future
             return
         self._driver.drop(promise.question.call)
-        promise.kept = None
         try:
-            result = promise.question.read(call)
-        except Exception as error:
-            promise.future.set_exception(error)
-        else:
-            promise.future.set_result(result)
+            try:
+                result = promise.question.read(call)
+            except Exception as error:
+                promise.future.set_exception(error)
+            else:
+                promise.future.set_result(result)
+        except InvalidStateError:  # by another thread just now
+            pass
+        finally:
+            if promise.future.done():
+                self._open.pop(promise, None)
+                promise.kept = None

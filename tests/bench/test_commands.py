@@ -15,6 +15,7 @@ from bench.report import RIGHT, Figure, Report
 # What makes each measurement a short one.
 BRIEFLY = {
     "throughput": "--rounds 1 --seconds 0.2",
+    "accept": "--rounds 1 --transactions 200",
     "latency": "--rounds 1 --seconds 0.2",
     "crash": "--kills 2 --stops 1",
     "ledger": "--items 5000 --rounds 1",
@@ -93,7 +94,7 @@ def test_each_measurement_ends_with_one_json_object_and_finds_its_promises_kept(
     assert any(figure["value"] > 0 for figure in found["figures"])
 
 
-@pytest.mark.parametrize("name", ["throughput", "latency"])
+@pytest.mark.parametrize("name", ["throughput", "latency", "accept"])
 def test_every_figure_stands_beside_a_limit_that_the_same_run_measured(name):
     _, found = measured(name)
     limits = {limit["name"]: limit["value"] for limit in found["limits"]}

@@ -1,24 +1,20 @@
 """Replays: block files fed to a real daemon, in the order of dependencies, twice."""
 
 import json
-import os
 import random
 import struct
 from itertools import pairwise
-from pathlib import Path
 
 import pytest
 from click.testing import CliRunner
 
+from tests.support.blocks import REAL_BLOCKS, coinbase, needs_real_blocks, write
 from tests.support.blocks import block as make_block
-from tests.support.blocks import coinbase, write
 from utxod.blocks import in_dependency_order
 from utxod.commands import cli
 from utxod.generate import COIN, Generator, block, double_sha256
 from utxod.own_daemon import own_daemon
 from utxod.replay import made_up_output, plan
-
-REAL_BLOCKS = Path(os.environ.get("UTXOD_BLOCKS", Path(__file__).resolve().parents[2].parent / "shared" / "blocks"))
 
 
 def economy(payments=200, rival_every=0):
@@ -132,7 +128,7 @@ def test_a_file_without_a_block_that_can_be_read_is_an_error_with_its_place_and_
     assert isinstance(result.exception, SystemExit)
 
 
-@pytest.mark.skipif(not REAL_BLOCKS.is_dir(), reason="the real blocks are not beside the checkout (or UTXOD_BLOCKS)")
+@needs_real_blocks
 def test_real_blocks_spend_every_input_once_and_a_second_time_nothing(store_url):
     files = sorted(REAL_BLOCKS.glob("*.bin"))
     with own_daemon(store_url, ["--workers", "2"]) as daemon:

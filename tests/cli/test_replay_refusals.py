@@ -296,6 +296,25 @@ def test_a_daemon_that_ends_amid_a_replay_ends_it_with_the_place(tmp_path, monke
     assert "blk0.dat: the block at byte " in summary.not_in()[-1]
 
 
+def test_a_daemon_that_ends_amid_the_seeding_ends_the_replay_and_nothing_is_said_to_be_seeded(tmp_path, monkeypatch):
+    monkeypatch.setattr(feeder, "WITHIN_SECONDS", 2.0)
+    payments = [spending(coinbase(tag, [(1_000, b"\x51")]), 0) for tag in range(880_000, 880_030)]
+    file = write(tmp_path / "blk0.dat", framed([block([coinbase(880_100), *payments], b"\x88" * 32)]))
+    planned = plan([file], 5, seed_missing=True)
+
+    async def run(daemon):
+        async with AsyncClient(daemon.endpoint) as client:
+            await client.status(timeout=60)
+            os.kill(daemon.pid, signal.SIGKILL)
+            return await replay(client, planned, window=1, progress=lambda size: None)
+
+    with own_daemon(arguments=["--workers", "1"]) as daemon:
+        summary = asyncio.run(run(daemon))
+    assert "the daemon does not answer any more: from " in summary.not_in()[-1]
+    assert summary.tally.items < 5
+    assert (summary.as_map()["seeded"], summary.fed) == (0, 0)
+
+
 def test_a_block_that_changes_after_it_was_checked_ends_the_replay_with_its_place(tmp_path, daemon):
     blocks = chain(3, b"\x66" * 32, tag=666_000)
     file = write(tmp_path / "blk0.dat", framed(blocks))

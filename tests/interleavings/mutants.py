@@ -17,7 +17,7 @@ from workers.runtime.accepting import at_once as accepted_at_once
 from workers.runtime.accepting import by_levels, settling
 from workers.runtime.conflicts import links, marking
 from workers.runtime.context import DispatchContext
-from workers.runtime.creation import found, under_lock
+from workers.runtime.creation import found, master, under_lock
 from workers.runtime.creation.at_once import create_at_once
 from workers.runtime.operations import abandon, accept, set_conflicting
 from workers.runtime.spending import calls
@@ -74,7 +74,7 @@ CONFLICTS: Final = {
 
 # ---- accepts and abandons
 
-_group, _read_found = at_once._group, found._read_found
+_group, _read_master = at_once._group, master.read_master
 _try, _unspend_call = by_record._try, ParsedSpend.unspend_call
 
 
@@ -155,8 +155,8 @@ ACCEPTS: Final = {
     "what bars goes too early": in_worker([Explorer], "_is_old", lambda self, state: True),
     "what bars is taken for the transaction": in_worker(
         [found],
-        "_read_found",
-        lambda result: result.value if result.status is Status.OK else _read_found(result),
+        "read_master",
+        lambda result: master.Master() if result.status is Status.OK else _read_master(result),
     ),
     "what was found is created anew": in_worker([found], "finish_under_lock", under_lock.create_under_lock),
     "an accept gives back where another one has created it": in_worker(

@@ -8,7 +8,7 @@ from tests.model import asks as ask_of
 from tests.model import records as kinds
 from tests.model.asks import Ask
 from tests.model.coinset import Coinset
-from tests.model.records import ON_CHAIN
+from tests.model.records import ON_CHAIN, PER_RECORD
 from tests.model.transactions import Outpoint, Tx
 from tests.model.world import Block, World
 
@@ -58,7 +58,18 @@ class Choices:
         coins = self.world.free_coins()
         if not self.once_in(6):
             coins = [coin for coin in coins if self.world.is_spendable(coin)] or coins
+        if self.once_in(3):  # the last of its transaction
+            free = [txid for txid, _ in coins]
+            coins = [coin for coin in coins if free.count(coin[0]) == 1] or coins
         return self.chance.choice((coins or self.world.outpoints())[-3 * _LATEST :])
+
+    def odd_coin(self) -> Outpoint:
+        """One that can't be spent just yet, or only since now, if there is one: reassigned, or being created."""
+        state = self.model.state
+        coins = [key[1:] for key in state if key[0] == kinds.SPENDABLE and not self.model.holder(key[1:])]
+        begun = [txid for kind, txid, _ in state if kind == kinds.CREATING]
+        coins += [(txid, vout) for txid in begun for vout in range(len(self.model.known[txid].outputs))]
+        return self.chance.choice(coins) if coins else self.coin()
 
     def held(self) -> Outpoint:
         """Mostly one that somebody holds."""
@@ -69,12 +80,18 @@ class Choices:
         """At which something is judged."""
         return self.world.height + self.chance.choice([0, 1, 1, 1, 1, 1, 1, 2])
 
+    def height_for(self, coin: Outpoint) -> int:
+        """For the spend of it: often about the first that may."""
+        txid, vout = coin
+        least = self.model.get(kinds.SPENDABLE, txid, vout) or self.model.get(kinds.MATURES, txid, vout // PER_RECORD)
+        return least + self.chance.randint(-1, 1) if least and self.once_in(3) else self.height()
+
     def utxo_hash(self, coin: Outpoint) -> bytes:
         return _NO_HASH if self.once_in(32) else self.model.utxo_hash(*coin)
 
     def payment(self, batch: Sequence[Tx] = ()) -> Tx:
         """A new transaction. batch: those beside it, whose outputs it may spend, or whose rival it may be."""
-        inputs = [self.coin() for _ in self.several(3)]
+        inputs = [self.odd_coin() if self.once_in(5) else self.coin() for _ in self.several(3)]
         if batch and self.once_in(3):
             parent = self.chance.choice(batch)
             inputs[0] = parent.txid, self.chance.randrange(len(parent.outputs))
@@ -85,7 +102,7 @@ class Choices:
         return self.world.make(list(dict.fromkeys(inputs)), self.shape())
 
     def shape(self) -> int:
-        return self.chance.randrange(36) if self.once_in(3) else self.chance.randrange(6)
+        return self.chance.randrange(36) if self.once_in(3) else self.chance.choice([0, 0, 1, 2, 3, 4, 5])
 
     # ---- batches
 
@@ -113,26 +130,39 @@ class Choices:
         return [ask_of.create(tx, height, [], self.chance.randrange(4) if self.once_in(3) else 0)]
 
     def _spend(self, coin: Outpoint, spender: bytes, vin: int, flags: int = 0) -> list[Any]:
-        return [*coin, self.utxo_hash(coin), spender, vin, self.height(), flags]
+        return [*coin, self.utxo_hash(coin), spender, vin, self.height_for(coin), flags]
 
     def _new_spend(self) -> list[Any]:
         tx = self.tx()
         vin = self.chance.randrange(len(tx.inputs))
-        coin = tx.spends[vin] if tx.spends and not self.once_in(3) else self.coin()
+        coin = tx.spends[vin] if tx.spends and not self.once_in(3) else self.odd_coin()
         return self._spend(coin, tx.txid, vin)[:-1]
 
     def _old_spend(self) -> list[Any]:
         """One that is done already, mostly; perhaps now with another hash."""
-        coin = self.held()
+        coins = [(txid, vout) for kind, txid, vout in self.model.state if kind == kinds.HOLDER]
+        barred = [coin for coin in coins if not self.world.is_spendable(coin)]
+        coin = self.chance.choice(barred) if barred and self.once_in(2) else self.held()
         holder = self.model.holder(coin)
         item = self._spend(coin, *(holder if isinstance(holder, tuple) else (self.tx().txid, 0)))[:-1]
         return [*coin, _NO_HASH, *item[3:]] if self.once_in(6) else item
+
+    def _pruned_spend(self) -> list[Any]:
+        """Of a record whose spenders were pruned, if there is one, by one of them or by another."""
+        marked = [(key, pruned) for key, pruned in self.model.state.items() if key[0] == kinds.PRUNED]
+        if not marked:
+            return self._old_spend()
+        (_, txid, record), pruned = self.chance.choice(marked)
+        coins = [coin for coin in self.model.coins(txid) if coin[1] // PER_RECORD == record]
+        first = next(known for known in self.model.known if known in pruned)
+        spender = self.tx().txid if self.once_in(2) else first
+        return self._spend(self.chance.choice(coins), spender, 0)[:-1]
 
     def spends(self) -> Batch:
         batch = []
         for _ in self.several():
             flags = self.chance.randrange(4) if self.once_in(4) else 0
-            item = self._old_spend() if self.once_in(2) else self._new_spend()
+            item = self.chance.choice([self._old_spend, self._old_spend, self._pruned_spend, self._new_spend])()
             batch.append(ask_of.spend([*item, flags]))
         return batch
 
@@ -142,6 +172,8 @@ class Choices:
             tx = self.tx() if self.once_in(3) else self.payment()
             if tx.spends:
                 items = [self._spend(coin, tx.txid, vin) for vin, coin in enumerate(tx.spends)]
+                if self.once_in(4):
+                    self.chance.choice(items)[2] = _NO_HASH
                 batch.append(ask_of.spend_transaction(items))
         if batch and self.once_in(3):
             again = self.model.known[batch[0].items[0][3]]
@@ -169,10 +201,19 @@ class Choices:
             batch.append(ask_of.abandon(spender.txid, list(dict.fromkeys(outpoints)), self.height()))
         return batch
 
+    def _one_in_blocks(self) -> bytes:
+        """Or one that is locked in one, or is being created."""
+        state = self.model.state
+        mined = [txid for kind, txid, _ in state if kind == kinds.BLOCKS]
+        locked = [txid for txid in mined if self.model.get(kinds.LOCKED, txid)]
+        begun = [txid for kind, txid, number in state if kind == kinds.CREATING and number == 0]
+        chosen = begun or locked or mined if self.once_in(2) else mined[-4:]
+        return self.chance.choice(chosen) if chosen else self.settled().txid
+
     def sets_mined(self) -> Batch:
         batch = []
         for _ in self.several():
-            txid = self.settled().txid
+            txid = self._one_in_blocks() if self.once_in(2) else self.settled().txid
             listed = self.model.get(kinds.BLOCKS, txid) or ()
             block_id = self.chance.choice(listed)[0] if listed and self.once_in(2) else self.chance.randrange(300, 304)
             height, flags = self.world.height - self.chance.randrange(2), self.chance.choice([0, 1, 1, 2, 2, 3])
@@ -194,7 +235,9 @@ class Choices:
         kind = self.chance.choice(["freeze", "unfreeze", "reassign", "reassign"]) if frozen else "freeze"
         batch = []
         for _ in self.several():
-            coin = self.coin() if kind == "freeze" or self.once_in(8) else self.chance.choice(frozen)
+            coin = self.chance.choice(frozen) if kind != "freeze" and not self.once_in(8) else self.coin()
+            if self.once_in(6) and self.model.is_there(self.held()[0]):
+                coin = self.held()
             item: list[Any] = [*coin, self.utxo_hash(coin)]
             if kind == "reassign":
                 script = b"\x76re" + self.chance.randbytes(2)
@@ -207,7 +250,8 @@ class Choices:
         value = self.once_in(2)
         batch = []
         for _ in self.several(1 if kind == "set_conflicting" else 3):
-            tx = self.settled()
+            done = self.world.done()
+            tx = self.chance.choice(done) if done and self.once_in(2) else self.settled()
             match kind:
                 case "set_conflicting":
                     batch.append(ask_of.set_conflicting(tx, tx.txid, value, self.height()))

@@ -230,6 +230,8 @@ class Coinset(Records):
 
     def _why_unknown(self, txid: bytes, vout: int) -> Answers:
         """An output that is looked up may be missed before its record refuses."""
+        if not self.is_there(txid):
+            return [Expected(codes.TX_NOT_FOUND)]
         return [answer for answer in answers_of(self._coin, txid, vout) if answer.code != codes.OK]
 
     def _accept_again(self, tx: Tx, height: int, mined: Sequence[Sequence[int]], flags: int) -> Mapping[str, Any]:

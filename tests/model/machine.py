@@ -139,7 +139,15 @@ class Machine(RuleBasedStateMachine):
     def mark(self, seed: int, fault: Fault | None, prompt: bool) -> None:
         """The alert system; and other marks, whatever the chain is."""
         choices = Choices(self.world, Random(seed))
-        kinds = choices.alerts, choices.alerts, choices.marks, choices.marks, choices.sets_mined, choices.marks_of_chain
+        kinds = (
+            choices.alerts,
+            choices.alerts,
+            choices.alerts,
+            choices.marks,
+            choices.marks,
+            choices.sets_mined,
+            choices.marks_of_chain,
+        )
         self._ask(choices.chance.choice(kinds)(), fault, prompt)
 
     # ---- misfortune, and what mends it
@@ -160,9 +168,12 @@ class Machine(RuleBasedStateMachine):
 
     @rule(seed=seeds)
     def prune(self, seed: int) -> None:
-        done = self.world.done()
-        if done:
-            self.world.prune(Random(seed).choice(done))
+        """What is all spent, or whatever is mined: another program does not ask whether that is right."""
+        chance, world = Random(seed), self.world
+        mined = [world.model.known[txid] for txid in world.settled() if world.model.is_on_chain(txid)]
+        done = world.done() if chance.randrange(2) else []
+        if done or mined:
+            world.prune(chance.choice(done or mined[-6:]))
 
     @rule()
     def settle(self) -> None:

@@ -15,7 +15,7 @@ from tests.model.subject import EMBEDDED, RECORDS, opened
 from workers.runtime.abandoning import abandonment, barring
 from workers.runtime.accepting import acceptance, at_once, inputs, settling, there
 from workers.runtime.children import counting, follow_ups
-from workers.runtime.creation import found, under_lock
+from workers.runtime.creation import found, master, under_lock
 from workers.runtime.operations import set_conflicting, set_locked, set_mined, spend, unspend, utxo
 from workers.runtime.spending import giving_back as giving_back_of
 from workers.runtime.spending.parsed_spend import ParsedSpend
@@ -189,13 +189,13 @@ CREATIONS: Final = {
         found.note_in_parents, "for candidate in candidates", "for candidate in ()"
     ),
     "one that is found is not noted in its parents": fault(
-        found.complete_found, 'candidate.conflicting and bins.get("conflicting")', "False"
+        found.complete_found, "candidate.conflicting and master.conflicting", "False"
     ),
     "spends and creation are no group": fault(at_once._try, "Mode.CREATE, group=acceptance.creation)", "Mode.CREATE)"),
     "one that is to be conflicting spends": fault(
         _getter(acceptance.Acceptance, "spends_something"), "self.is_conflicting or", "False or"
     ),
-    "one that is there is not mined": fault(there._set_mined, "not in (acceptance", "in (acceptance"),
+    "one that is there is not mined": fault(there._blocks_to_set, "not in known", "in known"),
     "one that another has created is refused": fault_of_records(
         settling._look_at_those_that_exist, "errors.pop(part, None)", "pass"
     ),
@@ -213,7 +213,7 @@ CREATIONS: Final = {
         )
     ),
     "what bars a creation is not looked at": fault_of_records(
-        found._read_found, "abandoned_error() if result.value.get(ABANDONED)", "None if result.value.get(ABANDONED)"
+        master.read_master, "abandoned_error() if master.abandoned", "None if master.abandoned"
     ),
 }
 

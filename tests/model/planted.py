@@ -34,8 +34,9 @@ class Edit(NamedTuple):
         )
         names = dict(function.__globals__)
         exec(compile(source.replace(self.text, self.instead), inspect.getfile(function), "exec"), names)
-        made = names[function.__name__]
-        code: CodeType = getattr(made, "fget", made).__code__  # of a property: its function
+        made: Any = names[function.__name__]
+        made = made.fget if isinstance(made, property) else made
+        code: CodeType = made.__code__
         return code
 
 

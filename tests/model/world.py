@@ -3,6 +3,7 @@
 from collections.abc import Collection, Iterable, Iterator, Sequence
 from contextlib import contextmanager
 from itertools import count
+from random import SystemRandom
 from typing import Any, Final, NamedTuple
 
 from protocol.codes import NO
@@ -24,7 +25,7 @@ MATURE: Final = 1  # height of coinbases that may be spent from about the beginn
 BEGINNING: Final = 101
 _LOG: Final = 40
 _NOBODY: Final = b"\x07" * 32
-_runs = count(1)
+_runs = count(SystemRandom().randrange(1 << 30))  # a set on a server may have been used before
 
 
 class Block(NamedTuple):
@@ -89,7 +90,7 @@ class World:
         return [txid for txid in block.txids if txid in settled]
 
     def done(self) -> list[Tx]:
-        """What may be pruned, in the depth of time."""
+        """All spent and mined."""
         model = self.model
         return [model.known[txid] for txid in self.settled() if model.is_on_chain(txid) and model.is_all_spent(txid)]
 

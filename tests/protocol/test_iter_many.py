@@ -73,7 +73,7 @@ class Counted:
 
 def test_outcomes_come_in_the_order_of_the_items_and_the_input_is_never_far_ahead(start, iter_many):
     daemon = start(echo)
-    items = Counted(4 * MOST)
+    items = Counted(2 * MOST)
     for number, outcome in enumerate(iter_many("outpoint_many", items)):
         assert outcome.result.satoshis == number
         assert items.taken - number <= MOST
@@ -290,8 +290,10 @@ def test_closing_the_client_ends_it_after_the_outcomes_of_what_was_under_way(sta
     found: list[str] = []
     with pytest.raises(ClientClosed):
         add_codes(outcomes, found)
-    assert found[: BATCH_ITEMS - 1] == ["OK"] * (BATCH_ITEMS - 1)
-    assert set(found[BATCH_ITEMS - 1 :]) == {"NO_ANSWER"}
+    answered = found.index("NO_ANSWER")
+    assert answered >= BATCH_ITEMS - 1
+    assert set(found[:answered]) == {"OK"}
+    assert set(found[answered:]) == {"NO_ANSWER"}
 
 
 def test_a_generator_keeps_its_client_open(start, endpoint):

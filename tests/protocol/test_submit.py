@@ -285,6 +285,54 @@ def test_an_interrupt_at_any_point_of_submitting_leaves_a_client_that_answers(st
         until(lambda: not client._driver._asked)
 
 
+def test_an_interrupt_at_any_point_of_the_first_submitting_leaves_a_client_that_settles(start, endpoint):
+    """That it meets a thread which is being made: an interrupt in there may leave a lock as the interpreter has not."""
+    start()
+    for interrupt in interrupts(raising(KeyboardInterrupt), step=7):
+        with Client(endpoint) as client:
+            with contextlib.suppress(KeyboardInterrupt, RuntimeError, UtxodError), interrupt:
+                client.submit(client.get, TXID, timeout=60)
+            assert client.submit(client.outpoint, TXID, 0, timeout=60).exception(60) is None
+
+
+def test_an_interrupt_at_any_point_of_closing_leaves_no_future_unsettled(start, endpoint):
+    daemon = start()
+    for interrupt in interrupts(raising(KeyboardInterrupt), step=7):
+        goes_on, stands = threading.Event(), threading.Event()
+        daemon.script = answer_well
+        client = Client(endpoint)
+        first = client.submit(client.get, TXID, timeout=60)
+        first.add_done_callback(lambda _, stands=stands, goes_on=goes_on: (stands.set(), goes_on.wait(60)))
+        stands.wait(30)  # who closes settles the others
+        daemon.script = answer_nothing
+        futures = [client.submit(client.get_many, [TXID] * 3, timeout=60) for _ in range(3)]
+        with contextlib.suppress(KeyboardInterrupt, UtxodError), interrupt:
+            client.close()
+        client.close()
+        goes_on.set()
+        assert not concurrent.futures.wait(futures, 60).not_done
+
+
+def test_a_callback_that_ends_its_thread_of_a_future_given_up_costs_no_other_future(start, endpoint, monkeypatch):
+    start()
+    goes_on, stands = threading.Event(), threading.Event()
+
+    def exits(_):
+        raise SystemExit
+
+    monkeypatch.setattr("protocol.client.thread_driver._DISTRUST", 0.1)
+    with Client(endpoint, grace=0.1) as client:
+        client.get(TXID)
+        turn = client._driver._channel.turn
+        monkeypatch.setattr(client._driver._channel, "turn", lambda: (stands.set(), goes_on.wait(60), turn()))
+        future = client.submit(client.get, TXID, timeout=0.1)
+        future.add_done_callback(exits)
+        stands.wait(30)
+        assert isinstance(future.exception(30), NoAnswer)
+        goes_on.set()
+        assert client.submit(client.get, TXID, timeout=60).result(60) == RESULTS["get"]
+
+
 def test_a_copy_that_a_fork_made_submits_nothing(start, endpoint):
     start()
     with Client(endpoint) as client:

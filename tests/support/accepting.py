@@ -4,10 +4,10 @@ from collections.abc import Iterable, Sequence
 from typing import Any
 
 from protocol.hashing import varint
-from store import Read, Status, Store
+from store import Read, RecordOperation, Result, Status, Store
 from store.layout import locate
 from store.transaction import EXTENDED_MARKER, Input, Transaction, parse_transaction
-from tests.support.dispatching import HEIGHT
+from tests.support.dispatching import HEIGHT, Wrapped
 from utxod.generate import Coin, Generator
 
 
@@ -58,3 +58,16 @@ def spent_by(transaction: Transaction, known: Iterable[Transaction]) -> list[Coi
     """The outputs that it spends."""
     by_txid = {each.txid: each for each in known}
     return [(by_txid[each.previous_txid], each.previous_vout) for each in transaction.inputs]
+
+
+class Whole(Wrapped):
+    """A store whose batches are one whole."""
+
+
+class RecordByRecord(Wrapped):
+    """A store that takes record by record, each call of a rule and each write by itself."""
+
+    is_atomic = False
+
+    def batch_operate(self, record_operations: Sequence[RecordOperation], budget: float) -> list[Result]:
+        return [self._inner.batch_operate([operation], budget)[0] for operation in record_operations]

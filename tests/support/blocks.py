@@ -1,9 +1,12 @@
 """Raw blocks as tests want them: of any version and difficulty, on any block, and sound unless a test damages them."""
 
+import os
 import struct
 from collections.abc import Iterable, Sequence
 from pathlib import Path
 from typing import Any
+
+import pytest
 
 from protocol.hashing import varint
 from store.transaction import COINBASE_OUTPOINT, Output, Transaction, parse_transaction
@@ -12,6 +15,11 @@ from utxod.merkle import double_sha256, merkle_root
 EASY, HARDER = 0x207FFFFF, 0x1F7FFFFF  # two tries, and 256 times as many
 REGTEST = bytes.fromhex("fabfb5da")
 MAIN = bytes.fromhex("f9beb4d9")
+
+REAL_BLOCKS = Path(os.environ.get("UTXOD_BLOCKS", Path(__file__).resolve().parents[2].parent / "shared" / "blocks"))
+needs_real_blocks = pytest.mark.skipif(
+    not REAL_BLOCKS.is_dir(), reason="the real blocks are not beside the checkout (or UTXOD_BLOCKS)"
+)
 
 Outputs = Sequence[tuple[int, bytes]]
 

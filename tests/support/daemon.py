@@ -21,7 +21,7 @@ from store import Store, open_store
 from tests.support.aerospike_server import own_set
 
 ROOT = Path(__file__).parents[2]
-START_SECONDS = 20.0
+START_SECONDS = 60.0
 # Between two looks at what no event tells.
 _LOOK_SECONDS = 0.002
 _STARTED = re.compile(r"started (\w+) worker (\d+)")

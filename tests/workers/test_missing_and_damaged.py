@@ -1,11 +1,12 @@
 """A record or a blob that is missing is a fault, never "there is no such coin"; and what is given is what was created
 (P15)."""
 
+import gc
 import shutil
 from collections.abc import Iterator, Sequence
 from contextlib import contextmanager
 from pathlib import Path
-from typing import Any
+from typing import Any, ClassVar
 
 import pytest
 
@@ -14,7 +15,7 @@ from protocol.item_flags import CREATE_LOCKED
 from store import Mode, RecordOperation, Remove, Result, RuleCall, Store, Write
 from store.faulty import FaultyStore
 from store.layout import FROZEN, Partial, child_key
-from store.transaction import Output
+from store.transaction import Output, Transaction, parse_transaction
 from tests.support.aerospike_server import EMBEDDED_ONLY
 from tests.support.dispatching import HEIGHT, Run, Wrapped, bins_of, create, dispatch, matured
 from utxod.generate import Generator
@@ -87,10 +88,42 @@ def test_one_flipped_byte_in_a_blob_is_an_error_and_never_another_amount(
     assert run("outpoint", asked).results == right
 
 
+def test_outputs_asked_across_whole_transactions_keep_one_of_them_at_a_time_and_read_each_once(
+    run: Run, store: Store
+) -> None:
+    """However they are mixed: a whole transaction may be of any size, and what is kept of it is in no budget."""
+
+    class Blobs:
+        read: ClassVar[list[bytes]] = []
+        kept: ClassVar[set[bytes]] = set()
+
+        def __getattr__(self, name: str) -> Any:
+            return getattr(store.blobs, name)
+
+        def get(self, txid: bytes) -> bytes | None:
+            self.read.append(txid)
+            self.kept |= {each.txid for each in gc.get_objects() if type(each) is Transaction} & set(txids)
+            return store.blobs.get(txid)
+
+    class Counting(Wrapped):
+        blobs = Blobs()
+
+    packed = Output(1, b"\x51").serialise() + 3 * Output(0, b"\x00\x6adata").serialise()
+    txids: list[bytes] = []
+    for number in range(4):
+        spent = bytes([number + 1]) * 32 + bytes(4) + b"\1\x51" + b"\xff" * 4
+        raw = b"\1\0\0\0\1" + spent + b"\x04" + packed + bytes(4)
+        txids.append(parse_transaction(raw).txid)
+        run("create", [[raw, 700_000, [], 0, None]]).results  # noqa: B018
+    asked = [[txid, vout] for vout in (1, 2, 3) for txid in txids]
+    assert dispatch(Counting(store), "outpoint", asked).results == [[0, b"\x00\x6adata"]] * len(asked)
+    assert sorted(Blobs.read) == sorted(txids)
+    assert not Blobs.kept  # when the next one is read
+
+
 def test_a_data_output_is_held_against_its_transaction(run: Run, store: Store, tmp_path: Path) -> None:
     """It has no utxo hash of its own."""
     from protocol.hashing import varint
-    from store.transaction import parse_transaction
 
     outputs = [Output(1, b"\x51"), Output(0, b"\x00\x6adata"), Output(1, b"\x51")]
     packed = b"".join(output.serialise() for output in outputs)

@@ -5,15 +5,18 @@ What bars the creation of a transaction (store.layout.ABANDONED) stands at its k
 not seen, but by a read that names its bin.
 """
 
+import logging
 import time
 from collections.abc import Sequence
 
 from store import Read, RecordOperation, Result, Status, Store, StoreError
 from store.layout import ABANDONED
 
-from .alignment import align, are_timeouts
+from .alignment import NO_RESULT, align, are_timeouts
 from .batch import Batch
 from .notes import Notes
+
+log = logging.getLogger("utxod.worker")
 
 
 class DispatchContext:
@@ -46,28 +49,41 @@ class DispatchContext:
         self.check_budget()
         budget = self._deadline - time.monotonic()
         self.store_called = True
-        hides = not self.store.is_atomic and any(type(operation) is Read for operation in record_operations)
+        reads = Read in map(type, record_operations)
+        hides = reads and not self.store.is_atomic
         asked = list(map(_with_bar, record_operations)) if hides else record_operations
         results = self.store.batch_operate(asked, budget)
         self._store_answered = self._store_answered or not are_timeouts(results)
         self.batch.timed_out = not self._store_answered
         aligned = align(asked, results)
+        if reads:
+            aligned = list(map(_readable, record_operations, aligned))
         return list(map(_without_bar, record_operations, aligned)) if hides else aligned
 
     def try_operate(self, record_operations: Sequence[RecordOperation]) -> list[Result]:
-        """As `operate`, for what comes after others' work is done: where the store fails the batch, each of its records
-        fails, and nothing else of the dispatch."""
+        """As `operate`, for what comes after others' work is done: where the store fails the batch, with whatever it
+        raises, each of its records fails, and nothing else of the dispatch."""
         try:
             return self.operate(record_operations)
         except StoreError as error:
             return [
                 Result(error.status, None, error.in_doubt, str(error), operation.key) for operation in record_operations
             ]
+        except Exception:
+            log.exception("the store raised what no store should")
+            return [NO_RESULT] * len(record_operations)
 
     def check_budget(self) -> None:
         """Raises StoreError where the budget is used up: before work that the store's budget does not bind."""
         if time.monotonic() >= self._deadline:
             raise StoreError("the dispatch's time is used up", in_doubt=False)
+
+
+def _readable(operation: RecordOperation, result: Result) -> Result:
+    """What was read of a record is a map of its bins, or can't be read."""
+    if type(operation) is Read and result.status is Status.OK and type(result.value) is not dict:
+        return NO_RESULT
+    return result
 
 
 def _with_bar(operation: RecordOperation) -> RecordOperation:

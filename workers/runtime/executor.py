@@ -3,7 +3,7 @@
 import logging
 import time
 from collections.abc import Callable, Mapping
-from typing import Any, NamedTuple
+from typing import NamedTuple
 
 from protocol import codes
 from protocol.codes import NO, UNKNOWN
@@ -13,7 +13,7 @@ from store import Store, StoreError
 from .batch import Batch
 from .context import DispatchContext
 from .item_shape import Shape
-from .store_errors import error_of_batch
+from .store_errors import error_of_exception
 
 log = logging.getLogger("utxod.worker")
 
@@ -54,10 +54,10 @@ class Executor:
             # Where an earlier call of this dispatch came back, part of the item may be written.
             executed = UNKNOWN if error.in_doubt or context.may_have_written else NO
             log.warning("%s of %d items: the store failed: %s", operation, len(batch), error)
-            batch.fail_uncompleted(error_of_batch(error, executed))
+            batch.fail_uncompleted(error_of_exception(error, executed))
         except Exception as error:
             log.exception("%s of %d items raised", operation, len(batch))
-            batch.fail_uncompleted(Error(codes.INTERNAL, UNKNOWN if context.store_called else NO, _name(error)))
+            batch.fail_uncompleted(error_of_exception(error, UNKNOWN if context.store_called else NO))
         context.notes.owe(batch)
         if batch.uncompleted():
             executed = UNKNOWN if context.store_called else NO
@@ -66,7 +66,3 @@ class Executor:
             log.warning("%s of %d items: the store did not answer in time", operation, len(batch))
         if batch.ignored:
             log.error("%s completed %d items a second time; ignored", operation, batch.ignored)
-
-
-def _name(error: Any) -> str:
-    return f"{type(error).__name__}: {error}"

@@ -38,6 +38,13 @@ def error_of_batch(error: StoreError, executed: str) -> Error:
     return Error(code, executed, str(error), retry_after)
 
 
+def error_of_exception(error: Exception, executed: str) -> Error:
+    """Of every item that was being worked on when this was raised. executed: NO or UNKNOWN."""
+    if isinstance(error, StoreError):
+        return error_of_batch(error, executed)
+    return Error(codes.INTERNAL, executed, f"{type(error).__name__}: {error}")
+
+
 def error_of_unreadable(what: str, why: object) -> Error:
     """Of a record whose content, or a rule whose answer, can't be what the store returned. what: in words."""
     return Error(codes.INTERNAL, UNKNOWN, f"{what}: the store's result can't be read: {why}")

@@ -33,7 +33,9 @@ def accept_at_once(context: DispatchContext, acceptances: Sequence[Acceptance]) 
             settle(context, waiting, errors, outcomes)
             break
         # They are tried again, and so is what was refused, perhaps because of them.
-        waiting = [acceptance for acceptance in waiting if acceptance.failed(errors)]
+        waiting = [acceptance for acceptance in waiting if acceptance.is_refused(errors)]
+    for acceptance in acceptances:
+        acceptance.end_creation()
 
 
 def _try(
@@ -47,6 +49,7 @@ def _try(
     operations: list[RecordOperation] = []
     for acceptance in tried:
         acceptance.candidate = put[acceptance.creation]
+        acceptance.is_begun = True
         groups.append(group_spends(acceptance.spends))
         operations += [spend_call(group, context.retention) for group in groups[-1]]
         records = acceptance.candidate.creation.records
@@ -58,7 +61,7 @@ def _try(
         assert acceptance.candidate is not None
         own = [next(results) for _ in acceptance.candidate.creation.records]
         moved_out |= _read_creation(acceptance, own, errors)
-        if not acceptance.failed(errors):
+        if not acceptance.is_refused(errors):
             _finish(context, acceptance, own_groups, answers, errors, outcomes)
     return moved_out
 

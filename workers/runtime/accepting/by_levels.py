@@ -40,14 +40,18 @@ def accept_by_levels(context: DispatchContext, acceptances: Sequence[Acceptance]
 
 def _try(context: DispatchContext, waiting: Sequence[Acceptance]) -> None:
     errors: dict[int, Error] = {}
+    for acceptance in waiting:
+        acceptance.is_begun = True
     outcomes = _spend(context, waiting, errors)
-    refused = [acceptance for acceptance in waiting if acceptance.failed(errors)]
+    refused = [acceptance for acceptance in waiting if acceptance.is_refused(errors)]
+    good = [acceptance for acceptance in waiting if not acceptance.is_refused(errors)]
     settle(context, refused, errors, outcomes)
-    good = [acceptance for acceptance in waiting if not acceptance.failed(errors)]
     candidates = [acceptance.candidate for acceptance in good if acceptance.candidate is not None]
     errors = create_at_once(context, [candidate for candidate in candidates if not candidate.children])
     errors |= create_under_lock(context, [candidate for candidate in candidates if candidate.children])
     settle(context, good, errors, outcomes)
+    for acceptance in good:
+        acceptance.end_creation()
 
 
 def _spend(context: DispatchContext, waiting: Sequence[Acceptance], errors: dict[int, Error]) -> SpendOutcomes:

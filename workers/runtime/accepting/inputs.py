@@ -35,15 +35,23 @@ _NO_HASH: Final = b""
 def set_spends(
     context: DispatchContext, acceptances: Sequence[Acceptance], errors: dict[int, Error], outcomes: SpendOutcomes
 ) -> None:
-    """Gives each its spends, and what it spends. Where an output is not known that is added to `errors`, and to
-    `outcomes` what of the others the transaction has already; both by number."""
+    """Gives each its spends, and what it spends. Where an output is not known, or is another than the transaction says,
+    that is added to `errors`, and to `outcomes` what of the others the transaction has already; both by number."""
     spenders = [acceptance for acceptance in acceptances if acceptance.spends_something]
     standard = [acceptance for acceptance in spenders if acceptance.transaction.spent_outputs is None]
-    if standard:
-        _look_up(context, standard, acceptances, errors, outcomes)
+    # No spend of these is held against the set.
+    told = [each for each in acceptances if each.is_conflicting and each.transaction.extended_size is not None]
+    if standard or told:
+        found = _find(context, [outpoint for acceptance in (*standard, *told) for outpoint in acceptance.outpoints])
+        here = {acceptance.txid: acceptance for acceptance in acceptances}
+        for acceptance in standard:
+            _look_up(context, acceptance, found, here, errors, outcomes)
+        for acceptance in told:
+            _check(acceptance, [_output(outpoint, found, here) for outpoint in acceptance.outpoints], errors)
     for acceptance in spenders:
         outputs = acceptance.transaction.spent_outputs
         if outputs is not None:
+            context.check_budget()
             hashes = [
                 utxo_hash(txid, vout, output.locking_script, output.satoshis)
                 for (txid, vout), output in zip(acceptance.outpoints, outputs, strict=True)
@@ -53,27 +61,37 @@ def set_spends(
 
 def _look_up(
     context: DispatchContext,
-    standard: Sequence[Acceptance],
-    acceptances: Sequence[Acceptance],
+    acceptance: Acceptance,
+    found: _Found,
+    here: Mapping[bytes, Acceptance],
     errors: dict[int, Error],
     outcomes: SpendOutcomes,
 ) -> None:
-    """Tells those in the standard format what they spend. Where that is not all known, they get spends that are not to
-    be tried."""
-    found = _find(context, [outpoint for acceptance in standard for outpoint in acceptance.outpoints])
-    here = {acceptance.txid: acceptance for acceptance in acceptances}
-    for acceptance in standard:
-        known = [_output(outpoint, found, here) for outpoint in acceptance.outpoints]
-        outputs = [output for output in known if isinstance(output, Output)]
-        if len(outputs) == len(known):
-            acceptance.transaction.spent_outputs = outputs
-            continue
-        acceptance.spends = _spends(context, acceptance, [_NO_HASH] * len(known))
-        for spend, output in zip(acceptance.spends, known, strict=True):
-            if isinstance(output, Error):
-                errors[spend.item_index] = output
-            elif _is_held(spend, found[spend.outpoint]):
-                outcomes.held.add(spend.item_index)
+    """Tells one in the standard format what it spends. Where that is not all known, it gets spends that are not to be
+    tried."""
+    known = [_output(outpoint, found, here) for outpoint in acceptance.outpoints]
+    outputs = [output for output in known if isinstance(output, Output)]
+    if len(outputs) == len(known):
+        acceptance.transaction.spent_outputs = outputs
+        return
+    acceptance.spends = _spends(context, acceptance, [_NO_HASH] * len(known))
+    for spend, output in zip(acceptance.spends, known, strict=True):
+        if isinstance(output, Error):
+            errors[spend.item_index] = output
+        elif _is_held(spend, found[spend.outpoint]):
+            outcomes.held.add(spend.item_index)
+
+
+def _check(acceptance: Acceptance, known: Sequence[Output | Error], errors: dict[int, Error]) -> None:
+    """One in the extended format that spends nothing: what it says of its inputs is held against the set. Where that
+    can't be done, because a parent is not there, it is kept without. known: what the inputs spend."""
+    for part, output, said in zip(acceptance.parts, known, acceptance.transaction.spent_outputs or (), strict=False):
+        if not isinstance(output, Error) and output != said:
+            errors[part] = Error(codes.UTXO_HASH_MISMATCH, NO, "the output is another than the transaction says")
+        elif isinstance(output, Error) and output.code in codes.FAULTS:
+            errors[part] = output
+    if any(isinstance(output, Error) for output in known):
+        acceptance.transaction = acceptance.transaction.in_standard_format()
 
 
 def _find(context: DispatchContext, outpoints: Sequence[Outpoint]) -> _Found:

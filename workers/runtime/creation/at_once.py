@@ -5,6 +5,7 @@ from collections.abc import Sequence
 
 from msgspec.structs import replace
 
+from protocol.codes import NO
 from protocol.wire import Error
 from store import Mode, Read, Result, Status, Write
 from store.layout import ABANDONED, move_out
@@ -57,8 +58,8 @@ def put_blobs(context: DispatchContext, candidates: Sequence[Candidate], errors:
         master, *children = [next(results) for _ in candidate.creation.records]
         left = [key for (key, _), child in zip(candidate.children, children, strict=True) if child.status is Status.OK]
         if master.status is not Status.NOT_FOUND:
-            there = master.status is Status.OK
-            errors[candidate.item_index] = exists_error() if there else error_of_record(master, "transaction")
+            unread = error_of_record(master, "transaction")._replace(executed=NO)  # nothing is written yet
+            errors[candidate.item_index] = exists_error() if master.status is Status.OK else unread
         elif left:
             errors[candidate.item_index] = leftover_error(left)
         elif candidate.txid in begun:

@@ -59,6 +59,14 @@ def exists_error() -> Error:
     return Error(codes.TX_EXISTS, NO, "transaction: is in the set already")
 
 
+def only_partial_error() -> Error:
+    """Of one that can't be accepted: most of its outputs are not in the set."""
+    message = (
+        "transaction: only some of its outputs are in the set, by a partial creation: it can't be accepted as it is"
+    )
+    return Error(codes.TX_EXISTS, NO, message)
+
+
 def abandoned_error() -> Error:
     return Error(codes.ABANDONED, NO, "transaction: is being abandoned: what it holds is given back", LATER_MS)
 

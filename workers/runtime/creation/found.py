@@ -1,73 +1,59 @@
 """A transaction that is there already: what its record says, and what another attempt may have left to be done: an
 unfinished creation, a note in the parents of a conflicting one, a blob that was lost. It is never created anew."""
 
-from collections.abc import Iterable, Mapping, Sequence
-from typing import Any, Final
+from collections.abc import Iterable, Sequence
 
+from msgspec.structs import replace
+
+from protocol import codes
 from protocol.wire import Error
-from store import Read, Result, Status
-from store.layout import ABANDONED
+from store import Read
 from store.transaction import Transaction
 from workers.runtime.conflicts.noting import note_conflicting
 from workers.runtime.context import DispatchContext
-from workers.runtime.store_errors import error_of_record, error_of_unreadable
 
 from .blobs import make_blob_own
-from .candidate import Candidate, ItemErrors, abandoned_error
+from .candidate import Candidate, ItemErrors
+from .master import MASTER_BINS, Master, read_master
 from .under_lock import finish_under_lock
 
-Found = Mapping[str, Any]
 
-_BINS: Final = (
-    ABANDONED,
-    "creating",
-    "conflicting",
-    "external",
-    "blockIDs",
-    "totalExtraRecs",
-    "lockSeq",
-    "locked",
-    "fee",
-)
-
-
-def look_up(context: DispatchContext, txids: Iterable[bytes]) -> dict[bytes, Found | Error | None]:
-    """What there is of these transactions: some bins of the master; None: there is none. An error says that nobody can
-    tell, or that it is being abandoned."""
+def look_up(context: DispatchContext, txids: Iterable[bytes]) -> dict[bytes, Master | Error | None]:
+    """What there is of these transactions; None: there is none. An error says that nobody can tell, or that it is being
+    abandoned."""
     distinct = list(dict.fromkeys(txids))
-    results = context.try_operate([Read(txid, _BINS) for txid in distinct])
-    return dict(zip(distinct, map(_read_found, results), strict=True))
+    results = context.try_operate([Read(txid, MASTER_BINS) for txid in distinct])
+    return dict(zip(distinct, map(read_master, results), strict=True))
 
 
-def _read_found(result: Result) -> Found | Error | None:
-    if result.status is Status.NOT_FOUND:
-        return None
-    if result.status is not Status.OK:
-        return error_of_record(result, "transaction")
-    if type(result.value) is not dict or not isinstance(result.value.get("blockIDs"), list | None):
-        return error_of_unreadable("transaction", "its record is none")
-    return abandoned_error() if result.value.get(ABANDONED) else result.value
+def is_to_be_completed(candidate: Candidate, master: Master) -> bool:
+    """Whether completing it may write something of the set."""
+    return bool(master.creating or (candidate.conflicting and master.conflicting))
 
 
-def complete_found(context: DispatchContext, found: Sequence[tuple[Candidate, Found]], errors: ItemErrors) -> None:
-    """Completes what other attempts may have left. What goes wrong is added to `errors`."""
-    conflicting: list[Candidate] = []
-    unfinished: list[Candidate] = []
-    for candidate, bins in found:
-        if bins.get("creating"):
-            unfinished.append(candidate)
-        if candidate.conflicting and bins.get("conflicting"):
-            conflicting.append(candidate)
-        # A whole one is what it is by its txid; what the outputs of a partial one are worth nobody knows. Where it
-        # can't be kept now, the answer is right all the same: the transaction is there.
-        if (
-            bins.get("external")
-            and isinstance(candidate.source, Transaction)
-            and not context.store.blobs.has_whole(candidate.txid)
-        ):
-            make_blob_own(context, candidate)
-    errors |= finish_under_lock(context, unfinished)
-    errors |= note_in_parents(context, conflicting)
+def complete_found(context: DispatchContext, found: Sequence[tuple[Candidate, Master]]) -> ItemErrors:
+    """Completes what other attempts may have left, step by step: of one that fails no further step is taken, so what
+    its error says is all that there is to say. Returns, by item, why it is not complete."""
+    unfinished = [candidate for candidate, master in found if master.creating]
+    finished = finish_under_lock(context, unfinished)
+    errors = {index: error for index, error in finished.items() if error.code != codes.TX_EXISTS}
+    there = [(candidate, master) for candidate, master in found if candidate.item_index not in errors]
+    errors |= note_in_parents(
+        context, [candidate for candidate, master in there if candidate.conflicting and master.conflicting]
+    )
+    for candidate, master in there:
+        if master.external:
+            _bring_blob_back(context, candidate)
+    return errors
+
+
+def _bring_blob_back(context: DispatchContext, candidate: Candidate) -> None:
+    """A whole one is what it is by its txid; what the outputs of a partial one are worth, and what the extended format
+    says of the inputs, nobody has checked. Where it can't be kept now, the answer is right all the same: the
+    transaction is there."""
+    source = candidate.source
+    if isinstance(source, Transaction) and not context.store.blobs.has_whole(candidate.txid):
+        make_blob_own(context, replace(candidate, source=source.in_standard_format()))
 
 
 def note_in_parents(context: DispatchContext, candidates: Iterable[Candidate]) -> ItemErrors:

@@ -34,6 +34,7 @@ from .candidate import (
     vanished_error,
     without_errors,
 )
+from .master import MASTER_BINS, read_master
 
 _MARKED: Final = {"creating": True}
 _UNMARKED: Final = {"creating": None}
@@ -101,30 +102,29 @@ def _read_masters(
 ) -> tuple[list[Candidate], list[Candidate]]:
     """Those that are not there, and those that somebody has begun and not finished."""
     fresh, begun = [], []
-    names = (ABANDONED, "creating", "totalExtraRecs", *_INHERITED)
-    results = context.try_operate([Read(candidate.txid, names) for candidate in locked])
+    results = context.try_operate([Read(candidate.txid, (*MASTER_BINS, *_INHERITED)) for candidate in locked])
     for candidate, result in zip(locked, results, strict=True):
-        if result.status is Status.NOT_FOUND:
+        master = read_master(result)
+        if master is None:
             fresh.append(candidate)
-        elif result.status is not Status.OK:
-            errors[candidate.item_index] = error_of_record(result, "transaction")
-        elif result.value.get(ABANDONED):
-            errors[candidate.item_index] = abandoned_error()
-        elif result.value.get("creating"):
-            begun.append(_as_begun(candidate, result.value))
+        elif isinstance(master, Error):  # nothing is begun before it is known what is there
+            errors[candidate.item_index] = master._replace(executed=NO)
+        elif master.creating:
+            begun.append(_as_begun(candidate, master.totalExtraRecs or 0, result.value))
         else:
             errors[candidate.item_index] = exists_error()
     return fresh, begun
 
 
-def _as_begun(candidate: Candidate, master: Mapping[str, Any]) -> Candidate:
-    """With as many children as the master has; the bins of those that this candidate does not know are empty."""
-    inherited = {name: master[name] for name in _INHERITED if name in master}
+def _as_begun(candidate: Candidate, child_count: int, bins: Mapping[str, Any]) -> Candidate:
+    """With as many children as the master has; the bins of those that this candidate does not know are empty. bins: of
+    the master."""
+    inherited = {name: bins[name] for name in _INHERITED if name in bins}
     known = {
         key: {name: value for name, value in bins.items() if name not in _INHERITED} | inherited
         for key, bins in candidate.children
     }
-    keys = [child_key(candidate.txid, child) for child in range(1, (master.get("totalExtraRecs") or 0) + 1)]
+    keys = [child_key(candidate.txid, child) for child in range(1, child_count + 1)]
     children = [(key, known.get(key, {})) for key in keys]
     return replace(candidate, creation=candidate.creation._replace(records=[candidate.creation.records[0], *children]))
 
@@ -138,7 +138,7 @@ def _refuse_leftovers(context: DispatchContext, fresh: Sequence[Candidate], erro
         if result.status is Status.OK and not result.value.get("creating"):
             left.setdefault(candidate.item_index, []).append(key)
         elif result.status not in (Status.OK, Status.NOT_FOUND):
-            errors[candidate.item_index] = error_of_record(result, "child record")
+            errors[candidate.item_index] = error_of_record(result, "child record")._replace(executed=NO)
     errors |= {index: leftover_error(keys) for index, keys in left.items()}
     return without_errors(fresh, errors)
 

@@ -25,7 +25,8 @@ from store.transaction import Output, Transaction, parse_transaction
 from workers.runtime.context import DispatchContext
 from workers.runtime.creation.at_once import create_at_once
 from workers.runtime.creation.candidate import Candidate, ItemErrors, vanished_error, without_errors
-from workers.runtime.creation.found import Found, complete_found, look_up, note_in_parents
+from workers.runtime.creation.found import complete_found, look_up, note_in_parents
+from workers.runtime.creation.master import Master
 from workers.runtime.creation.options import MINED, Options
 from workers.runtime.creation.under_lock import create_under_lock
 from workers.runtime.item_checks import BadItem
@@ -114,16 +115,16 @@ def _source(raw: bytes | None, flags: int, partial: Sequence[Any] | None) -> Tra
 def _complete(context: DispatchContext, there: Sequence[Candidate], errors: ItemErrors) -> None:
     """there: those that exist, as it seems: what stands at the key may be the mark of one that is being abandoned."""
     seen = look_up(context, [candidate.txid for candidate in there])
-    found: list[tuple[Candidate, Found]] = []
+    found: list[tuple[Candidate, Master]] = []
     for candidate in there:
-        bins = seen[candidate.txid]
-        if bins is None:
+        master = seen[candidate.txid]
+        if master is None:
             errors[candidate.item_index] = vanished_error()
-        elif isinstance(bins, Error):  # TX_EXISTS would be the last word, and something may be left to be done
-            errors[candidate.item_index] = bins
+        elif isinstance(master, Error):  # TX_EXISTS would be the last word, and something may be left to be done
+            errors[candidate.item_index] = master
         else:
-            found.append((candidate, bins))
-    complete_found(context, found, errors)
+            found.append((candidate, master))
+    errors |= complete_found(context, found)
 
 
 def _describe(candidate: Candidate) -> dict[str, Any]:

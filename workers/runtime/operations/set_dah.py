@@ -16,7 +16,7 @@ from workers.runtime.children.delete_at_height import write_of_dah
 from workers.runtime.context import DispatchContext
 from workers.runtime.item_checks import MAX_UINT32
 from workers.runtime.item_shape import Shape, txid_field, uint_field
-from workers.runtime.store_errors import error_of_record
+from workers.runtime.store_errors import error_of_record, error_of_unreadable
 
 # The highest is the key of the creation lock.
 SHAPE: Final = Shape(txid_field(), uint_field("child index", MAX_UINT32 - 1), uint_field("height"))
@@ -53,6 +53,10 @@ def _explain_missing_children(context: DispatchContext, missing: Mapping[int, by
     for (index, key), master in zip(children, masters, strict=True):
         if master.status is not Status.OK:
             errors[index] = error_of_record(master, "record")
-        elif child_index(key) <= (master.value.get("totalExtraRecs") or 0):
+            continue
+        children = master.value.get("totalExtraRecs", 0)
+        if type(children) is not int:
+            errors[index] = error_of_unreadable("record", "it does not tell how many child records there are")
+        elif child_index(key) <= children:
             errors[index] = Error(codes.STORE_ERROR, NO, f"child record {child_index(key)} is missing")
     return errors

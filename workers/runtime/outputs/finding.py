@@ -56,7 +56,7 @@ def find_outputs(
     )
     wholes = WholeTransactions(context)
     found: dict[Outpoint, FoundOutput | Error] = {}
-    for outpoint, (record, offset) in places.items():
+    for outpoint, (record, offset) in sorted(places.items()):  # those of one transaction together
         master = masters[outpoint[0]]
         try:
             found[outpoint] = _find(context, outpoint, offset, master, children.get(record, master), wholes)

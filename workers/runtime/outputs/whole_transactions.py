@@ -34,21 +34,24 @@ def read_whole(context: DispatchContext, txid: bytes, bins: Mapping[str, Any]) -
 
 
 class WholeTransactions:
-    """Each is read once in a dispatch."""
+    """One at a time is kept, as it may be of any size: who asks for one after the other reads each once."""
 
     def __init__(self, context: DispatchContext) -> None:
         self._context = context
-        self._known: dict[bytes, Transaction] = {}
+        self._latest: Transaction | None = None
 
     def get(self, txid: bytes, master: Mapping[str, Any]) -> Transaction:
         """master: bins of its master record, `external` and `version` among them. Raises as `read_whole`."""
-        if txid not in self._known:
-            bins = master
-            if not master.get("external"):
-                (result,) = self._context.read([Read(txid, WHOLE_BINS)])
-                bins = result.value
-            whole = read_whole(self._context, txid, bins)
-            if whole is None:
-                raise Damaged("the store has only some of its outputs")
-            self._known[txid] = whole
-        return self._known[txid]
+        if self._latest is None or self._latest.txid != txid:
+            self._latest = None  # before the next one is there too
+            self._latest = self._read(txid, master)
+        return self._latest
+
+    def _read(self, txid: bytes, bins: Mapping[str, Any]) -> Transaction:
+        if not bins.get("external"):
+            (result,) = self._context.read([Read(txid, WHOLE_BINS)])
+            bins = result.value
+        whole = read_whole(self._context, txid, bins)
+        if whole is None:
+            raise Damaged("the store has only some of its outputs")
+        return whole
