@@ -10,7 +10,7 @@ from collections.abc import Callable
 from typing import Any, Final
 
 from store import Mode, Read, RecordOperation, Remove, Status, Store, StoreError, Write
-from store.layout import child_key, lock_key, lock_ttl
+from store.layout import ABANDONED, child_key, lock_key, lock_ttl
 
 BUDGET: Final = 5.0  # seconds, of each call
 # A transaction of the largest size that a request can carry has no more outputs.
@@ -78,8 +78,10 @@ def _remove_at_once(store: Store, txid: bytes, keys: list[bytes]) -> int:
 
 
 def _refuse_master(store: Store, txid: bytes) -> None:
-    (master,) = store.batch_operate([Read(txid, ("creating",))], BUDGET)
+    (master,) = store.batch_operate([Read(txid, ("creating", ABANDONED))], BUDGET)
     if master.status is Status.OK:
+        if master.value.get(ABANDONED):
+            raise LeftoversError("the transaction is being abandoned, and not in the set: ask again in a minute")
         raise LeftoversError("the transaction is in the set: its child records are its own")
     if master.status is not Status.NOT_FOUND:
         raise StoreError(f"{txid[::-1].hex()}: {master.message or master.status}", in_doubt=False)

@@ -59,15 +59,16 @@ class Accepted(NamedTuple):
 
 class Conflict(NamedTuple):
     """What a transaction's being conflicting concerns. affected: (txid, vout) each, the outputs of its parents that
-    name it as their spender. spenders: the txids of the transactions that spend its outputs, each once."""
+    name it as their spender; None where its inputs are not known, as it was created in part. spenders: the txids of the
+    transactions that spend its outputs, each once."""
 
-    affected: list[tuple[bytes, int]]
+    affected: list[tuple[bytes, int]] | None
     spenders: list[bytes]
 
     @classmethod
     def read(cls, value: Any) -> "Conflict":
         affected, spenders = value
-        return cls([(txid, vout) for txid, vout in affected], spenders)
+        return cls(None if affected is None else [(txid, vout) for txid, vout in affected], spenders)
 
 
 class Incremented(NamedTuple):

@@ -8,7 +8,7 @@ import pytest
 from click.testing import CliRunner
 
 from store import Mode, Read, RecordOperation, Remove, Result, Status, Write, open_store
-from store.layout import CreationOptions, Partial, child_key, create_records, lock_key
+from store.layout import ABANDONED, CreationOptions, Partial, child_key, create_records, lock_key
 from store.transaction import Output
 from tests.support.aerospike_server import AEROSPIKE
 from utxod.commands import cli
@@ -53,6 +53,17 @@ def test_children_without_a_master_are_named_and_removed_when_somebody_says_so(u
     assert "none" in leftovers(url).output
     assert there(url) == [False] * 3
     assert operate(url, Read(lock_key(TXID)))[0].status is Status.NOT_FOUND
+
+
+@pytest.mark.parametrize("arguments", [(), ("--remove",)], ids=["looked for", "removed"])
+def test_while_its_creation_is_barred_it_is_said_to_be_abandoned_and_not_there(url: str, arguments: Any) -> None:
+    operate(url, Remove(TXID), Write(TXID, {ABANDONED: True}, Mode.CREATE))
+    result = leftovers(url, *arguments)
+    assert result.exit_code == 1
+    assert "being abandoned, and not in the set: ask again" in result.output
+    assert there(url) == [True] * 3
+    operate(url, Remove(TXID))
+    assert leftovers(url, *arguments).exit_code == 0
 
 
 def test_a_transaction_that_is_in_the_set_keeps_its_children(url: str) -> None:

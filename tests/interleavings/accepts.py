@@ -13,7 +13,7 @@ from typing import Any, Final
 from protocol import codes
 from protocol.codes import UNKNOWN
 from protocol.item_flags import ACCEPT_CONFLICTING
-from store import RuleCall
+from store import RecordOperation, Remove, RuleCall
 from store.layout import ABANDONED, CreationOptions, child_key, create_records, lock_key, pack_spending_data
 from store.transaction import Transaction
 from tests.interleavings.actors import Ask, Caller, Outcome, Told
@@ -40,8 +40,8 @@ _WORDS: Final = {T.txid: "T", RIVAL.txid: "R", LARGE.txid: "T", _SOURCES[0].txid
 _NAMES: Final = {**_WORDS, child_key(LARGE.txid, 1): "T's child", lock_key(LARGE.txid): "T's lock"}
 
 
-def _records(transaction: Transaction = T, **bins: Any) -> dict[bytes, Bins | None]:
-    """The coins, and where the transactions come to be. bins: of T, where it is there already."""
+def _records(transaction: Transaction) -> dict[bytes, Bins | None]:
+    """The coins, and where the transactions come to be."""
     first, second = [
         create_records(source, CreationOptions(1, 0, utxo_batch_size=1, retention=RETENTION)).master
         for source in _SOURCES
@@ -50,6 +50,18 @@ def _records(transaction: Transaction = T, **bins: Any) -> dict[bytes, Bins | No
     if transaction is LARGE:
         keys = [transaction.txid, child_key(transaction.txid, 1), lock_key(transaction.txid)]
     return {first["txID"]: first, second["txID"]: {**second, "spendingHeight": HIGH}, **dict.fromkeys(keys)}
+
+
+def _as_conflicting(transaction: Transaction) -> dict[bytes, Bins | None]:
+    """It is there, and conflicting, and has its coins."""
+    records = _records(transaction)
+    for vin, source in enumerate(_SPENT[transaction.txid]):
+        bins = records[source.txid] or {}
+        (utxo,) = bins["utxos"]
+        spent = utxo + pack_spending_data(transaction.txid, vin)
+        records[source.txid] = {**bins, "utxos": [spent], "spentUtxos": 1, "joined": {0: [0, 0]}}
+    options = CreationOptions(HIGH, 0, utxo_batch_size=1, retention=RETENTION, conflicting=True)
+    return records | dict(create_records(transaction, options).records)
 
 
 # ---- what is asked
@@ -164,16 +176,18 @@ def _left(outcome: Outcome, parents: list[bytes]) -> list[bytes]:
     return listed or (parents if error.executed == UNKNOWN else [])
 
 
-def _prune_calls(transaction: Transaction) -> tuple[RuleCall, ...]:
-    """What a pruning of it, which is conflicting, does to its parents."""
-    return tuple(
+def _pruning(transaction: Transaction) -> tuple[RecordOperation, ...]:
+    """Of one that is conflicting: it gives back what it holds, and goes, its master last."""
+    back = [
         RuleCall(
             source.txid,
             "unspend",
             (0, source_hash(source), pack_spending_data(transaction.txid, vin), HIGH, RETENTION),
         )
         for vin, source in enumerate(_SPENT[transaction.txid])
-    )
+    ]
+    children = [child_key(transaction.txid, child) for child in range(1, len(transaction.outputs))]
+    return (*back, *(Remove(key) for key in (*children, transaction.txid)))
 
 
 def source_hash(source: Transaction) -> bytes:
@@ -181,10 +195,13 @@ def source_hash(source: Transaction) -> bytes:
     return bytes(utxo)
 
 
-def _model(name: str, callers: dict[str, Caller], transaction: Transaction = T, **options: Any) -> Model:
+def _model(
+    name: str, callers: dict[str, Caller], transaction: Transaction = T, *, is_there: bool = False, **options: Any
+) -> Model:
+    """is_there: as conflicting, at first."""
     return Model(
         name,
-        _records(transaction),
+        _as_conflicting(transaction) if is_there else _records(transaction),
         callers,
         _NAMES,
         start=frozenset(),
@@ -193,7 +210,7 @@ def _model(name: str, callers: dict[str, Caller], transaction: Transaction = T, 
         at_rest=no_spender_is_missing,
         bars=frozenset({transaction.txid}),
         locks=frozenset({lock_key(LARGE.txid)}),
-        prunings={transaction.txid: _prune_calls(transaction)},
+        prunings={transaction.txid: _pruning(transaction)},
         **options,
     )
 
@@ -232,6 +249,8 @@ def _small() -> Iterator[Model]:
     yield _model("accepted, as conflicting too, abandoned", {"A": high, "K": conflicting, "D": back}, faults=1)
     yield _model("accepted, refused, abandoned", {"A": high, "B": low, "D": back}, faults=1)
     yield _model("accepted, abandoned twice", {"A": high, "D": back, "E": back}, faults=1)
+    callers = {"A": high, "D": back}
+    yield _model("conflicting, pruned and accepted anew, abandoned", callers, is_there=True, faults=2, in_doubt=True)
 
 
 def _large() -> Iterator[Model]:
@@ -241,4 +260,6 @@ def _large() -> Iterator[Model]:
     yield _model("of two records: as conflicting, and accepted", {"K": conflicting, "A": high}, LARGE, faults=1)
     yield _model("of two records: accepted, abandoned", {"A": high, "D": back}, LARGE, faults=2)
     yield _model("of two records: accepted twice", {"A": high, "B": high}, LARGE, faults=1)
+    callers = {"A": high, "D": back}
+    yield _model("of two records: pruned and accepted anew", callers, LARGE, is_there=True, faults=1)
     yield _model("of two records: as conflicting, abandoned", {"K": conflicting, "D": back, "A": high}, LARGE)

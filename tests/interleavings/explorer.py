@@ -38,9 +38,9 @@ class Model:
     for people. callers: by name. faults: how many may come. late: whether what is in flight may land after its worker's
     death. in_doubt, doubles: whether a step may go unanswered, owed work be given out twice. is_atomic: whether a batch
     is one step. locks: keys of records that expire once whoever wrote them is dead and has nothing in flight any more.
-    bars: keys of transactions whose creation may be barred. prunings: what the pruning of one of them does to its
-    parents; that may be where it is conflicting and not locked. What bars it goes, and it is pruned, only once nobody
-    is at work any more who was when that was written, or it was created.
+    bars: keys of transactions whose creation may be barred. prunings: what the pruning of one of them does, step by
+    step; it may begin where it is conflicting and not locked, and end anywhere. What bars it goes, and its pruning
+    begins, only once nobody is at work any more who was when that was written, or it was created.
 
     start, landed, told: what is remembered, at first, after a step and after an answer. always: what does not hold in a
     state, None where all is well. at_rest: the same where nobody has anything left to do; after `again`, what is asked
@@ -58,7 +58,7 @@ class Model:
     utxo_batch_size: int = 1
     locks: frozenset[bytes] = frozenset()
     bars: frozenset[bytes] = frozenset()
-    prunings: Mapping[bytes, tuple[RuleCall, ...]] = field(default_factory=dict)
+    prunings: Mapping[bytes, tuple[RecordOperation, ...]] = field(default_factory=dict)
     start: Any = None
     landed: Callable[[Any, Landed, list[list[Told]]], Any] | None = None
     told: Callable[[Any, int, Told], Any] | None = None
@@ -160,7 +160,8 @@ class Explorer:
             op = known.ops[index]
             records, result = self._apply(state.records, op)
             memory = self._remember(state, op, records)
-            older = self._older(state, op, result)
+            own = set() if caller is None else {(caller, len(known.place.answers))}
+            older = self._older(state, op, result, own)
             move = actors.take(node, index, result)
             stepped = state._replace(records=records, memory=memory, older=older)
             yield self._moved(stepped, move, caller, job), (node, op, result)
@@ -195,14 +196,15 @@ class Explorer:
         return state._replace(callers=callers, jobs=tuple(sorted(jobs)), memory=memory)
 
     def _land(self, state: State, number: int, ops: tuple[int, ...]) -> Iterator[tuple[State, Event]]:
-        """What is in flight takes its step. Where that changes nothing it may as well never land."""
+        """What is in flight takes its step. Where that changes nothing, and nothing follows, it may as well never
+        land."""
         records, result = self._apply(state.records, ops[0])
-        if records == state.records:
+        if records == state.records and len(ops) == 1:
             return
         others = state.flying[:number] + state.flying[number + 1 :]
         flying = tuple(sorted((*others, ops[1:]))) if len(ops) > 1 else others
         memory = self._remember(state, ops[0], records)
-        older = self._older(state, ops[0], result)
+        older = self._older(state, ops[0], result, set())
         yield state._replace(records=records, flying=flying, memory=memory, older=older), (None, ops[0], result)
 
     def _expire(self, state: State, place: int) -> Iterator[tuple[State, Event]]:
@@ -225,8 +227,8 @@ class Explorer:
         nodes = [self._actors.nodes.known[node] for node in state.callers]
         return frozenset((number, len(node.place.answers)) for number, node in enumerate(nodes) if node.begun)
 
-    def _older(self, state: State, op: int, result: int) -> frozenset[tuple[int, int]]:
-        """After a step. state: before it."""
+    def _older(self, state: State, op: int, result: int, own: set[tuple[int, int]]) -> frozenset[tuple[int, int]]:
+        """After a step. state: before it. own: who takes it, whose first step it may be."""
         came = self._actors.results.known[result]
         if isinstance(came, StoreError):
             return state.older
@@ -238,7 +240,7 @@ class Explorer:
             and said.status is Status.OK
             for step, said in steps
         )
-        return self._at_work(state) if is_written else state.older
+        return self._at_work(state) | own if is_written else state.older
 
     def _is_old(self, state: State) -> bool:
         return not state.older
@@ -255,20 +257,17 @@ class Explorer:
             yield state._replace(records=self._without(state, place), flying=flying), (None, "a creation may be again")
 
     def _prune(self, state: State, place: int) -> Iterator[tuple[State, Event]]:
-        """As above; but an abandon that has begun since may have something in flight."""
+        """As above; but an abandon that has begun since may have something in flight. One at a time."""
         bins = self._held.known[state.records[place]]
+        known = self._actors.ops.known
         if not bins or not bins.get("conflicting") or bins["locked"] or bins.get("creating"):
             return
-        held = self._hold(state)
-        for call in self._model.prunings[self._keys[place]]:
-            _, held[call.key] = self._steps.take(call, held[call.key])
-        for key in held.keys() - self._model.locks:
-            if key.startswith(self._keys[place]):
-                held[key] = None
-        known = self._actors.ops.known
-        flying = tuple(ops for ops in state.flying if known[ops[0]].operation == "abandon")
-        records = tuple(map(self._number, held.values()))
-        yield state._replace(records=records, flying=flying), (None, "it is pruned")
+        if any(known[ops[0]].operation == "prune" for ops in state.flying):
+            return
+        steps = [Op("prune", (step,)) for step in self._model.prunings[self._keys[place]]]
+        pruning = tuple(self._actors.ops.of(op, (op.operation, repr(op.records))) for op in steps)
+        flying = [ops for ops in state.flying if known[ops[0]].operation == "abandon"]
+        yield state._replace(flying=tuple(sorted((*flying, pruning)))), (None, "its pruning begins")
 
     def _apply(self, records: tuple[int, ...], op: int) -> tuple[tuple[int, ...], int]:
         places = self._places.get(op)

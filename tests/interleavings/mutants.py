@@ -8,11 +8,11 @@ from msgspec.structs import replace
 from store import Mode, Read, Status, Write
 from store.layout import ABANDONED
 from tests.interleavings.explorer import Explorer
-from tests.simulation.planted import Mutant, in_worker
+from tests.simulation.planted import Mutant, in_rule, in_worker
 from tests.simulation.record_mutants import COINS, COUNTERS, WHOLE_BATCHES
-from workers.runtime.abandoning import at_once, barring
+from workers.runtime.abandoning import at_once, barring, by_record
 from workers.runtime.abandoning.abandonment import find_held
-from workers.runtime.abandoning.barring import Barrier
+from workers.runtime.abandoning.barring import Found
 from workers.runtime.accepting import at_once as accepted_at_once
 from workers.runtime.accepting import by_levels, settling
 from workers.runtime.conflicts import links, marking
@@ -21,6 +21,7 @@ from workers.runtime.creation import found, master, under_lock
 from workers.runtime.creation.at_once import create_at_once
 from workers.runtime.operations import abandon, accept, set_conflicting
 from workers.runtime.spending import calls
+from workers.runtime.spending.parsed_spend import ParsedSpend
 from workers.runtime.store_errors import error_of_record
 
 _finish, _write_children = under_lock._finish, under_lock._write_children
@@ -74,41 +75,52 @@ CONFLICTS: Final = {
 # ---- accepts and abandons
 
 _group, _read_master = at_once._group, master.read_master
+_try, _unspend_call = by_record._try, ParsedSpend.unspend_call
 
 
-def _reads_only(self: Barrier, txids: Any) -> list[bytes]:
-    results = self._context.operate([Read(txid, ("conflicting",)) for txid in txids])
-    return [txid for txid, result in zip(txids, results, strict=True) if result.status is not Status.NOT_FOUND]
+def _all_are_absent(context: DispatchContext, txids: Any) -> Found:
+    return Found(set(), {})
 
 
-def _bars_once(self: Barrier, txids: Any) -> list[bytes]:
+def _reads_only(context: DispatchContext, txids: Any) -> Found:
+    results = context.operate([Read(txid, ("conflicting",)) for txid in txids])
+    there = {txid for txid, result in zip(txids, results, strict=True) if result.status is not Status.NOT_FOUND}
+    return Found(there, {})
+
+
+def _bars_once(context: DispatchContext, txids: Any) -> Found:
     """What bars already does not stand longer."""
-    results = self._context.operate([Write(txid, {ABANDONED: True}, Mode.CREATE) for txid in txids])
-    there = []
+    found = Found(set(), {})
+    results = context.operate([Write(txid, {ABANDONED: True}, Mode.CREATE) for txid in txids])
     for txid, result in zip(txids, results, strict=True):
-        (found,) = self._context.operate([Read(txid, (ABANDONED,))])
-        if result.status is not Status.OK and not (result.status is Status.EXISTS and found.status is Status.OK):
-            self.refused[txid] = error_of_record(result, "what bars the creation")
-        elif ABANDONED not in found.value:
-            there.append(txid)
-    return there
+        (seen,) = context.operate([Read(txid, (ABANDONED,))])
+        if result.status is not Status.OK and not (result.status is Status.EXISTS and seen.status is Status.OK):
+            found.errors[txid] = error_of_record(result, "what bars the creation")
+        elif ABANDONED not in seen.value:
+            found.there.add(txid)
+    return found
 
 
-def _gives_nothing_back(context: DispatchContext, going: Any) -> None:
-    for index, abandonment in going.items():
-        context.batch.complete(index, abandonment.result)
+def _gives_nothing_back(context: DispatchContext, going: Any) -> list[Any]:
+    for abandonment in going:
+        context.batch.complete(abandonment.item_index, abandonment.result)
+    return []
 
 
 def _gives_back_and_bars(context: DispatchContext, abandonments: Any) -> None:
-    find_held(context, abandonments)
-    abandon._give_back(context, abandonments)
-    Barrier(context, [abandonment.spender for abandonment in abandonments.values()])
+    by_record._give_back(context, find_held(context, abandonments))
+    barring.bar_creations(context, [abandonment.spender for abandonment in abandonments])
 
 
-def _locks_and_believes(self: Barrier, txids: Any) -> None:
-    """It does not look again."""
-    self._locked = list(self._refuse_unless_conflicting(txids))
-    self._set_locked(self._locked, True)
+def _looks_and_reads(context: DispatchContext, going: Any) -> list[Any]:
+    """Whether it is conflicting is looked at before what it holds is read, and not again."""
+    looked = barring.find_conflicting(context, [abandonment.spender for abandonment in going])
+    with in_worker([by_record], "find_conflicting", lambda context, txids: looked).planted():
+        return _try(context, going)
+
+
+def _gives_no_life(self: ParsedSpend, retention: int, life: int | None = None) -> Any:
+    return _unspend_call(self, retention)
 
 
 def _writes_whatever_is_there(key: bytes, bins: Any, mode: Mode, condition: Any, ttl: int) -> Write:
@@ -131,11 +143,14 @@ def _without_its_group(group: Any, retention: int) -> Any:
 
 
 ACCEPTS: Final = {
-    "nobody bars the creation": in_worker([Barrier], "_bar", lambda self, txids: []),
-    "abandon reads, and then gives back": in_worker([Barrier], "_bar", _reads_only),
-    "what bars does not stand longer for the next one": in_worker([Barrier], "_bar", _bars_once),
-    "an abandon gives nothing back": in_worker([abandon], "_give_back", _gives_nothing_back),
-    "it is given back, and then barred": in_worker([abandon], "_bar_and_give_back", _gives_back_and_bars),
+    "nobody bars the creation": in_worker([by_record], "bar_creations", _all_are_absent),
+    "abandon reads, and then gives back": in_worker([by_record], "bar_creations", _reads_only),
+    "what bars does not stand longer for the next one": in_worker([by_record], "bar_creations", _bars_once),
+    "an abandon gives nothing back": in_worker([by_record], "_give_back", _gives_nothing_back),
+    "it is given back, and then barred": in_worker([abandon], "give_back_by_record", _gives_back_and_bars),
+    "a conflicting one is looked at before its outputs are read": in_worker([by_record], "_try", _looks_and_reads),
+    "the life that was read is not given": in_worker([ParsedSpend], "unspend_call", _gives_no_life),
+    "unspend ignores the life it was of": in_rule('if spender ~= "" and isOther then', "if false then"),
     "what bars is written over a transaction": in_worker([barring], "Write", _writes_whatever_is_there),
     "what bars goes too early": in_worker([Explorer], "_is_old", lambda self, state: True),
     "what bars is taken for the transaction": in_worker(
@@ -143,10 +158,6 @@ ACCEPTS: Final = {
         "read_master",
         lambda result: master.Master() if result.status is Status.OK else _read_master(result),
     ),
-    "a conflicting one is not locked": in_worker(
-        [Barrier], "_set_locked", lambda self, txids, value: [None] * len(txids)
-    ),
-    "a conflicting one is locked, and not looked at again": in_worker([Barrier], "_lock", _locks_and_believes),
     "what was found is created anew": in_worker([found], "finish_under_lock", under_lock.create_under_lock),
     "an accept gives back where another one has created it": in_worker(
         [settling], "_look_at_those_that_exist", lambda *_: None

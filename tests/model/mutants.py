@@ -208,7 +208,7 @@ CREATIONS: Final = {
     ),
     "abandoning does not look for marks of pruned spenders": Mutant(
         (
-            Edit(abandonment._spent, "if pruned and", "if False and"),
+            Edit(abandonment._find, "hex() in pruned", "hex() in {}"),
             Edit(giving_back._refuse, "if is_pruned(record.bins.deletedChildren, spender)", "if False"),
         )
     ),

@@ -7,7 +7,7 @@ from typing import Any
 import pytest
 
 from protocol.item_flags import CREATE_CONFLICTING, CREATE_LOCKED
-from store import Mode, Read, RecordOperation, Remove, Result, RuleCall, Status, Store, Write
+from store import Mode, Read, RecordOperation, Remove, Result, RuleCall, Status, Store, StoreError, Write
 from store.faulty import FaultyStore
 from store.layout import ABANDONED, child_key
 from store.transaction import Transaction
@@ -27,6 +27,8 @@ from tests.support.dispatching import (
     output_of,
 )
 from utxod.generate import Generator
+from workers.runtime.abandoning import abandonment
+from workers.runtime.operations import abandon
 
 Act = Callable[[], object]
 
@@ -144,32 +146,28 @@ def test_a_transaction_that_is_being_created_keeps_its_inputs(store: Store, paym
 
 
 @pytest.mark.parametrize("flags", [CREATE_CONFLICTING, CREATE_CONFLICTING | CREATE_LOCKED])
-def test_a_conflicting_transaction_gives_back_and_is_locked_as_it_was(
-    store: Store, payment: Payment, flags: int
-) -> None:
+def test_a_conflicting_transaction_gives_back_and_stays_as_it_was(store: Store, payment: Payment, flags: int) -> None:
+    """Above all its locks: whoever locks it meanwhile is not undone."""
     payment.create(flags)
     before = bins_of(store, payment.txid)
     assert payment.abandon().results == [[True, True, True]]
-    after = bins_of(store, payment.txid)
-    names = ("locked", "conflicting", "deleteAtHeight", "unminedSince")
-    assert {name: after.get(name) for name in names} == {name: before.get(name) for name in names}
-    assert ABANDONED not in after
+    assert bins_of(store, payment.txid) == before
 
 
-def test_a_transaction_that_was_pruned_keeps_its_inputs(store: Store, payment: Payment) -> None:
+def test_a_transaction_that_was_pruned_keeps_its_inputs(run: Run, store: Store, payment: Payment) -> None:
     """Whatever of it is asked for: one mark says that it was there."""
     marked = payment.coins[2][0].txid
     store.batch_operate([RuleCall(marked, "addDeletedChildren", ([[0, payment.txid]],))], 5.0)
     assert [told(outcome) for outcome in payment.abandon().outcomes] == [("INVALID_SPEND", "no")]
     assert payment.holds() == [True] * 3
-    assert record_of(store, payment.txid) is None
+    assert run("get", [[payment.txid, None]]).codes == ["TX_NOT_FOUND"]
 
 
-def test_a_missing_child_record_is_a_fault_and_nothing_is_given_back(store: Store, payment: Payment) -> None:
+def test_a_missing_child_record_is_a_fault_and_nothing_is_given_back(run: Run, store: Store, payment: Payment) -> None:
     store.batch_operate([Remove(child_key(payment.coins[1][0].txid, 1))], 5.0)
     assert [told(outcome) for outcome in payment.abandon().outcomes] == [("STORE_ERROR", "no")]
     assert bins_of(store, payment.coins[0][0].txid)["utxos"][0][32:64] == payment.txid
-    assert record_of(store, payment.txid) is None
+    assert run("get", [[payment.txid, None]]).codes == ["TX_NOT_FOUND"]
 
 
 @pytest.mark.parametrize("value", [{"utxos": "none"}, {"deletedChildren": [1]}, {"utxos": None}])
@@ -249,7 +247,6 @@ def test_a_transaction_that_comes_meanwhile_keeps_its_inputs(store: Store, payme
     assert between.acted
     assert codes == (["OK"] if flags else ["SPENDER_EXISTS"])
     assert payment.holds() == [not flags] * 3
-    assert not bins_of(store, payment.txid)["locked"]
 
 
 def test_what_a_rival_has_got_meanwhile_is_his(run: Run, store: Store, generate: Generator, payment: Payment) -> None:
@@ -264,30 +261,86 @@ def test_what_a_rival_has_got_meanwhile_is_his(run: Run, store: Store, generate:
     assert bins_of(store, rival[0])["utxos"][0][32:64] == rival[3]
 
 
-def is_guarded(operation: RecordOperation) -> bool:
-    """As a group, or by the lock."""
-    return operation == RuleCall(operation.key, "setLocked", (True, 0, RETENTION)) or is_unspend(operation)
+def looks_at_spender(operation: RecordOperation) -> bool:
+    return isinstance(operation, Read) and operation.bins is not None and "conflicting" in operation.bins
+
+
+def last_guarded(store: Store) -> Callable[[RecordOperation], bool]:
+    """Before what the giving back is held to: the group, or the look at the spender."""
+    return is_unspend if store.is_atomic else looks_at_spender
 
 
 def test_a_conflicting_transaction_that_is_none_meanwhile_keeps_its_inputs(store: Store, payment: Payment) -> None:
     payment.create(CREATE_CONFLICTING)
     call = RuleCall(payment.txid, "setConflicting", (False, HEIGHT, RETENTION))
-    between = Between(store, is_guarded, lambda: store.batch_operate([call], 5.0))
+    between = Between(store, last_guarded(store), lambda: store.batch_operate([call], 5.0))
     assert dispatch(between, "abandon", [payment.item]).codes == ["SPENDER_EXISTS"]
     assert payment.holds() == [True] * 3
-    assert not bins_of(store, payment.txid)["locked"]
 
 
-def test_a_conflicting_transaction_that_is_pruned_meanwhile_is_abandoned_all_the_same(
-    run: Run, store: Store, payment: Payment
+def test_a_conflicting_transaction_that_goes_meanwhile_is_abandoned_all_the_same(
+    store: Store, payment: Payment
 ) -> None:
-    """Or not yet: who asks again finds it gone."""
     payment.create(CREATE_CONFLICTING)
-    between = Between(store, is_guarded, lambda: store.batch_operate([Remove(payment.txid)], 5.0))
-    codes = dispatch(between, "abandon", [payment.item]).codes
-    assert codes == (["OK"] if store.is_atomic else ["SPENDER_EXISTS"])
-    assert payment.abandon().results == [[not store.is_atomic] * 3]
+    between = Between(store, last_guarded(store), lambda: store.batch_operate([Remove(payment.txid)], 5.0))
+    assert dispatch(between, "abandon", [payment.item]).results == [[True] * 3]
     assert payment.holds() == [False] * 3
+
+
+@pytest.mark.parametrize("spent_before", [0, 1, 3], ids=["nothing was given back", "one was", "all were"])
+def test_what_is_pruned_and_accepted_anew_meanwhile_keeps_its_inputs(
+    run: Run, store: Store, payment: Payment, spent_before: int
+) -> None:
+    """Whatever of the giving back was done by then, `spent_before` of its steps; the rest lands late."""
+    payment.create(CREATE_CONFLICTING)
+
+    def prune_and_accept() -> None:
+        run("unspend", payment.spends)
+        store.batch_operate([Remove(payment.txid)], 5.0)
+        assert run("spend", payment.spends).results == [True] * 3
+        payment.create()
+
+    class InTheMiddle(Wrapped):
+        acted = False
+
+        def batch_operate(self, record_operations: Sequence[RecordOperation], budget: float) -> list[Result]:
+            if self.acted or not any(map(is_unspend, record_operations)):
+                return list(self._inner.batch_operate(record_operations, budget))
+            self.acted = True
+            first = 0 if store.is_atomic else spent_before
+            done = self._inner.batch_operate(record_operations[:first], budget) if first else []
+            prune_and_accept()
+            rest = record_operations[first:]
+            return [*done, *(self._inner.batch_operate(rest, budget) if rest else [])]
+
+    (outcome,) = dispatch(InTheMiddle(store), "abandon", [payment.item]).outcomes
+    assert payment.holds() == [True] * 3
+    if store.is_atomic or spent_before == 0:
+        assert told(outcome) == ("SPENDER_EXISTS", "no")
+    elif spent_before == 3:
+        assert told(outcome) == ("OK", None)
+    else:
+        assert told(outcome) == ("SPENDER_EXISTS", "unknown")
+        assert outcome.error is not None
+        assert outcome.error.details == {"outpoints": payment.outpoints[1:]}
+
+
+def test_what_is_spent_before_its_creation_is_barred_is_given_back(run: Run, store: Store, generate: Generator) -> None:
+    """By an accept, say, whose worker then dies: that it is not held would be untrue for good."""
+    coin = matured(run, generate, [1]), 0
+    transaction = payment_of(generate, coin)
+
+    def spend() -> None:
+        assert run("spend", [[*generate.spend(coin, transaction, 0)]]).results == [True]
+
+    between = Between(store, bars, spend)
+    item = [transaction.txid, [[coin[0].txid, 0]], HEIGHT]
+    (result,) = dispatch(between, "abandon", [item]).results
+    if store.is_atomic:  # there no accept spends without coming to be: it was asked before
+        assert run("abandon", [item]).results == [[True]]
+    else:
+        assert result == [True]
+    assert bins_of(store, coin[0].txid)["utxos"][0][32:64] == b""
 
 
 # ---- its creation is barred
@@ -472,14 +525,84 @@ def test_a_batch_in_doubt_is_unknown_and_lists_all_that_may_stand(run: Run, stor
     assert payment.abandon().results == [[False] * 3]
 
 
-@pytest.mark.parametrize("kind", ["raise_before", "fail", "time_out"])
-def test_a_conflicting_transaction_is_unlocked_whatever_comes_of_it(store: Store, payment: Payment, kind: str) -> None:
+@pytest.mark.parametrize("after", ["bars", "reads", "looks"])
+def test_what_is_unknown_lists_its_outpoints_whichever_call_fails(store: Store, payment: Payment, after: str) -> None:
+    if store.is_atomic:
+        pytest.skip("there it is one call")
     payment.create(CREATE_CONFLICTING)
-    faulty = FaultyStore(store, [{"kind": kind, "function": "unspend"}], atomic=store.is_atomic)
-    budget = 0.3 if kind == "time_out" else 5.0
-    (outcome,) = dispatch(faulty, "abandon", [payment.item], budget=budget).outcomes
-    assert outcome.code == "STORE_ERROR"
-    if kind != "time_out":
-        assert not bins_of(store, payment.txid)["locked"]
-    assert payment.abandon().codes == ["OK"]
-    assert payment.holds() == [False] * 3
+    number = ("bars", "reads", "looks").index(after)
+
+    class Failing(Wrapped):
+        calls = 0
+
+        def batch_operate(self, record_operations: Sequence[RecordOperation], budget: float) -> list[Result]:
+            self.calls += 1
+            if self.calls == number + 1:
+                raise StoreError("injected", in_doubt=True)
+            return list(self._inner.batch_operate(record_operations, budget))
+
+    (outcome,) = dispatch(Failing(store), "abandon", [payment.item]).outcomes
+    assert told(outcome) == ("STORE_ERROR", "unknown")
+    assert outcome.error is not None
+    assert outcome.error.details == {"outpoints": payment.outpoints}
+
+
+# ---- as many as there may be
+
+
+class Counting(Wrapped):
+    """A store that notes how many records each call has."""
+
+    def __init__(self, inner: Store) -> None:
+        super().__init__(inner)
+        self.sizes: list[int] = []
+
+    def batch_operate(self, record_operations: Sequence[RecordOperation], budget: float) -> list[Result]:
+        self.sizes.append(len(record_operations))
+        return list(self._inner.batch_operate(record_operations, budget))
+
+
+def test_many_outpoints_are_taken_in_parts_and_answered_as_ever(
+    run: Run, store: Store, payment: Payment, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.setattr(abandon, "MAX_OUTPOINTS", 4)
+    monkeypatch.setattr(abandonment, "_AT_ONCE", 2)
+    strangers = [[bytes([number]) * 32, 0] for number in range(3)]
+    items = [
+        [payment.txid, [*payment.outpoints[:1], *strangers], HEIGHT],
+        [],
+        payment.item,
+        [payment.txid, strangers, 1],
+    ]
+    counting = Counting(store)
+    outcomes = dispatch(counting, "abandon", items).outcomes
+    assert [outcome.code for outcome in outcomes] == ["OK", "BAD_REQUEST", "OK", "OK"]
+    assert outcomes[0].result == [True, False, False, False]
+    assert [outcomes[2].result, outcomes[3].result] == [[False, True, True], [False] * 3]
+    assert max(counting.sizes) <= 5
+
+
+def test_an_abandon_out_of_time_looks_at_no_more(
+    run: Run, store: Store, payment: Payment, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    """Items that were not begun are answered `no`, whatever was done for those before them."""
+    monkeypatch.setattr(abandon, "MAX_OUTPOINTS", 3)
+    looked = 0
+    parts = abandon._abandonment
+
+    def count(*item: Any) -> Any:
+        nonlocal looked
+        looked += 1
+        return parts(*item)
+
+    def use_up(context: Any, abandonments: Any) -> None:
+        give_back(context, abandonments)
+        context._deadline = 0.0
+
+    name = "give_back_at_once" if store.is_atomic else "give_back_by_record"
+    give_back = getattr(abandon, name)
+    monkeypatch.setattr(abandon, name, use_up)
+    monkeypatch.setattr(abandon, "_abandonment", count)
+    outcomes = run("abandon", [payment.item] * 3).outcomes
+    assert [told(outcome) for outcome in outcomes] == [("OK", None), *[("STORE_ERROR", "no")] * 2]
+    assert looked == 1

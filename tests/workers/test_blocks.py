@@ -2,12 +2,13 @@
 follows, and when it is asked again."""
 
 import itertools
+from collections.abc import Sequence
 from typing import Any
 
 import pytest
 
 from protocol.item_flags import CREATE_LOCKED, MINED_ON_LONGEST_CHAIN, MINED_UNSET
-from store import Mode, Remove, Store, Write
+from store import Mode, RecordOperation, Remove, Result, Status, Store, Write
 from store.faulty import FaultyStore
 from store.layout import ABANDONED, child_key
 from store.transaction import Transaction
@@ -16,6 +17,7 @@ from tests.support.dispatching import (
     RETENTION,
     Dispatched,
     Run,
+    Wrapped,
     bins_of,
     create,
     dispatch,
@@ -291,6 +293,54 @@ def test_children_that_kept_a_delete_at_height_lose_it_when_preserving_is_asked_
     assert delete_at_heights(store, coinbase) == {None, HEIGHT + RETENTION}
     execute_follow_ups(run, preserve(run, coinbase))
     assert delete_at_heights(store, coinbase) == {None}
+
+
+# ---- what follows, and what need not
+
+
+def test_children_that_have_nothing_to_learn_are_owed_nothing(run: Run, generate: Generator) -> None:
+    """Else a block with a few huge transactions would fill what may be owed, and hold back all others."""
+    coinbase = matured(run, generate, [1] * 5)
+    for dispatched in (mine(run, coinbase), chain(run, coinbase, False), chain(run, coinbase, True)):
+        assert follow_ups_of(dispatched) == []
+    assert follow_ups_of(mine(run, coinbase, flags=UNSET)) == []
+    assert follow_ups_of(preserve(run, coinbase)) == []
+
+
+def test_what_may_have_been_locked_is_unlocked_and_the_answer_waits_for_it(run: Run, generate: Generator) -> None:
+    created_locked, locked, mined = (generate.coinbase([1] * 5) for _ in range(3))
+    create(run, created_locked, flags=CREATE_LOCKED)
+    create(run, locked, mined)
+    run("set_locked", [[locked.txid, True]])  # its follow-ups are lost, or late
+    mine(run, mined)  # as may be those of another lock, before or after
+    for coinbase in (created_locked, locked, mined):
+        assert follow_ups_of(mine(run, coinbase)) == ["lock_children"]
+
+
+@pytest.mark.parametrize("child", [1, 2])
+def test_children_of_which_one_was_not_reached_get_their_delete_at_height_when_it_is_asked_again(
+    run: Run, store: Store, generate: Generator, child: int
+) -> None:
+    """The last of them is written last, and tells of all."""
+    coinbase = matured(run, generate, [1] * 5)
+    spend_all(run, generate, coinbase)
+    mine(run, coinbase)
+    key = child_key(coinbase.txid, child)
+
+    class Refusing(Wrapped):
+        def batch_operate(self, record_operations: Sequence[RecordOperation], budget: float) -> list[Result]:
+            return [
+                Result(Status.ERROR, key=key)
+                if isinstance(operation, Write) and operation.key == key
+                else self._inner.batch_operate([operation], budget)[0]
+                for operation in record_operations
+            ]
+
+    assert dispatch(Refusing(store), "set_dah_children", [[coinbase.txid, 2]]).codes == ["STORE_ERROR"]
+    assert len(delete_at_heights(store, coinbase)) == 2
+    execute_follow_ups(run, mine(run, coinbase))
+    assert delete_at_heights(store, coinbase) == {MINED_AT + RETENTION}
+    assert "set_dah_children" not in follow_ups_of(mine(run, coinbase))
 
 
 # ---- what bars a creation

@@ -130,15 +130,14 @@ def test_it_names_only_what_it_still_has(run: Run, store: Store, family: Family)
     assert mark(store, family.child).results == [[[kept], []]]
 
 
-def test_of_a_coinbase_and_of_what_is_known_in_part_no_parent_is_known(
-    run: Run, store: Store, generate: Generator
-) -> None:
+def test_what_is_not_known_of_parents_is_not_told_as_none(run: Run, store: Store, generate: Generator) -> None:
+    """A coinbase has none; of what was created in part nobody knows, though a parent may name it."""
     partial = b"p" * 32
     outputs = {vout: [5, b"\x51"] for vout in range(3)}
     run("create", [[None, 1, [], 0, [partial, outputs]]]).results  # noqa: B018
     coinbases = [matured(run, generate, [1] * count) for count in (1, 3)]
     items = [[txid, True, HEIGHT] for txid in (partial, *(coinbase.txid for coinbase in coinbases))]
-    assert run("set_conflicting", items).results == [[[], []]] * 3
+    assert run("set_conflicting", items).results == [[None, []], [[], []], [[], []]]
 
 
 def test_a_parent_that_is_not_in_the_set_or_not_with_this_output_is_no_error(

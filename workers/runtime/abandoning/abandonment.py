@@ -4,8 +4,8 @@ Absence is told apart: an outpoint whose transaction is not in the set, or has n
 a record is missing that its master says there is, or can't be read, nobody knows, and the item fails.
 """
 
-from collections.abc import Iterable, Mapping
-from typing import Any, Final
+from collections.abc import Iterable, Mapping, Sequence
+from typing import Any, Final, NamedTuple
 
 from msgspec import Struct
 
@@ -20,12 +20,21 @@ from workers.runtime.spending.output_place import OutputPlace, place_of
 from workers.runtime.spending.parsed_spend import ParsedSpend
 from workers.runtime.store_errors import error_of_record, error_of_unreadable
 
-Outpoint = tuple[bytes, int]
+Place = tuple[int, int]  # an item's index, and the place of an outpoint in it
 
 # Of an outpoint: nobody holds it, or another does.
 NOT_HELD: Final = frozenset(
     {codes.TX_NOT_FOUND, codes.UTXO_NOT_FOUND, codes.UTXO_HASH_MISMATCH, codes.SPENT, codes.FROZEN}
 )
+_BINS: Final = ("utxos", "joined", "deletedChildren")
+_AT_ONCE: Final = 1000  # records: each is read with all of its outputs
+
+
+class HeldOutput(NamedTuple):
+    """life: of the output, in which the spender was found to hold it."""
+
+    spend: ParsedSpend
+    life: int
 
 
 class Abandonment(Struct, gc=False):
@@ -34,72 +43,98 @@ class Abandonment(Struct, gc=False):
 
     item_index: int
     spender: bytes
-    outpoints: list[Outpoint]
+    outpoints: Sequence[tuple[bytes, int]]
     height: int
-    held: dict[int, ParsedSpend]
+    held: dict[int, HeldOutput]
     given_back: set[int]
 
     @property
     def result(self) -> list[bool]:
         return [place in self.given_back for place in range(len(self.outpoints))]
 
-    def unknown(self, error: Error, places: Iterable[int]) -> Error:
-        """The item's error where not all of it was done. places: of the outpoints that may still stand."""
-        left = dict.fromkeys(self.outpoints[place] for place in places)
-        return error._replace(executed=UNKNOWN, details={"outpoints": [list(outpoint) for outpoint in left]})
+    @property
+    def open(self) -> list[int]:
+        """The places of those that were not given back."""
+        return [place for place in range(len(self.outpoints)) if place not in self.given_back]
+
+    def error(self, faults: Iterable[Error], places: Iterable[int]) -> Error:
+        """The item's, where it was not done. places: of the outpoints that may still stand."""
+        known = list(faults)
+        fault = next((fault for fault in known if fault.executed == UNKNOWN), known[0])
+        if fault.executed == NO and not self.given_back:
+            return fault
+        left = dict.fromkeys((txid, vout) for txid, vout in (self.outpoints[place] for place in places))
+        return fault._replace(executed=UNKNOWN, details={"outpoints": [list(outpoint) for outpoint in left]})
 
 
-def find_held(context: DispatchContext, abandonments: Mapping[int, Abandonment]) -> dict[int, Error]:
-    """Fills in what the spenders hold now. Returns, by item, why it comes to nothing."""
+def find_held(context: DispatchContext, going: Sequence[Abandonment]) -> list[Abandonment]:
+    """Fills in what the spenders hold now. Returns those of which it is known; the others' items are failed."""
     size = context.store.utxo_batch_size
-    outputs = {
-        (index, place): place_of(*outpoint, size)
-        for index, abandonment in abandonments.items()
-        for place, outpoint in enumerate(abandonment.outpoints)
-    }
-    records = list(dict.fromkeys(output.record for output in outputs.values()))
-    results = context.read([Read(record, ("utxos", "deletedChildren")) for record in records])
-    found = dict(zip(records, results, strict=True))
-    errors: dict[tuple[int, int], Error] = {}
-    for (index, place), output in outputs.items():
-        abandonment = abandonments[index]
-        abandonment.held.pop(place, None)
-        spent = _spent(found[output.record], output, abandonment.spender)
-        if isinstance(spent, Error):
-            errors[index, place] = spent
-        elif spent is not None:
-            utxo_hash, data = spent
-            group = index if context.store.is_atomic else None
-            abandonment.held[place] = ParsedSpend(index, *output, utxo_hash, data, abandonment.height, 0, group)
-    return first_faults(context, outputs, errors)
+    outputs = {(one.item_index, place): place_of(*one.outpoints[place], size) for one in going for place in one.open}
+    by_record: dict[bytes, list[Place]] = {}
+    for key, output in outputs.items():
+        by_record.setdefault(output.record, []).append(key)
+    by_index = {one.item_index: one for one in going}
+    for one in going:
+        one.held.clear()
+    errors: dict[Place, Error] = {}
+    records = list(by_record)
+    for first in range(0, len(records), _AT_ONCE):
+        some = records[first : first + _AT_ONCE]
+        for record, result in zip(some, context.try_operate([Read(record, _BINS) for record in some]), strict=True):
+            for index, place in by_record[record]:
+                found = _find(context, result, outputs[index, place], by_index[index])
+                if isinstance(found, Error):
+                    errors[index, place] = found
+                elif found is not None:
+                    by_index[index].held[place] = found
+    faults = faults_of_items(context, outputs, errors)
+    for index, own in faults.items():
+        context.batch.fail(index, by_index[index].error(own.values(), by_index[index].open))
+    return [one for one in going if one.item_index not in faults]
 
 
-def first_faults(
-    context: DispatchContext,
-    outputs: Mapping[tuple[int, int], OutputPlace | ParsedSpend],
-    errors: dict[tuple[int, int], Error],
-) -> dict[int, Error]:
-    """Of each item the first error that does not just say that the spender does not hold an output."""
+def faults_of_items(
+    context: DispatchContext, outputs: Mapping[Place, OutputPlace | ParsedSpend], errors: dict[Place, Error]
+) -> dict[int, dict[int, Error]]:
+    """By item index and place, the errors that do not just say that the spender does not hold an output."""
     explain_missing_records(context, outputs, errors)
-    faults: dict[int, Error] = {}
-    for (index, _), error in errors.items():
+    faults: dict[int, dict[int, Error]] = {}
+    for (index, place), error in errors.items():
         if error.code not in NOT_HELD:
-            faults.setdefault(index, error)
+            faults.setdefault(index, {})[place] = error
     return faults
 
 
-def _spent(result: Result, output: OutputPlace, spender: bytes) -> tuple[bytes, bytes] | Error | None:
-    """The output's hash and its spending data, where they are this spender's; None: it does not hold it."""
+def _find(
+    context: DispatchContext, result: Result, output: OutputPlace, abandonment: Abandonment
+) -> HeldOutput | Error | None:
+    """None: the spender does not hold it. result: of reading the output's record."""
     if result.status is not Status.OK:
         return error_of_record(result, "record")
-    bins: Any = result.value
-    utxos, pruned = (bins.get("utxos"), bins.get("deletedChildren")) if type(bins) is dict else (None, None)
-    if type(utxos) is not list or not isinstance(pruned, dict | None):
+    bins: Any = result.value if type(result.value) is dict else {}
+    utxos, pruned, joined = bins.get("utxos"), bins.get("deletedChildren") or {}, bins.get("joined") or {}
+    if type(utxos) is not list or type(pruned) is not dict or type(joined) is not dict:
         return error_of_unreadable("record", "it does not tell who spends its outputs")
-    if pruned and spender[::-1].hex() in pruned:
+    if abandonment.spender[::-1].hex() in pruned:
         return Error(codes.INVALID_SPEND, NO, "the spending transaction was pruned")
     utxo = utxos[output.offset] if output.offset < len(utxos) else None
     if type(utxo) is not bytes or len(utxo) != SPENT_UTXO_BYTES:
         return None
     utxo_hash, data = utxo[:UTXO_BYTES], utxo[UTXO_BYTES:]
-    return (utxo_hash, data) if data.startswith(spender) and data != FROZEN else None
+    if not data.startswith(abandonment.spender) or data == FROZEN:
+        return None
+    life = _life(joined.get(output.offset))
+    if life is None:
+        return error_of_unreadable("record", "it does not tell the lives of its outputs")
+    index, height = abandonment.item_index, abandonment.height
+    group = index if context.store.is_atomic else None
+    return HeldOutput(ParsedSpend(index, *output, utxo_hash, data, height, 0, group), life)
+
+
+def _life(joined: object) -> int | None:
+    """None where it can't be read. joined: what the record notes of an output."""
+    if joined is None:
+        return 0
+    life = joined[0] if isinstance(joined, list | tuple) and joined else None
+    return life if type(life) is int else None

@@ -31,10 +31,12 @@ def set_children_dah(context: DispatchContext, txid: bytes, child_count: int) ->
 
 
 def _write_children(context: DispatchContext, txid: bytes, child_count: int, dah: int) -> Error | None:
-    writes = [write_of_dah(txid, child, dah) for child in range(1, child_count + 1)]
-    for child, result in enumerate(context.operate(writes), start=1):
-        if result.status is not Status.OK:
-            return as_child_error(error_of_record(result, f"child record {child}"), child)
+    """The last one after all others: it tells that they have it (last_child.py)."""
+    for children in (range(1, child_count), range(child_count, child_count + 1)):
+        writes = [write_of_dah(txid, child, dah) for child in children]
+        for child, result in zip(children, context.operate(writes), strict=True):
+            if result.status is not Status.OK:
+                return as_child_error(error_of_record(result, f"child record {child}"), child)
     return None
 
 

@@ -20,9 +20,10 @@ _NOT_THERE: Final = frozenset({codes.TX_NOT_FOUND, codes.UTXO_NOT_FOUND, codes.C
 
 
 class Links(NamedTuple):
-    """affected: outpoints [txid, vout] of parents that name this transaction. spenders: distinct txids."""
+    """affected: outpoints [txid, vout] of parents that name this transaction; None where its inputs are not known.
+    spenders: distinct txids."""
 
-    affected: list[list[Any]]
+    affected: list[list[Any]] | None
     spenders: list[bytes]
 
 
@@ -40,7 +41,7 @@ def read_links(context: DispatchContext, transactions: Mapping[bytes, StoredTran
     parents = {
         outpoint: place_of(*outpoint, context.store.utxo_batch_size)
         for transaction in transactions.values()
-        for outpoint in transaction.spent
+        for outpoint in transaction.spent or ()
     }
     own = [
         record_key(txid, record)
@@ -80,8 +81,10 @@ def _affected(
     parents: Mapping[tuple[bytes, int], OutputPlace],
     records: Mapping[bytes, Result],
     faults: Mapping[tuple[bytes, int], Error],
-) -> list[list[Any]]:
+) -> list[list[Any]] | None:
     """Raises _Unreadable."""
+    if transaction.spent is None:
+        return None
     affected: list[list[Any]] = []
     for outpoint in transaction.spent:
         if outpoint in faults:

@@ -15,11 +15,11 @@ _BINS: Final = (*WHOLE_BINS, "totalExtraRecs", "creating")
 
 
 class StoredTransaction(NamedTuple):
-    """spent: the outpoints (txid, vout) of its inputs, in their order; none where they are not known, and of a
-    coinbase."""
+    """spent: the outpoints (txid, vout) of its inputs, in their order; none of a coinbase. None where they are not
+    known: of one that was created in part."""
 
     child_count: int
-    spent: Sequence[tuple[bytes, int]]
+    spent: Sequence[tuple[bytes, int]] | None
 
 
 def read_transactions(
@@ -53,5 +53,7 @@ def _understand(context: DispatchContext, txid: bytes, result: Result) -> Stored
         whole = read_whole(context, txid, bins)
     except (Damaged, *UNREADABLE) as damage:
         return Error(codes.STORE_ERROR, NO, f"transaction: {damage}")
-    spent = [] if whole is None or whole.is_coinbase else whole.outpoints
-    return StoredTransaction(bins.get("totalExtraRecs") or 0, spent)
+    child_count = bins.get("totalExtraRecs") or 0
+    if whole is None:
+        return StoredTransaction(child_count, None)
+    return StoredTransaction(child_count, [] if whole.is_coinbase else whole.outpoints)

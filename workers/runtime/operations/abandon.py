@@ -5,22 +5,25 @@ does not hold it, whether it is unspent, another's, or no output of this set at 
 in the set and not conflicting, INVALID_SPEND where it was pruned: nothing was given back then. Where a fault falls in
 the middle the answer is `unknown` and lists the outpoints that may still stand; asking again is safe.
 
-The outputs are read first, for the hash and the input that the rule wants; it looks again at who holds them. An
-`accept` of the spender may still be at work: so before anything is given back its creation is barred, for as long as
-such a one can live (abandoning/barring.py). In a store whose batches are one whole the batch does that
-(abandoning/at_once.py).
+The outputs are read, for the hash and the input that the rule wants; it looks again at who holds them. An `accept` of
+the spender may still be at work: in a store whose batches are one whole the batch keeps it out
+(abandoning/at_once.py); elsewhere see abandoning/by_record.py.
+
+A dispatch may name millions of outpoints: it takes as many items at a time as have no more than an item may have, and
+so is bound by its time, and in its memory.
 """
 
-from collections.abc import Mapping, Sequence
+from collections.abc import Iterator, Mapping, Sequence
 from typing import Any, Final
 
-from protocol.wire import Error
-from workers.runtime.abandoning.abandonment import NOT_HELD, Abandonment, find_held, first_faults
+from protocol.codes import NO
+from store import StoreError
+from workers.runtime.abandoning.abandonment import Abandonment
 from workers.runtime.abandoning.at_once import give_back_at_once
-from workers.runtime.abandoning.barring import Barrier
+from workers.runtime.abandoning.by_record import give_back_by_record
 from workers.runtime.context import DispatchContext
 from workers.runtime.item_shape import Shape, array_field, tuple_field, txid_field, uint_field
-from workers.runtime.spending.taking_back import owe_taken_back, read_taken_back
+from workers.runtime.store_errors import error_of_batch
 
 MAX_OUTPOINTS: Final = 10_000
 
@@ -32,61 +35,29 @@ SHAPE: Final = Shape(
 
 
 def run(context: DispatchContext) -> None:
-    parsed = context.batch.parse(lambda item: item)
-    abandonments = {index: _parse(index, item) for index, item in parsed.items()}
-    if context.store.is_atomic:
-        give_back_at_once(context, abandonments)
-    else:
-        _bar_and_give_back(context, abandonments)
+    give_back = give_back_at_once if context.store.is_atomic else give_back_by_record
+    for items in _in_parts(context.batch.parse(tuple)):
+        try:
+            context.check_budget()
+        except StoreError as error:
+            context.batch.fail_uncompleted(error_of_batch(error, NO))  # those that were begun are completed
+            return
+        give_back(context, [_abandonment(index, *item) for index, item in items])
 
 
-def _parse(index: int, item: Sequence[Any]) -> Abandonment:
-    spender, outpoints, height = item
-    return Abandonment(index, spender, [(txid, vout) for txid, vout in outpoints], height, {}, set())
+def _abandonment(index: int, spender: bytes, outpoints: Sequence[tuple[bytes, int]], height: int) -> Abandonment:
+    return Abandonment(index, spender, outpoints, height, {}, set())
 
 
-def _bar_and_give_back(context: DispatchContext, abandonments: Mapping[int, Abandonment]) -> None:
-    going = _without(context, abandonments, find_held(context, abandonments))
-    barrier = Barrier(context, (abandonment.spender for abandonment in going.values()))
-    refused = {index: barrier.refused.get(abandonment.spender) for index, abandonment in going.items()}
-    going = _without(context, going, refused)
-    _give_back(context, going)
-    barrier.unlock()
-
-
-def _without(
-    context: DispatchContext, abandonments: Mapping[int, Abandonment], errors: Mapping[int, Error | None]
-) -> dict[int, Abandonment]:
-    """Those that have no error; the items of the others are failed."""
-    going = {}
-    for index, abandonment in abandonments.items():
-        error = errors.get(index)
-        if error is None:
-            going[index] = abandonment
-        else:
-            context.batch.fail(index, error)
-    return going
-
-
-def _give_back(context: DispatchContext, going: Mapping[int, Abandonment]) -> None:
-    """Completes each item."""
-    spends = {(index, place): spend for index, one in going.items() for place, spend in one.held.items()}
-    results = context.try_operate([spend.unspend_call(context.retention) for spend in spends.values()])
-    errors: dict[tuple[int, int], Error] = {}
-    for (index, place), result in zip(spends, results, strict=True):
-        answer = read_taken_back(result)
-        if answer.error is not None:
-            errors[index, place] = answer.error
-            continue
-        owe_taken_back(context, spends[index, place], answer)
-        if answer.applied:
-            going[index].given_back.add(place)
-    faults = first_faults(context, spends, errors)
-    left: dict[int, list[int]] = {}
-    for (index, place), error in errors.items():
-        if error.code not in NOT_HELD:
-            left.setdefault(index, []).append(place)
-    for index, abandonment in going.items():
-        fault = faults.get(index)
-        unknown = None if fault is None else abandonment.unknown(fault, left[index])
-        context.batch.complete_unless(unknown, index, abandonment.result)
+def _in_parts(items: Mapping[int, Sequence[Any]]) -> Iterator[list[tuple[int, Sequence[Any]]]]:
+    """Of no more outpoints than MAX_OUTPOINTS each."""
+    part: list[tuple[int, Sequence[Any]]] = []
+    count = 0
+    for index, item in items.items():
+        if part and count + len(item[1]) > MAX_OUTPOINTS:
+            yield part
+            part, count = [], 0
+        part.append((index, item))
+        count += len(item[1])
+    if part:
+        yield part

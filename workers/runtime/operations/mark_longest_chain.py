@@ -8,7 +8,7 @@ from collections.abc import Sequence
 from typing import Any, Final
 
 from store import RuleCall
-from workers.runtime.children.follow_ups import owe_children_dah
+from workers.runtime.children.follow_ups import owe_what_is_behind
 from workers.runtime.context import DispatchContext
 from workers.runtime.item_shape import Shape, boolean_field, txid_field, uint_field
 from workers.runtime.rule_calls import call_rules
@@ -18,9 +18,10 @@ SHAPE: Final = Shape(txid_field(), boolean_field("value"), uint_field("height"))
 
 def run(context: DispatchContext) -> None:
     calls = context.batch.parse(lambda item: _call(item, context.retention))
-    for index, answer in call_rules(context, calls).items():
-        owe_children_dah(context, calls[index].key, answer.child_count)
+    answers = call_rules(context, calls)
+    for index in answers:
         context.batch.complete(index, True)
+    owe_what_is_behind(context, {calls[index].key: answer for index, answer in answers.items()})
 
 
 def _call(item: Sequence[Any], retention: int) -> RuleCall:

@@ -7,7 +7,7 @@ from collections.abc import Sequence
 from typing import Any, Final
 
 from store import RuleCall
-from workers.runtime.children.follow_ups import owe_children_dah
+from workers.runtime.children.follow_ups import owe_what_is_behind
 from workers.runtime.context import DispatchContext
 from workers.runtime.item_shape import Shape, txid_field, uint_field
 from workers.runtime.rule_calls import call_rules
@@ -17,9 +17,10 @@ SHAPE: Final = Shape(txid_field(), uint_field("height"))
 
 def run(context: DispatchContext) -> None:
     calls = context.batch.parse(_call)
-    for index, answer in call_rules(context, calls).items():
-        owe_children_dah(context, calls[index].key, answer.child_count)
+    answers = call_rules(context, calls)
+    for index in answers:
         context.batch.complete(index, True)
+    owe_what_is_behind(context, {calls[index].key: answer for index, answer in answers.items()})
 
 
 def _call(item: Sequence[Any]) -> RuleCall:

@@ -1,8 +1,9 @@
 """set_conflicting: a transaction is conflicting, or it is not any more, on all of its records.
 
 Item [txid, value, height]; result [affected, spenders]. affected: array of [txid, vout], the outputs of its parents
-that name it as their spender now. spenders: array of distinct txids, of those who spend its outputs. Where it becomes
-conflicting it is noted in its parents, too.
+that name it as their spender now; nil where its inputs are not known, as it was created in part. spenders: array of
+distinct txids, of those who spend its outputs. Where it becomes conflicting it is noted in its parents, too, as far as
+they are known.
 
 The records are marked before they are read. A spend that comes after the mark is refused, so one that was done before
 is read: nobody who spends from a conflicting transaction is missing from the answer. That is why the child records are
@@ -55,7 +56,7 @@ def _follow(
     families = {txid: Family(stored[txid].child_count, height) for txid, _, height in marked}
     for txid, family in families.items():
         owe_children_dah(context, txid, family.child_count)
-    parents = {txid: [parent for parent, _ in stored[txid].spent] for txid, value, _ in marked if value}
+    parents = {txid: [parent for parent, _ in stored[txid].spent or ()] for txid, value, _ in marked if value}
     errors = mark_children(context, families) | note_conflicting(context, parents)
     links = read_links(context, {txid: stored[txid] for txid in families})
     return {txid: errors.get(txid) or _result(own) for txid, own in links.items()}

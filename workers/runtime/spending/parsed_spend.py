@@ -68,9 +68,10 @@ class ParsedSpend(Struct, gc=False):
         """What the rules are told of it."""
         return self.offset, self.utxo_hash, self.spending_data
 
-    def unspend_call(self, retention: int) -> RuleCall:
-        """The call that takes the spend back, if it is this spender's."""
-        return RuleCall(self.record, "unspend", (*self.target, self.height, retention), self.group)
+    def unspend_call(self, retention: int, life: int | None = None) -> RuleCall:
+        """The call that takes the spend back, if it is this spender's. life: only that of this life of the output."""
+        arguments = (*self.target, self.height, retention)
+        return RuleCall(self.record, "unspend", arguments if life is None else (*arguments, life), self.group)
 
     def release_call(self, retention: int, life: int) -> RuleCall:
         """The call that gives up one attempt's part in the spend, as it is in this life of the output."""
