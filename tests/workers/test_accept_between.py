@@ -11,7 +11,7 @@ from store import RecordOperation, Remove, Result, Store
 from store.layout import lock_key
 from store.transaction import Transaction
 from tests.support.accepting import has_record, is_there, item, payment, spender_of
-from tests.support.dispatching import Outcome, Run, Wrapped, create, dispatch, matured
+from tests.support.dispatching import HEIGHT, Outcome, Run, Wrapped, create, dispatch, matured
 from utxod.generate import Generator
 
 
@@ -44,6 +44,24 @@ def is_atomic(store: Store, request: pytest.FixtureRequest) -> bool:
     if request.param == "as one whole" and not store.is_atomic:
         pytest.skip("this store takes record by record")
     return bool(request.param == "as one whole")
+
+
+class OneRecordBackwards(Wrapped):
+    """A store that takes record by record, and the calls of one of them in the opposite order."""
+
+    is_atomic = False
+
+    def __init__(self, inner: Any, key: bytes) -> None:
+        super().__init__(inner)
+        self._key = key
+
+    def batch_operate(self, record_operations: Sequence[RecordOperation], budget: float) -> list[Result]:
+        places = [place for place, operation in enumerate(record_operations) if operation.key == self._key]
+        order = list(range(len(record_operations)))
+        for place, other in zip(places, places[::-1], strict=True):
+            order[place] = other
+        results = self._inner.batch_operate([record_operations[place] for place in order], budget)
+        return [results[place] for place in order]
 
 
 class Scene(NamedTuple):
@@ -185,3 +203,14 @@ def test_whatever_comes_after_a_death_at_any_step_no_coin_is_lost(
         if is_through:
             break
     assert first >= 2
+
+
+def test_of_rivals_in_one_batch_that_keep_each_other_out_one_wins(run: Run, store: Store, generate: Generator) -> None:
+    """Spends at different heights are calls of their own, and a server may take those of one record in any order."""
+    coins = [(matured(run, generate, [1]), 0) for _ in range(2)]
+    rivals = [payment(generate, *coins) for _ in range(2)]
+    items = [item(rival, height=HEIGHT + number) for number, rival in enumerate(rivals)]
+    outcomes = dispatch(OneRecordBackwards(store, coins[1][0].txid), "accept", items).outcomes
+    assert [outcome.code for outcome in outcomes] == ["OK", "SPENT"]
+    assert [spender_of(store, coin) for coin in coins] == [rivals[0].txid] * 2
+    assert [is_there(store, rival.txid) for rival in rivals] == [True, False]

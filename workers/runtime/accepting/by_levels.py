@@ -2,7 +2,8 @@
 level are one batch; who has not all of its own is refused, and gives back what it has; then come the others' creations.
 
 Where one was refused because of another one here, which has given back what it had, it is tried again: of rivals in a
-batch one wins, as it does where each of them is one whole.
+batch one wins, as it does where each of them is one whole. Where none has won, as each has kept another one out, they
+are tried one by one.
 """
 
 from collections.abc import Sequence
@@ -31,10 +32,12 @@ def accept_by_levels(context: DispatchContext, acceptances: Sequence[Acceptance]
         while waiting:
             _try(context, waiting)
             again = _refused_for_nothing(waiting)
-            if len(again) == len(waiting):
-                break
             for acceptance in again:
                 acceptance.error = None
+            if len(again) == len(waiting):
+                for acceptance in again:
+                    _try(context, [acceptance])
+                break
             waiting = again
 
 
