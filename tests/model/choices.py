@@ -47,7 +47,7 @@ class Choices:
         """Mostly one that is in the set."""
         there = self.world.settled()
         tx = self.tx()
-        if self.once_in(16) and not self.model.get(kinds.CREATING, tx.txid):
+        if not there or (self.once_in(16) and not self.model.get(kinds.CREATING, tx.txid)):
             return tx
         return self.model.known[self.chance.choice(there if self.once_in(2) else there[-_LATEST:])]
 
