@@ -1,5 +1,6 @@
-"""From which height the delete-at-height of a transaction counts: that of the block, spend or mark by which it was done,
-or of one that came after it; of a conflicting one that of the first mark; and no lock or unlocking brings it forward."""
+"""From which height the delete-at-height of a transaction counts: that of the block, spend or mark by which it was
+done, or of one that came after it; of a conflicting one that of the first mark; and no lock or unlocking brings it
+forward."""
 
 from collections import defaultdict
 from collections.abc import Collection, Mapping, Sequence
@@ -63,7 +64,9 @@ class Heights:
         elif is_quiet and len(mine) == 1 and not model.get(kinds.CONFLICTING, txid):
             ((ask, own),) = mine
             if _is_sure(ask, own, txid) and (txid not in self._counted or _is_of_master(ask, txid)):
-                self._least[txid] = max(self._least.get(txid, 0), ask.items[0][_FIELD[ask.operation]])
+                field = _FIELD[ask.operation]
+                own_items = [item for item in ask.items if len(ask.items) == 1 or item[0] == txid]
+                self._least[txid] = max(self._least.get(txid, 0), min(item[field] for item in own_items))
         if model.counts(txid) and is_quiet:
             self._counted.add(txid)
         if not model.get(kinds.CONFLICTING, txid):

@@ -11,7 +11,8 @@ from tests.model.subject import Subject
 
 
 class Outcome(NamedTuple):
-    """runs: how many were good before the first that was not. difference: what set and model did not agree in, and the moves that led there."""
+    """runs: how many were good before the first that was not. difference: what set and model did not agree in, and the
+    moves that led there."""
 
     runs: int
     difference: str | None
