@@ -15,9 +15,11 @@ from tests.model import records as kinds
 from tests.model.asks import Ask, Hold, shown
 from tests.model.coinset import Coinset
 from tests.model.heights import Heights
+from tests.model.ledger import Ledger
 from tests.model.observation import always, quiet, state_of
 from tests.model.records import FROZEN, PER_RECORD, State
 from tests.model.subject import Fault, Subject
+from tests.model.telling import line_of
 from tests.model.transactions import NO_OUTPOINT, Outpoint, Output, Tx, make_tx
 from tests.model.verdict import Verdict, difference, part_of
 from tests.support.dispatching import Outcome
@@ -46,6 +48,7 @@ class World:
         self.subject.pending.clear()
         self.model = Coinset(subject.is_atomic)
         self.heights = Heights(self.model)
+        self.ledger = Ledger(subject, self.model.known)
         self.height = BEGINNING
         self.chain: list[Block] = []
         self.side: list[Block] = []
@@ -154,7 +157,7 @@ class World:
             if self.has_failed:
                 raise
             self.has_failed = True
-            raise AssertionError("\n".join([str(failure), "\nbefore:", *map(_line, self._log[-_LOG:])])) from None
+            raise AssertionError("\n".join([str(failure), "\nbefore:", *map(line_of, self._log[-_LOG:])])) from None
         except BaseException:
             self.has_failed = True
             raise
@@ -188,6 +191,8 @@ class World:
             for txid in touched:
                 if txid in self.model.known and txid not in unquiet and self._is_settled(txid):
                     self._check_height(txid)
+            wrong = self.ledger.look(asks, outcomes, unquiet, had_fault=had_fault)
+            assert not wrong, wrong
         return outcomes
 
     def _unquiet(self) -> set[bytes]:
@@ -320,6 +325,7 @@ class World:
         for key in part_of(self.model.state, [tx.txid]):
             del self.model.state[key]
         self.heights.forget(tx.txid)
+        self.ledger.forget(tx.txid)
         self.stands = {coin: spender for coin, spender in self.stands.items() if coin[0] != tx.txid}
 
     # ---- quiet
@@ -335,6 +341,8 @@ class World:
             assert not wrong, wrong
             for txid in self.settled():
                 self._check_quiet(txid)
+            wrong = self.ledger.wrong(list(self.model.known))
+            assert not wrong, wrong
 
     def _heal(self) -> None:
         for txid in [txid for txid in self.there() if self.model.get(kinds.CREATING, txid)]:
@@ -386,23 +394,3 @@ class World:
         if heights[0] is not None:
             wrong = self.heights.wrong(txid, heights[0])
             assert not wrong, wrong
-
-
-def _line(entry: Any) -> str:
-    what, about, *rest = entry
-    if what == "asked":
-        return f"  {'; '.join(map(repr, about))}{f'   fault: {rest[0]}' if rest[0] else ''}"
-    if what == "answered":
-        told = [
-            [
-                shown(outcome.result)
-                if outcome.error is None
-                else f"{outcome.code} {outcome.executed} {shown(outcome.error.details)}"
-                for outcome in own
-            ]
-            for own in about
-        ]
-        return f"    -> {told}"
-    if what in ("followed", "lost"):
-        return f"    {what}: {[(owed.operation, shown(owed.key[:32])) for owed in about]} {rest or ''}"
-    return f"  {what}: {shown(about)}"
