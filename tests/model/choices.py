@@ -47,7 +47,7 @@ class Choices:
         """Mostly one that is in the set."""
         there = self.world.settled()
         tx = self.tx()
-        if self.once_in(16) and not self.model.get(kinds.CREATING, tx.txid):
+        if not there or (self.once_in(16) and not self.model.get(kinds.CREATING, tx.txid)):
             return tx
         return self.model.known[self.chance.choice(there if self.once_in(2) else there[-_LATEST:])]
 
@@ -266,10 +266,11 @@ class Choices:
     def looks(self) -> Batch:
         kind = self.chance.choice(["utxo", "utxo", "get", "raw", "outpoint"])
         ask: Callable[[Outpoint], Ask] = {
-            "utxo": lambda coin: ask_of.plain("utxo", *coin, self.chance.choice([None, self.height()])),
+            "utxo": lambda coin: ask_of.plain("utxo", *coin, self.chance.choice([None, self.height_for(coin)])),
             "get": lambda coin: ask_of.get(coin[0]),
             "raw": lambda coin: ask_of.raw_of(coin[0]),
             "outpoint": lambda coin: ask_of.plain("outpoint", *coin),
         }[kind]
-        coins = [self.held() if self.once_in(2) else self.coin() for _ in self.several()]
+        chosen = (self.held, self.held, self.coin, self.odd_coin)
+        coins = [self.chance.choice(chosen)() for _ in self.several()]
         return [ask(coin) for coin in coins if kind == "utxo" or not self.model.get(kinds.CREATING, coin[0])]

@@ -203,7 +203,8 @@ class Coinset(Records):
             raise Refused(codes.ABANDONED)
         before = dict(self.state)
         held = [list(coin) for vin, coin in enumerate(tx.spends) if self.holder(coin) == (txid, vin)]
-        refusals = [] if flags & IS_CONFLICTING else self._spend_inputs(tx, shown, height, flags)
+        is_conflicting = flags & IS_CONFLICTING
+        refusals = self._untrue(tx, shown) if is_conflicting else self._spend_inputs(tx, shown, height, flags)
         if not refusals:
             exists = self.is_there(txid)
             try:
@@ -227,6 +228,16 @@ class Coinset(Records):
                 reasons = [refused.expected, *([] if shown else self._why_unknown(parent, vout))]
                 refusals += [reason._replace(details={**reason.details, **where}) for reason in reasons]
         return refusals
+
+    def _untrue(self, tx: Tx, shown: Sequence[Output] | None) -> Answers:
+        """One that is to be conflicting spends nothing; but nothing false is kept of what it spends, as far as that is
+        in the set."""
+        return [
+            Expected(codes.UTXO_HASH_MISMATCH, None, {"vin": vin, "outpoint": [parent, vout]})
+            for vin, (parent, vout) in enumerate(tx.spends)
+            if shown and self.is_there(parent) and vout < len(self.known[parent].outputs)
+            if shown[vin] != self.output(parent, vout)
+        ]
 
     def _why_unknown(self, txid: bytes, vout: int) -> Answers:
         """An output that is looked up may be missed before its record refuses."""

@@ -23,10 +23,10 @@ prompts = st.sampled_from([True, True, True, False])
 
 
 class Machine(RuleBasedStateMachine):
-    """subject: what is held against the model. ended: called after each run that was good."""
+    """subject: what is held against the model. ended: called after each run, with whether it was good."""
 
     subject: Subject
-    ended: Callable[[], None] = staticmethod(lambda: None)
+    ended: Callable[[bool], None] = staticmethod(lambda is_good: None)
 
     def __init__(self) -> None:
         super().__init__()
@@ -180,6 +180,8 @@ class Machine(RuleBasedStateMachine):
         self.world.settle()
 
     def teardown(self) -> None:
-        if not self.world.has_failed:
-            self.world.settle()
-            self.ended()
+        try:
+            if not self.world.has_failed:
+                self.world.settle()
+        finally:
+            self.ended(not self.world.has_failed)

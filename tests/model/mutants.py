@@ -239,7 +239,7 @@ QUICK: Final = (
     "the latest height stays",
     "a child's state does not count when it is taken back",
     "spends and creation are no group",
-    "flags are not seen",
+    "what is spent is seen after the flags",
 )
 
 

@@ -134,9 +134,11 @@ class Records:
 
     def is_due(self, txid: bytes) -> bool:
         """Whether it has a delete-at-height, once its counters are right."""
-        if self.get(PRESERVED, txid) or self.get(LOCKED, txid):
-            return False
-        return self.get(CONFLICTING, txid) or (self.is_all_spent(txid) and self.is_on_chain(txid))
+        return self.counts(txid) and not self.get(PRESERVED, txid) and not self.get(LOCKED, txid)
+
+    def counts(self, txid: bytes) -> bool:
+        """Whether there is something to count from, though a lock or a preservation may suspend it."""
+        return bool(self.get(CONFLICTING, txid)) or (self.is_all_spent(txid) and self.is_on_chain(txid))
 
     # ---- what an item finds
 

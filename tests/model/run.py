@@ -11,7 +11,8 @@ from tests.model.subject import Subject
 
 
 class Outcome(NamedTuple):
-    """runs: how many were good. difference: what set and model did not agree in, and the moves that led there."""
+    """runs: how many were good before the first that was not. difference: what set and model did not agree in, and the
+    moves that led there."""
 
     runs: int
     difference: str | None
@@ -27,12 +28,14 @@ def run(
     on_run: Callable[[], None] = lambda: None,
 ) -> Outcome:
     """The same seed gives the same moves. shrinks: looks for the shortest way to a difference, which takes minutes."""
-    good = 0
+    good, has_failed = 0, False
 
-    def ended() -> None:
-        nonlocal good
-        good += 1
-        on_run()
+    def ended(is_good: bool) -> None:
+        nonlocal good, has_failed
+        has_failed |= not is_good
+        if not has_failed:
+            good += 1
+            on_run()
 
     machine = seed(first_seed)(type("Machine", (Machine,), {"subject": subject, "ended": staticmethod(ended)}))
     chosen = settings(

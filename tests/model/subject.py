@@ -31,6 +31,7 @@ KINDS: Final = (KILL, REFUSE, DOUBT, LOSE, FAIL, LATE)
 EMBEDDED: Final = "lmdb"
 RECORDS: Final = "records"  # the embedded store, taken for one whose batches are no whole
 _SECONDS: Final = 10.0
+_BUDGET: Final = 600.0  # that a busy machine uses up the time of a dispatch is no move of the model
 
 
 class Fault(NamedTuple):
@@ -110,7 +111,7 @@ class Subject:
         self.shaken.plan(fault)
         sizes = [len(request) for request in requests]
         try:
-            done = dispatch(self.shaken, operation, *requests, flags=flags)
+            done = dispatch(self.shaken, operation, *requests, flags=flags, budget=_BUDGET)
         except Killed:
             return [Outcome(None, Error(codes.WORKER_CRASHED, UNKNOWN, "killed"))] * sum(sizes)
         outcomes = list(done.outcomes)
@@ -133,7 +134,7 @@ class Subject:
         """Does follow-ups of one operation, in one dispatch; what went wrong with the first that failed."""
         bodies = [wire.unpack_body(follow_up.body, 1) for follow_up in follow_ups]
         try:
-            done: Dispatched = dispatch(self.shaken, follow_ups[0].operation, *bodies)
+            done: Dispatched = dispatch(self.shaken, follow_ups[0].operation, *bodies, budget=_BUDGET)
         except Killed:
             return Error(codes.WORKER_CRASHED, UNKNOWN, "killed")
         assert done.follow_ups == []

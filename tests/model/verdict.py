@@ -87,12 +87,19 @@ class Verdict:
         return wrong if expected == self.found else [*wrong, difference(self.found, expected)]
 
     def _are_right(self, ask: Ask, outcomes: Sequence[Outcome], answers: Sequence[Answers]) -> bool:
-        """Of equal creations in one batch all but one may be told to wait."""
+        """Of equal creations in one batch all but one may be told to wait; and one of equal ones is told what another
+        was refused for, where that is no matter of its own."""
         is_double = ask.makes is not None and [other.makes for other in self.asks].count(ask.makes) > 1
         return all(
-            is_right(outcome, right) or (is_double and outcome.code == codes.CREATING)
+            is_right(outcome, right)
+            or (is_double and (outcome.code == codes.CREATING or self._is_of_twin(outcome, right)))
             for outcome, right in zip(outcomes, answers, strict=True)
         )
+
+    def _is_of_twin(self, outcome: Outcome, right: Answers) -> bool:
+        """It shows a wrong output, and was refused for what is so whatever is shown."""
+        is_mismatch = any(expected.code == codes.UTXO_HASH_MISMATCH for expected in right)
+        return is_mismatch and outcome.code in (codes.SPENT, codes.FROZEN, codes.INVALID_SPEND)
 
     def _are_rivals(self) -> bool:
         """Whether transactions of one batch may get in each other's way, as they may where nothing is one whole."""

@@ -14,9 +14,12 @@ from tests.model import asks as ask_of
 from tests.model import records as kinds
 from tests.model.asks import Ask, Hold, shown
 from tests.model.coinset import Coinset
+from tests.model.heights import Heights
+from tests.model.ledger import Ledger
 from tests.model.observation import always, quiet, state_of
 from tests.model.records import FROZEN, PER_RECORD, State
 from tests.model.subject import Fault, Subject
+from tests.model.telling import line_of
 from tests.model.transactions import NO_OUTPOINT, Outpoint, Output, Tx, make_tx
 from tests.model.verdict import Verdict, difference, part_of
 from tests.support.dispatching import Outcome
@@ -44,6 +47,8 @@ class World:
         self.subject = subject
         self.subject.pending.clear()
         self.model = Coinset(subject.is_atomic)
+        self.heights = Heights(self.model)
+        self.ledger = Ledger(subject, self.model.known)
         self.height = BEGINNING
         self.chain: list[Block] = []
         self.side: list[Block] = []
@@ -63,8 +68,11 @@ class World:
         return [txid for txid in self.model.known if self.model.is_there(txid)]
 
     def settled(self) -> list[bytes]:
+        return [txid for txid in self.there() if self._is_settled(txid)]
+
+    def _is_settled(self, txid: bytes) -> bool:
         """In the set, and not half created."""
-        return [txid for txid in self.there() if not self.model.get(kinds.CREATING, txid)]
+        return self.model.is_there(txid) and not self.model.get(kinds.CREATING, txid)
 
     def free_coins(self) -> list[Outpoint]:
         """That nobody holds."""
@@ -149,7 +157,7 @@ class World:
             if self.has_failed:
                 raise
             self.has_failed = True
-            raise AssertionError("\n".join([str(failure), "\nbefore:", *map(_line, self._log[-_LOG:])])) from None
+            raise AssertionError("\n".join([str(failure), "\nbefore:", *map(line_of, self._log[-_LOG:])])) from None
         except BaseException:
             self.has_failed = True
             raise
@@ -159,6 +167,7 @@ class World:
     def step(self, asks: Sequence[Ask], fault: Fault | None = None, *, prompt: bool = True) -> list[list[Outcome]]:
         """The outcomes of each. prompt: owed follow-ups are done at once."""
         self._log.append(("asked", asks, fault))
+        unquiet = self._unquiet()
         with self._told():
             requests, flags = [ask.items for ask in asks], [ask.flags for ask in asks]
             found = iter(self.subject.ask(asks[0].operation, requests, flags, fault))
@@ -176,7 +185,19 @@ class World:
             self._check_coins(touched)
         if prompt:
             self.deliver()
+        unquiet |= self._unquiet()
+        self.heights.look(asks, outcomes, unquiet)
+        with self._told():
+            for txid in touched:
+                if txid in self.model.known and txid not in unquiet and self._is_settled(txid):
+                    self._check_height(txid)
+            wrong = self.ledger.look(asks, outcomes, unquiet, had_fault=had_fault)
+            assert not wrong, wrong
         return outcomes
+
+    def _unquiet(self) -> set[bytes]:
+        """Where something is still to be done, or in doubt."""
+        return self.stale | self.torn | {owed.key[:32] for owed in self.subject.pending}
 
     def insist(self, asks: Sequence[Ask], fault: Fault | None = None, *, prompt: bool = True) -> None:
         """Callers that ask again until they know."""
@@ -303,6 +324,8 @@ class World:
         self.subject.pending = [owed for owed in self.subject.pending if owed.key[:32] != tx.txid]
         for key in part_of(self.model.state, [tx.txid]):
             del self.model.state[key]
+        self.heights.forget(tx.txid)
+        self.ledger.forget(tx.txid)
         self.stands = {coin: spender for coin, spender in self.stands.items() if coin[0] != tx.txid}
 
     # ---- quiet
@@ -318,6 +341,8 @@ class World:
             assert not wrong, wrong
             for txid in self.settled():
                 self._check_quiet(txid)
+            wrong = self.ledger.wrong(list(self.model.known))
+            assert not wrong, wrong
 
     def _heal(self) -> None:
         for txid in [txid for txid in self.there() if self.model.get(kinds.CREATING, txid)]:
@@ -358,27 +383,14 @@ class World:
         assert len(records) == len(found), f"{shown(txid)}: records are missing"
         wrong = quiet(records)
         assert not wrong, f"{shown(txid)}: {wrong}"
-        heights = [record.get("deleteAtHeight") for record in records]
+        self._check_height(txid)
+
+    def _check_height(self, txid: bytes) -> None:
+        *found, _ = self.subject.records(txid, self.model.records(txid))
+        heights = [record.get("deleteAtHeight") for record in found if record is not None]
         is_due = self.model.is_due(txid)
-        assert (heights[0] is not None) == bool(is_due), f"{shown(txid)}: delete-at-height {heights}, due: {is_due}"
+        assert (heights[0] is not None) == is_due, f"{shown(txid)}: delete-at-height {heights}, due: {is_due}"
         assert len(set(heights)) == 1, f"{shown(txid)}: the records' delete-at-heights: {heights}"
-
-
-def _line(entry: Any) -> str:
-    what, about, *rest = entry
-    if what == "asked":
-        return f"  {'; '.join(map(repr, about))}{f'   fault: {rest[0]}' if rest[0] else ''}"
-    if what == "answered":
-        told = [
-            [
-                shown(outcome.result)
-                if outcome.error is None
-                else f"{outcome.code} {outcome.executed} {shown(outcome.error.details)}"
-                for outcome in own
-            ]
-            for own in about
-        ]
-        return f"    -> {told}"
-    if what in ("followed", "lost"):
-        return f"    {what}: {[(owed.operation, shown(owed.key[:32])) for owed in about]} {rest or ''}"
-    return f"  {what}: {shown(about)}"
+        if heights[0] is not None:
+            wrong = self.heights.wrong(txid, heights[0])
+            assert not wrong, wrong
