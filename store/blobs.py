@@ -22,7 +22,7 @@ from pathlib import Path
 from typing import Final
 
 from .layout import Partial
-from .transaction import Output, Transaction, parse_transaction, read_output, read_varint
+from .transaction import Output, Transaction, read_output, read_varint
 
 _HEADER = struct.Struct("<4sBI")
 _OFFSET = struct.Struct("<Q")
@@ -133,13 +133,15 @@ class FileBlobStore:
             yield
 
     def _gives_way(self, path: Path, source: Transaction | Partial) -> bool:
-        """Whether the blob that is there may be replaced. Raises OSError where it cannot be told."""
+        """Whether the blob that is there may be replaced. Raises OSError where it cannot be told. A sound whole one may
+        be of an attempt that was refused, and say something else in the extended format, which the txid does not hold
+        it to."""
         with _naming(source.txid):
             blob = path.read_bytes()
             if isinstance(source, Partial):
                 is_whole, _ = _unpack_header(blob)
                 return not is_whole
-        return not _is_sound(blob, source.txid)
+        return blob != _pack(source)
 
     def _sync_directory(self, directory: Path) -> None:
         if not self._sync:
@@ -243,16 +245,6 @@ def _raw_of(blob: bytes) -> bytes | None:
     if end + _LOCKTIME_BYTES != len(payload):
         raise ValueError("truncated, or longer than it was")
     return payload
-
-
-def _is_sound(blob: bytes, txid: bytes) -> bool:
-    """Whether it is all of this transaction, byte for byte as it is packed."""
-    try:
-        raw = _raw_of(blob)
-        transaction = None if raw is None else parse_transaction(raw)
-    except ValueError:
-        return False
-    return transaction is not None and transaction.txid == txid and blob == _pack(transaction)
 
 
 def _read_output(file: int, vout: int) -> Output | None:

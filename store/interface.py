@@ -169,8 +169,8 @@ class BlobStore(Protocol):
         ...
 
     def replace(self, source: Transaction | Partial) -> None:
-        """As put_new, and in place of what is kept; but a sound whole transaction stays, and one that seems whole is
-        replaced by a whole one only. For a caller who knows that this is what was created."""
+        """As put_new, and in place of what is kept, unless that is the same; but one that seems whole is replaced by a
+        whole one only. For a caller who knows that this is what was created."""
         ...
 
     def has_whole(self, txid: bytes) -> bool:

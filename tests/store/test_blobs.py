@@ -51,10 +51,15 @@ def test_a_whole_transaction_comes_back_and_each_of_its_outputs(
         assert blobs.output(first_payment.txid, vout) is None
 
 
+def saying(payment: Transaction, satoshis: int) -> Transaction:
+    """In the extended format: what it says that its one input spends."""
+    spend = payment.inputs[0]._replace(satoshis=satoshis, locking_script=b"\x51").serialise()
+    after = payment.raw[5 + len(payment.inputs[0].raw) :]
+    return parse_transaction(payment.raw[:4] + bytes.fromhex("0000000000ef01") + spend + after)
+
+
 def test_an_extended_transaction_comes_back_as_it_was_put(blobs: FileBlobStore, first_payment: Transaction) -> None:
-    spend = first_payment.inputs[0]._replace(satoshis=7, locking_script=b"\x51").serialise()
-    after = first_payment.raw[5 + len(first_payment.inputs[0].raw) :]
-    extended = parse_transaction(first_payment.raw[:4] + bytes.fromhex("0000000000ef01") + spend + after)
+    extended = saying(first_payment, 7)
     assert blobs.put_new(extended)
     assert blobs.get(extended.txid) == extended.raw
     assert [blobs.output(extended.txid, vout) for vout in (0, 1)] == extended.outputs
@@ -247,6 +252,15 @@ def test_a_sound_whole_one_stays_in_the_format_it_came_in(
     before = only_file(tmp_path).stat()
     blobs.replace(first_payment)
     assert only_file(tmp_path).stat().st_ino == before.st_ino
+
+
+def test_a_sound_whole_one_is_replaced_by_what_says_something_else_of_its_inputs(
+    blobs: FileBlobStore, first_payment: Transaction
+) -> None:
+    lie, truth = saying(first_payment, 7), saying(first_payment, 8)
+    blobs.put_new(lie)
+    blobs.replace(truth)
+    assert blobs.get(first_payment.txid) == truth.raw
 
 
 @pytest.mark.parametrize(

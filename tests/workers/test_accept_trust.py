@@ -140,3 +140,16 @@ def test_one_that_comes_meanwhile_as_conflicting_holds_nothing(
     assert meanwhile.happened
     assert (result["created"], result["conflicting"]) == (False, True)
     assert spender_of(store, (parent, 0)) is None
+
+
+def test_what_a_refused_attempt_said_of_its_inputs_is_not_kept_in_the_blob(
+    run: Run, store: Any, generate: Generator
+) -> None:
+    parent = matured(run, generate, [1000, 20])
+    coins: list[Coin] = [(parent, 0), (parent, 1)]
+    right = payment(generate, *coins, outputs=5)
+    lie = saying(right.in_standard_format(), 5, 2_000_000_000)
+    assert lie.txid == right.txid
+    assert run("accept", [item(lie)]).codes == ["UTXO_HASH_MISMATCH"]
+    assert run("accept", [item(right)]).codes == ["OK"]
+    assert store.blobs.get(right.txid) == right.raw
