@@ -41,7 +41,7 @@ CREATIONS: Final = {
     "the master's mark comes off first": in_worker([under_lock], "_finish", _finishes_the_master_first),
     "what is begun is not finished": in_worker([under_lock], "_complete_children", lambda context, begun, errors: []),
     "only the children are finished that the second one knows": in_worker(
-        [under_lock], "_as_begun", lambda candidate, master: candidate
+        [under_lock], "_as_begun", lambda candidate, *_: candidate
     ),
     "what a dead creator left is kept": in_worker([under_lock], "_write_children", _never_replaces),
     "nobody takes the lock": in_worker(

@@ -120,13 +120,11 @@ class Coinset(Records):
     def abandon(self, spender: bytes, outpoints: Sequence[Sequence[Any]], height: int) -> list[bool]:
         if self.is_there(spender) and not self.get(CONFLICTING, spender):
             raise Refused(codes.SPENDER_EXISTS)
-        if self.is_there(spender) and not self.is_atomic:
-            self.may(LOCKED, spender, 0, True)  # while it is at work
+        if not self.is_there(spender) and not self.is_atomic:
+            self.put(BARRED, spender, 0, True)  # before it is known what it holds
         own = [(txid, vout) for txid, vout in outpoints if (self.get(HOLDER, txid, vout) or b"-")[0] == spender]
         if any(spender in (self.get(PRUNED, txid, vout // PER_RECORD) or ()) for txid, vout in own):
             raise Refused(codes.INVALID_SPEND)
-        if not self.is_there(spender) and not self.is_atomic:
-            self.put(BARRED, spender, 0, True)
         for coin in own:
             self.put(HOLDER, *coin, None)
         return [(txid, vout) in own for txid, vout in outpoints]
