@@ -120,6 +120,8 @@ class Coinset(Records):
     def abandon(self, spender: bytes, outpoints: Sequence[Sequence[Any]], height: int) -> list[bool]:
         if self.is_there(spender) and not self.get(CONFLICTING, spender):
             raise Refused(codes.SPENDER_EXISTS)
+        if self.is_on_chain(spender):
+            raise Refused(codes.SPENDER_MINED)
         if not self.is_there(spender) and not self.is_atomic:
             self.put(BARRED, spender, 0, True)  # before it is known what it holds
         own = [(txid, vout) for txid, vout in outpoints if (self.get(HOLDER, txid, vout) or b"-")[0] == spender]

@@ -16,8 +16,9 @@ from workers.runtime.abandoning import abandonment, barring
 from workers.runtime.accepting import acceptance, at_once, inputs, settling, there
 from workers.runtime.children import counting, follow_ups
 from workers.runtime.creation import found, master, under_lock
-from workers.runtime.operations import set_conflicting, set_locked, set_mined, spend, unspend, utxo
+from workers.runtime.operations import set_conflicting, set_locked, set_mined, spend, utxo
 from workers.runtime.spending import giving_back as giving_back_of
+from workers.runtime.spending import mined_spender
 from workers.runtime.spending.parsed_spend import ParsedSpend
 
 RUNS: Final = 150
@@ -77,7 +78,9 @@ COINS: Final = {
     "taking back takes another's spend": fault(giving_back._refuse, "owner and owner != spender", "False"),
     "taking back takes a frozen output for a spent one": fault(giving_back._refuse, "owner == FROZEN", "False"),
     "taking back leaves the count": fault(giving_back._give_back, "bins.spentUtxos -= 1", "pass"),
-    "the spender's chain is not looked at": fault(unspend._refusal, 'spender.value.get("blockIDs") and', "False and"),
+    "the spender's chain is not looked at": fault(
+        mined_spender.refuse_mined, 'spender.value.get("blockIDs") and', "False and"
+    ),
     "a coinbase matures one block later": fault(
         spending._forbid, "spending_height > current", "spending_height >= current"
     ),

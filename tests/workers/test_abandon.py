@@ -6,7 +6,7 @@ from typing import Any
 
 import pytest
 
-from protocol.item_flags import CREATE_CONFLICTING, CREATE_LOCKED
+from protocol.item_flags import CREATE_CONFLICTING, CREATE_LOCKED, MINED_ON_LONGEST_CHAIN, MINED_UNSET
 from store import Mode, Read, RecordOperation, Remove, Result, RuleCall, Status, Store, StoreError, Write
 from store.faulty import FaultyStore
 from store.layout import ABANDONED, child_key
@@ -229,6 +229,18 @@ class Between(Wrapped):
             self.acted = True
             self._act()
         return list(self._inner.batch_operate(record_operations, budget))
+
+
+def test_what_is_mined_on_the_longest_chain_keeps_its_inputs_though_it_is_conflicting(
+    run: Run, payment: Payment
+) -> None:
+    """A contradiction that nobody resolves by taking its inputs away."""
+    payment.create(CREATE_CONFLICTING)
+    assert run("set_mined", [[payment.txid, 7, HEIGHT, 0, HEIGHT, MINED_ON_LONGEST_CHAIN]]).results == [[7]]
+    assert [told(outcome) for outcome in payment.abandon().outcomes] == [("SPENDER_MINED", "no")]
+    assert payment.holds() == [True] * 3
+    assert run("set_mined", [[payment.txid, 7, HEIGHT, 0, HEIGHT, MINED_UNSET]]).results == [[]]
+    assert payment.abandon().results == [[True] * 3]
 
 
 def is_unspend(operation: RecordOperation) -> bool:

@@ -16,7 +16,8 @@ from protocol.wire import Error
 from store import Mode, Read, Result, Status, Write
 from store.layout import ABANDONED
 from workers.runtime.context import DispatchContext
-from workers.runtime.store_errors import error_of_record, error_of_unreadable
+from workers.runtime.spending.mined_spender import MINED_BINS, refuse_mined
+from workers.runtime.store_errors import error_of_record
 
 _MARGIN_SECONDS: Final = 2  # a time to live counts in whole seconds, and servers' clocks differ a little
 
@@ -44,8 +45,9 @@ def bar_creations(context: DispatchContext, txids: Iterable[bytes]) -> Found:
 
 
 def find_conflicting(context: DispatchContext, txids: Iterable[bytes]) -> Found:
-    """Those that are there, and conflicting; one that is there, and is not, is an error."""
-    reads = [Read(txid, ("conflicting",)) for txid in dict.fromkeys(txids)]
+    """Those that are there, and conflicting; one that is there, and is not, or is mined on the longest chain, is an
+    error."""
+    reads = [Read(txid, ("conflicting", *MINED_BINS)) for txid in dict.fromkeys(txids)]
     found = Found(set(), {})
     for read, result in zip(reads, context.try_operate(reads), strict=True):
         error = refusal_of_spender(result)
@@ -57,14 +59,8 @@ def find_conflicting(context: DispatchContext, txids: Iterable[bytes]) -> Found:
 
 
 def refusal_of_spender(result: Result) -> Error | None:
-    """Why the spends of a transaction are not given back: None where it is not there, or is conflicting. result: of
-    reading `conflicting`."""
-    if result.status is Status.NOT_FOUND:
-        return None
-    if result.status is not Status.OK:
-        return error_of_record(result, "spender")
-    if type(result.value) is not dict:
-        return error_of_unreadable("spender", "it does not tell whether it is conflicting")
-    if result.value.get("conflicting"):
-        return None
-    return Error(codes.SPENDER_EXISTS, NO, "the spending transaction is in the set, and not conflicting")
+    """Why the spends of a transaction are not given back: None where it is not there, or is conflicting and in no block
+    of the longest chain. result: of reading `conflicting` and MINED_BINS."""
+    if result.status is Status.OK and type(result.value) is dict and not result.value.get("conflicting"):
+        return Error(codes.SPENDER_EXISTS, NO, "the spending transaction is in the set, and not conflicting")
+    return refuse_mined(result)

@@ -7,16 +7,14 @@ after the answer.
 
 from collections.abc import Mapping
 
-from protocol import codes
-from protocol.codes import NO
 from protocol.wire import Error
-from store import Read, Result, Status
+from store import Read
 from store.layout import TXID_BYTES
 from workers.runtime.context import DispatchContext
+from workers.runtime.spending.mined_spender import MINED_BINS, refuse_mined
 from workers.runtime.spending.missing_records import explain_missing_records
 from workers.runtime.spending.parsed_spend import ParsedSpend, parse_spends
 from workers.runtime.spending.taking_back import owe_taken_back, read_taken_back
-from workers.runtime.store_errors import error_of_record, error_of_unreadable
 
 
 def run(context: DispatchContext) -> None:
@@ -43,19 +41,7 @@ def _refuse_mined(context: DispatchContext, spends: Mapping[int, ParsedSpend]) -
     """By item: that its spender is mined on the longest chain, or why nobody knows. One that is not there is not."""
     spenders = {index: spend.spending_data[:TXID_BYTES] for index, spend in spends.items()}
     distinct = list(dict.fromkeys(spenders.values()))
-    results = context.read([Read(spender, ("blockIDs", "unminedSince")) for spender in distinct])
-    refusals = {spender: _refusal(result) for spender, result in zip(distinct, results, strict=True)}
+    results = context.read([Read(spender, MINED_BINS) for spender in distinct])
+    refusals = {spender: refuse_mined(result) for spender, result in zip(distinct, results, strict=True)}
     found = {index: refusals[spender] for index, spender in spenders.items()}
     return {index: refusal for index, refusal in found.items() if refusal is not None}
-
-
-def _refusal(spender: Result) -> Error | None:
-    if spender.status is Status.NOT_FOUND:
-        return None
-    if spender.status is not Status.OK:
-        return error_of_record(spender, "spender")
-    if type(spender.value) is not dict or type(spender.value.get("blockIDs", [])) is not list:
-        return error_of_unreadable("spender", "it does not tell its blocks")
-    if spender.value.get("blockIDs") and spender.value.get("unminedSince") is None:
-        return Error(codes.SPENDER_MINED, NO, "the spending transaction is mined on the longest chain")
-    return None
