@@ -105,10 +105,14 @@ class Heights:
 
 
 def _is_sure(ask: Ask, outcomes: Sequence[Outcome], txid: bytes) -> bool:
-    """Whether it was done, and the rule asked. Of what was there nothing is spent again."""
+    """Whether it was done, and the rule asked. Of what was there nothing is spent again, by a conflicting one
+    nothing."""
     if ask.operation not in _SURE or any(outcome.error is not None for outcome in outcomes):
         return False
-    return ask.operation != "accept" or (txid != ask.makes and outcomes[0].result["created"] is True)
+    if ask.operation != "accept":
+        return True
+    result = outcomes[0].result
+    return txid != ask.makes and result["created"] and not result["conflicting"]
 
 
 def _is_of_master(ask: Ask, txid: bytes) -> bool:
