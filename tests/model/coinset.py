@@ -246,12 +246,15 @@ class Coinset(Records):
         return [answer for answer in answers_of(self._coin, txid, vout) if answer.code != codes.OK]
 
     def _accept_again(self, tx: Tx, height: int, mined: Sequence[Sequence[int]], flags: int) -> Mapping[str, Any]:
-        """Nothing is created; mined blocks that are missing are added."""
+        """Nothing is created; mined blocks that are missing are added. Where none is, one that is listed counts
+        again: on the longest chain, and unlocked."""
         listed = {block[0] for block in self.get(BLOCKS, tx.txid) or ()}
-        for block in mined:
-            if block[0] not in listed:
-                block_id, block_height, subtree = block
-                self.set_mined(tx.txid, block_id, block_height, subtree, height, ON_CHAIN)
+        added = [block for block in mined if block[0] not in listed]
+        stays_locked = flags & IS_LOCKED or not self.get(LOCKED, tx.txid)
+        if not added and not (stays_locked and self.get(UNMINED, tx.txid) is None):
+            added = list(mined[:1])
+        for block_id, block_height, subtree in added:
+            self.set_mined(tx.txid, block_id, block_height, subtree, height, ON_CHAIN)
         if flags & IS_CONFLICTING and self.get(CONFLICTING, tx.txid):
             self._note_in_parents(tx)
         return self._accepted(tx, False)
