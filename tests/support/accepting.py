@@ -7,7 +7,7 @@ from protocol.hashing import varint
 from store import Read, RecordOperation, Result, Status, Store
 from store.layout import locate
 from store.transaction import EXTENDED_MARKER, Input, Transaction, parse_transaction
-from tests.support.dispatching import HEIGHT, Wrapped
+from tests.support.dispatching import HEIGHT, Outcome, Wrapped
 from utxod.generate import Coin, Generator
 
 
@@ -58,6 +58,15 @@ def spent_by(transaction: Transaction, known: Iterable[Transaction]) -> list[Coi
     """The outputs that it spends."""
     by_txid = {each.txid: each for each in known}
     return [(by_txid[each.previous_txid], each.previous_vout) for each in transaction.inputs]
+
+
+def details(outcome: Outcome) -> Any:
+    assert outcome.error is not None
+    return outcome.error.details
+
+
+def outpoints_of(transaction: Transaction) -> list[Any]:
+    return [list(outpoint) for outpoint in transaction.outpoints]
 
 
 class Whole(Wrapped):

@@ -15,10 +15,19 @@ from store import Mode, Read, RecordOperation, Remove, Result, RuleCall, Status,
 from store.faulty import FaultyStore
 from store.layout import ABANDONED, child_key, lock_key
 from store.transaction import Transaction, parse_transaction
-from tests.support.accepting import RecordByRecord, Whole, extended, is_there, item, payment, spender_of
+from tests.support.accepting import (
+    RecordByRecord,
+    Whole,
+    details,
+    extended,
+    is_there,
+    item,
+    outpoints_of,
+    payment,
+    spender_of,
+)
 from tests.support.dispatching import (
     HEIGHT,
-    Outcome,
     Run,
     Wrapped,
     bins_of,
@@ -38,15 +47,6 @@ def store(store: Store, request: pytest.FixtureRequest) -> Any:
     if request.param is Whole and not store.is_atomic:
         pytest.skip("this store takes record by record")
     return request.param(store)
-
-
-def details(outcome: Outcome) -> Any:
-    assert outcome.error is not None
-    return outcome.error.details
-
-
-def outpoints_of(transaction: Transaction) -> list[Any]:
-    return [list(outpoint) for outpoint in transaction.outpoints]
 
 
 # ---- one that is there, and all that is done for it

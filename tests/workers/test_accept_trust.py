@@ -10,10 +10,9 @@ from protocol.item_flags import ACCEPT_CONFLICTING
 from store import Store
 from store.layout import lock_key
 from store.transaction import EXTENDED_MARKER, Input, Transaction, parse_transaction
-from tests.support.accepting import RecordByRecord, Whole, item, payment, spender_of
+from tests.support.accepting import RecordByRecord, Whole, details, item, payment, spender_of
 from tests.support.dispatching import (
     HEIGHT,
-    Outcome,
     Run,
     bins_of,
     dispatch,
@@ -28,15 +27,6 @@ def store(store: Store, request: pytest.FixtureRequest) -> Any:
     if request.param is Whole and not store.is_atomic:
         pytest.skip("this store takes record by record")
     return request.param(store)
-
-
-def details(outcome: Outcome) -> Any:
-    assert outcome.error is not None
-    return outcome.error.details
-
-
-def outpoints_of(transaction: Transaction) -> list[Any]:
-    return [list(outpoint) for outpoint in transaction.outpoints]
 
 
 def saying(transaction: Transaction, *values: int) -> Transaction:
