@@ -3,20 +3,16 @@
 One loop, which never waits for longer than a sweep: it takes in what has come, tells the core of it as events, and
 carries out the actions that the core asks for. What it promises of workers: one that exits has its items answered
 within milliseconds, once all that it had sent is read; one that is stopped within a second; one that is wedged at the
-execution limit, after its stacks are in the log. When the daemon ends, nothing of it is left.
-
-    SIGTERM, SIGINT   drain: finish what is pending, within a limit; a second one ends at once
-    SIGTTIN, SIGTTOU  one `write` worker more, one less
-    SIGHUP            replace all workers, one after the other, without a failed item
-    the others        no effect
+execution limit, after its stacks are in the log. When the daemon ends, nothing of it is left. What an operator may ask
+of it while it runs: broker/orders.py.
 """
 
+import json
 import logging
 import os
 import secrets
-import signal
 import time
-from collections.abc import Callable, Iterator
+from collections.abc import Callable, Hashable, Iterator, Sequence
 from contextlib import ExitStack
 from dataclasses import asdict
 from pathlib import Path
@@ -27,24 +23,31 @@ import zmq
 from broker.actions import Action, InDoubt, Instruct, LostRequest, ReportWanted, Send, Terminate
 from broker.collector import Collector
 from broker.core import Core
-from broker.daemon_settings import MOST_WORKERS, Settings
+from broker.daemon_settings import Settings
 from broker.decoding import from_submitter, from_worker
 from broker.entry import Body
 from broker.events import ReplyUndelivered, WorkerEvent, WorkerLost, WorkerMalformed
 from broker.in_doubt_log import InDoubtLog
-from broker.scheduling import WRITE_POOL
+from broker.orders import Orders
+from broker.receipts.channel import Channel
+from broker.receipts.recording import Recording
+from broker.report import Reporter
+from broker.service_manager import ServiceManager
 from broker.settings import MICROSECONDS
 from broker.sweep_timer import SweepTimer
 from broker.transport.descriptors import make_room, reserve
-from broker.transport.sockets import Frontend, Linked, Readable, Transport
+from broker.transport.figures_place import FiguresPlace
+from broker.transport.sockets import Frontend, Linked, Readable, Transport, shared
 from protocol import wire
 from protocol.worker_wire import WorkerWireError
 from workers.launch import WorkerSettings
+from workers.log_lines import name_requests
+from workers.management.companion import Companion, Companions
 from workers.management.housekeeping import Housekeeping
 from workers.management.manager import WorkerManager
 from workers.management.process import WorkerProcess
-from workers.management.rolling_restart import RollingRestart
-from workers.management.signals import Signals, is_from_kernel, signal_name
+from workers.management.signals import Signals
+from workers.management.staff import Staff
 
 log = logging.getLogger("utxod")
 
@@ -68,51 +71,67 @@ def clock_us() -> int:
 class Supervisor:
     """The driver of the broker's core, and the parent of the workers. Whatever happens is one step of its loop."""
 
-    def __init__(self, settings: Settings, version: str) -> None:
-        """Binds the addresses. version: the daemon's, for people. Raises StartError."""
+    def __init__(self, settings: Settings, version: str, read_again: Callable[[], Settings] | None = None) -> None:
+        """Binds the addresses. version: the daemon's, for people. read_again: as `serve` has it. Raises StartError."""
         _check(settings)
-        self._settings = settings
-        self._version = version
-        self._started = time.monotonic()
+        state = Path(os.path.abspath(settings.state))  # as long as there is a working directory
         with ExitStack() as undo:  # what is made so far is undone where the rest fails, and all of it at the end
+            self._service_manager = ServiceManager(os.environ)
+            undo.callback(self._service_manager.close)
             self._signals = Signals()
             undo.callback(self._signals.close)
-            self._in_doubt_log = InDoubtLog(Path(settings.state), settings.store)
+            self._in_doubt_log = InDoubtLog(state, settings.store)
             undo.callback(self._in_doubt_log.close)
             self._transport = _open_transport(settings)
             undo.callback(self._transport.close)
+            self._figures_place = _open_figures_place(settings)
+            undo.callback(self._figures_place.close)
+            self._transport.watch(self._signals.descriptor)
+            epoch = secrets.randbits(63)
+            self._recording = Recording(epoch, settings.receipts_bytes > 0)
+            self._recording.started(clock_us(), os.getpid(), version)
+            self._core = Core(settings.broker, epoch, clock_us(), version, self._recording)
+            self._manager = WorkerManager(
+                _template(settings),
+                asdict(settings.workers),
+                links=self._transport.workers,
+                watch=self._transport.watch,
+                unwatch=self._transport.unwatch,
+            )
+            self._staff = Staff(self._manager, self._core, self._transport.workers.send)
+            again = read_again or (lambda: settings)
+            self._orders = Orders(settings, again, self._core, self._staff, self._transport, self._service_manager)
+            undo.callback(self._orders.close)
             self._undo = undo.pop_all()
-        self._transport.watch(self._signals.descriptor)
-        self._core = Core(settings.broker, secrets.randbits(63), clock_us(), version)
-        self._manager = WorkerManager(
-            WorkerSettings(
-                pool="",
-                link=-1,
-                store=settings.store,
-                parent=os.getpid(),
-                budget_seconds=settings.broker.budget_seconds,
-                grace_seconds=settings.broker.grace_seconds,
-                retention=settings.block_height_retention,
-            ),
-            asdict(settings.workers),
-            links=self._transport.workers,
-            watch=self._transport.watch,
-            unwatch=self._transport.unwatch,
-        )
-        self._restart = RollingRestart(self._manager, self._core.is_ready, self._retire)
+        self._receipts = Channel(epoch)
+        recorder = Companion("recorder", *self._receipts.program(state, settings.receipts_bytes))
+        self._companions = Companions([recorder] if settings.receipts_bytes else [])
         self._housekeeping = Housekeeping()
         self._is_serving = False
-        self._drain_until: float | None = None
         # From now on: a start that takes long is no standstill.
         self._collector = Collector(time.monotonic())
-        self._sweep_timer = SweepTimer(settings.broker.sweep_seconds, time.monotonic())
+        interval = self._service_manager.sweep_seconds(settings.broker.sweep_seconds)
+        self._sweep_timer = SweepTimer(interval, time.monotonic())
         self._next_watch = time.monotonic()
+        self._reporter = Reporter(
+            version,
+            state,
+            self._core,
+            self._transport,
+            self._sweep_timer,
+            self._staff,
+            self._orders,
+            self._figures_place,
+            self._receipts,
+        )
 
     def run(self) -> int:
         """Serves until it is told to end. Returns the exit status. Raises StartError."""
         with self._undo as undo:
+            undo.callback(self._companions.end)
+            undo.callback(self._receipts.close)  # which the recorder reads to the end
             undo.callback(self._manager.end)
-            while not self._is_done():
+            while not self._orders.drain.is_over(time.monotonic()):
                 self._turn(min(self._sweep_timer.next_sweep, self._next_watch))
                 now = time.monotonic()
                 if self._sweep_timer.is_due(now):
@@ -134,7 +153,9 @@ class Supervisor:
     def _step(self, happens: Callable[..., None], *args: Any) -> None:
         """Something happens, then all is done that the core asks for because of it; here, and nowhere else."""
         happens(*args)
-        self._core.dispatch(clock_us())
+        now = clock_us()
+        self._core.dispatch(now)
+        self._receipts.send(self._recording.take(now), now)
         while actions := self._core.take_actions():
             for action in actions:
                 self._carry_out(action)
@@ -170,26 +191,24 @@ class Supervisor:
     def _on_readable(self, descriptor: int) -> None:
         if descriptor == self._signals.descriptor:
             for info in self._signals.take():
-                self._on_signal(info)
+                self._orders.on_signal(info)
+            return
+        if self._orders.on_readable(descriptor):
             return
         process, reason = self._manager.reap(descriptor)
         self._receive_from_worker(process.identity, self._transport.workers.receive_rest(process.identity))
+        self._tell_what_is_lost(process)
         self._core.handle(WorkerLost(process.identity, reason), clock_us())
         self._sweep_timer.hasten(time.monotonic())  # its successor need not wait
 
-    def _on_signal(self, info: signal.struct_siginfo) -> None:
-        number, name = info.si_signo, signal_name(info.si_signo)
-        if number in (signal.SIGTERM, signal.SIGINT):
-            self._drain(name)
-        elif number == signal.SIGHUP:
-            log.info("replacing all workers")
-            self._restart.begin()
-        elif number in (signal.SIGTTIN, signal.SIGTTOU) and not is_from_kernel(info):
-            # From the kernel it says that a process of the same job has used the terminal.
-            for process in self._manager.scale(WRITE_POOL, 1 if number == signal.SIGTTIN else -1, MOST_WORKERS):
-                self._retire(process)
-        else:
-            log.info("%s: means nothing here (from process %d)", name, info.si_pid)
+    def _tell_what_is_lost(self, process: WorkerProcess) -> None:
+        if held := self._core.in_hand(process.identity):
+            number, operation, items, request_ids = held
+            requests, in_words = name_requests(request_ids)
+            about = {"dispatch": number, "operation": operation, "items": items, "requests": requests}
+            text = "%s worker %d held dispatch %d, %s of %d items: %s"
+            what = (process.pool, process.pid, number, operation, items, in_words)
+            log.warning(text, *what, extra=process.fields | about)
 
     # ---- what the core asks for
 
@@ -201,12 +220,11 @@ class Supervisor:
                 if not self._transport.workers.send(action.worker, action.frames):
                     self._core.handle(WorkerLost(action.worker, "can't be reached"), clock_us())
             case Terminate():
-                self._manager.terminate(action.worker, action.reason, time.monotonic())
+                self._manager.terminate(action.worker, action.cause, action.reason, time.monotonic())
             case InDoubt() | LostRequest():
                 self._in_doubt_log.add(action)
             case ReportWanted():
-                report = wire.pack_report(self._report())
-                self._send(Send(action.submitter, [wire.pack_prefix(wire.REPORT, action.request_id), report], 0))
+                self._housekeeping.do(lambda: self._answer_report(action.askers))
             case _:
                 assert_never(action)
 
@@ -214,23 +232,13 @@ class Supervisor:
         if not self._transport.send(action.submitter, action.frames):
             self._core.handle(ReplyUndelivered(action.item_count), clock_us())
 
+    def _answer_report(self, askers: Sequence[tuple[Hashable, bytes]]) -> None:
+        report = shared(wire.pack_report(self._report()))
+        for submitter, request_id in askers:
+            self._send(Send(submitter, [wire.pack_prefix(wire.REPORT, request_id), report], 0))
+
     def _report(self) -> dict[str, Any]:
-        broker = self._core.report()
-        if self._transport.excess:
-            broker["counters"]["excess frames"] = self._transport.excess
-        return {
-            "version": self._version,
-            "pid": os.getpid(),
-            "uptime_seconds": round(time.monotonic() - self._started, 1),
-            "longest_standstill_seconds": round(self._sweep_timer.longest_standstill, 3),
-            "store": self._settings.store,
-            "listen": self._transport.addresses,
-            **broker,
-            "processes": [
-                {"pid": process.pid, "pool": process.pool, "memory_bytes": process.memory_bytes()}
-                for process in self._manager.processes.values()
-            ],
-        }
+        return self._reporter.report(clock_us())
 
     # ---- time
 
@@ -238,13 +246,26 @@ class Supervisor:
         # By the time that was looked at: it may have been stopped since.
         if self._core.sweep(round(now * MICROSECONDS)):
             self._sweep_timer.hasten(now)
+        self._service_manager.swept(now)
 
     def _tend(self) -> None:
         self._judge_start()
-        self._housekeeping.do(self._tend_workers)
+        self._housekeeping.do(self._tend_workers, self._tend_companions)
+
+    def _tend_workers(self) -> None:
+        now = time.monotonic()
+        if self._staff.tend(now):
+            self._sweep_timer.hasten(now)
+
+    def _tend_companions(self) -> None:
+        place = self._figures_place
+        if place.open_when_due(time.monotonic()):
+            told = json.dumps({"sockets": place.descriptors, "name": place.name, "listen": self._transport.addresses})
+            self._companions.add(Companion("figures", "utxod.figures", (told,), place.descriptors))
+        self._companions.tend()
 
     def _watch(self, now: float) -> None:
-        self._housekeeping.do(self._watch_workers, self._transport.tend)
+        self._housekeeping.do(self._staff.watch, self._transport.tend, self._orders.tend)
         self._collector.run_when_due(now, self._core.pending)
 
     def _judge_start(self) -> None:
@@ -252,66 +273,20 @@ class Supervisor:
             return
         if self._core.ready_workers:
             self._is_serving = True
-            log.info("serving at %s, epoch %016x", ", ".join(self._transport.addresses), self._core.epoch)
+            addresses = ", ".join(self._transport.addresses)
+            log.info("serving at %s, epoch %016x", addresses, self._core.epoch)
+            self._service_manager.ready(f"serving at {addresses}")
         elif self._manager.could_not_start:
             raise StartError("the workers could not start; the lines above say why")
 
-    # ---- workers
-
-    def _tend_workers(self) -> None:
-        now = time.monotonic()
-        if self._manager.tend(now):
-            self._sweep_timer.hasten(now)
-        self._restart.go_on(now)
-
-    def _watch_workers(self) -> None:
-        for identity, reason in self._manager.find_failing(time.monotonic(), self._core.is_ready):
-            self._terminate(identity, reason)
-
-    def _terminate(self, identity: bytes, reason: str) -> None:
-        if self._core.is_ready(identity):
-            self._core.terminate(identity, reason)  # which asks for the end of its process
-        else:
-            self._manager.terminate(identity, reason, time.monotonic())
-
-    def _retire(self, process: WorkerProcess) -> None:
-        process.leaving = True
-        if self._core.is_ready(process.identity):
-            self._core.retire(process.identity)
-        else:
-            process.kill()
-
     # ---- the end
 
-    def _drain(self, why: str) -> None:
-        now = time.monotonic()
-        if self._drain_until is not None:
-            log.info("%s again: ending now", why)
-            self._drain_until = now
-            return
-        pending, limit = self._core.pending, self._settings.drain_seconds
-        log.info("%s: draining %d pending requests, within %g s", why, pending, limit)
-        self._core.drain()
-        self._drain_until = now + limit
-
-    def _is_done(self) -> bool:
-        if self._drain_until is None:
-            return False
-        return self._core.pending == 0 or time.monotonic() >= self._drain_until
-
     def _stop_workers(self) -> None:
-        self._step(self._tell_workers_to_end)
+        self._step(self._staff.dismiss)
         self._wait_for_workers()
         self._manager.kill()
         self._wait_for_workers()
         self._step(self._give_up_workers)
-
-    def _tell_workers_to_end(self) -> None:
-        for process in list(self._manager.processes.values()):
-            is_busy = self._core.is_busy(process.identity)
-            self._retire(process)
-            if is_busy:
-                process.kill()  # the time to drain is over: what it holds has been answered as unknown
 
     def _give_up_workers(self) -> None:
         """Those that hang in the kernel: what they hold is in doubt."""
@@ -322,6 +297,19 @@ class Supervisor:
         until = time.monotonic() + _STOP_SECONDS
         while self._manager.processes and time.monotonic() < until:
             self._turn(time.monotonic() + _STOP_TURN_SECONDS)
+
+
+def _template(settings: Settings) -> WorkerSettings:
+    """What every worker is started with, but for its pool and its link."""
+    return WorkerSettings(
+        pool="",
+        link=-1,
+        store=settings.store,
+        parent=os.getpid(),
+        budget_seconds=settings.broker.budget_seconds,
+        grace_seconds=settings.broker.grace_seconds,
+        retention=settings.block_height_retention,
+    )
 
 
 def _open_transport(settings: Settings) -> Transport:
@@ -339,6 +327,13 @@ def _open_transport(settings: Settings) -> Transport:
     return transport
 
 
+def _open_figures_place(settings: Settings) -> FiguresPlace:
+    try:
+        return FiguresPlace(settings.metrics)
+    except OSError as error:
+        raise StartError(f"metrics: {error}") from error
+
+
 def _check(settings: Settings) -> None:
     if not settings.listen:
         raise StartError("listen: no address to serve at")
@@ -347,6 +342,7 @@ def _check(settings: Settings) -> None:
             raise StartError(f"{key}: not set, and there is no home directory to put it in: give one, --set {key}=...")
 
 
-def serve(settings: Settings, version: str) -> int:
-    """Runs the daemon until it is told to end; returns its exit status. Raises StartError."""
-    return Supervisor(settings, version).run()
+def serve(settings: Settings, version: str, read_again: Callable[[], Settings]) -> int:
+    """Runs the daemon until it is told to end; returns its exit status. read_again: gives the settings as they are now;
+    raises SettingsFault. Raises StartError."""
+    return Supervisor(settings, version, read_again).run()

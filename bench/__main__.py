@@ -10,11 +10,13 @@ from utxod.options import FiniteRange
 from .accept import accept
 from .command_line import HELP_OPTIONS, SECONDS, command, count, option, rounds, store_url
 from .crash import crash
+from .figures import figures
 from .incident import incident
 from .latency import latency
 from .ledger import ledger
 from .overload import overload
 from .peers.measurement import peers
+from .receipts import receipts
 from .report import Report
 from .rules import rules
 from .steady import steady
@@ -82,6 +84,20 @@ _COMMANDS: Final = (
         "How long one who asks one item at a time waits, beside a relay of messages.",
         _AGAINST,
         rounds(5),
+        _seconds(1.5),
+    ),
+    command(
+        "figures",
+        figures,
+        "What it costs that somebody watches: a daemon that is asked for its report, and one that is not, in turns.",
+        rounds(10),
+        _seconds(1.5),
+    ),
+    command(
+        "receipts",
+        receipts,
+        "What receipts cost: a daemon that keeps them, and one that does not, in turns.",
+        rounds(10),
         _seconds(1.5),
     ),
     command(

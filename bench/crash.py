@@ -23,6 +23,7 @@ _WORKERS: Final = 20
 _ITEMS_EACH: Final = 10
 _START_SECONDS: Final = 60.0
 _TIMEOUT: Final = 600.0  # no deadline may answer in place of the end
+_BUDGET: Final = 30.0  # nor may a store refuse what was held for long
 _LOOK_SECONDS: Final = 0.005
 _OUTPUTS: Final = {0: (1, b"\x51")}
 
@@ -30,7 +31,7 @@ _OUTPUTS: Final = {0: (1, b"\x51")}
 def crash(kills: int, stops: int) -> Report:
     """kills, stops: how many workers are ended so."""
     report = Report("crash")
-    settings = {"workers.write": _WORKERS, "broker.grace_seconds": _TIMEOUT}
+    settings = {"workers.write": _WORKERS, "broker.budget_seconds": _BUDGET, "broker.grace_seconds": _TIMEOUT}
     with faulty_daemon(settings) as (daemon, faults):
         killed = asyncio.run(_delays(daemon.endpoint, faults, report, signal.SIGKILL, kills))
         stopped = asyncio.run(_delays(daemon.endpoint, faults, report, signal.SIGSTOP, stops))

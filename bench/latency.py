@@ -12,7 +12,7 @@ from utxod.generate import Generator
 from utxod.own_daemon import EMBEDDED, EMBEDDED_UNSYNCED, own_daemon
 
 from .limits import lmdb, relay
-from .load import expect_ok
+from .load import PATIENT_SECONDS, expect_ok
 from .report import RIGHT, Limits, Report, Round
 
 GET: Final = "embedded store, get"
@@ -42,7 +42,7 @@ def latency(rounds: int, seconds: float) -> Report:
 
 @contextlib.contextmanager
 def _client(store: str) -> Iterator[Client]:
-    with own_daemon(store, _WORKERS) as daemon, Client(daemon.endpoint) as client:
+    with own_daemon(store, _WORKERS) as daemon, Client(daemon.endpoint, timeout=PATIENT_SECONDS) as client:
         yield client
 
 

@@ -22,7 +22,7 @@ from utxod.generate import Generator
 from utxod.own_daemon import EMBEDDED_UNSYNCED, own_daemon
 
 from .footprint import footprint
-from .load import SINGLE_CALLERS
+from .load import PATIENT_SECONDS, SINGLE_CALLERS
 from .report import RIGHT, Figure, Report
 
 TAIL_GOAL: Final = 5.0
@@ -48,7 +48,7 @@ def steady(minutes: float) -> Report:
 
 
 async def _steady(report: Report, endpoint: str, pid: int, seconds: float) -> None:
-    async with AsyncClient(endpoint) as client:
+    async with AsyncClient(endpoint, timeout=PATIENT_SECONDS) as client:
         calls = _Calls(client, report)
         capacity = await _capacity(calls, min(_CAPACITY_SECONDS, seconds))
         gc.freeze()  # what is there by now is not gone through again while callers wait
@@ -111,7 +111,7 @@ async def _capacity(calls: _Calls, seconds: float) -> float:
 
     async def caller() -> int:
         asked = 0
-        while time.perf_counter() < until:
+        while not asked or time.perf_counter() < until:
             await calls.one()
             asked += 1
         return asked
@@ -170,10 +170,10 @@ async def _ticks(come: Callable[[float], None], begin: float, seconds: float) ->
 
 
 async def _memory(pid: int, seconds: float) -> list[tuple[float, float]]:
-    """(seconds since the start, bytes) of the daemon and its workers."""
+    """(seconds since the start, bytes) of the daemon and its workers; two at least, for a line through them."""
     begin = time.perf_counter()
-    samples = []
-    while (passed := time.perf_counter() - begin) < seconds:
+    samples: list[tuple[float, float]] = []
+    while (passed := time.perf_counter() - begin) < seconds or len(samples) < 2:
         held = await asyncio.to_thread(footprint, pid, 0)
         samples.append((passed, float(held.memory_bytes)))
         await asyncio.sleep(min(_SAMPLE_SECONDS, seconds / _SAMPLES))

@@ -12,7 +12,7 @@ from protocol.codes import OK
 from store.layout import TXID_BYTES
 
 START_SECONDS: Final = 1.5  # in which the processes start and connect
-_CONNECT_SECONDS: Final = 10.0
+_CONNECT_SECONDS: Final = 60.0
 # What a submitter that has more to do than it can may take to notice an answer; then it counts as none.
 _GRACE_SECONDS: Final = 5.0
 _TICK_SECONDS: Final = 0.005
@@ -75,23 +75,26 @@ async def _send_all(endpoint: str, load: Load, begin: float) -> list[Sent]:
 
         if load.rate:
             return await _open_loop(send, load, begin)
-        until = begin + load.seconds
-        parts = await asyncio.gather(*(_closed_loop(send, until) for _ in range(_IN_FLIGHT)))
+        parts = await asyncio.gather(*(_closed_loop(send, load.seconds) for _ in range(_IN_FLIGHT)))
         return [sent for part in parts for sent in part]
 
 
 async def _open_loop(send: Callable[[], Coroutine[Any, Any, Sent]], load: Load, begin: float) -> list[Sent]:
+    """The first at once; what was due while this process stood still, late."""
     under_way: list[asyncio.Task[Sent]] = []
-    while (passed := time.monotonic() - begin) < load.seconds:
-        due = int(passed * load.rate / load.items) - len(under_way)
+    passed = 0.0
+    while passed < load.seconds:
+        passed = time.monotonic() - begin
+        due = 1 + int(min(passed, load.seconds) * load.rate / load.items) - len(under_way)
         under_way += [asyncio.create_task(send()) for _ in range(due)]
         await asyncio.sleep(_TICK_SECONDS)
     return await asyncio.gather(*under_way)
 
 
-async def _closed_loop(send: Callable[[], Coroutine[Any, Any, Sent]], until: float) -> list[Sent]:
-    sent = []
-    while time.monotonic() < until:
+async def _closed_loop(send: Callable[[], Coroutine[Any, Any, Sent]], seconds: float) -> list[Sent]:
+    """One after the other, for so long from the first on."""
+    sent = [await send()]
+    while time.monotonic() < sent[0].asked + seconds:
         sent.append(await send())
     return sent
 

@@ -11,7 +11,16 @@ from utxod.generate import Generator
 from utxod.own_daemon import EMBEDDED_UNSYNCED, own_daemon
 
 from .limits import lmdb, pool, relay
-from .load import MANY, REQUESTS_IN_FLIGHT, SINGLE_CALLERS, ask_from_threads, ask_many, ask_singles, batched
+from .load import (
+    MANY,
+    PATIENT_SECONDS,
+    REQUESTS_IN_FLIGHT,
+    SINGLE_CALLERS,
+    ask_from_threads,
+    ask_many,
+    ask_singles,
+    batched,
+)
 from .report import RIGHT, Limits, Report, Round, check_answered, check_outcomes
 
 COINS_A_ROUND: Final = 20_000
@@ -71,7 +80,7 @@ def throughput(rounds: int, seconds: float) -> Report:
 async def null_round(endpoint: str, report: Report, messages: relay.Relay, seconds: float) -> Round:
     txids = [number.to_bytes(32, "little") for number in range(MANY)]
     spends = [Spend(txid, 0, bytes(32), txid, 0, HEIGHT) for txid in txids]
-    async with AsyncClient(endpoint) as client:
+    async with AsyncClient(endpoint, timeout=PATIENT_SECONDS) as client:
         gets, outcomes = await ask_many(lambda keys: client.get_many(keys, FIELDS), itertools.repeat(txids), seconds)
         check_outcomes(report, outcomes, NULL_RECORD)
         relayed = messages.messages_per_second(relay.MANY_BYTES, REQUESTS_IN_FLIGHT, seconds)
@@ -82,7 +91,7 @@ async def null_round(endpoint: str, report: Report, messages: relay.Relay, secon
 
 def _threads(endpoint: str, report: Report, processes: pool.Processes, seconds: float) -> Round:
     txids = [number.to_bytes(32, "little") for number in range(1024)]
-    with Client(endpoint) as client:
+    with Client(endpoint, timeout=PATIENT_SECONDS) as client:
         rate, wrong = ask_from_threads(lambda txid: client.get(txid, FIELDS) == NULL_RECORD, txids, seconds)
     report.promise(RIGHT, wrong == 0)
     return {THREADS: rate, pool.NAME: pool.calls_per_second(processes, txids, seconds)}
@@ -90,7 +99,7 @@ def _threads(endpoint: str, report: Report, processes: pool.Processes, seconds: 
 
 async def _tasks(endpoint: str, report: Report, messages: relay.Relay, seconds: float) -> Round:
     txids = [number.to_bytes(32, "little") for number in range(1024)]
-    async with AsyncClient(endpoint) as client:
+    async with AsyncClient(endpoint, timeout=PATIENT_SECONDS) as client:
 
         async def is_right(txid: bytes) -> bool:
             return await client.get(txid, FIELDS) == NULL_RECORD
@@ -106,7 +115,7 @@ async def embedded_round(
     """Every transaction has one coin, so that each of the 100 spends of a request is of another record."""
     lmdb_seconds = min(seconds, _LMDB_SECONDS)
     coins = [generator.coinbase([1000]) for _ in range(COINS_A_ROUND)]
-    async with AsyncClient(endpoint) as client:
+    async with AsyncClient(endpoint, timeout=PATIENT_SECONDS) as client:
         items = [CreateItem.whole(coin.raw, block_height=1) for coin in coins]
         creates, outcomes = await ask_many(client.create_many, batched(items, MANY))
         check_answered(report, outcomes)

@@ -25,4 +25,5 @@ transport        receives and sends frames: sockets, and the places where newcom
 sweep_timer      when the next sweep is due; whether the process stood still
 collector        Python's garbage collector, while the broker serves
 in_doubt_log     the file of what is in doubt
+receipts         what became of each request, kept beside the daemon
 """

@@ -1,7 +1,7 @@
 """What the core wants done; its driver, the supervisor, does it. A submitter is whatever the driver has called it."""
 
 from collections.abc import Hashable
-from typing import Any, NamedTuple
+from typing import Any, Literal, NamedTuple
 
 from protocol import wire
 
@@ -28,10 +28,15 @@ class Instruct(NamedTuple):
     frames: list[Body]
 
 
+Cause = Literal["stopped", "wedged", "nonsense", "not_ready"]
+
+
 class Terminate(NamedTuple):
-    """The worker is stopped, wedged or answers nonsense: it must be ended. Its items are answered when it is lost."""
+    """The worker is stopped, wedged or answers nonsense: it must be ended. Its items are answered when it is lost.
+    reason: the cause in words."""
 
     worker: bytes
+    cause: Cause
     reason: str
 
 
@@ -53,10 +58,9 @@ class LostRequest(NamedTuple):
 
 
 class ReportWanted(NamedTuple):
-    """A submitter asks how the daemon is."""
+    """Submitters ask how the daemon is: each by its request id. One report is for all of them."""
 
-    submitter: Any
-    request_id: bytes
+    askers: list[tuple[Any, bytes]]
 
 
 Action = Send | Instruct | Terminate | InDoubt | LostRequest | ReportWanted

@@ -9,12 +9,14 @@ from collections.abc import Iterable
 
 
 class CircuitBreaker:
-    """tripped_at: when it opened; None while it is closed. probe_at: the earliest time of the next probe."""
+    """pause: before a probe. tripped_at: when it opened; None while it is closed. probe_at: the earliest time of the
+    next probe. trips: how often it has opened."""
 
     def __init__(self, pause: int, now: int) -> None:
         self.tripped_at: int | None = None
         self.probe_at = 0
-        self._pause = pause
+        self.trips = 0
+        self.pause = pause
         self._turned_at = now
 
     @property
@@ -25,7 +27,8 @@ class CircuitBreaker:
         """A dispatch wedged, had no answer from its store, or was lost as a probe."""
         if self.tripped_at is None:
             self.tripped_at = self._turned_at = now
-        self.probe_at = now + self._pause
+            self.trips += 1
+        self.probe_at = now + self.pause
 
     def allow(self, now: int, starts: Iterable[int]) -> bool:
         """Whether a dispatch may begin. starts: when each of those that are under way began."""

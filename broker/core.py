@@ -11,17 +11,15 @@ loop, so that a batch grows with the load and no timer is needed.
 """
 
 from collections import Counter
-from collections.abc import Hashable
 from collections.abc import Set as AbstractSet
 from typing import Any, assert_never
 
 from protocol import codes, wire
-from protocol.codes import DEADLINE_EXCEEDED, NO
-from protocol.wire import Error
+from protocol.codes import DEADLINE_EXCEEDED
 from protocol.worker_wire import DISPATCH, STOP, Assignment, pack_dispatch
 
-from .actions import Action, Instruct, LostRequest, ReportWanted, Send, Terminate, reply
-from .admission import WORKER_BACK_MS, no_room, unacceptable
+from .actions import Action, Cause, Instruct, LostRequest, Terminate
+from .admission import WORKER_BACK_MS
 from .entry import ANSWERED, DISPATCHED, QUEUED, Entry
 from .events import (
     Event,
@@ -38,38 +36,50 @@ from .events import (
 )
 from .evictions import Evictions
 from .fan_in import FollowUpFanIn
+from .figures.figures import Figures
 from .follow_ups import follow_up_entries
 from .ledger import Ledger
 from .pool import Dispatch, Pool, Worker
-from .reply_headers import failures_by_code, leaves_open, retried_header
-from .scheduling import MAY_OWE, POOL_OF_REQUEST, POOLS
+from .receipts.recording import Recording
+from .reception import Reception
+from .reply_headers import ALL_WELL, Outcome, leaves_open, outcome_of, retried_header
+from .scheduling import MAY_OWE, POOLS
 from .settings import MICROSECONDS, BrokerSettings
 
 
 class Core:
     """actions: what the events so far ask for; the driver takes them and carries them out in order. version: the
-    daemon's own, told in the handshake. draining: whether new requests are refused."""
+    daemon's own, told in the handshake. counters, figures: what those who watch are told; nothing is counted twice.
+    receipts: are told what becomes of each request."""
 
     # Entries that one sweep answers, by their deadline or because there is no worker, before the loop goes on: 0.1 s.
     _slice = 10_000
 
-    def __init__(self, settings: BrokerSettings, epoch: int, now: int, version: str = "") -> None:
+    def __init__(
+        self, settings: BrokerSettings, epoch: int, now: int, version: str = "", receipts: Recording | None = None
+    ) -> None:
         self.epoch = epoch
-        self._version = version
         self.actions: list[Action] = []
         self.counters: Counter[str] = Counter()
+        self.figures = Figures()
+        self._receipts = receipts or Recording(epoch)
         self.workers: dict[bytes, Worker] = {}
-        self.draining = False
         self.pools = {name: Pool(name, kind, settings, now) for name, kind in POOLS.items()}
         bucket_us = int(settings.sweep_seconds * MICROSECONDS)
-        self.ledger = Ledger(self.pools, bucket_us, self.counters, self.actions)
-        self._limits = settings.limits
+        self.ledger = Ledger(self.pools, bucket_us, self.counters, self.figures.works, self._receipts, self.actions)
+        welcome = wire.Welcome(epoch, now, settings.limits, version)
+        self._reception = Reception(welcome, self.pools, self.ledger, self.figures, self._receipts, self.actions)
         self._batch_limit, self._owed_limit = settings.batch_limit, settings.owed_items
-        self._execution_limit_us = int(settings.execution_limit_seconds * MICROSECONDS)
+        self.judge_by(settings.execution_limit_seconds)
         self._dispatches = 0
         self._evictions = Evictions(self.ledger.give_up)
 
     # ---- what its driver asks
+
+    @property
+    def draining(self) -> bool:
+        """Whether new requests are refused."""
+        return self._reception.draining
 
     @property
     def pending(self) -> int:
@@ -90,10 +100,33 @@ class Core:
         worker = self.workers.get(identity)
         return worker is not None and worker.dispatch is not None
 
+    def dispatch_of(self, identity: bytes) -> int:
+        """The number of the dispatch that the worker holds, 0 where it holds none."""
+        worker = self.workers.get(identity)
+        return worker.dispatch.number if worker and worker.dispatch else 0
+
+    def in_hand(self, identity: bytes) -> tuple[int, str, int, bytes] | None:
+        """Of the dispatch that the worker holds: its number, operation and items, and the ids of its requests, one
+        after the other."""
+        worker = self.workers.get(identity)
+        dispatch = worker.dispatch if worker else None
+        if dispatch is None:
+            return None
+        ids = b"".join([entry.request_id for entry in dispatch.entries])
+        return dispatch.number, dispatch.operation, dispatch.weight, ids
+
+    def state_of(self, identity: bytes) -> tuple[str, int] | None:
+        """ "busy" or "ready", and since when, in microseconds; None where the worker is not ready."""
+        worker = self.workers.get(identity)
+        if worker is None:
+            return None
+        return ("busy", worker.dispatch.started) if worker.dispatch else ("ready", worker.idle_since)
+
     def take_actions(self) -> list[Action]:
         """Each is given once."""
         actions = self.actions.copy()
         self.actions.clear()
+        self._reception.actions_taken()
         return actions
 
     # ---- events
@@ -102,21 +135,21 @@ class Core:
         """Applies one event; what follows from it is in `actions`. now: microseconds on the daemon's clock."""
         match event:
             case RequestReceived():
-                self._on_request(event, now)
+                self._reception.on_request(event, now)
             case WorkerDone():
                 self._on_done(event, now)
             case WorkerReady():
-                self._on_ready(event)
+                self._on_ready(event, now)
             case WorkerLost():
                 self._on_lost(event, now)
             case WorkerMalformed():
-                self._on_malformed(event)
+                self._on_malformed(event, now)
             case HelloReceived():
-                self._welcome(event.submitter, event.request_id, now)
+                self._reception.on_hello(event, now)
             case StatusReceived():
-                self.actions.append(ReportWanted(event.submitter, event.request_id))
+                self._reception.on_status(event)
             case MalformedReceived():
-                self._refuse(event.submitter, event.request_id, Error(event.code, NO, event.message))
+                self._reception.on_malformed(event)
             case UnreadableReceived():
                 self.counters["unreadable"] += 1
             case ReplyUndelivered():
@@ -124,49 +157,12 @@ class Core:
             case _:
                 assert_never(event)
 
-    # ---- of submitters
-
-    def _on_request(self, event: RequestReceived, now: int) -> None:
-        """What can't be admitted is answered at once."""
-        submitter, request_id, header, body = event
-        _, operation, deadline, count, flags = header
-        error = unacceptable(header, len(body), self._limits, self.epoch, now)
-        if error is None and self.draining:
-            error = Error(codes.SHUTTING_DOWN, NO, "the daemon is shutting down")
-        if error is None:
-            pool = self.pools[POOL_OF_REQUEST[operation]]
-            error = no_room(pool, submitter, count, len(body), now)
-        if error is not None:
-            self._refuse(submitter, request_id, error, count)
-            return
-        entry = Entry(
-            operation=operation,
-            pool=pool.name,
-            deadline=deadline,
-            weight=count,
-            body=body,
-            submitter=submitter,
-            request_id=request_id,
-            flags=flags,
-        )
-        self.ledger.admit(entry)
-
-    def _welcome(self, submitter: Hashable, request_id: bytes, now: int) -> None:
-        welcome = wire.pack_welcome(wire.Welcome(self.epoch, now, self._limits, self._version))
-        frames = [wire.pack_prefix(wire.WELCOME, request_id), welcome]
-        self.actions.append(Send(submitter, frames, 0))
-
-    def _refuse(self, submitter: Hashable, request_id: bytes, error: Error, count: int = 0) -> None:
-        item_count = min(max(1, count), self._limits.max_items)  # a refused header may claim to hold anything
-        self.counters[f"refused {error.code}"] += item_count
-        self.actions.append(reply(submitter, request_id, wire.error_header(error, count), wire.EMPTY_BODY, item_count))
-
     # ---- of workers
 
-    def _on_ready(self, event: WorkerReady) -> None:
+    def _on_ready(self, event: WorkerReady, now: int) -> None:
         if event.worker not in self.workers:
             pool = self.pools[event.pool]
-            worker = self.workers[event.worker] = Worker(event.worker, pool)
+            worker = self.workers[event.worker] = Worker(event.worker, pool, event.pid, now)
             pool.add_worker(worker)
             self._release(worker)
 
@@ -180,39 +176,57 @@ class Core:
         try:
             if len(replies) != 2 * len(dispatch.entries):
                 raise ValueError(f"{len(replies)} frames of replies to {len(dispatch.entries)} requests")
-            parts, owed = follow_up_entries(worker.pool, dispatch, event.follow_ups)
+            parts, owed = follow_up_entries(worker.pool, dispatch, event.follow_ups, now)
             headers = [bytes(frame) for frame in replies[::2]]
-            for header, entry in zip(headers, dispatch.entries, strict=True):
-                for code, count in failures_by_code(header, entry.item_count).items():
-                    self.counters[f"answered {code}"] += count
+            outcomes = [
+                outcome_of(header, entry.item_count) for header, entry in zip(headers, dispatch.entries, strict=True)
+            ]
         except (ValueError, TypeError, IndexError) as error:
-            self._fail_malformed(worker, dispatch, str(error))
+            self._fail_malformed(worker, dispatch, str(error), now)
             return
+        self.figures.works[dispatch.operation].stored.add(event.store_us)
+        if event.ignored or event.dropped != worker.lines_dropped:
+            self._note_defects(worker, event)
+        self._receipts.done(dispatch.number, now, event.store_us, outcomes, parts)
         if not timed_out:
             worker.pool.observe(dispatch, now)
             worker.pool.breaker.record_success(dispatch.started, now)
-        for index, (entry, header, body) in enumerate(zip(dispatch.entries, headers, replies[1::2], strict=True)):
-            if dispatch.operation in MAY_OWE and leaves_open(header):
-                self._report_lost(entry, "what was executed of it is not known")
+        answers = zip(dispatch.entries, headers, replies[1::2], outcomes, strict=True)
+        for index, (entry, header, body, outcome) in enumerate(answers):
+            if outcome is not ALL_WELL:
+                self._note_failures(entry, header, outcome)
             if entry.state is ANSWERED:
                 self.counters["late"] += entry.weight
             elif index in parts:
                 self.ledger.await_parts(entry, FollowUpFanIn(parts[index], header, body))
             else:
-                self.ledger.answer(entry, retried_header(header) if entry.retried else header, body)
+                self.ledger.answer(entry, retried_header(header) if entry.retried else header, body, outcome)
         for entry in owed:
             self.ledger.owe(entry)
         if timed_out and worker.pool.breaker.is_current(dispatch.started):
             self._trip(worker.pool, now)
-        self._release(worker)
+        self._end(worker, dispatch, now)
 
-    def _on_malformed(self, event: WorkerMalformed) -> None:
+    def _note_failures(self, entry: Entry, header: bytes, outcome: Outcome) -> None:
+        """A worker says that not all is well, whether anybody still waits for it or not."""
+        for code, count in outcome.failed.items():
+            self.counters[f"answered {code}"] += count
+        if entry.operation in MAY_OWE and leaves_open(header):
+            self._report_lost(entry, "what was executed of it is not known")
+
+    def _note_defects(self, worker: Worker, event: WorkerDone) -> None:
+        """What a worker tells of itself."""
+        self.figures.double_results += event.ignored
+        self.figures.worker_lines_dropped += max(0, event.dropped - worker.lines_dropped)
+        worker.lines_dropped = event.dropped
+
+    def _on_malformed(self, event: WorkerMalformed, now: int) -> None:
         """Whatever it was meant to be: who holds a dispatch and talks nonsense will not answer it."""
         worker = self.workers.get(event.worker)
         if worker is None or worker.dispatch is None:
             self.counters["malformed"] += 1
             return
-        self._fail_malformed(worker, worker.dispatch, event.reason)
+        self._fail_malformed(worker, worker.dispatch, event.reason, now)
 
     def _on_lost(self, event: WorkerLost, now: int) -> None:
         """What it held is answered at once."""
@@ -222,29 +236,31 @@ class Core:
             return
         pool = worker.pool
         pool.remove_worker(worker, now)
-        if worker.dispatch is None:
+        dispatch = worker.dispatch
+        if dispatch is None:
             return
+        self._receipts.lost(dispatch.number, now, worker, reason)
         if pool.breaker.is_open:
             pool.breaker.trip(now)
-        for entry in worker.dispatch.entries:
+        for entry in dispatch.entries:
             if entry.state is ANSWERED:
                 continue
             if pool.kind.repeatable and not entry.retried and entry.deadline > now:
                 self.ledger.retry(entry)
             else:
                 self.ledger.fail(entry, codes.WORKER_CRASHED, f"its worker {reason}")
-        self._report_all_lost(worker.dispatch, reason)
-        self._release(worker)
+        self._report_all_lost(dispatch, reason)
+        self._end(worker, dispatch, now)
 
-    def terminate(self, identity: bytes, reason: str) -> None:
-        """The worker is to be ended: it is stopped, wedged, or answers nonsense."""
+    def terminate(self, identity: bytes, cause: Cause, reason: str) -> None:
+        """The worker is to be ended. reason: the cause in words."""
         worker = self.workers.get(identity)
         if worker is None or worker.terminating:
             return
         worker.terminating = True
         worker.pool.idle.pop(worker, None)
         self.counters["condemned"] += 1
-        self.actions.append(Terminate(identity, reason))
+        self.actions.append(Terminate(identity, cause, reason))
 
     def retire(self, identity: bytes) -> None:
         """The worker gets no more work, and is told to end when what it holds is done."""
@@ -256,15 +272,16 @@ class Core:
             worker.pool.idle.pop(worker, None)
             self._release(worker)
 
-    def _fail_malformed(self, worker: Worker, dispatch: Dispatch, reason: str) -> None:
+    def _fail_malformed(self, worker: Worker, dispatch: Dispatch, reason: str, now: int) -> None:
         """A worker whose answer can't be read: its items are answered, and it is replaced."""
         self.counters["malformed"] += 1
+        self._receipts.lost(dispatch.number, now, worker, f"answered nonsense: {reason}")
         for entry in dispatch.entries:
             if entry.state is not ANSWERED:
                 self.ledger.fail(entry, codes.INTERNAL, f"its worker's answer can't be read: {reason}")
         self._report_all_lost(dispatch, f"answered nonsense: {reason}")
-        self.terminate(worker.identity, f"answers nonsense: {reason}")
-        self._release(worker)
+        self.terminate(worker.identity, "nonsense", f"answers nonsense: {reason}")
+        self._end(worker, dispatch, now)
 
     def _report_all_lost(self, dispatch: Dispatch, reason: str) -> None:
         """Follow-up work that the dispatch may have led to is lost, also that of requests that expired meanwhile."""
@@ -276,9 +293,14 @@ class Core:
         self.counters["lost_requests"] += 1
         self.actions.append(LostRequest(entry.operation, entry.body, reason))
 
+    def _end(self, worker: Worker, dispatch: Dispatch, now: int) -> None:
+        """What the worker held is done with; it may have more."""
+        self.figures.works[dispatch.operation].executed.add(now - dispatch.started)
+        worker.dispatch, worker.idle_since = None, now
+        self._release(worker)
+
     def _release(self, worker: Worker) -> None:
-        """What the worker held, if anything, is done with; it may have more."""
-        worker.dispatch = None
+        """A worker that holds nothing may have more."""
         if worker.terminating or worker.identity not in self.workers:
             return
         if worker.retiring:
@@ -294,20 +316,20 @@ class Core:
             while pool.idle and pool.queue:
                 if pool.kind.has_follow_ups and self.ledger.owed >= self._owed_limit:
                     break
-                taken = pool.take(self._batch_limit, now)
+                taken, reason = pool.take(self._batch_limit, now)
                 if not taken:
                     break
                 entries = [entry for entry in taken if entry.deadline > now or entry.is_owed]
                 if len(entries) < len(taken):
                     self._expire_taken([entry for entry in taken if not entry.is_owed and entry.deadline <= now])
                 if entries:
-                    self._hand_out(pool, entries, now)
+                    self._hand_out(pool, entries, reason, now)
 
     def _expire_taken(self, entries: list[Entry]) -> None:
         for entry in entries:
             self.ledger.fail(entry, DEADLINE_EXCEEDED, "expired in the queue")
 
-    def _hand_out(self, pool: Pool, entries: list[Entry], now: int) -> None:
+    def _hand_out(self, pool: Pool, entries: list[Entry], reason: str, now: int) -> None:
         worker = next(iter(pool.idle))
         del pool.idle[worker]
         self._dispatches += 1
@@ -315,18 +337,34 @@ class Core:
         for entry in entries:
             entry.to(DISPATCHED)
         assignments = [Assignment(entry.deadline, entry.item_count, entry.flags, entry.only_item) for entry in entries]
-        head = pack_dispatch(dispatch.number, dispatch.operation, assignments)
+        request_ids = b"".join([entry.request_id for entry in entries])
+        head = pack_dispatch(dispatch.number, dispatch.operation, assignments, request_ids)
         pool.dispatches += 1
         pool.dispatched += dispatch.weight
-        self.counters["dispatches"] += 1
-        self.counters["dispatched"] += dispatch.weight
+        waits = [now - entry.arrived for entry in entries]
+        self._receipts.dispatched(dispatch, worker, request_ids, waits)
+        self.figures.works[dispatch.operation].begins(reason, dispatch.weight, waits)
         self.actions.append(Instruct(worker.identity, [DISPATCH, head, *[entry.body for entry in entries]]))
+
+    # ---- what is changed while it serves
+
+    def change(self, settings: BrokerSettings) -> None:
+        """How much is handed out at once, and may wait, and for how long, from now on. The limits that submitters are
+        told in the handshake stay, as does how often the core is swept."""
+        self._batch_limit, self._owed_limit = settings.batch_limit, settings.owed_items
+        for pool in self.pools.values():
+            pool.change(settings)
+
+    def judge_by(self, execution_limit_seconds: float) -> None:
+        """A worker that is busy with one dispatch for longer counts as wedged."""
+        self._execution_limit_us = int(execution_limit_seconds * MICROSECONDS)
 
     # ---- time, and the end
 
     def sweep(self, now: int) -> bool:
         """Answers what is due, finds wedged workers, and answers for pools that have none. Returns whether more is due:
         what one sweep answers is bounded."""
+        self._reception.sweep()
         expired = self.ledger.take_expired(now, self._slice)
         for entry in expired:
             message = "expired in the queue" if entry.state is QUEUED else "expired in execution"
@@ -337,7 +375,7 @@ class Core:
             dispatch = worker.dispatch
             if dispatch is not None and not worker.terminating and now - dispatch.started > self._execution_limit_us:
                 self._trip(worker.pool, now)
-                self.terminate(worker.identity, f"has been busy with {dispatch.operation} for too long")
+                self.terminate(worker.identity, "wedged", f"has been busy with {dispatch.operation} for too long")
         for pool in self.pools.values():
             if pool.queue and pool.is_workerless_for_too_long(now) and not self._evictions.is_under_way(pool):
                 self._evictions.begin(pool, codes.UNAVAILABLE, f"pool {pool.name} has no worker", WORKER_BACK_MS)
@@ -351,19 +389,33 @@ class Core:
 
     def drain(self) -> None:
         """From now on requests are refused; what is pending is finished."""
-        self.draining = True
+        self._reception.draining = True
 
     def end(self) -> None:
         """The time to drain is over: what is left is answered; what is owed, now or by a late answer, is in doubt."""
         self.ledger.close()
 
-    def report(self) -> dict[str, Any]:
-        """What `utxod status` shows of the broker."""
+    def report(self, now: int) -> dict[str, Any]:
+        """What is told of the broker to those who watch; as protocol.md says of REPORT."""
         return {
             "epoch": self.epoch,
             "draining": self.draining,
             "pending": self.pending,
             "owed": self.ledger.owed,
-            "pools": {name: pool.report() for name, pool in self.pools.items()},
-            "counters": dict(self.counters),
+            "pools": {name: pool.report(now) for name, pool in self.pools.items()},
+            "log_lines_dropped": {"workers": self.figures.worker_lines_dropped},
+            "counters": self._counters(),
+            "figures": self.figures.as_map(self.counters),
         }
+
+    def _counters(self) -> dict[str, int]:
+        """With those that follow from the figures, where they are not 0."""
+        pools = self.pools.values()
+        derived = {
+            "admitted": self.ledger.admitted,
+            "answered": self.figures.items_answered,
+            "dispatches": sum(pool.dispatches for pool in pools),
+            "dispatched": sum(pool.dispatched for pool in pools),
+            **{f"refused {code}": count for code, count in self.figures.items_refused().items()},
+        }
+        return self.counters | {name: count for name, count in derived.items() if count}

@@ -66,4 +66,4 @@ def from_worker(worker: bytes, frames: Sequence[Body]) -> WorkerEvent:
         return WorkerDone(worker, *message)
     if message.pool not in POOLS:
         return WorkerMalformed(worker, f"READY: there is no pool {message.pool!r}")
-    return WorkerReady(worker, message.pool)
+    return WorkerReady(worker, message.pool, message.pid)

@@ -25,12 +25,13 @@ from enum import Enum
 from typing import Any, Final, Protocol
 
 from protocol.codes import NO, UNKNOWN
-from protocol.wire import Error
+from protocol.wire import REQUEST_ID_BYTES, Error
 
 # A body as it came off the wire, bytes or a ZeroMQ frame: passed on uncopied and unread; only its length is asked for.
 Body = Any
 
 NEVER: Final = 0  # the deadline of owed work
+NO_REQUEST: Final = bytes(REQUEST_ID_BYTES)  # the request id of owed work
 
 
 class State(Enum):
@@ -82,17 +83,22 @@ class Entry:
 
     submitter: who gets the answer; None for a part and for owed work. deadline: microseconds; NEVER for owed work.
     weight: what it counts in a batch and in a queue: the items of a request, the records that a follow-up touches.
-    size: bytes it adds to the backlog. parent, parent_item: the entry whose answer waits for this part, and the item of
-    it that fails where the part does. key: of the record that owed work is about, told where its outcome is not known.
-    only_item: the one item of the body to execute, or None for all. retried: its worker, or its parent's, was lost once
-    already. fan_in: what the answer waits for. state: read it as you like; it changes through `to`.
+    item_count: how many items a worker executes and answers: those of a request; one of a part or of owed work.
+    size: bytes it adds to the backlog. arrived: when the request came, or the work followed that this is, microseconds.
+    request_id: of the request that this is, or is a part of; zeros for owed work. parent, parent_item: the entry whose
+    answer waits for this part, and the item of it that fails where the part does. key: of the record that owed work is
+    about, told where its outcome is not known. only_item: the one item of the body to execute, or None for all.
+    retried: its worker, or its parent's, was lost once already. fan_in: what the answer waits for. state: read it as
+    you like; it changes through `to`.
     """
 
     __slots__ = (
+        "arrived",
         "body",
         "deadline",
         "fan_in",
         "flags",
+        "item_count",
         "key",
         "only_item",
         "operation",
@@ -115,8 +121,9 @@ class Entry:
         deadline: int,
         weight: int,
         body: Body,
+        arrived: int,
         submitter: Hashable = None,
-        request_id: bytes = b"",
+        request_id: bytes = NO_REQUEST,
         flags: int = 0,
         parent: "Entry | None" = None,
         parent_item: int = 0,
@@ -128,8 +135,10 @@ class Entry:
         self.deadline = deadline
         self.weight = weight
         self.body = body
+        self.arrived = arrived
         self.size = len(body) if only_item is None else 0
         self.submitter = submitter
+        self.item_count = 1 if submitter is None else weight
         self.request_id = request_id
         self.flags = flags
         self.parent = parent
@@ -157,9 +166,3 @@ class Entry:
     def is_owed(self) -> bool:
         """Whether it is owed work, which nobody waits for."""
         return self.deadline == NEVER
-
-    @property
-    def item_count(self) -> int:
-        """How many items a worker executes and answers: those of a request; one for a part or for owed work, however
-        many records it touches."""
-        return 1 if self.submitter is None else self.weight

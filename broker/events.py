@@ -52,20 +52,25 @@ class ReplyUndelivered(NamedTuple):
 
 
 class WorkerReady(NamedTuple):
-    """A worker of `pool` gives its first credit."""
+    """A worker of `pool` gives its first credit. pid: its process."""
 
     worker: bytes
     pool: str
+    pid: int = 0
 
 
 class WorkerDone(NamedTuple):
     """A worker has answered the dispatch of that number, and returns its credit. replies: header and body of each
-    request's reply, one after the other. timed_out: its store gave no answer to anything."""
+    request's reply, one after the other. timed_out: its store gave no answer to anything. store_us: microseconds that
+    its calls of the store took. ignored: items that it completed twice. dropped: lines of its log so far."""
 
     worker: bytes
     number: int
     follow_ups: Sequence[FollowUp]
     timed_out: bool
+    store_us: int
+    ignored: int
+    dropped: int
     replies: Sequence[Body]
 
 

@@ -4,16 +4,16 @@ from collections.abc import Sequence
 
 from protocol.worker_wire import FollowUp
 
-from .entry import NEVER, Entry
+from .entry import NEVER, NO_REQUEST, Entry
 from .pool import Dispatch, Pool
 from .scheduling import POOL_OF_FOLLOW_UP, POOLS
 
 
 def follow_up_entries(
-    pool: Pool, dispatch: Dispatch, follow_ups: Sequence[FollowUp]
+    pool: Pool, dispatch: Dispatch, follow_ups: Sequence[FollowUp], now: int
 ) -> tuple[dict[int, list[Entry]], list[Entry]]:
-    """What follows from a dispatch of `pool`: parts, by the index of the request whose answer waits for them; and what
-    is owed. Raises ValueError where one is not allowed: out of this pool, or for an item that there is not."""
+    """What follows now from a dispatch of `pool`: parts, by the index of the request whose answer waits for them; and
+    what is owed. Raises ValueError where one is not allowed: out of this pool, or for an item that there is not."""
     parts: dict[int, list[Entry]] = {}
     owed: list[Entry] = []
     for request_index, item_index, operation, key, weight, body in follow_ups:
@@ -27,6 +27,8 @@ def follow_up_entries(
             deadline=NEVER if parent is None else parent.deadline,
             weight=weight,
             body=body,
+            arrived=now,
+            request_id=NO_REQUEST if parent is None else parent.request_id,
             parent=parent,
             parent_item=item_index,
             key=key,
@@ -43,7 +45,8 @@ def _parent(dispatch: Dispatch, request_index: int, item_index: int) -> Entry:
 
 
 def single_reads(entry: Entry) -> list[Entry]:
-    """Each item of a read that lost its worker, alone, so that a poisonous one takes no neighbour with it."""
+    """Each item of a read that lost its worker, alone, so that a poisonous one takes no neighbour with it. It has
+    waited since the read arrived."""
     return [
         Entry(
             operation=entry.operation,
@@ -51,6 +54,8 @@ def single_reads(entry: Entry) -> list[Entry]:
             deadline=entry.deadline,
             weight=1,
             body=entry.body,
+            arrived=entry.arrived,
+            request_id=entry.request_id,
             flags=entry.flags,
             parent=entry,
             parent_item=item,

@@ -48,10 +48,12 @@ class InDoubtLog:
         """Returns at once."""
         if isinstance(action, InDoubt):
             what = {"txid": action.key[::-1].hex(), "operation": action.operation}
-            log.error("transaction %s is in doubt: %s failed: %s", what["txid"], action.operation, action.reason)
+            text = "transaction %s is in doubt: %s failed: %s"
+            log.error(text, what["txid"], action.operation, action.reason, extra=dict(what))
         else:
             what = {"operation": action.operation, "request": bytes(action.body).hex()}
-            log.error("a request to %s is in doubt: %s", action.operation, action.reason)
+            about = {"operation": action.operation}
+            log.error("a request to %s is in doubt: %s", action.operation, action.reason, extra=about)
         line = json.dumps({"store": self._store, **what, "reason": action.reason}).encode() + b"\n"
         with self._changed:
             if self._waiting and len(self._waiting) + len(line) > self._most_waiting:

@@ -17,20 +17,32 @@ from .actions import Action, InDoubt, reply
 from .deadlines import Deadlines
 from .entry import ANSWERED, AWAITING_PARTS, QUEUED, Body, Entry, FanIn
 from .fan_in import ReadFanIn
+from .figures.work import Work
 from .follow_ups import single_reads
 from .pool import Pool
-from .reply_headers import part_error
+from .receipts.recording import Recording
+from .reply_headers import ALL_WELL, Outcome, failed_as_a_whole, outcome_of, part_error
 
 
 class Ledger:
-    """pools: where entries wait, by name. counters, actions: the core's. owed: pieces of owed work."""
+    """pools: where entries wait, by name. counters, works, receipts, actions: the core's. owed: pieces of owed work.
+    admitted: items so far."""
 
     def __init__(
-        self, pools: Mapping[str, Pool], bucket_us: int, counters: Counter[str], actions: list[Action]
+        self,
+        pools: Mapping[str, Pool],
+        bucket_us: int,
+        counters: Counter[str],
+        works: Mapping[str, Work],
+        receipts: Recording,
+        actions: list[Action],
     ) -> None:
         self.owed = 0
+        self.admitted = 0
         self._pools = pools
         self._counters = counters
+        self._works = works
+        self._receipts = receipts
         self._actions = actions
         self._deadlines = Deadlines(bucket_us)
         self._closed = False
@@ -45,7 +57,7 @@ class Ledger:
 
     def admit(self, entry: Entry) -> None:
         """A request: from now on it is owed an answer."""
-        self._counters["admitted"] += entry.weight
+        self.admitted += entry.weight
         self._deadlines.add(entry)
         self._pools[entry.pool].queue.add(entry)
 
@@ -93,11 +105,12 @@ class Ledger:
     def fail(self, entry: Entry, code: str, message: str, retry_after: int = 0) -> None:
         """Answers an entry that is in no queue with an error, because there is no answer of a worker."""
         self._counters[f"failed {code}"] += entry.weight
+        self._receipts.given_up(entry, code, message)
         header = wire.error_header(Error(code, entry.executed, message, retry_after), entry.item_count)
-        self.answer(entry, header, wire.EMPTY_BODY)
+        self.answer(entry, header, wire.EMPTY_BODY, failed_as_a_whole(code, entry.item_count))
 
-    def answer(self, entry: Entry, header: Body, body: Body) -> None:
-        """The entry's one answer. Parts that the answer no longer waits for are dropped."""
+    def answer(self, entry: Entry, header: Body, body: Body, outcome: Outcome) -> None:
+        """The entry's one answer. outcome: what its header says. Parts that it no longer waits for are dropped."""
         entry.to(ANSWERED)
         fan_in, entry.fan_in = entry.fan_in, None
         for part in fan_in.parts if fan_in else ():
@@ -108,7 +121,12 @@ class Ledger:
             return
         self._deadlines.discard(entry)
         if entry.submitter is not None:
-            self._counters["answered"] += entry.weight
+            work = self._works[entry.operation]
+            if outcome is ALL_WELL:  # nearly every one
+                work.well_items += entry.item_count
+                work.well_requests += 1
+            else:
+                work.answered(entry.item_count, outcome)
             self._actions.append(reply(entry.submitter, entry.request_id, header, body, entry.weight))
             return
         self.owed -= 1
@@ -127,7 +145,10 @@ class Ledger:
         if fan_in is not None:
             fan_in.resolve(part, error, body)
             if not fan_in.parts:
-                self.answer(parent, *fan_in.reply())
+                header, body = fan_in.reply()
+                outcome = outcome_of(header, parent.item_count)
+                self._receipts.fanned_in(parent, outcome)
+                self.answer(parent, header, body, outcome)
 
     def _drop(self, part: Entry) -> None:
         if part.state is QUEUED:

@@ -19,6 +19,8 @@ from .settings import MICROSECONDS, BrokerSettings
 _SMOOTHING: Final = 0.1
 _MIN_RETRY_MS: Final = 10
 _MAX_RETRY_MS: Final = 5_000
+# Why one entry alone is handed out: it is to find out whether the store answers.
+PROBE: Final = "probe"
 
 
 class Dispatch:
@@ -30,21 +32,26 @@ class Dispatch:
         self.number = number
         self.operation = operation
         self.entries = entries
-        self.weight = sum(entry.weight for entry in entries)
+        self.weight = sum([entry.weight for entry in entries])
         self.started = started
 
 
 class Worker:
-    """One worker, by the identity of its connection. retiring: gets no more work. terminating: is about to be ended."""
+    """One worker, by the identity of its connection. pid: its process. retiring: gets no more work. terminating: is
+    about to be ended. lines_dropped: of its log, by its own count. idle_since: when it became ready, or its last
+    dispatch ended."""
 
-    __slots__ = ("dispatch", "identity", "pool", "retiring", "terminating")
+    __slots__ = ("dispatch", "identity", "idle_since", "lines_dropped", "pid", "pool", "retiring", "terminating")
 
-    def __init__(self, identity: bytes, pool: "Pool") -> None:
+    def __init__(self, identity: bytes, pool: "Pool", pid: int, now: int) -> None:
         self.identity = identity
+        self.pid = pid
         self.pool = pool
         self.dispatch: Dispatch | None = None
         self.retiring = False
         self.terminating = False
+        self.lines_dropped = 0
+        self.idle_since = now
 
 
 class Pool:
@@ -59,13 +66,18 @@ class Pool:
         self.breaker = CircuitBreaker(int(settings.probe_seconds * MICROSECONDS), now)
         self.workers: dict[bytes, Worker] = {}
         self.idle: dict[Worker, None] = {}
-        self._workerless_us = int(settings.workerless_seconds * MICROSECONDS)
         self._workerless_since: int | None = now
-        self._queue_items = settings.queue_items
-        self._queue_bytes = settings.queue_bytes
         self._us_per_item = 0.0
         self.dispatches = 0
         self.dispatched = 0
+        self.change(settings)
+
+    def change(self, settings: BrokerSettings) -> None:
+        """How much may wait here, and for how long, from now on; what waits already stays."""
+        self._queue_items = settings.queue_items
+        self._queue_bytes = settings.queue_bytes
+        self._workerless_us = int(settings.workerless_seconds * MICROSECONDS)
+        self.breaker.pause = int(settings.probe_seconds * MICROSECONDS)
 
     def has_room(self, submitter: Hashable, weight: int, size: int) -> bool:
         """Whether a request of `weight` items and `size` bytes may wait here. An empty queue takes any request."""
@@ -107,11 +119,12 @@ class Pool:
         """Whether it has been without a worker for longer than its items may be kept waiting."""
         return self._workerless_since is not None and now - self._workerless_since > self._workerless_us
 
-    def take(self, batch_limit: int, now: int) -> list[Entry]:
-        """What is handed to an idle worker next; while the breaker is open, one entry as a probe."""
+    def take(self, batch_limit: int, now: int) -> tuple[list[Entry], str]:
+        """What is handed to an idle worker next; while the breaker is open, one entry as a probe. And why it is no
+        more: as of the queue, or PROBE."""
         if not self.breaker.is_open:
             return self.queue.take(batch_limit)
-        return self.queue.take(1) if self.breaker.allow(now, self._starts()) else []
+        return (self.queue.take(1)[0] if self.breaker.allow(now, self._starts()) else []), PROBE
 
     def refuses(self, now: int) -> bool:
         """Whether the open breaker refuses a request: all but one that can go at once as the probe."""
@@ -121,7 +134,7 @@ class Pool:
         """When each dispatch that is under way began."""
         return (worker.dispatch.started for worker in self.workers.values() if worker.dispatch is not None)
 
-    def report(self) -> dict[str, Any]:
+    def report(self, now: int) -> dict[str, Any]:
         """What `utxod status` shows of the pool."""
         return {
             "workers": len(self.workers),
@@ -132,4 +145,13 @@ class Pool:
             "dispatches": self.dispatches,
             "dispatched": self.dispatched,
             "breaker": "open" if self.breaker.is_open else "closed",
+            "breaker_trips": self.breaker.trips,
+            "oldest_seconds": _seconds(now - self.queue.oldest(now)),
+            "longest_seconds": _seconds(now - min(self._starts(), default=now)),
+            "queue_items": self._queue_items,
+            "queue_bytes": self._queue_bytes,
         }
+
+
+def _seconds(microseconds: int) -> float:
+    return round(microseconds / MICROSECONDS, 3)

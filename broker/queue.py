@@ -6,8 +6,14 @@ floods delays the others by a turn, not by the flood. Adding, taking and discard
 
 from collections import OrderedDict
 from collections.abc import Hashable, Iterator
+from typing import Final
 
 from .entry import Entry
+
+# Why a batch is as large as it is: it is full; it is all that waited for the operation; it goes alone, once more.
+FULL: Final = "full"
+ALL: Final = "all"
+AGAIN: Final = "again"
 
 # What one submitter has waiting for one operation, in order of arrival.
 _Fifo = OrderedDict[Entry, None]
@@ -62,18 +68,25 @@ class Queue:
         else:
             del self._waiting[entry.submitter]
 
-    def take(self, limit: int) -> list[Entry]:
+    def oldest(self, now: int) -> int:
+        """When the first of those arrived that wait: `now` where none does. Of what one submitter has waiting for one
+        operation only the first is looked at, which is the oldest, but for reads that are dispatched again."""
+        firsts = (next(iter(fifo)) for fifos in self._fifos.values() for fifo in fifos.values())
+        return min((entry.arrived for entry in firsts), default=now)
+
+    def take(self, limit: int) -> tuple[list[Entry], str]:
         """What is handed to one worker: entries of one operation, of `limit` in weight at most; a larger one alone, and
-        one that is dispatched again, alone."""
+        one that is dispatched again, alone. And why it is no more: FULL, ALL or AGAIN."""
         if not self._fifos:
-            return []
+            return [], ALL
         operation, fifos = next(iter(self._fifos.items()))
         taken: list[Entry] = []
-        weight = 0
+        weight, reason = 0, ALL
         while fifos:
             submitter, fifo = next(iter(fifos.items()))
             entry = next(iter(fifo))
             if taken and (weight + entry.weight > limit or entry.retried):
+                reason = ALL if entry.retried else FULL
                 break
             self.discard(entry)
             if submitter in fifos:
@@ -81,7 +94,8 @@ class Queue:
             taken.append(entry)
             weight += entry.weight
             if weight >= limit or entry.retried:
+                reason = AGAIN if entry.retried else FULL
                 break
         if operation in self._fifos:
             self._fifos.move_to_end(operation)
-        return taken
+        return taken, reason

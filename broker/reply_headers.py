@@ -2,13 +2,24 @@
 
 from collections import Counter
 from functools import lru_cache
-from typing import Final
+from typing import Final, NamedTuple
 
-from protocol.codes import FAULTS, INTERNAL, UNKNOWN
-from protocol.wire import Error, ProtocolError, ok_header, pack_reply_header, unpack_reply_header
+from protocol.codes import FAULTS, INTERNAL, OK, UNKNOWN
+from protocol.wire import Error, ProtocolError, ReplyHeader, ok_header, pack_reply_header, unpack_reply_header
 
 _UNKNOWN: Final = UNKNOWN.encode()
-_NONE_FAILED: Final[Counter[str]] = Counter()
+
+
+class Outcome(NamedTuple):
+    """What a reply says. code: of the request as a whole, OK where it was executed item by item. failed: how many of
+    its items failed, by code. reply: the header, where it had to be decoded."""
+
+    code: str
+    failed: Counter[str]
+    reply: ReplyHeader | None = None
+
+
+ALL_WELL: Final = Outcome(OK, Counter())
 
 
 @lru_cache(maxsize=1024)
@@ -16,17 +27,22 @@ def _all_well(item_count: int) -> bytes:
     return ok_header(item_count)
 
 
-def failures_by_code(header: bytes, item_count: int) -> Counter[str]:
-    """How many of its items failed, by code. Raises ProtocolError where the frame is no header of a reply to so many
-    items: its submitter could not read it. Decoded only where it does not plainly say that all is well."""
+def outcome_of(header: bytes, item_count: int) -> Outcome:
+    """Raises ProtocolError where the frame is no header of a reply to so many items: its submitter could not read it.
+    Decoded only where it does not plainly say that all is well, which is ALL_WELL itself."""
     if header == _all_well(item_count):
-        return _NONE_FAILED
+        return ALL_WELL
     reply = unpack_reply_header(header)
     if reply.error is not None:
-        return Counter({reply.error.code: item_count})
+        return failed_as_a_whole(reply.error.code, item_count)._replace(reply=reply)
     if reply.count != item_count:
         raise ProtocolError(INTERNAL, f"reply header: of {reply.count} items, where there are {item_count}")
-    return Counter(error.code for error in reply.errors.values())
+    return Outcome(OK, Counter(error.code for error in reply.errors.values()), reply)
+
+
+def failed_as_a_whole(code: str, item_count: int) -> Outcome:
+    """Of a request of so many items."""
+    return Outcome(code, Counter({code: item_count}))
 
 
 def part_error(header: bytes) -> Error | None:

@@ -5,7 +5,7 @@ reads settings from a file, the environment or flags.
 """
 
 from dataclasses import dataclass, field
-from typing import Annotated
+from typing import Annotated, Final
 
 from annotated_types import Interval
 
@@ -13,58 +13,125 @@ from protocol.wire import Limits
 
 MICROSECONDS = 1_000_000
 
-# Ten million entries take some 10 GB of the broker's memory; a daemon that should keep more waiting should refuse it.
 Items = Annotated[int, Interval(ge=1, le=10_000_000)]
-# To have none is to be impatient; beyond an hour nobody waits for it.
 Patience = Annotated[float, Interval(ge=0, le=3600)]
+
+PATIENCE_REASON: Final = "to have none is to be impatient; beyond an hour nobody waits for it"
+_ITEMS_REASON: Final = "ten million take some 10 GB of memory; a daemon that should keep more waiting should refuse it"
 
 _LIMITS = Limits()
 
 
 @dataclass(frozen=True)
 class BrokerSettings:
-    # The loop waits in whole milliseconds; and it looks after workers once a sweep, which is to be soon.
+    """Each with its help, its unit, the reason of its range, and whether a reload changes it while the daemon runs."""
+
     sweep_seconds: Annotated[float, Interval(ge=0.001, le=1)] = field(
-        default=0.05, metadata={"help": "how often deadlines are rechecked, in seconds"}
+        default=0.05,
+        metadata={
+            "help": "how often deadlines are rechecked",
+            "unit": "seconds",
+            "reason": "the loop waits in whole milliseconds, and looks after workers once a sweep, which is to be soon",
+        },
     )
-    # Each item may be a request, and so a frame of the message to the worker.
     batch_limit: Annotated[int, Interval(ge=1, le=100_000)] = field(
-        default=1000, metadata={"help": "items in one dispatch at most"}
+        default=1000,
+        metadata={
+            "help": "items in one dispatch at most",
+            "unit": "items",
+            "reason": "each item may be a request, and so a frame of the message to the worker",
+            "live": True,
+        },
     )
-    # One request is one dispatch: what it holds must be done within `budget_seconds`.
     max_items: Annotated[int, Interval(ge=1, le=1_000_000)] = field(
-        default=_LIMITS.max_items, metadata={"help": "items in one request at most"}
+        default=_LIMITS.max_items,
+        metadata={
+            "help": "items in one request at most",
+            "unit": "items",
+            "reason": "one request is one dispatch: what it holds must be done within broker.budget_seconds",
+        },
     )
-    # MessagePack's lengths have 32 bits.
     max_body_bytes: Annotated[int, Interval(ge=1024, le=(1 << 32) - 1)] = field(
-        default=_LIMITS.max_body_bytes, metadata={"help": "bytes of a request's body"}
+        default=_LIMITS.max_body_bytes,
+        metadata={
+            "help": "size of a request's body at most",
+            "unit": "bytes",
+            "reason": "MessagePack's lengths have 32 bits",
+        },
     )
-    # Clients cut their deadlines to it: less than their own ticks would be none. Who waits for days waits for ever.
     max_timeout_seconds: Annotated[float, Interval(ge=0.1, le=86_400)] = field(
-        default=3600.0, metadata={"help": "how far ahead a deadline may lie, in seconds"}
+        default=3600.0,
+        metadata={
+            "help": "how far ahead a deadline may lie",
+            "unit": "seconds",
+            "reason": "clients cut their deadlines to it: less than their own ticks would be none; who waits for days "
+            "waits for ever",
+        },
     )
-    queue_items: Items = field(default=200_000, metadata={"help": "items that may wait in one pool's queue"})
-    # An empty queue takes any request, so that it may be smaller than a body. The most: more than a host has.
+    queue_items: Items = field(
+        default=200_000,
+        metadata={
+            "help": "items that may wait in one pool's queue",
+            "unit": "items",
+            "reason": _ITEMS_REASON,
+            "live": True,
+        },
+    )
     queue_bytes: Annotated[int, Interval(ge=1, le=1 << 40)] = field(
-        default=1 << 29, metadata={"help": "bytes that may wait in one pool's queue"}
+        default=1 << 29,
+        metadata={
+            "help": "what may wait in one pool's queue, in size",
+            "unit": "bytes",
+            "reason": "an empty queue takes any request, so that it may be smaller than a body; the most is more than "
+            "a host has",
+            "live": True,
+        },
     )
     owed_items: Items = field(
-        default=50_000, metadata={"help": "owed follow-up items from which on new parents are held back"}
+        default=50_000,
+        metadata={
+            "help": "owed follow-up items from which on new parents are held back",
+            "unit": "items",
+            "reason": _ITEMS_REASON,
+            "live": True,
+        },
     )
-    # Stores count in milliseconds, some of them with 0 for "for ever". A creation's lock is held for 30 s at least: all
-    # that is done under it must have ended by then.
     budget_seconds: Annotated[float, Interval(ge=0.01, le=30)] = field(
-        default=5.0, metadata={"help": "what one dispatch may take in the store, in seconds"}
+        default=5.0,
+        metadata={
+            "help": "what one dispatch may take in the store",
+            "unit": "seconds",
+            "reason": 'stores count in milliseconds, some with 0 for "for ever"; a creation\'s lock is held for '
+            "30 s at least, and all that is done under it must have ended by then",
+            "live": True,
+        },
     )
     grace_seconds: Patience = field(
-        default=1.0, metadata={"help": "how far a dispatch may outlast its time until its worker is ended, in seconds"}
+        default=1.0,
+        metadata={
+            "help": "how far a dispatch may outlast its time until its worker is ended",
+            "unit": "seconds",
+            "reason": PATIENCE_REASON,
+            "live": True,
+        },
     )
     workerless_seconds: Patience = field(
-        default=5.0, metadata={"help": "how long a pool without a worker keeps its items waiting, in seconds"}
+        default=5.0,
+        metadata={
+            "help": "how long a pool without a worker keeps its items waiting",
+            "unit": "seconds",
+            "reason": PATIENCE_REASON,
+            "live": True,
+        },
     )
-    # Without a pause every request would be a probe.
     probe_seconds: Annotated[float, Interval(ge=0.01, le=3600)] = field(
-        default=1.0, metadata={"help": "how long an open breaker waits before it lets a probe through, in seconds"}
+        default=1.0,
+        metadata={
+            "help": "how long an open breaker waits before it lets a probe through",
+            "unit": "seconds",
+            "reason": "without a pause every request would be a probe",
+            "live": True,
+        },
     )
 
     @property

@@ -3,44 +3,17 @@
 It imports nothing else of ours, and only relatively: it is also published alone, as `utxod-client` (utxod_client).
 """
 
-from .client.asynchronous.client import AsyncClient
-from .client.blocking.client import Client
-from .client.errors import (
-    Abandoned,
-    BadRequest,
-    ClientClosed,
-    Creating,
-    DeadlineExceeded,
-    Fault,
-    Leftover,
-    Locked,
-    NoAnswer,
-    Overloaded,
-    Rejection,
-    SpenderExists,
-    Spent,
-    TxExists,
-    TxNotFound,
-    Unavailable,
-    UtxodError,
-)
-from .client.items import (
-    Abandonment,
-    AcceptItem,
-    CreateItem,
-    Increment,
-    MarkLongestChain,
-    Reassignment,
-    SetConflicting,
-    SetDah,
-    SetLocked,
-    SetMined,
-    Spend,
-)
-from .client.results import Accepted, Conflict, Incremented, Outcome, Outpoint, Utxo
+# ruff: noqa: F405 - the client's names, which are there when they are asked for
+
+from importlib import import_module
+from typing import TYPE_CHECKING, Any
+
 from .hashing import utxo_hash
 from .item_flags import SPEND_IGNORE_CONFLICTING, SPEND_IGNORE_LOCKED
 from .mined_block import MinedBlock
+
+if TYPE_CHECKING:
+    from .client import *  # noqa: F403
 
 __all__ = [
     "SPEND_IGNORE_CONFLICTING",
@@ -84,3 +57,16 @@ __all__ = [
     "UtxodError",
     "utxo_hash",
 ]
+
+
+def __getattr__(name: str) -> Any:
+    """What is the client's is loaded when somebody asks for it: daemon and workers need the words on the wire alone.
+    With asyncio and ssl it would take a quarter of the time of a worker's start, and of its memory."""
+    if name not in __all__:
+        raise AttributeError(f"module {__name__!r} has no attribute {name!r}")
+    value = globals()[name] = getattr(import_module(".client", __name__), name)
+    return value
+
+
+def __dir__() -> list[str]:
+    return [*__all__, *globals()]

@@ -22,6 +22,7 @@ Headers and bodies are MessagePack. Deadlines and clocks are microseconds on the
 is milliseconds. Sizes and counts are checked before anything is decoded.
 """
 
+import math
 import struct
 from collections.abc import Mapping, Sequence
 from dataclasses import asdict, dataclass
@@ -66,6 +67,10 @@ class Limits:
     max_items: int = 10_000
     max_body_bytes: int = 32 * 1024 * 1024
     max_timeout_us: int = 3_600_000_000
+
+
+# All that unreadable frames raise: what else comes is of a signal's handler, and is not the frame's fault.
+_UNREADABLE: Final = (ValueError, TypeError, OverflowError, LookupError, AttributeError)
 
 
 class ProtocolError(ValueError):
@@ -153,13 +158,13 @@ def unpack_welcome(frame: bytes) -> Welcome:
         fields = msgpack.unpackb(frame)
         limits = {name: fields["limits"][name] for name in ("max_items", "max_body_bytes", "max_timeout_us")}
         numbers = {"epoch": fields["epoch"], "clock": fields["clock"], **limits}
-        version = str(fields.get("version", ""))
-    except Exception:
+        version = fields.get("version", "")
+    except _UNREADABLE:
         raise ProtocolError(codes.INTERNAL, "welcome: not a map of epoch, clock and limits") from None
     for name, value in numbers.items():
         if type(value) is not int or value < (1 if name in limits else 0):
             raise ProtocolError(codes.INTERNAL, f"welcome: {name} is out of range")
-    return Welcome(numbers["epoch"], numbers["clock"], Limits(**limits), version)
+    return Welcome(numbers["epoch"], numbers["clock"], Limits(**limits), version if type(version) is str else "")
 
 
 def pack_request_header(header: RequestHeader) -> bytes:
@@ -173,7 +178,7 @@ def unpack_request_header(frame: bytes) -> RequestHeader:
         raise ProtocolError(codes.BAD_REQUEST, f"header: longer than {MAX_REQUEST_HEADER_BYTES} bytes")
     try:
         fields = msgpack.unpackb(frame, max_array_len=5, max_map_len=0, max_str_len=MAX_OPERATION_BYTES)
-    except Exception:
+    except _UNREADABLE:
         raise ProtocolError(codes.BAD_REQUEST, "header: not a MessagePack array of five") from None
     if type(fields) is not list or len(fields) != 5:
         raise ProtocolError(codes.BAD_REQUEST, "header: not a MessagePack array of five")
@@ -202,7 +207,7 @@ def unpack_reply_header(frame: bytes) -> ReplyHeader:
         if type(count) is not int or count < 0 or any(type(i) is not int or not 0 <= i < count for i in header.errors):
             raise ValueError("count or an index is out of range")
         return header
-    except Exception:
+    except _UNREADABLE:
         raise ProtocolError(codes.INTERNAL, "reply header: not what the protocol says") from None
 
 
@@ -234,13 +239,22 @@ def pack_report(report: Mapping[str, Any]) -> bytes:
 
 
 def unpack_report(frame: bytes) -> dict[str, Any]:
-    """Raises ProtocolError where the frame is no map."""
+    """Raises ProtocolError where the frame is no map, or a number in it is none (NaN, infinity): nobody can reckon with
+    that, or write it as JSON."""
     try:
         report = msgpack.unpackb(frame, strict_map_key=False)
-    except Exception:
+    except _UNREADABLE:
         raise ProtocolError(codes.INTERNAL, "report: not MessagePack") from None
     if type(report) is not dict:
         raise ProtocolError(codes.INTERNAL, "report: not a map")
+    left: list[tuple[str, Any]] = [("", report)]
+    while left:
+        place, value = left.pop()
+        if type(value) is float and not math.isfinite(value):
+            found = f"report: {place} is {value}, and no number: keep the daemon's log, and restart it"
+            raise ProtocolError(codes.INTERNAL, found)
+        inner = value.items() if type(value) is dict else enumerate(value) if type(value) is list else ()
+        left += [(f"{place}.{key}" if place else str(key), each) for key, each in inner]
     return report
 
 
@@ -257,7 +271,7 @@ def unpack_body(frame: bytes | memoryview, count: int | None) -> list[Any]:
     """
     try:
         values = msgpack.unpackb(frame, strict_map_key=False)
-    except (ValueError, TypeError, OverflowError):  # all that it raises: what else comes is of a signal's handler
+    except _UNREADABLE:
         raise ProtocolError(codes.BAD_REQUEST, "body: not MessagePack") from None
     if type(values) is not list or (count is not None and len(values) != count):
         raise ProtocolError(codes.BAD_REQUEST, f"body: not an array of {count} items, as the header says")

@@ -2,17 +2,20 @@
 `unpack_from_worker` and `unpack_from_broker` raise WorkerWireError, and nothing else, whatever the frames are.
 
     READY     worker -> broker   b"R", map {pool, pid}: one credit
-    DISPATCH  broker -> worker   b"D", array [number, operation, [[deadline, item count, flags, only] per request]],
-                                 a body per request
-    DONE      worker -> broker   b"A", array [number, follow-ups, timed out], a reply header and a reply body per
-                                 request: it returns the credit
+    DISPATCH  broker -> worker   b"D", array [number, operation, [[deadline, item count, flags, only] per request],
+                                 request ids], a body per request
+    DONE      worker -> broker   b"A", array [number, follow-ups, timed out, store us, ignored, dropped], a reply header
+                                 and a reply body per request: it returns the credit
+    LEVEL     broker -> worker   b"L", text: the least that it logs from now on
     STOP      broker -> worker   b"S": end when the dispatch in hand is done
 
 A follow-up is work that follows from the dispatch, for a pool of a higher rank:
 [request index or nil, item index, operation, key, weight, body]. Where it names a request, that request's answer waits
 until the follow-up is done, and the item fails where it fails. Otherwise it is *owed*: never refused, never expired. It
 is done in any order, and may be done twice. Timed out says that the store gave no answer to anything in the time that
-the dispatch had.
+the dispatch had. The request ids are 16 bytes each, one after the other in one field: a part has the one of the
+request that it is for, owed work has zeros; they are for the log. Store us are the microseconds that calls of the store
+took, ignored the items that were completed a second time, dropped the lines of log that this worker has dropped so far.
 """
 
 from collections.abc import Sequence
@@ -20,10 +23,15 @@ from typing import Any, Final, NamedTuple
 
 import msgpack
 
+from .wire import REQUEST_ID_BYTES
+
 READY: Final = b"R"
 DISPATCH: Final = b"D"
 DONE: Final = b"A"
+LEVEL: Final = b"L"
 STOP: Final = b"S"
+
+_LEVELS: Final = ("debug", "info", "warning", "error")
 
 
 class WorkerWireError(ValueError):
@@ -63,21 +71,33 @@ class ReadyMessage(NamedTuple):
 
 
 class DoneMessage(NamedTuple):
-    """replies: header and body of each request's reply, one after the other, unread."""
+    """store_us: microseconds that calls of the store took. ignored: second completions of items. dropped: lines of log
+    that the worker has dropped since its start. replies: header and body of each request's reply, one after the other,
+    unread."""
 
     number: int
     follow_ups: list[FollowUp]
     timed_out: bool
+    store_us: int
+    ignored: int
+    dropped: int
     replies: Sequence[Any]
 
 
 class DispatchMessage(NamedTuple):
-    """bodies: one per assignment, unread."""
+    """request_ids: one after the other. bodies: one per assignment, unread."""
 
     number: int
     operation: str
     assignments: list[Assignment]
+    request_ids: bytes
     bodies: Sequence[Any]
+
+
+class LevelMessage(NamedTuple):
+    """level: debug, info, warning or error."""
+
+    level: str
 
 
 class StopMessage(NamedTuple):
@@ -89,15 +109,23 @@ def pack_ready(pool: str, pid: int) -> list[bytes]:
     return [READY, msgpack.packb({"pool": pool, "pid": pid})]
 
 
-def pack_done(number: int, follow_ups: Sequence[FollowUp], timed_out: bool = False) -> bytes:
+def pack_done(
+    number: int,
+    follow_ups: Sequence[FollowUp],
+    timed_out: bool = False,
+    *,
+    store_us: int = 0,
+    ignored: int = 0,
+    dropped: int = 0,
+) -> bytes:
     """The second frame of DONE."""
-    packed: bytes = msgpack.packb((number, follow_ups, timed_out))
+    packed: bytes = msgpack.packb((number, follow_ups, timed_out, store_us, ignored, dropped))
     return packed
 
 
-def pack_dispatch(number: int, operation: str, assignments: Sequence[Assignment]) -> bytes:
-    """The second frame of DISPATCH."""
-    packed: bytes = msgpack.packb((number, operation, assignments))
+def pack_dispatch(number: int, operation: str, assignments: Sequence[Assignment], request_ids: bytes) -> bytes:
+    """The second frame of DISPATCH. request_ids: one for each assignment, one after the other."""
+    packed: bytes = msgpack.packb((number, operation, assignments, request_ids))
     return packed
 
 
@@ -115,7 +143,7 @@ def unpack_from_worker(frames: Sequence[Any]) -> ReadyMessage | DoneMessage:
     raise WorkerWireError(f"{tag[:8]!r} is no message of a worker")
 
 
-def unpack_from_broker(frames: Sequence[Any]) -> DispatchMessage | StopMessage:
+def unpack_from_broker(frames: Sequence[Any]) -> DispatchMessage | LevelMessage | StopMessage:
     """The broker's message; as `unpack_from_worker`. Raises WorkerWireError."""
     tag = _tag(frames)
     if tag == DISPATCH:
@@ -123,6 +151,11 @@ def unpack_from_broker(frames: Sequence[Any]) -> DispatchMessage | StopMessage:
             return _unpack_dispatch(frames)
         except Exception as error:
             raise WorkerWireError(f"DISPATCH: {error}") from None
+    if tag == LEVEL:
+        try:
+            return _unpack_level(frames)
+        except Exception as error:
+            raise WorkerWireError(f"LEVEL: {error}") from None
     if tag == STOP:
         return StopMessage()
     raise WorkerWireError(f"{tag[:8]!r} is no message of the broker")
@@ -143,20 +176,32 @@ def _unpack_ready(frames: Sequence[Any]) -> ReadyMessage:
 
 
 def _unpack_done(frames: Sequence[Any]) -> DoneMessage:
-    number, follow_ups, timed_out = msgpack.unpackb(frames[1])
+    number, follow_ups, timed_out, store_us, ignored, dropped = msgpack.unpackb(frames[1])
     if type(number) is not int or type(timed_out) is not bool:
         raise ValueError("number is no integer, or timed out no boolean")
-    return DoneMessage(number, [_checked(FollowUp(*fields)) for fields in follow_ups], timed_out, frames[2:])
+    if not type(store_us) is type(ignored) is type(dropped) is int or store_us < 0 or ignored < 0 or dropped < 0:
+        raise ValueError("store us, ignored or dropped is no unsigned integer")
+    checked = [_checked(FollowUp(*fields)) for fields in follow_ups]
+    return DoneMessage(number, checked, timed_out, store_us, ignored, dropped, frames[2:])
+
+
+def _unpack_level(frames: Sequence[Any]) -> LevelMessage:
+    level = bytes(frames[1]).decode()
+    if level not in _LEVELS:
+        raise ValueError(f"there is no level {level!r:.50}")
+    return LevelMessage(level)
 
 
 def _unpack_dispatch(frames: Sequence[Any]) -> DispatchMessage:
-    number, operation, assignments = msgpack.unpackb(frames[1])
+    number, operation, assignments, request_ids = msgpack.unpackb(frames[1])
     if type(number) is not int or type(operation) is not str:
         raise ValueError("number is no integer, or operation no string")
     bodies = frames[2:]
     if len(bodies) != len(assignments):
         raise ValueError(f"{len(bodies)} bodies for {len(assignments)} requests")
-    return DispatchMessage(number, operation, [Assignment(*fields) for fields in assignments], bodies)
+    if type(request_ids) is not bytes or len(request_ids) != REQUEST_ID_BYTES * len(assignments):
+        raise ValueError(f"request ids: not {REQUEST_ID_BYTES} bytes for each of {len(assignments)} requests")
+    return DispatchMessage(number, operation, [Assignment(*fields) for fields in assignments], request_ids, bodies)
 
 
 def _checked(follow_up: FollowUp) -> FollowUp:

@@ -4,10 +4,13 @@ Each store keeps it in a place of its own; what it may be, and when it may be ma
 records and has no settings lost them, or is another program's: its settings are not guessed.
 """
 
+import logging
 from typing import NamedTuple, Protocol
 
 from .interface import ErrorKind, StoreError
 from .layout import DEFAULT_GENESIS_HEIGHT, DEFAULT_UTXO_BATCH_SIZE, GENESIS_NEVER
+
+log = logging.getLogger("utxod.store")
 
 
 class SetSettings(NamedTuple):
@@ -62,6 +65,8 @@ def find_settings(place: SettingsPlace, wanted: WantedSettings) -> SetSettings:
         # They are looked for again first: another process may make them just now, and write.
         while (kept := place.read()) is None:
             place.make(new_settings(wanted, place.layout, holds_records=holds_records))
+        if not holds_records:
+            log.info("there was no set here: a new one was made, which is empty")
     place.check_layout(kept.layout)
     check_settings(kept, wanted)
     return kept

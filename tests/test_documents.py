@@ -11,7 +11,8 @@ import pytest
 ROOT = Path(__file__).resolve().parents[1]
 ROOMS = ("protocol", "broker", "workers", "store", "utxod", "bench", "tests")
 DESIGN = (ROOT / "docs" / "design.md").read_text()
-DOCUMENTS = [ROOT / "README.md", ROOT / "CONTRIBUTING.md", *sorted((ROOT / "docs").glob("*.md"))]
+FOLDERS = (ROOT, ROOT / "deploy", *(ROOT / "docs" / folder for folder in (".", "operations", "pictures")))
+DOCUMENTS = [path for folder in FOLDERS for path in sorted(folder.glob("*.md")) if path.name != "CHANGELOG.md"]
 
 
 def section(title: str) -> str:
@@ -47,7 +48,7 @@ def glossary() -> list[list[str]]:
     return rows[2:]
 
 
-@pytest.mark.parametrize("document", DOCUMENTS, ids=lambda path: path.name)
+@pytest.mark.parametrize("document", DOCUMENTS, ids=lambda path: str(path.relative_to(ROOT)))
 def test_every_file_that_a_document_names_is_there(document: Path) -> None:
     text = document.read_text()
     named = re.findall(r"`((?:[\w.-]+/)*[\w-]+\.(?:py|lua|md|toml|dot|svg|json)|(?:[\w.-]+/)+)`", text)

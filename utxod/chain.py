@@ -18,6 +18,7 @@ from heapq import heapify, heappop
 from typing import Final
 
 from .block_files import BlockPlace
+from .plurals import many
 
 NO_HASH: Final = bytes(32)
 # Below difficulty 1, the target of the main chain's first block, there are test networks only. Miners of the main chain
@@ -197,7 +198,7 @@ class _BlockTree:
 
 def _unconnected(tree: _BlockTree) -> str:
     why = "of the same heights" if tree.height is not None else _UNKNOWN
-    upon = f" ({tree.size - 1} blocks stand on it)" if tree.size > 1 else ""
+    upon = f" (with {many(tree.size - 1, 'block')} upon it)" if tree.size > 1 else ""
     return f"{tree.root}: does not connect with the chain that has more work, {why}{upon}"
 
 

@@ -3,9 +3,7 @@
 # ruff: noqa: PLC0415
 
 import contextlib
-import dataclasses
 import json
-import logging
 import os
 from collections.abc import Mapping
 from pathlib import Path
@@ -13,14 +11,14 @@ from typing import TYPE_CHECKING, Any
 
 import click
 
-from protocol.endpoint import default_endpoint
-
 from . import __version__
-from .endpoint_checks import prepare
+from .administration import drain, log_level, reload, scale
 from .exits import WRONG
 from .inquiry import ask, give_up
-from .lookup_commands import coin, get, show
-from .options import as_json, connect, timeout, txid
+from .lookup_commands import coin, explain, get, show
+from .options import FiniteRange, as_json, connect, timeout, txid
+from .plurals import many
+from .top.command import top
 
 if TYPE_CHECKING:
     from broker.daemon_settings import Settings
@@ -41,7 +39,8 @@ def cli() -> None:
     """UTXO operations of many processes, batched against one store, and every one answered exactly once, in time.
 
     Begin with `utxod demo`: it needs nothing, and shows what the daemon does. `utxod serve` is the daemon;
-    `status`, `show`, `coin`, `get` and `replay --connect` ask one that runs.
+    `status`, `show`, `coin`, `get` and `replay --connect` ask one that runs; `scale`, `reload`, `log-level` and `drain`
+    change or end it.
     """
 
 
@@ -55,7 +54,11 @@ def cli() -> None:
 @click.option("--listen", metavar="ENDPOINT", multiple=True, help="ipc:///PATH or tcp://HOST:PORT; may be repeated.")
 @click.option("--workers", type=click.IntRange(min=1), help="Worker processes that read, and as many that write.")
 @click.option("settings", "--set", metavar="KEY=VALUE", multiple=True, help="Any setting by its key; may be repeated.")
-@click.option("--show-settings", is_flag=True, help="Print every setting with its value and its meaning, and end.")
+@click.option(
+    "--show-settings",
+    is_flag=True,
+    help="Print every setting with its value, its meaning, and what it takes to change it, and end.",
+)
 def serve(
     config: Path | None,
     store: str | None,
@@ -70,43 +73,62 @@ def serve(
     their keys. `workers.write` is set by `write` under [workers] in the file, by UTXOD_WORKERS_WRITE in the environment
     and by --set workers.write=4.
 
-    SIGTTIN and SIGTTOU add and remove a worker that writes; SIGHUP replaces all workers.
+    `utxod scale`, `reload`, `drain` and `log-level` change one that runs. By signal: SIGTTIN and SIGTTOU add and remove
+    a worker that writes; SIGHUP is `reload`, and `drain` where it says that the terminal has closed.
     """
-    import supervisor
-    from store.opening import parse_url
-
     from .rendering import render, settings_table
+    from .serving import read_settings, run_daemon
+    from .settings import SettingsError
 
-    loaded = _settings(config, _flags(store, listen, workers, settings))
-    if not loaded.listen:
-        loaded = dataclasses.replace(loaded, listen=(default_endpoint(),))
-    if show_settings:
-        render(settings_table(loaded))
-        return
+    flags = _flags(store, listen, workers, settings)
+    if not show_settings:
+        raise SystemExit(run_daemon(config, flags))
     try:
-        parse_url(loaded.store)  # said once, here, and not by each of the workers
-        for endpoint in loaded.listen:
-            prepare(endpoint)
-    except ValueError as error:
-        raise click.ClickException(str(error)) from None
-    logging.basicConfig(level=logging.INFO, format="%(asctime)s %(levelname)s %(message)s")
-    try:
-        raise SystemExit(supervisor.serve(loaded, __version__))
-    except supervisor.StartError as error:
+        render(settings_table(read_settings(config, flags, _warn)))
+    except SettingsError as error:
         raise click.ClickException(str(error)) from None
 
 
-@cli.command(short_help="Is all well between the settings and the store?")
+@cli.command(short_help="Is all well between the settings and the store, and with the daemon?")
 @config_file
 @click.option("--store", metavar="URL", help="lmdb:///DIRECTORY, aerospike://HOST:PORT/NAMESPACE?set=NAME, or null:.")
+@click.option("--live", is_flag=True, help="Examine a daemon that runs, in place of settings and store.")
+@connect
+@click.option(
+    "--for",
+    "seconds",
+    metavar="SECONDS",
+    type=FiniteRange(0.1, 600),
+    default=3.0,
+    show_default=True,
+    help="With --live: how long the daemon is watched.",
+)
+@timeout
 @click.option("--json", "as_json", is_flag=True, help="A JSON list in place of text: each {what, found, remedy}.")
-def doctor(config: Path | None, store: str | None, as_json: bool) -> None:
+def doctor(
+    config: Path | None,
+    store: str | None,
+    live: bool,
+    connect: str,
+    seconds: float,
+    timeout: float,
+    as_json: bool,
+) -> None:
     """Is all well between the settings and the store? Checks the settings, opens the store, looks at what it needs to
     be, makes a round trip with a record of its own, and looks whether the list of what is in doubt can be written. A
     set that is not there is not made.
 
-    Says of each thing that is wrong what to do. The exit code is 0 where all is well.
+    With --live: is all well with a daemon that runs? Asks it twice, and says by what happened in between what is wrong,
+    why, and what to do: a store that does not answer, a queue that grows, small batches, workers that die, a slow
+    store, few descriptors, lines of the log that nobody took, and more. Each has the name of its alert.
+
+    Says of each thing that is wrong what to do. The exit code is 0 where all is well, 4 where --live finds no daemon,
+    1 else.
     """
+    if live:
+        from .live import examine_live
+
+        examine_live(connect, timeout, seconds, as_json)
     from .doctor import Finding, examine
     from .rendering import findings_table, render
 
@@ -148,13 +170,13 @@ def leftovers(txid: bytes, config: Path | None, store: str | None, remove: bool)
             for key in keys:
                 click.echo(key.hex())
             if remove and keys:
-                click.echo(f"{remove_leftovers(opened, txid, keys)} of {len(keys)} records removed")
+                click.echo(f"{remove_leftovers(opened, txid, keys)} of {many(len(keys), 'record')} removed")
     except (StoreError, LeftoversError, ValueError) as error:
         raise click.ClickException(str(error)) from None
     if not keys:
         click.echo("none: nothing is left of an earlier life of this transaction")
     elif not remove:
-        click.echo(f"{len(keys)} records; with --remove they are removed")
+        click.echo(f"{many(len(keys), 'record')}; --remove removes what is listed")
 
 
 @cli.command(short_help="Convert an embedded set of an older version.")
@@ -278,21 +300,22 @@ def replay(
 @as_json
 @timeout
 def status(connect: str, as_json: bool, timeout: float) -> None:
-    """Show what a daemon is doing: its pools and workers, what is queued and under way, what it has counted.
+    """Show what a daemon is doing: its pools and workers, what is queued and under way, what it has counted. --json has
+    the figures and the settings, too.
 
     The exit code is 0 where it answered, 4 where no daemon could be asked, 1 where anything else went wrong.
     """
-    from .rendering import render, report_as_json, report_tables
+    from .rendering import render, report_as_json, status_tables
 
     report = ask(connect, timeout, as_json, lambda client: client.status())
     if as_json:
         click.echo(json.dumps(report_as_json(report)))
     else:
-        render(*report_tables(report))
+        render(*status_tables(report))
 
 
-for lookup in (coin, get, show):
-    cli.add_command(lookup)
+for command in (coin, explain, get, show, top, scale, reload, drain, log_level):
+    cli.add_command(command)
 
 
 def _flags(
@@ -320,13 +343,14 @@ def _settings(config: Path | None, flags: Mapping[str, tuple[Any, str]]) -> "Set
 
     from .settings import SettingsError, load_settings
 
-    def warn(line: str) -> None:
-        click.echo(f"Warning: {line}", err=True)
-
     try:
-        return load_settings(Settings, config, os.environ, flags, warn)
+        return load_settings(Settings, config, os.environ, flags, _warn)
     except SettingsError as error:
         raise click.ClickException(str(error)) from None
+
+
+def _warn(line: str) -> None:
+    click.echo(f"Warning: {line}", err=True)
 
 
 def _replay(

@@ -7,6 +7,7 @@ import click
 from store.layout import is_key
 from store.opening import open_conversion
 
+from .plurals import many
 from .rendering import count_progress
 
 
@@ -29,4 +30,4 @@ def convert_set(url: str, keep_damaged: bool) -> None:
         for key in conversion.damaged:
             problem = "is damaged" if is_key(key) else "is no record's key"
             click.echo(f"{key.hex()} {problem}, and was left as it is", err=True)
-        click.echo(f"{conversion.done} records converted")
+        click.echo(f"{many(conversion.done, 'record')} converted")

@@ -9,7 +9,7 @@ import json
 import os
 import signal
 import time
-from collections.abc import Callable, Iterator, Mapping
+from collections.abc import AsyncIterator, Callable, Mapping
 from importlib import resources
 from typing import Any, Final
 
@@ -23,6 +23,7 @@ from store.transaction import Transaction, parse_transaction
 from .balance import Balance, read_balance
 from .feeder import Fate, Feeder, Tally
 from .generate import COIN, Generator
+from .interruption import run_to_an_end
 from .own_daemon import EMBEDDED, DaemonError, own_daemon
 from .rendering import console
 
@@ -32,6 +33,7 @@ FUNDING_HEIGHT: Final = 1
 HEIGHT: Final = 200
 RIVAL_EVERY: Final = 40
 _LOOK_SECONDS: Final = 0.01
+_DRAW_SECONDS: Final = 0.1
 _PATIENCE_SECONDS: Final = 60.0
 
 
@@ -47,7 +49,7 @@ def run_demo(transactions: int, seed: int, store: str | None = None) -> int:
             with Client(daemon.endpoint) as client:
                 demo.first_payment(client)
                 demo.double_spend(client, seed)
-            asyncio.run(demo.killed_worker(daemon.endpoint, transactions, seed))
+            run_to_an_end(demo.killed_worker(daemon.endpoint, transactions, seed))
     except (DaemonError, UtxodError) as error:
         to.print(str(error), style="red")
         return 1
@@ -109,7 +111,7 @@ class _Demo:
         fates: dict[bytes, Fate] = {}
 
         async with AsyncClient(endpoint) as client:
-            with self._progress(len(funding) + len(payments)) as advance:
+            async with self._progress(len(funding) + len(payments)) as advance:
 
                 def done(transaction: Transaction, fate: Fate) -> None:
                     fates[transaction.txid] = fate
@@ -165,12 +167,25 @@ class _Demo:
         self._expect(balance.mined == balance.unspent, "every coin that was mined is unspent somewhere, once")
         self._expect(tally.unanswered == 0, "every item is answered")
 
-    @contextlib.contextmanager
-    def _progress(self, total: int) -> Iterator[Callable[[], None]]:
+    @contextlib.asynccontextmanager
+    async def _progress(self, total: int) -> AsyncIterator[Callable[[], None]]:
+        """Drawn by the loop: a thread that can't write would hold what the lines are written with."""
         columns = TextColumn("  "), BarColumn(), MofNCompleteColumn(), TimeElapsedColumn()
-        with Progress(*columns, console=self._to, disable=not self._to.is_terminal, transient=True) as progress:
+        with Progress(
+            *columns, console=self._to, disable=not self._to.is_terminal, transient=True, auto_refresh=False
+        ) as progress:
             task = progress.add_task("", total=total)
-            yield lambda: progress.advance(task)
+
+            async def draw() -> None:
+                while True:
+                    progress.refresh()
+                    await asyncio.sleep(_DRAW_SECONDS)
+
+            drawn = asyncio.create_task(draw())
+            try:
+                yield lambda: progress.advance(task)
+            finally:
+                drawn.cancel()
 
     def _expect(self, holds: bool, what: str) -> None:
         if not holds:

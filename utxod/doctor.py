@@ -17,6 +17,8 @@ from store.rules import rules_source
 from store.transaction import Output
 from store.url import split_url
 
+from .plurals import many
+
 BUDGET: Final = 5.0  # seconds, of each call
 _SPENT_BYTES: Final = 80  # of a spent output, as the server keeps it
 _FIXED_BYTES: Final = 4096  # of everything else in a record whose transaction is in the blob store
@@ -69,7 +71,7 @@ def _examine_store(url: str) -> Iterator[Finding]:
         yield Finding("store", str(error), REMEDIES.get(error.kind, "see the message"))
         return
     try:
-        yield Finding("store", f"{_without_options(url)}, {store.utxo_batch_size} outputs a record")
+        yield Finding("store", f"{_without_options(url)}, {many(store.utxo_batch_size, 'output')} a record")
         if split_url(url).scheme.endswith("aerospike"):
             yield from _examine_cluster(url, store.utxo_batch_size)
         if split_url(url).scheme.endswith("null"):
@@ -81,7 +83,10 @@ def _examine_store(url: str) -> Iterator[Finding]:
 
 
 REMEDIES: Final = {
-    ErrorKind.NO_SET: "correct the setting `store`; or start a daemon, which makes the set",
+    ErrorKind.NO_SET: (
+        "was it moved or removed? Then bring it back; else correct the setting `store`, or start a daemon, which makes "
+        "the set"
+    ),
     ErrorKind.SETTINGS_LOST: "were they lost? Then name what they were in the URL, and adopt=true",
     ErrorKind.UTXO_BATCH_SIZE_DIFFERS: "leave utxo_batch_size out of the URL: the set keeps its own",
     ErrorKind.GENESIS_HEIGHT_DIFFERS: "leave genesis_height out of the URL: the set keeps its own",
@@ -154,7 +159,7 @@ def _examine_module(found: Mapping[str, bytes], source: bytes) -> Finding:
     if other:
         remedy = "remove that module from the cluster; the next daemon that starts registers it anew"
         return Finding("rules", f"not ours on {', '.join(other)}", remedy)
-    return Finding("rules", f"registered on {len(found)} node{'s' if len(found) > 1 else ''}")
+    return Finding("rules", f"registered on {many(len(found), 'node')}")
 
 
 def examine_namespace(what: str, found: Mapping[str, str], utxo_batch_size: int) -> Iterator[Finding]:

@@ -5,9 +5,8 @@ import os
 import stat
 from pathlib import Path
 
-from protocol.endpoint import IPC, MAX_IPC_PATH_BYTES, default_endpoint
+from protocol.endpoint import IPC, MAX_IPC_PATH_BYTES, default_endpoint, port_number
 
-MAX_PORT = 65_535
 WANTED = "wanted ipc:///PATH or tcp://HOST:PORT"
 
 
@@ -21,8 +20,11 @@ def check(endpoint: str) -> None:
             raise ValueError(f"{endpoint}: longer than the {MAX_IPC_PATH_BYTES} bytes a Unix socket's path can have")
         return
     port = endpoint.rpartition(":")[2]
-    if port.isdecimal() and int(port) > MAX_PORT:
-        raise ValueError(f"{endpoint}: a port is at most {MAX_PORT}")
+    if port.isdecimal():
+        try:
+            port_number(port)
+        except ValueError as error:
+            raise ValueError(f"{endpoint:.200}: {error}") from None
 
 
 def may_connect(endpoint: str) -> bool:

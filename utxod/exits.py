@@ -8,6 +8,7 @@ import contextlib
 import errno
 import io
 import os
+import select
 import sys
 from typing import Final, NoReturn
 
@@ -17,6 +18,7 @@ WRONG: Final = 1  # something does not hold, or could not be done
 NOT_FOUND: Final = 3  # 2 is click's own: the command line is not what --help says
 NO_DAEMON: Final = 4
 INTERRUPTED: Final = 130  # Ctrl-C, as shells report it
+_BY_SIGNAL: Final = 128  # and the signal's number
 
 _DENIED: Final = "use another place, or a user who may"
 _WHERE: Final = "is it spelt right, and is TMPDIR a directory?"
@@ -62,6 +64,8 @@ class _Nowhere(io.TextIOBase):
 
 def run(command: click.Command, name: str) -> NoReturn:
     """Runs the command line of a process called `name`, and ends the process."""
+    if sys.stdin is None:
+        sys.stdin = open(os.devnull)  # noqa: SIM115 (for as long as the process lives)
     if sys.stderr is None:
         sys.stderr = open(os.devnull, "w")  # noqa: SIM115 (for as long as the process lives)
     if sys.stdout is None:
@@ -70,12 +74,17 @@ def run(command: click.Command, name: str) -> NoReturn:
         sys.stdout.reconfigure(errors="replace")  # what a terminal can't show ends no command
     try:
         status = _status(command, name)
+        if isinstance(status, int) and status > _BY_SIGNAL:
+            forget_held_output()
         sys.stdout.flush()
+    except KeyboardInterrupt:
+        forget_held_output()
+        status = INTERRUPTED
     except BrokenPipeError:  # whoever read the output has had enough
         _forget_output()
         status = WRONG
     except Exception as error:
-        line = _explained(error)
+        line = explained(error)
         if line is None:
             raise
         with contextlib.suppress(OSError):  # there is nobody else to tell
@@ -99,7 +108,7 @@ def _status(command: click.Command, name: str) -> int | str | None:
     return status
 
 
-def _explained(error: Exception) -> str | None:
+def explained(error: Exception) -> str | None:
     """What the surroundings refused, and what to do about it; None of any other error."""
     if isinstance(error, RuntimeError) and str(error) == _NO_THREAD:
         return f"{error}; {_BUSY}"
@@ -111,7 +120,24 @@ def _explained(error: Exception) -> str | None:
     return f"{f'{file}: ' if file else ''}{what}; {_REMEDIES[number]}"
 
 
+def forget_held_output() -> None:
+    """What is written to standard output, or error, goes nowhere from now on where that takes nothing just now. Who
+    stands in such a write, and has been interrupted there by a signal, does it again, and goes on."""
+    for descriptor in (1, 2):
+        poll = select.poll()
+        poll.register(descriptor, select.POLLOUT)
+        if not poll.poll(0):
+            _forget(descriptor)
+
+
 def _forget_output() -> None:
     """What could not be written would be tried again at the interpreter's end, which says so in words of its own."""
     with contextlib.suppress(OSError, ValueError):
-        os.dup2(os.open(os.devnull, os.O_WRONLY), sys.stdout.fileno())
+        _forget(sys.stdout.fileno())
+
+
+def _forget(descriptor: int) -> None:
+    """What is written to it goes nowhere from now on."""
+    nowhere = os.open(os.devnull, os.O_WRONLY)
+    os.dup2(nowhere, descriptor)
+    os.close(nowhere)

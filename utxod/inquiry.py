@@ -19,7 +19,7 @@ from .endpoint_checks import WANTED, check, may_connect
 from .exits import NO_DAEMON, NOT_FOUND, WRONG
 
 if TYPE_CHECKING:
-    from protocol import Client
+    from protocol import Client, UtxodError
 
 
 T = TypeVar("T")
@@ -49,9 +49,9 @@ def ask(endpoint: str, timeout: float, as_json: bool, question: Callable[["Clien
             return question(client)
     except UtxodError as error:
         if error.code == codes.NO_ANSWER:
-            give_up(f"{nobody} ({error.message})", as_json, NO_DAEMON, executed=error.executed)
+            give_up(f"{nobody} ({error.message})", as_json, NO_DAEMON, error=error)
         exit_code = NOT_FOUND if error.code in _NOT_THERE else WRONG
-        give_up(error.message, as_json, exit_code, error.code, error.executed)
+        give_up(error.message, as_json, exit_code, error=error)
     except zmq.ZMQError as error:
         if error.errno in (errno.EMFILE, errno.ENFILE):
             raise
@@ -60,10 +60,18 @@ def ask(endpoint: str, timeout: float, as_json: bool, question: Callable[["Clien
 
 
 def give_up(
-    message: str, as_json: bool, exit_code: int, code: str = codes.NO_ANSWER, executed: str = codes.NO
+    message: str, as_json: bool, exit_code: int, *, error: "UtxodError | None" = None, executed: str = codes.NO
 ) -> NoReturn:
-    """There is nothing to show: says why, where JSON was asked for on standard output as well, and ends the process."""
-    click.echo(f"Error: {message}" if code == codes.NO_ANSWER else f"Error: {code}: {message}", err=True)
+    """There is nothing to show: says why, where JSON was asked for on standard output as well, and ends the process.
+    error: the daemon's, where that is why. executed: where it is not, whether what was asked for was done."""
+    from .rendering import harmless
+
+    code, request_id = codes.NO_ANSWER, ""
+    if error is not None:
+        code, executed, request_id = error.code, error.executed, error.request_id
+    told = message if code == codes.NO_ANSWER else f"{code}: {message}"
+    click.echo(f"Error: {harmless(told)}{f' (request {request_id})' if request_id else ''}", err=True)
     if as_json:
-        click.echo(json.dumps({"error": {"code": code, "executed": executed, "message": message}}))
+        fields = {"code": code, "executed": executed, "message": message, "request_id": request_id}
+        click.echo(json.dumps({"error": fields}))
     raise SystemExit(exit_code)

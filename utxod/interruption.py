@@ -1,7 +1,7 @@
 """Work that Ctrl-C, SIGTERM or SIGHUP interrupts ends in its own order: its task is cancelled.
 
-A second such signal ends it at once: what it was still waiting for is cancelled, too. A signal that is ignored (as
-nohup does) stays ignored.
+A second such signal ends it at once: what it was still waiting for is cancelled, too, and so is a write to a terminal
+or a pipe that takes nothing. A signal that is ignored (as nohup does) stays ignored.
 """
 
 import asyncio
@@ -9,6 +9,8 @@ import contextlib
 import signal
 from collections.abc import Callable, Collection, Coroutine, Iterator
 from typing import Any, Final, TypeVar
+
+from .exits import forget_held_output
 
 _SIGNALS: Final = (signal.SIGINT, signal.SIGTERM, signal.SIGHUP)
 
@@ -39,6 +41,8 @@ def _cancelled_by_signals(came: list[int]) -> Iterator[None]:
     assert task is not None
 
     def end(number: int, frame: object) -> None:
+        if came:
+            forget_held_output()
         came.append(number)
         loop.call_soon_threadsafe(task.cancel)  # never from amid whatever runs: an exception there would end that only
 

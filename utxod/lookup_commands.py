@@ -1,14 +1,18 @@
-"""The commands that look at one transaction of a running daemon's set, or at one of its outputs: get, coin, show."""
+"""The commands that look something up: get, coin and show, at one transaction of a running daemon's set, or at one of
+its outputs; explain, at what became of a request."""
 
 # ruff: noqa: PLC0415
 
 import json
+import os
+from pathlib import Path
 from typing import TYPE_CHECKING, Final
 
 import click
 
 from . import options
-from .inquiry import ask
+from .exits import NOT_FOUND, WRONG
+from .inquiry import ask, give_up
 
 if TYPE_CHECKING:
     from protocol import Client
@@ -132,3 +136,82 @@ def show(txid: bytes, outputs: int, height: int | None, connect: str, as_json: b
         click.echo(json.dumps(shown.as_json()))
     else:
         render(lines_table(shown.as_text(), shown.odd))
+
+
+@click.command(short_help="Say what became of a request.")
+@click.argument("request_id", metavar="REQUEST-ID", callback=lambda context, parameter, text: _request_id(text))
+@click.option(
+    "--config",
+    type=click.Path(exists=True, dir_okay=False, path_type=Path),
+    envvar="UTXOD_CONFIG",
+    help="The daemon's settings, a TOML file: `state` says where its receipts are. Also: UTXOD_CONFIG.",
+)
+@click.option(
+    "--state", type=click.Path(file_okay=False, path_type=Path), help="The daemon's `state` itself. Also: UTXOD_STATE."
+)
+@click.option("--json", "as_json", is_flag=True, help="One JSON object in place of text for people.")
+def explain(request_id: tuple[bytes, int | None], config: Path | None, state: Path | None, as_json: bool) -> None:
+    """Say what became of a request: when it came, how long it waited, which dispatch and which worker had it, how long
+    the store took, what was answered, and what came late; and whether it was executed, and what to do next.
+    REQUEST-ID: as an error of the client tells it, 32 hex digits, and behind / the index of the item.
+
+    It is read from the daemon's receipts (setting receipts_bytes), on the daemon's host, by a user who may read them;
+    the daemon need not run. What they don't tell is not known: a worker that was killed may have come to the item or
+    not. An id is its submitter's choice: of several requests that bear it all are shown.
+
+    \b
+    --json gives these keys, always all of them; null where there is none:
+      request_id, item      as asked for
+      executed              yes, no or unknown; mixed where items differ
+      reason, next          in words
+      requests              that bear the id, by when they came: daemon_pid,
+                            epoch, operation, items, came; dispatches (number,
+                            operation, pool, worker_pid, of_item, waited_us,
+                            handed, done, store_us, lost, lost_because);
+                            answered, late (time, by, code, executed,
+                            message); executed, reason, items_executed,
+                            singled_out (item, executed, reason of each that
+                            differs, or may)
+      receipts              since, until, gaps: what they reach over
+
+    The exit code is 0 where something is known of it, 3 where nothing is, 1 where the receipts can't be read.
+    """
+    from .explain import explain as look_up
+    from .rendering import byte_progress, lines_table, render
+
+    try:
+        explained = look_up(state or _state(config), *request_id, byte_progress)
+    except OSError as error:
+        give_up(f"{error.filename or 'receipts'}: {error.strerror}", as_json, WRONG)
+    if as_json:
+        click.echo(json.dumps(explained.as_json()))
+    else:
+        for place, lines in enumerate(explained.as_text()):
+            render(*[""] * (place > 0), lines_table(lines))
+    raise SystemExit(0 if explained.is_found else NOT_FOUND)
+
+
+def _request_id(text: str) -> tuple[bytes, int | None]:
+    """The id, and the item's index where it is told."""
+    digits, slash, item = text.strip().partition("/")
+    try:
+        request_id = bytes.fromhex(digits)
+    except ValueError:
+        request_id = b""
+    is_item = item.isascii() and item.isdecimal() and len(item) <= 10
+    if len(request_id) != 16 or len(digits) != 32 or bool(slash) != is_item:
+        raise click.BadParameter(
+            "a request's id is 32 hexadecimal digits, and may be followed by / and an item's index"
+        )
+    return request_id, int(item) if slash else None
+
+
+def _state(config: Path | None) -> Path:
+    from broker.daemon_settings import Settings
+
+    from .settings import SettingsError, load_settings
+
+    try:
+        return Path(load_settings(Settings, config, os.environ, {}, lambda line: click.echo(line, err=True)).state)
+    except SettingsError as error:
+        raise click.ClickException(str(error)) from None

@@ -58,7 +58,8 @@ as_json = click.option(
     "--json",
     "as_json",
     is_flag=True,
-    help='One JSON object in place of text for people; an error as {"error": {"code", "executed", "message"}}.',
+    help="One JSON object in place of text for people; an error as "
+    '{"error": {"code", "executed", "message", "request_id"}}.',
 )
 timeout = click.option("--timeout", type=FiniteRange(0.01, 86_400), default=5.0, show_default=True, help="Seconds.")
 height = click.option(

@@ -2,49 +2,85 @@
 hex."""
 
 import contextlib
+import math
 import sys
 from collections.abc import Callable, Iterator, Mapping, Sequence
+from contextlib import AbstractContextManager
 from datetime import timedelta
-from typing import Any, Final
+from typing import IO, Any, Final, cast
 
-from rich.console import Console, RenderableType
+from rich.console import Console, ConsoleOptions, Group, RenderableType, RenderResult
 from rich.filesize import decimal
-from rich.progress import BarColumn, DownloadColumn, MofNCompleteColumn, Progress, TextColumn, TimeRemainingColumn
+from rich.progress import (
+    BarColumn,
+    DownloadColumn,
+    MofNCompleteColumn,
+    Progress,
+    ProgressColumn,
+    TextColumn,
+    TimeRemainingColumn,
+)
+from rich.segment import Segment
 from rich.table import Table
 from rich.text import Text
 
+from .screen import Screen
 from .settings import describe
 
 # A pipe has no width of its own; tables should not be cut to fit one.
 PIPE_COLUMNS: Final = 120
+# An empty line, and a cursor.
+_NO_BAR: Final = "\x1b[2K\r\x1b[?25h"
 # Of a list that may be long, so many are shown.
 LISTED: Final = 10
+# Of a daemon's report: maps of two values.
+_IN_A_LINE: Final = ("descriptors", "log_lines_dropped")
+# In its JSON only.
+_FOR_PROGRAMS: Final = ("figures", "settings", "started_at", "queue_items", "queue_bytes")
 # Bins of a record that hold txids, one or many.
 _TXID_BINS: Final = ("txID", "conflictingCs")
 
 
-def console(stderr: bool = False) -> Console:
-    stream = sys.stderr if stderr else sys.stdout
-    width = None if stream.isatty() else PIPE_COLUMNS
+def console(screen: Screen | None = None) -> Console:
+    """Of standard output, or what is drawn on a screen."""
+    width = None if screen or sys.stdout.isatty() else PIPE_COLUMNS
     # What is shown are addresses and the like: [fe80::1] is no style, and :a: in it no picture.
-    return Console(stderr=stderr, markup=False, emoji=False, highlight=False, width=width)
+    return Console(file=cast("IO[str] | None", screen), markup=False, emoji=False, highlight=False, width=width)
+
+
+class Harmless:
+    """What is shown, one below the other, without control characters: a terminal would obey them, and what comes from a
+    daemon, or is in a store, may hold any."""
+
+    def __init__(self, *shown: RenderableType) -> None:
+        self._shown = Group(*shown)
+
+    def __rich_console__(self, console: Console, options: ConsoleOptions) -> RenderResult:
+        for segment in console.render(self._shown, options):
+            yield segment if segment.control else Segment(harmless(segment.text), segment.style)
+
+
+def harmless(text: str) -> str:
+    """Without what can't be seen: for a terminal it takes no room."""
+    return text if text.isprintable() else "".join(each for each in text if each.isprintable() or each == "\n")
 
 
 def render(*renderables: RenderableType) -> None:
     """Prints them, without the blanks that fill up a table's lines."""
     to = console()
     with to.capture() as captured:
-        to.print(*renderables, sep="\n")
+        to.print(Harmless(*renderables))
     sys.stdout.write("".join(line.rstrip() + "\n" for line in captured.get().splitlines()))
     sys.stdout.flush()
 
 
 def settings_table(settings: Any) -> RenderableType:
-    """Key, value, meaning of every setting, and the range of a number."""
-    table = Table("setting", "value", "meaning", box=None, padding=(0, 2, 0, 0), header_style="bold")
-    for key, value, meaning, limits in describe(settings):
-        shown = ", ".join(value) if isinstance(value, tuple) else str(value)
-        table.add_row(key, shown, f"{meaning}; {limits}" if limits else meaning)
+    """Key, value, meaning of every setting, the range of a number, and what it takes to change it."""
+    table = Table("setting", "value", "changes at", "meaning", box=None, padding=(0, 2, 0, 0), header_style="bold")
+    for setting in describe(settings):
+        shown = ", ".join(setting.value) if isinstance(setting.value, tuple) else str(setting.value)
+        meaning = "; ".join(filter(None, [setting.help, f"{setting.range} {setting.unit}".strip()]))
+        table.add_row(setting.key, shown, "reload" if setting.live else "start", meaning)
     return table
 
 
@@ -67,6 +103,20 @@ def report_tables(report: Mapping[str, Any]) -> list[RenderableType]:
         if value:
             shown += ["", _rows(name, value)]
     return shown
+
+
+def status_tables(report: Mapping[str, Any]) -> list[RenderableType]:
+    """What a person wants of a daemon's report: without what is for programs, and settings."""
+    shown = {name: value for name, value in report.items() if name not in _FOR_PROGRAMS}
+    shown["pools"] = _side_by_side(report["pools"])
+    shown |= {name: _line(shown[name]) for name in _IN_A_LINE if name in shown}
+    return report_tables(shown)
+
+
+def _side_by_side(pools: Mapping[str, Mapping[str, Any]]) -> dict[str, dict[str, str]]:
+    """A column for each, as they are fewer than what is told of them."""
+    told = dict.fromkeys(name for row in pools.values() for name in row if name not in _FOR_PROGRAMS)
+    return {_title(name): {pool: _text(name, row.get(name, "")) for pool, row in pools.items()} for name in told}
 
 
 def report_as_json(report: Mapping[str, Any]) -> dict[str, Any]:
@@ -132,24 +182,34 @@ def record_table(record: Mapping[str, Any]) -> RenderableType:
     return table
 
 
-@contextlib.contextmanager
-def count_progress(text: str, total: int) -> Iterator[Callable[[int], None]]:
+def count_progress(text: str, total: int) -> AbstractContextManager[Callable[[int], None]]:
     """A bar on a terminal, nothing elsewhere. Gives the function to call with the number done since the last call."""
-    to = console(stderr=True)
-    columns = TextColumn(text), BarColumn(), MofNCompleteColumn(), TimeRemainingColumn()
-    with Progress(*columns, console=to, disable=not to.is_terminal, transient=True) as progress:
-        task = progress.add_task("", total=total)
-        yield lambda count: progress.advance(task, count)
+    return _progress(text, total, MofNCompleteColumn())
+
+
+def byte_progress(text: str, total: int) -> AbstractContextManager[Callable[[int], None]]:
+    """A bar on a terminal, nothing elsewhere. Gives the function to call with the bytes done since the last call."""
+    return _progress(text, total, DownloadColumn())
 
 
 @contextlib.contextmanager
-def byte_progress(text: str, total: int) -> Iterator[Callable[[int], None]]:
-    """A bar on a terminal, nothing elsewhere. Gives the function to call with the bytes done since the last call."""
-    to = console(stderr=True)
-    columns = TextColumn(text), BarColumn(), DownloadColumn(), TimeRemainingColumn()
-    with Progress(*columns, console=to, disable=not to.is_terminal, transient=True) as progress:
-        task = progress.add_task("", total=total)
-        yield lambda size: progress.advance(task, size)
+def _progress(text: str, total: int, done: ProgressColumn) -> Iterator[Callable[[int], None]]:
+    if not sys.stderr.isatty():
+        yield lambda _: None
+        return
+    columns = TextColumn(text), BarColumn(), done, TimeRemainingColumn()
+    with contextlib.closing(Screen(sys.stderr)) as screen:
+        to = console(screen)
+        try:
+            with Progress(
+                *columns, console=to, transient=True, redirect_stdout=False, redirect_stderr=False
+            ) as progress:
+                task = progress.add_task("", total=total)
+                yield lambda count: progress.advance(task, count)
+        except BaseException:
+            screen.leave(_NO_BAR)
+            raise
+        screen.wait(math.inf)  # what is printed next would wait, too
 
 
 def _as_json(value: Any, reverse: bool) -> Any:
@@ -176,10 +236,15 @@ def _rows(name: str, value: Any) -> RenderableType:
     named = isinstance(value, Mapping)
     rows = value.items() if named else [("", row) for row in value]
     columns = list(dict.fromkeys(column for _, row in rows for column in row))
-    table = _table(*([name] if named else []), *(column.replace("_", " ") for column in columns))
+    table = _table(*([name] if named else []), *(_title(column) for column in columns))
     for key, row in rows:
         table.add_row(*([key] if named else []), *(_text(column, row.get(column, "")) for column in columns))
     return table
+
+
+def _title(name: str) -> str:
+    """The unit stands beside each value."""
+    return name.removesuffix("_seconds").replace("_", " ")
 
 
 def _text(name: str, value: Any) -> str:
@@ -209,7 +274,7 @@ def _line(value: Any) -> str:
 def _pairs(pairs: Mapping[str, Any]) -> Table:
     table = Table.grid(padding=(0, 2))
     for name, value in pairs.items():
-        table.add_row(name.replace("_seconds", "").replace("_", " "), str(value))
+        table.add_row(_title(name), str(value))
     return table
 
 

@@ -22,6 +22,7 @@ from .blocks import BadBlockError, in_dependency_order, read_block
 from .chain import NO_HASH, active_chain
 from .feeder import Fate, Feeder, Tally
 from .needs import body_bytes, setting
+from .plurals import many
 
 Progress = Callable[[int], None]  # bytes that are done since the last call
 Bar = Callable[[int], AbstractContextManager[Progress]]  # for so many bytes in all
@@ -124,7 +125,7 @@ def plan(files: Sequence[Path], first_height: int | None, seed_missing: bool, ba
         needed = max(needed, checker.read[place.hash].needed)
     left_out = found.skipped + checker.bad + chain.contradicting + chain.unconnected
     if chain.on_bad:
-        left_out.append(f"not fed, because they stand on a block that is refused: {chain.on_bad:,} blocks")
+        left_out.append(f"not fed, because they stand on a block that is refused: {many(chain.on_bad, 'block')}")
     if not chain.blocks:
         raise BlockFileError("\n  ".join(["there is no block to feed", *first_few(left_out)]))
     outside = _parents_from_outside(chain.blocks) if seed_missing else {}

@@ -2,7 +2,7 @@
 
 A setting's key is its path, `pools.write.workers`; the same key in the environment is UTXOD_POOLS_WRITE_WORKERS, in the
 file `workers` under [pools.write]. Everything is checked at the start, and an error names the key, the value and the
-place it came from. A field's metadata {"help": ...} is its documentation.
+place it came from. A field's metadata {"help", "unit", "reason", "live"} is its documentation.
 
 The environment is not ours alone: Kubernetes gives every container variables named after its services, UTXOD_PORT among
 them where one is called utxod. What is no setting there is an error only where it looks like one.
@@ -38,12 +38,16 @@ class SettingsError(Exception):
 
 
 class Setting(NamedTuple):
-    """key: dotted path. help: what it does. range: of a number, in words; empty if it has no range."""
+    """key: dotted path. help: what it does. range: of a number, in words; empty if it has no range. unit: of the value
+    and of the range. reason: of the range. live: whether a reload changes it while the program runs."""
 
     key: str
     value: Any
     help: str
     range: str = ""
+    unit: str = ""
+    reason: str = ""
+    live: bool = False
 
     @property
     def variable(self) -> str:
@@ -64,9 +68,9 @@ def load_settings(
 ) -> S:
     """An instance of the dataclass `cls`, whose every field has a default.
 
-    file: TOML. environment: variables, those that begin with UTXOD_ are looked at; an empty one counts as unset. flags:
-    dotted key -> its value (text, or of the field's type) and the flag's name. warn: is told in a line, where there are
-    any, which variables are no settings. Raises SettingsError.
+    file: TOML; a list may be text there, too. environment: variables, those that begin with UTXOD_ are looked at; an
+    empty one counts as unset. flags: dotted key -> its value (text, or of the field's type) and the flag's name. warn:
+    is told in a line, where there are any, which variables are no settings. Raises SettingsError.
     """
     known = {setting.key: setting for setting in describe(cls())}
     given: dict[str, tuple[Any, str]] = {}
@@ -75,8 +79,10 @@ def load_settings(
     def take(key: str, value: Any, source: str) -> None:
         if key in known and type(value) is bool and type(known[key].value) in (int, float):
             faults.append(f"{key}: must be a number, got {value} (from {source})")  # pydantic would take it for 1 or 0
+        elif key in known and any("\0" in text for text in _texts(value)):
+            faults.append(f"{key}: has a zero byte in it, got {value!r:.200} (from {source})")
         elif key in known:
-            given[key] = value, source
+            given[key] = _from_text(value, known[key].value), source
         else:
             nearest = _nearest(key, known, 0.5)
             faults.append(f"{key}: no such setting{nearest and f'; did you mean {nearest}?'} (from {source})")
@@ -90,7 +96,7 @@ def load_settings(
         if not text:
             continue  # as good as unset
         if name in variables:
-            take(variables[name].key, _from_text(text, variables[name].value), name)
+            take(variables[name].key, text, name)
         elif name.startswith(PREFIX) and name not in OTHER_VARIABLES:
             if nearest := _meant(name, variables.keys() | OTHER_VARIABLES):
                 faults.append(f"{name}: no such setting; did you mean {nearest}? (from the environment)")
@@ -99,7 +105,7 @@ def load_settings(
     if strangers:
         warn(f"no settings, and left alone: {', '.join(strangers)} (from the environment)")
     for key, (value, flag) in (flags or {}).items():
-        take(key, _from_text(value, known[key].value) if key in known else value, flag)
+        take(key, value, flag)
     if faults:
         raise SettingsError("\n".join(faults))
     return _validated(cls, given)
@@ -127,24 +133,25 @@ def _fault(fault: Mapping[str, Any], given: Mapping[str, tuple[Any, str]]) -> st
         key = ".".join(path[:length])
         if key in given:
             value, source = given[key]
-            return f"{key}: {message}, got {value!r} (from {source})"
+            return f"{key}: {message}, got {value!r:.200} (from {source})"
     # A rule about several settings at once: name those that were given.
     under = ".".join(path)
     places = [f"{key} from {source}" for key, (_, source) in given.items() if key.startswith(under)]
     return f"{under or 'settings'}: {message}" + (f" ({', '.join(places)})" if places else "")
 
 
-def _leaves(value: Any, prefix: str, help_text: str = "", range_text: str = "") -> Iterator[Setting]:
+def _leaves(value: Any, prefix: str, metadata: Mapping[str, Any] = {}, limits: str = "") -> Iterator[Setting]:
     if dataclasses.is_dataclass(value):
         types = typing.get_type_hints(type(value), include_extras=True)
         for field in dataclasses.fields(value):
-            words, limits = field.metadata.get("help", ""), _range_of(types[field.name])
-            yield from _leaves(getattr(value, field.name), f"{prefix}{field.name}.", words, limits)
+            limits = _range_of(types[field.name])
+            yield from _leaves(getattr(value, field.name), f"{prefix}{field.name}.", field.metadata, limits)
     elif isinstance(value, dict) and value and all(dataclasses.is_dataclass(inner) for inner in value.values()):
         for name, inner in value.items():
             yield from _leaves(inner, f"{prefix}{name}.")
     else:
-        yield Setting(prefix[:-1], value, help_text, range_text)
+        words = {name: metadata.get(name, "") for name in ("help", "unit", "reason")}
+        yield Setting(prefix[:-1], value, range=limits, live=metadata.get("live", False), **words)
 
 
 def _range_of(annotated: Any) -> str:
@@ -159,6 +166,10 @@ def _read_toml(file: Path) -> dict[str, Any]:
         raise SettingsError(f"{file}: {error.strerror}") from None
     except (tomllib.TOMLDecodeError, UnicodeDecodeError) as error:
         raise SettingsError(f"{file}: {error}") from None
+    except ValueError:
+        raise SettingsError(f"{file}: a number in it has thousands of digits") from None
+    except RecursionError:
+        raise SettingsError(f"{file}: lists or tables are nested too deeply in it") from None
 
 
 def _flatten(table: Mapping[str, Any], known: Mapping[str, Setting], prefix: str = "") -> Iterator[tuple[str, Any]]:
@@ -183,6 +194,10 @@ def _from_text(text: Any, default: Any) -> Any:
         except ValueError:
             return text
     return text
+
+
+def _texts(value: Any) -> list[str]:
+    return [each for each in (value if isinstance(value, list) else [value]) if isinstance(each, str)]
 
 
 def _meant(variable: str, known: Iterable[str]) -> str:

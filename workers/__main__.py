@@ -4,44 +4,45 @@ when asked to.
 Exits with 0 when it was told to stop, and with START_FAILED_STATUS if it could not start.
 """
 
-import ctypes
 import faulthandler
 import gc
 import json
 import logging
 import os
-import signal
 import socket
 import sys
 from typing import Final
 
 from protocol.worker_link import WorkerLink
-from store import StoreError, open_store
-from workers.launch import DUMP_SIGNAL, START_FAILED_STATUS, WorkerSettings
-from workers.nonblocking_stderr import open_nonblocking_stderr, replace_stderr
+from store import ErrorKind, StoreError, open_store
+from workers import log_lines
+from workers.child import WORKER_GOES_BEFORE, begin
+from workers.launch import DUMP_SIGNAL, STACKS, START_FAILED_STATUS, WorkerSettings
+from workers.nonblocking_stderr import open_nonblocking_stderr
 from workers.runtime.executor import Executor
+from workers.runtime.in_hand import InHand
 from workers.runtime.loop import serve
 from workers.runtime.operations import OPERATION_BY_NAME
 
 log = logging.getLogger("utxod.worker")
 
-_PR_SET_PDEATHSIG: Final = 1
+_GONE: Final = (
+    ". There was one when the daemon started: bring it back (a file system that is not mounted, a directory that was "
+    "moved); the next start of the daemon would begin an empty one"
+)
 
 
 def main() -> int:
-    dumps = open_nonblocking_stderr()
-    faulthandler.enable(dumps)
-    faulthandler.register(DUMP_SIGNAL, dumps, all_threads=True)
-    # The daemon's signals are no longer held back; but a terminal with `tostop` may not stop who writes to it.
-    signal.pthread_sigmask(signal.SIG_SETMASK, {signal.SIGTTOU})
-    replace_stderr()
+    faulthandler.enable(open_nonblocking_stderr())
+    faulthandler.register(DUMP_SIGNAL, os.memfd_create(STACKS), all_threads=True)
     settings = WorkerSettings(**json.loads(sys.argv[1]))
-    logging.basicConfig(format=f"%(asctime)s %(levelname)s {settings.pool} worker %(process)d: %(message)s")
-    _end_with(settings.parent)
+    begin(settings.parent, WORKER_GOES_BEFORE)
+    log_lines.set_up_as_told(f"{settings.pool} worker", pool=settings.pool)
     try:
-        store = open_store(settings.store)
+        store = open_store(settings.store, create=settings.may_create)
     except (StoreError, ValueError, OSError) as error:
-        log.error("the store can't be opened: %s", error)
+        is_gone = isinstance(error, StoreError) and error.kind is ErrorKind.NO_SET
+        log.error("the store can't be opened: %s%s", error, _GONE if is_gone else "")
         return START_FAILED_STATUS
     # A dispatch makes objects by the thousand and hardly a cycle: when it is answered they go without the collector.
     gc.freeze()
@@ -54,16 +55,12 @@ def main() -> int:
         retention=settings.retention,
     )
     os.set_inheritable(settings.link, False)
-    serve(executor, WorkerLink(socket.socket(fileno=settings.link)), settings.pool)
+    in_hand = InHand()
+    for name in ("utxod.worker", "utxod.store"):
+        logging.getLogger(name).addFilter(in_hand)
+    serve(executor, WorkerLink(socket.socket(fileno=settings.link)), settings.pool, in_hand)
     store.close()
     return 0
-
-
-def _end_with(parent: int) -> None:
-    """The kernel kills this process when its parent is gone: a process that is stopped could not notice."""
-    ctypes.CDLL(None, use_errno=True).prctl(_PR_SET_PDEATHSIG, signal.SIGKILL)
-    if os.getppid() != parent:
-        sys.exit("the daemon is gone")
 
 
 if __name__ == "__main__":

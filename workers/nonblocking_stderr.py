@@ -25,14 +25,15 @@ _END_SECONDS: Final = 1.0
 
 
 class NonBlockingWriter(io.RawIOBase):
-    """A stream whose `write` returns at once. descriptor: where it goes. capacity: writes that may wait."""
+    """A stream whose `write` returns at once. descriptor: where it goes. capacity: writes that may wait. dropped: lines
+    that were."""
 
     def __init__(self, descriptor: int, capacity: int = _CAPACITY) -> None:
         self._descriptor = descriptor
         self._capacity = capacity
         # Its `put` is reentrant: a finalizer may write at any moment.
         self._queue: SimpleQueue[bytes | threading.Event] = SimpleQueue()
-        self._dropped = 0
+        self.dropped = 0
         self._reported = 0  # of those
         threading.Thread(target=self._run, name="stderr", daemon=True).start()
 
@@ -49,9 +50,9 @@ class NonBlockingWriter(io.RawIOBase):
         """Takes all of it, or drops it; returns at once."""
         chunk = bytes(data)
         if self._queue.qsize() >= self._capacity:
-            self._dropped += chunk.count(b"\n")
+            self.dropped += chunk.count(b"\n")
         else:
-            self._queue.put(chunk if len(chunk) <= _LONGEST else chunk[:_LONGEST] + b"...\n")
+            self._queue.put(_bounded(chunk))
         return len(chunk)
 
     def finish(self, within: float = _END_SECONDS) -> None:
@@ -66,9 +67,9 @@ class NonBlockingWriter(io.RawIOBase):
             if isinstance(taken, threading.Event):
                 taken.set()
             elif not self._pass_on(taken):
-                self._dropped += taken.count(b"\n")
-            elif self._dropped > self._reported and self._queue.empty():
-                missing, self._reported = self._dropped - self._reported, self._dropped
+                self.dropped += taken.count(b"\n")
+            elif self.dropped > self._reported and self._queue.empty():
+                missing, self._reported = self.dropped - self._reported, self.dropped
                 log.warning("%d lines are missing here: nobody took them", missing)
 
     def _pass_on(self, chunk: bytes) -> bool:
@@ -85,15 +86,34 @@ class NonBlockingWriter(io.RawIOBase):
         return True
 
 
+def _bounded(chunk: bytes) -> bytes:
+    """Cut between two characters where it is too long."""
+    if len(chunk) <= _LONGEST:
+        return chunk
+    end = _LONGEST
+    while end and chunk[end] & 0xC0 == 0x80:  # it goes on with a character of UTF-8
+        end -= 1
+    return chunk[:end] + b"...\n"
+
+
+_of_this_process: NonBlockingWriter | None = None
+
+
 def replace_stderr() -> None:
     """What Python writes to standard error, logging, warnings and tracebacks, waits for nobody from now on; it stays as
     it was where no thread can be had for that."""
+    global _of_this_process
     try:
-        writer = NonBlockingWriter(_STDERR)
+        writer = _of_this_process = NonBlockingWriter(_STDERR)
     except RuntimeError:
         return
     sys.stderr = io.TextIOWrapper(writer, encoding="utf-8", errors="backslashreplace", write_through=True)
     atexit.register(writer.finish)
+
+
+def lines_dropped() -> int:
+    """Of what this process wrote to standard error since it was replaced."""
+    return 0 if _of_this_process is None else _of_this_process.dropped
 
 
 def open_nonblocking_stderr() -> int:

@@ -16,7 +16,7 @@ from utxod.import_guard import ROOT
 from utxod.own_daemon import last_lines, own_daemon
 
 from ..limits.pool import pool
-from ..load import MANY, REQUESTS_IN_FLIGHT, SINGLE_CALLERS, ask_from_threads
+from ..load import MANY, PATIENT_SECONDS, REQUESTS_IN_FLIGHT, SINGLE_CALLERS, ask_from_threads
 from ..processes import started
 from ..report import RIGHT, Figure, MeasurementError, Report, Round
 from .redis_server import redis_server
@@ -91,9 +91,9 @@ def _round(report: Report, name: str, ask: Ask, seconds: float) -> Round:
         lambda txids: ask(txids) == [RECORD] * MANY, _REQUESTS, seconds, REQUESTS_IN_FLIGHT
     )
     report.promise(RIGHT, wrong == wrong_batches == 0)
-    taken = []
+    taken: list[float] = []
     until = time.perf_counter() + seconds
-    while (started_at := time.perf_counter()) < until:
+    while (started_at := time.perf_counter()) < until or not taken:
         report.promise(RIGHT, ask(_TXIDS[:1]) == [RECORD])
         taken.append((time.perf_counter() - started_at) * 1000)
     return {
@@ -105,7 +105,10 @@ def _round(report: Report, name: str, ask: Ask, seconds: float) -> Round:
 
 @contextlib.contextmanager
 def _utxod() -> Iterator[Ask]:
-    with own_daemon("null:", ["--workers", str(PROCESSES)]) as daemon, Client(daemon.endpoint) as client:
+    with (
+        own_daemon("null:", ["--workers", str(PROCESSES)]) as daemon,
+        Client(daemon.endpoint, timeout=PATIENT_SECONDS) as client,
+    ):
 
         def ask(txids: Sequence[bytes]) -> Any:
             if len(txids) == 1:

@@ -14,7 +14,7 @@ from utxod.own_daemon import last_lines
 from ..processes import started
 from ..report import MeasurementError
 
-_START_SECONDS: Final = 10.0
+_START_SECONDS: Final = 60.0
 _POLL_SECONDS: Final = 0.02
 
 

@@ -32,7 +32,7 @@ async def closed_loop(
     until = began + seconds
 
     async def caller() -> None:
-        while (asked := time.perf_counter()) < until:
+        while (asked := time.perf_counter()) < until or not taken:
             try:
                 right = await question()
             except StopAsyncIteration:

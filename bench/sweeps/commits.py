@@ -7,6 +7,7 @@ from utxod.generate import Generator
 from utxod.own_daemon import EMBEDDED, own_daemon
 
 from ..limits import lmdb
+from ..load import PATIENT_SECONDS
 from ..report import Report
 from ..throughput import WORKERS
 from .closed_loop import Step, closed_loop
@@ -35,7 +36,7 @@ def commits(report: Report, seconds: float) -> list[Sweep]:
 async def _synced(report: Report, endpoint: str, seconds: float) -> list[Step]:
     generator = Generator()
     steps = []
-    async with AsyncClient(endpoint) as client:
+    async with AsyncClient(endpoint, timeout=PATIENT_SECONDS) as client:
         for callers in CALLERS:
             coins = await Coins.created(client, generator, seconds)
             steps.append(await closed_loop(report, client, coins.spend, callers, seconds))

@@ -11,7 +11,7 @@ from utxod.generate import Generator
 from utxod.own_daemon import EMBEDDED_UNSYNCED, own_daemon
 
 from ..limits import relay
-from ..load import ask_from_threads
+from ..load import PATIENT_SECONDS, ask_from_threads
 from ..peers.measurement import Ask, others
 from ..report import Report
 from ..throughput import FIELDS, NULL_RECORD, WORKERS
@@ -50,7 +50,7 @@ def _latency_lines(name: str, steps: Sequence[Step]) -> list[Line]:
 
 
 async def _null(report: Report, endpoint: str, seconds: float) -> list[Step]:
-    async with AsyncClient(endpoint) as client:
+    async with AsyncClient(endpoint, timeout=PATIENT_SECONDS) as client:
         source = itertools.cycle(_TXIDS)
 
         async def get() -> bool:
@@ -62,7 +62,7 @@ async def _null(report: Report, endpoint: str, seconds: float) -> list[Step]:
 async def _embedded(report: Report, endpoint: str, seconds: float) -> tuple[list[Step], list[Step]]:
     """Of gets and of spends."""
     generator = Generator()
-    async with AsyncClient(endpoint) as client:
+    async with AsyncClient(endpoint, timeout=PATIENT_SECONDS) as client:
         steps = []
         for callers in CALLERS:
             coins = await Coins.created(client, generator, seconds)

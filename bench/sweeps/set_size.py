@@ -11,7 +11,7 @@ from utxod.own_daemon import EMBEDDED_UNSYNCED, own_daemon
 from utxod.rendering import count_progress
 
 from ..limits import lmdb
-from ..load import MANY, ask_many, batched, expect_ok
+from ..load import MANY, PATIENT_SECONDS, ask_many, batched, expect_ok
 from ..report import Report
 from ..throughput import COINS_A_ROUND, CREATE, GET, GET_ALONE, GET_AND_PUT, PUT, SPEND, WORKERS, embedded_round
 from .sweep import Line, Point, Role, Sweep
@@ -50,6 +50,6 @@ def set_size(report: Report, seconds: float, records: int) -> list[Sweep]:
 
 async def _grow(endpoint: str, generator: Generator) -> None:
     items = [CreateItem.whole(generator.coinbase([1000]).raw, block_height=1) for _ in range(CHUNK)]
-    async with AsyncClient(endpoint) as client:
+    async with AsyncClient(endpoint, timeout=PATIENT_SECONDS) as client:
         _, outcomes = await ask_many(client.create_many, batched(items, MANY))
     expect_ok(outcomes)

@@ -57,6 +57,15 @@ def left() -> int:
         return 0
 
 
+def in_use() -> tuple[int, int]:
+    """How many are open, and how many may be."""
+    limit = resource.getrlimit(resource.RLIMIT_NOFILE)[0]
+    try:
+        return _count_open(), limit
+    except OSError:
+        return limit, limit  # not even one to count them
+
+
 def take(count: int, like: int) -> list[int]:
     """So many duplicates of a descriptor, which nobody else can have until `give_back`. Raises OSError where there are
     not so many; then it has taken none."""

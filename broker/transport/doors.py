@@ -28,7 +28,7 @@ from protocol.endpoint import IPC
 
 from .descriptors import FOR_PENDING_CONNECTIONS, give_back, left, take
 from .path import PathPlace
-from .places import NAME, TCP, NamePlace, PendingConnections, Place, tcp_places
+from .places import NAME, TCP, NamePlace, PendingConnections, Place, look_up, tcp_places
 
 log = logging.getLogger("utxod.doors")
 
@@ -54,7 +54,7 @@ def find_places(address: str) -> list[Place]:
     if address.startswith(IPC):
         return [PathPlace(address)]
     if address.startswith(TCP):
-        return list(tcp_places(address))
+        return list(tcp_places(look_up(address)))
     raise OSError(f"{address}: wanted ipc:///PATH, ipc://@NAME or tcp://HOST:PORT")
 
 
@@ -186,6 +186,11 @@ class Doors:
             except OSError as error:
                 self._log(door, f"{error}")
             self._listen(door)
+
+    def keep(self, reserve: int) -> None:
+        """So many descriptors must be left from now on when newcomers are let in."""
+        for door in self._doors:
+            door.reserve = reserve
 
     def unhinge(self) -> None:
         """All doors, before their sockets are closed."""

@@ -16,6 +16,8 @@ from typing import Final, NamedTuple, Protocol
 
 import psutil
 
+from protocol.endpoint import port_number
+
 NAME: Final = "ipc://@"
 TCP: Final = "tcp://"
 # Newcomers that may wait in a queue that can be closed; the kernel takes one more.
@@ -130,15 +132,43 @@ class TcpPlace:
         self._socket.close()
 
 
-def tcp_places(address: str) -> list[TcpPlace]:
+class TcpAddress(NamedTuple):
+    """address: tcp://HOST:PORT. port: 0 for any that is free. found: family and numeric address of each that the host
+    has."""
+
+    address: str
+    host: str
+    port: int
+    found: list[tuple[int, str]]
+
+
+def split_tcp(address: str) -> tuple[str, int]:
+    """HOST, as it is given, and PORT; nobody is asked. Raises OSError, with the address in its message."""
+    host, colon, port = address.removeprefix(TCP).rpartition(":")
+    if not colon or not host or not (port == _WILDCARD or port.isdecimal()):
+        raise OSError(f"{address:.500}: wanted tcp://HOST:PORT")
+    try:
+        host.encode("idna")
+        number = 0 if port == _WILDCARD else port_number(port)
+    except UnicodeError:
+        raise OSError(f"{address:.500}: {host!r:.200} can be no host's name") from None
+    except ValueError as error:
+        raise OSError(f"{address:.500}: {error}") from None
+    return host, number
+
+
+def look_up(address: str) -> TcpAddress:
+    """Asks a name server where HOST is a name. Raises OSError, with the address in its message."""
+    host, port = split_tcp(address)
+    return TcpAddress(address, host, port, _resolve(address, host))
+
+
+def tcp_places(wanted: TcpAddress) -> list[TcpPlace]:
     """One for each address of the host. Raises OSError, with the address in its message."""
-    host, colon, port_text = address.removeprefix(TCP).rpartition(":")
-    if not colon or not host or not (port_text.isdecimal() or port_text == _WILDCARD):
-        raise OSError(f"{address}: wanted tcp://HOST:PORT")
-    port = 0 if port_text == _WILDCARD else int(port_text)
+    address, host, port, found = wanted
     made: list[TcpPlace] = []
     refused: OSError | None = None
-    for family, where in _resolve(address, host):
+    for family, where in found:
         is_dual = host == _WILDCARD and family == socket.AF_INET6
         try:
             listening = socket.create_server((where, port), family=family, backlog=_BACKLOG, dualstack_ipv6=is_dual)

@@ -12,12 +12,14 @@ handshake is closed.
 
 from collections.abc import Callable, Iterator, Sequence
 from contextlib import ExitStack
-from typing import Final, NamedTuple
+from typing import Any, Final, NamedTuple
 
 import zmq
 
 from broker.entry import Body
 
+from .connections import Connections
+from .descriptors import in_use
 from .doors import Doors
 from .worker_links import WorkerLinks
 
@@ -29,7 +31,10 @@ _ANSWERS_WAITING: Final = 10_000
 _REQUESTS_WAITING: Final = 10_000
 # A frame larger than any body that could be admitted ends its connection; up to here it gets an answer.
 _FRAME_FACTOR: Final = 2
-_HEARTBEAT_MS: Final = 2_000
+# A submitter that vanished without a word is noticed. One that stands still for some seconds has not: cut off, it could
+# not know what became of what it waits for. As patient as the clients are with the daemon.
+_HEARTBEAT_MS: Final = 5_000
+_HEARTBEAT_TIMEOUT_MS: Final = 10_000
 # Who connects and says nothing is closed after this.
 _HANDSHAKE_MS: Final = 5_000
 # How long answers given to ZeroMQ may still be delivered when the daemon ends.
@@ -94,6 +99,7 @@ class Transport:
         self._poller = zmq.Poller()
         self._watched: set[int] = set()
         self._frontends: list[zmq.Socket[bytes]] = []
+        self._connections: list[Connections] = []
         self._in_excess: set[int] = set()  # the frontends at which the rest of a message is to be dropped
         self.excess = 0
         self.addresses: list[str] = []
@@ -105,6 +111,7 @@ class Transport:
             self._context = zmq.Context()
             undo.callback(self._context.destroy, linger=_LINGER_MS)
             undo.callback(self._doors.unhinge)
+            undo.callback(self._close_connections)
             for address in frontends:
                 self._bind(address, max_body_bytes * _FRAME_FACTOR, reserve)
             self._undo = undo.pop_all()
@@ -118,10 +125,12 @@ class Transport:
         frontend.rcvhwm = _REQUESTS_WAITING
         frontend.maxmsgsize = max_frame_bytes
         frontend.heartbeat_ivl = _HEARTBEAT_MS
+        frontend.heartbeat_timeout = _HEARTBEAT_TIMEOUT_MS
         frontend.handshake_ivl = _HANDSHAKE_MS
         # With a domain libzmq refuses who speaks no ZMTP 3 by the first bytes; without a handler it asks nobody.
         frontend.zap_domain = b"utxod"
         self.addresses.append(self._doors.add(frontend, address, reserve))
+        self._connections.append(Connections(frontend))
         self._frontends.append(frontend)
         self._poller.register(frontend, zmq.POLLIN)
 
@@ -203,13 +212,40 @@ class Transport:
 
     # ---- from time to time, and the end
 
+    def keep(self, reserve: int) -> None:
+        """So many descriptors newcomers among the submitters must leave from now on."""
+        self._doors.keep(reserve)
+
+    def report(self) -> dict[str, Any]:
+        """What is told of it to those who watch: where it listens, how many are connected, how many descriptors are
+        open and may be."""
+        for connections in self._connections:
+            connections.take()
+        open_now, limit = in_use()
+        return {
+            "listen": self.addresses,
+            "submitters": sum(connections.count for connections in self._connections),
+            "descriptors": {"open": open_now, "limit": limit},
+        }
+
     def tend(self) -> None:
         """From time to time: what was taken away is put right, and newcomers that had to wait are looked at again."""
         self._doors.tend()
+        for connections in self._connections:
+            connections.take()
 
     def close(self) -> None:
         """Answers already given to ZeroMQ are still delivered, within `_LINGER_MS`."""
         self._undo.close()
+
+    def _close_connections(self) -> None:
+        for connections in self._connections:
+            connections.close()
+
+
+def shared(data: bytes) -> Body:
+    """For who sends the same to many: it is held once, for as long as any of them has not read it."""
+    return zmq.Frame(data, copy=True)
 
 
 def _receive(socket: "zmq.Socket[bytes]") -> tuple[bytes, list[Body], bool] | None:

@@ -3,6 +3,7 @@ I/O, no clock, no randomness: the attempts are made by retrying.py, which tells 
 
 Asked again is an item that was not executed, for a reason that passes; or one of which nobody knows whether it was
 executed, where its operation may be asked twice. `unknown` stays: a later `no` says nothing of the attempt before it.
+And an attempt whose time was over before it left says nothing of the item: what it was answered before stands.
 """
 
 from collections.abc import Mapping, Sequence
@@ -17,6 +18,8 @@ from .call import REPORT_CALL, Call
 FIRST_PAUSE: Final = 0.05  # seconds, where the daemon names none; doubled each time, up to
 LONGEST_PAUSE: Final = 2.0
 TOGETHER: Final = 0.1  # items that fall due within this many seconds of each other are asked together
+
+_MOST_TOLD: Final = 5  # earlier attempts of an item
 
 # Codes of what was not executed, and may be when it is asked again.
 PASSING: Final = codes.FAULTS - {codes.BAD_REQUEST, codes.TOO_LARGE, codes.UNSUPPORTED} | {
@@ -55,8 +58,10 @@ class Attempts:
     def __init__(self, call: Call) -> None:
         self._operation, self._payload, self._count, self._flags = call.operation, call.payload, call.count, call.flags
         self._results: list[Any] = [None] * call.count
-        self._errors: dict[int, Error] = {}  # by item, of its last attempt
+        self._errors: dict[int, Error] = {}  # by item, of its last attempt that left, or else of its last one
+        self._unsent: dict[int, str] = {}  # why none has left since, where one had before
         self._unknown: dict[int, Error] = {}  # of its last attempt that may have been executed
+        self._ids: dict[int, list[str]] = {}  # of all such, as they are told; or else of its last attempt
         self._asked: Sequence[int] = range(call.count)  # the items of the attempt that is under way
         self._due: dict[int, float] = {}  # those that may be asked again, and when, in seconds on the caller's clock
         self._pause = FIRST_PAUSE
@@ -70,9 +75,10 @@ class Attempts:
                 self._results[index] = call.results[place]
                 self._errors.pop(index, None)
                 continue
-            self._errors[index] = error
-            if error.executed == codes.UNKNOWN:
-                self._unknown[index] = _together(self._unknown.get(index), error)
+            if _never_left(error) and call.deadline <= now and not _never_left(self._errors.get(index, error)):
+                self._unsent[index] = error.message
+            else:
+                self._note(index, error, call.id_of(place))
             if self._may_ask_again(error):
                 pauses[index] = self._pause_after(error, jitter)
         if self._flags & ONE_TRANSACTION and pauses:  # all of it, or nothing
@@ -80,6 +86,12 @@ class Attempts:
             pauses = dict.fromkeys(again, max(pauses.values()))
         self._due.update((index, now + pause) for index, pause in pauses.items())
         self._pause = min(LONGEST_PAUSE, 2 * self._pause)
+
+    def end(self, error: Error) -> None:
+        """Neither the attempt that is under way can be asked, nor any other."""
+        for index in (*self._asked, *self._due):
+            self._note(index, error, "")
+        self._due.clear()
 
     @property
     def due(self) -> float | None:
@@ -101,12 +113,34 @@ class Attempts:
             for error in self._unknown.values()
             if "outpoints" in error.details
         ]
-        errors = {index: _together(self._unknown.get(index), error) for index, error in self._errors.items()}
+        errors = {index: self._whole(index, error) for index, error in self._errors.items()}
         if self._flags & ONE_TRANSACTION and stand:  # told once, by an item that may not be the one that is raised
             errors = {index: error._replace(details={**stand[-1], **error.details}) for index, error in errors.items()}
         whole = Call(self._operation, b"", self._count, self._flags)
+        whole.ids = {index: self._ids[index][-1] for index in errors}
         whole.settle(self._results, errors)
         return whole
+
+    def _note(self, index: int, error: Error, request_id: str) -> None:
+        """What the last attempt of an item has come to."""
+        self._errors[index] = error
+        self._unsent.pop(index, None)
+        if index not in self._unknown:
+            self._ids[index] = []
+        if index not in self._unknown or error.executed == codes.UNKNOWN:
+            self._ids[index].append(request_id)
+        if error.executed == codes.UNKNOWN:
+            self._unknown[index] = _together(self._unknown.get(index), error)
+
+    def _whole(self, index: int, last: Error) -> Error:
+        """What all attempts of an item have come to."""
+        error = _together(self._unknown.get(index), last)
+        parts = [error.message]
+        if earlier := [request_id for request_id in self._ids[index][:-1] if request_id]:
+            parts.append(f"asked before as {', '.join(earlier[-_MOST_TOLD:])}")
+        if index in self._unsent:
+            parts.append(f"asked again: {self._unsent[index]}")
+        return error._replace(message="; ".join(filter(None, parts)))
 
     def _may_ask_again(self, error: Error) -> bool:
         if error.executed == codes.UNKNOWN:
@@ -132,6 +166,11 @@ class Attempts:
                 found.append(payload[begin:end])
             begin = end
         return b"".join(found)
+
+
+def _never_left(error: Error) -> bool:
+    """Nobody but the client says so."""
+    return error[:2] == (codes.NO_ANSWER, codes.NO)
 
 
 def _together(unknown: Error | None, last: Error) -> Error:

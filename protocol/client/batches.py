@@ -25,7 +25,7 @@ class Batches:
         size, until = 0, time.monotonic() + GATHER
         self.full = False
         try:
-            while not self.full and time.monotonic() < until:
+            while not self.full and (not batch or time.monotonic() < until):
                 item = next(self._items)
                 batch.append(item)
                 size += _size(item)

@@ -17,15 +17,22 @@ from ..wire import Error
 
 class UtxodError(Exception):
     """code: a stable string of `codes`. executed: "no" or "unknown". retry_after: seconds, None where asking again
-    later is no use. details: what the code's entry in docs/protocol.md says. It survives pickling and copying whole."""
+    later is no use. details: what the code's entry in docs/protocol.md says. request_id: what `utxod explain` tells the
+    fate of, the request's id in hexadecimal and the item's index in it, as in "00...00/7"; empty where nothing was ever
+    sent. It survives pickling and copying whole."""
 
-    def __init__(self, error: Error) -> None:
-        super().__init__(f"{error.code}: {error.message}" if error.message else error.code)
+    _tells_id = False  # in its text
+
+    def __init__(self, error: Error, request_id: str = "") -> None:
+        text = f"{error.code}: {error.message}" if error.message else error.code
+        # A rejection is what the rules say, whoever asks.
+        super().__init__(f"{text} (request {request_id})" if request_id and self._tells_id else text)
         self.code = error.code
         self.executed = error.executed
         self.message = error.message
         self.retry_after = error.retry_after / 1000 if error.retry_after else None
         self.details: Mapping[str, Any] = error.details
+        self.request_id = request_id
 
     def __reduce__(self) -> tuple[Any, ...]:
         # An exception's own way back is by its constructor, from the text: that is not what this one takes.
@@ -72,6 +79,8 @@ class Fault(UtxodError):
     """The request could not be served. Where `.executed` is "unknown", asking again is safe, but for freeze, unfreeze,
     reassign and increment (docs/protocol.md, Asking again)."""
 
+    _tells_id = True
+
 
 class NoAnswer(Fault):
     """NO_ANSWER: it never left the client ("no"); or nothing came in time, or the connection was lost ("unknown")."""
@@ -117,7 +126,8 @@ _CLASSES: Mapping[str, type[UtxodError]] = {
 }
 
 
-def to_exception(error: Error) -> UtxodError:
-    """The exception for an answer's error: of the code's own class, or a Rejection, or a Fault (as an unknown code)."""
+def to_exception(error: Error, request_id: str = "") -> UtxodError:
+    """The exception for an answer's error: of the code's own class, or a Rejection, or a Fault (as an unknown code).
+    request_id: as the exception's."""
     kind = _CLASSES.get(error.code, Rejection if error.code in codes.REJECTIONS else Fault)
-    return kind(error)
+    return kind(error, request_id)

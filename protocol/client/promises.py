@@ -108,9 +108,10 @@ class Promises:
         with contextlib.suppress(Exception):  # the next turn starts over
             self._driver.look()
         for promise in list(self._open):
-            given_up = self._driver.given_up(promise.question.call, now)
-            if given_up is not None:
-                self._settle_here(promise, given_up)
+            call = promise.question.call
+            settled = call if call.settled else self._driver.given_up(call, now)
+            if settled is not None:
+                self._settle_here(promise, settled)
 
     def _settle_here(self, promise: _Promise, call: Call) -> None:
         with contextlib.suppress(BaseException):  # of a callback: an Exception of it is logged by the future

@@ -50,7 +50,7 @@ class Operation(NamedTuple, Generic[T]):
             call.settle(())
         return Question(call, lambda settled: self._read_outcomes(settled, unsent))
 
-    def _read(self, value: Any) -> T:
+    def _read(self, value: Any, call: Call, index: int) -> T:
         """Raises Fault INTERNAL ("unknown": the daemon said OK) where the value is not what the operation gives."""
         if self.convert is None:
             return value  # type: ignore[no-any-return]
@@ -58,12 +58,12 @@ class Operation(NamedTuple, Generic[T]):
             return self.convert(value)
         except _UNREADABLE:
             message = f"{self.name}: the result is not what the protocol says"
-            raise to_exception(Error(codes.INTERNAL, codes.UNKNOWN, message)) from None
+            raise to_exception(Error(codes.INTERNAL, codes.UNKNOWN, message), call.id_of(index)) from None
 
     def read_single(self, call: Call) -> T:
         if call.errors:
-            raise to_exception(call.errors[0])
-        return self._read(call.results[0])
+            raise to_exception(call.errors[0], call.id_of(0))
+        return self._read(call.results[0], call, 0)
 
     def _read_outcomes(self, call: Call, unsent: Mapping[int, Error]) -> list[Outcome[T]]:
         """unsent: the errors, by index, of items that never became part of the call."""
@@ -75,16 +75,16 @@ class Operation(NamedTuple, Generic[T]):
                 return [Outcome(value) for value in map(self.convert, values)]
             except _UNREADABLE:
                 pass  # found again below, for the items it concerns alone
-        outcomes = [self._outcome(value, errors.get(index)) for index, value in enumerate(values)]
+        outcomes = [self._outcome(value, errors.get(index), call, index) for index, value in enumerate(values)]
         for index in sorted(unsent):
             outcomes.insert(index, Outcome(None, to_exception(unsent[index])))
         return outcomes
 
-    def _outcome(self, value: Any, error: Error | None) -> Outcome[Any]:
+    def _outcome(self, value: Any, error: Error | None, call: Call, index: int) -> Outcome[Any]:
         if error is not None:
-            return Outcome(None, to_exception(error))
+            return Outcome(None, to_exception(error, call.id_of(index)))
         try:
-            return Outcome(self._read(value))
+            return Outcome(self._read(value, call, index))
         except UtxodError as unreadable:
             return Outcome(None, unreadable.with_traceback(None))
 

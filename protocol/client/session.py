@@ -80,8 +80,10 @@ class _Request:
         self.deadline = calls[0].deadline
         self.frames = frames
         self.bucket: dict[bytes, _Request] = {}
+        first = 0
         for call in calls:
-            call.request = self
+            call.request, call.request_id, call.first = self, request_id, first
+            first += call.count
 
 
 class Session:
@@ -299,6 +301,8 @@ class Session:
                 self._fail_sent("the daemon was started anew")
             # What was packed, but not sent, was packed for the epoch and the limits known before.
             packed = [call for request in self._outbox for call in request.calls]
+            for call in packed:
+                call.request_id = b""
             self._waiting = dict.fromkeys([*packed, *self._waiting])
             self._outbox.clear()
             self._reconnect_delay = 0.0
@@ -312,8 +316,10 @@ class Session:
 
     def _answered(self, request: _Request, message_type: int, frames: Sequence[bytes], now: float) -> None:
         if message_type == wire.REPORT and request.operation == REPORT_CALL and len(frames) == 2:
-            results = [wire.unpack_report(frames[1])]
-            header = wire.ReplyHeader(None, 1, {})
+            try:
+                header, results = wire.ReplyHeader(None, 1, {}), [wire.unpack_report(frames[1])]
+            except wire.ProtocolError as error:  # whoever asked hears why, and at once
+                header, results = wire.ReplyHeader(Error(error.code, codes.NO, str(error)), 1, {}), []
         elif request.operation == REPORT_CALL:
             header, results = wire.ReplyHeader(_refusal(message_type, frames), 1, {}), []
         elif message_type == wire.REPLY and len(frames) == 3:
@@ -353,6 +359,8 @@ class Session:
             if call.settled:  # in a turn that was interrupted
                 continue
             self.counters.no_answer += 1
+            if executed == codes.NO:
+                call.request_id = b""
             self._collect(call.fail(error))
 
     @property

@@ -13,18 +13,22 @@ from .call import NO_ERRORS, Call
 class SplitCall:
     """Puts the results of the pieces together, until none is open."""
 
-    __slots__ = ("call", "errors", "open_pieces", "results")
+    __slots__ = ("call", "errors", "ids", "open_pieces", "results")
 
     def __init__(self, call: Call, open_pieces: int) -> None:
         self.call = call
         self.open_pieces = open_pieces
         self.results: list[Any] = [None] * call.count
         self.errors: dict[int, Error] = {}
+        self.ids: dict[int, str] = {}
+        call.ids = self.ids
 
     def add(self, piece: "CallPiece") -> Call | None:
         """Takes the results of a settled piece. Returns the caller's call where it was the last one."""
         self.results[piece.start : piece.start + piece.count] = piece.results
-        self.errors.update((piece.start + index, error) for index, error in piece.errors.items())
+        for index, error in piece.errors.items():
+            self.errors[piece.start + index] = error
+            self.ids[piece.start + index] = piece.id_of(index)
         self.open_pieces -= 1
         return None if self.open_pieces else self.call.settle(self.results, self.errors)
 
@@ -44,6 +48,12 @@ class CallPiece(Call):
     def settle(self, results: Sequence[Any], errors: Mapping[int, Error] = NO_ERRORS) -> Call | None:
         super().settle(results, errors)
         return self.split.add(self)
+
+
+def ids_of(call: Call) -> dict[int, str]:
+    """How each item of a call that is open is told, by index, whether it is split or not."""
+    starts = [(piece.start if isinstance(piece, CallPiece) else 0, piece) for piece in call.pieces]
+    return {start + index: piece.id_of(index) for start, piece in starts for index in range(piece.count)}
 
 
 def fits(call: Call, limits: Limits) -> bool:

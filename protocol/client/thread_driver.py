@@ -31,6 +31,7 @@ from .driver import CLOSE_WAIT, CLOSED, FORKED, Driver, refusal
 from .errors import NoAnswer
 from .promises import LOOK, Promises
 from .shared_poll import SharedPoll
+from .split_call import ids_of
 
 ENDING: Final = "the program ends"
 WITHIN: Final = (
@@ -120,6 +121,7 @@ class ThreadDriver(Driver):
         if now <= call.deadline + self._grace + _DISTRUST:
             return None
         instead = Call(call.operation, b"", call.count)
+        instead.ids = ids_of(call)
         instead.fail(Error(codes.NO_ANSWER, codes.UNKNOWN, "nothing that drives the client gets to run"))
         return instead
 
@@ -142,10 +144,13 @@ class ThreadDriver(Driver):
         self._request_end()
         if self._ended == FORKED or sys.is_finalizing():
             return  # there is no such thread
-        if self._exclusively(self._settle):
-            self.promises.settle_all()
-            if threading.current_thread() is not self._thread:
-                self._thread.join(CLOSE_WAIT)
+        # By looks, not by the clock: where this process stood still, one look, or all that was left, is over at once.
+        for looks in range(math.ceil(CLOSE_WAIT / LOOK)):
+            if self._exclusively(self._settle):
+                self.promises.settle_all()
+                if threading.current_thread() is not self._thread:
+                    self._thread.join(CLOSE_WAIT - looks * LOOK)
+                return
 
     def forked(self) -> None:
         """The copy takes nothing out of what the parent sleeps on, and waits for no thread that it does not have."""
@@ -188,6 +193,9 @@ class ThreadDriver(Driver):
         while not call.settled:
             now = time.monotonic()
             if (given_up := self.given_up(call, now)) is not None:
+                self._exclusively(self._turn)  # all it takes, where this process stood still
+                if call.settled:
+                    break
                 self._forget(call)
                 return given_up
             leader = self._leader

@@ -2,7 +2,8 @@
 
 A transaction begins unless the host refuses memory or the disk fails. Once that is over, the next one begins without
 anybody's help: the map grows when another process has made it larger, the slots of dead readers are freed, and an
-environment that LMDB has given up is opened again.
+environment that LMDB has given up, or whose locks' file was removed, is opened again. Nothing is written once another
+set is at its path.
 """
 
 import shutil
@@ -12,6 +13,8 @@ from typing import Any, Final
 import lmdb
 
 from store.interface import StoreError
+
+from .in_place import check_in_place, is_in_place, look
 
 _MAX_READERS: Final = 1024
 
@@ -34,9 +37,13 @@ class Environment:
 
     def __init__(self, directory: Path, *, sync: bool, map_bytes: int) -> None:
         self._directory = directory
+        self._data = directory / "data.mdb"
+        self._locks = directory / "lock.mdb"
         self._sync = sync
         self._map_bytes = map_bytes
         self._environment = self._open()
+        self._opened = self._data.stat()
+        self._locks_opened = look(self._locks)
 
     @property
     def map_bytes(self) -> int:
@@ -45,6 +52,8 @@ class Environment:
 
     def begin(self, *, write: bool = False) -> Any:
         """A transaction of LMDB. Raises StoreError or lmdb.Error where none can begin now."""
+        if write:
+            check_in_place(self._data, self._opened)
         try:
             return self._ready().begin(write=write)
         except lmdb.Error as error:
@@ -95,8 +104,14 @@ class Environment:
             raise error
 
     def _ready(self) -> Any:
+        is_locked = is_in_place(self._locks, self._locks_opened)
+        if not is_locked and self._environment is not None and is_in_place(self._data, self._opened):
+            # Who opens the set now makes another: neither would know of the other's commits, and undo them.
+            self._give_up()
         if self._environment is None:
+            check_in_place(self._data, self._opened)
             self._environment = self._open()
+            self._locks_opened = look(self._locks)
         return self._environment
 
     def _give_up(self) -> None:

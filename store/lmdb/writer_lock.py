@@ -2,7 +2,8 @@
 
 LMDB's own lock blocks without limit, and does not say which process holds it. Every writer takes this one first. So a
 writer that was stopped inside a write transaction is known by its process id, and it alone can be terminated. The
-kernel frees the lock of a process that dies.
+kernel frees the lock of a process that dies. Nobody gets the lock of a file that is no longer at its path, since who
+comes later has another one: where there is still a directory, it is made anew.
 """
 
 import fcntl
@@ -14,6 +15,8 @@ from pathlib import Path
 from typing import Final
 
 from store.interface import StoreError
+
+from .in_place import check_in_place, is_in_place, look
 
 _SHORTEST_PAUSE: Final = 0.0002  # seconds
 _LONGEST_PAUSE: Final = 0.005
@@ -36,13 +39,12 @@ class WriterLock:
 
     def __init__(self, path: Path) -> None:
         self._path = path
-        # A process that can open it, even only to read, can take the lock, and so stop every writer.
-        self._file = os.open(path, os.O_RDWR | os.O_CREAT | os.O_CLOEXEC, 0o600)
+        self._file = self._open()
 
     @contextmanager
     def held(self, budget: float) -> Iterator[None]:
         """Hold the lock. budget: seconds to wait for it at most. Raises WriterLockTimeout, and StoreError where the
-        file cannot be locked, or the holder's id not be written to it."""
+        directory was moved or removed, the file cannot be locked, or the holder's id not be written to it."""
         try:
             self._acquire(budget)
             yield
@@ -60,13 +62,27 @@ class WriterLock:
     def close(self) -> None:
         os.close(self._file)
 
+    def _open(self) -> int:
+        # A process that can open it, even only to read, can take the lock, and so stop every writer.
+        return os.open(self._path, os.O_RDWR | os.O_CREAT | os.O_CLOEXEC, 0o600)
+
     def _acquire(self, budget: float) -> None:
+        until = time.monotonic() + budget
         try:
-            if not self._try():
-                self._poll(budget)
+            self._wait(budget)
+            if not is_in_place(self._path, os.fstat(self._file)) and look(self._path.parent) is not None:
+                fresh = self._open()
+                os.close(self._file)
+                self._file = fresh
+                self._wait(max(0.0, until - time.monotonic()))
+            check_in_place(self._path, os.fstat(self._file))
             os.pwrite(self._file, (b"%d %.3f" % (os.getpid(), time.time())).ljust(_LINE_BYTES), 0)
         except OSError as error:
             raise StoreError(f"{self._path}: {error}", in_doubt=False) from error
+
+    def _wait(self, budget: float) -> None:
+        if not self._try():
+            self._poll(budget)
 
     def _poll(self, budget: float) -> None:
         start = time.monotonic()

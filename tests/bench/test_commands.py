@@ -7,6 +7,9 @@ from typing import Any
 import pytest
 from click.testing import CliRunner
 
+from bench import crash as bench_crash
+from bench import overload as bench_overload
+from bench import submitters as bench_submitters
 from bench import throughput as bench_throughput
 from bench.__main__ import bench
 from bench.command_line import command
@@ -16,6 +19,8 @@ from bench.report import RIGHT, Figure, Report
 BRIEFLY = {
     "throughput": "--rounds 1 --seconds 0.2",
     "accept": "--rounds 1 --transactions 200",
+    "figures": "--rounds 1 --seconds 0.2",
+    "receipts": "--rounds 1 --seconds 0.2",
     "latency": "--rounds 1 --seconds 0.2",
     "crash": "--kills 2 --stops 1",
     "ledger": "--items 5000 --rounds 1",
@@ -31,8 +36,12 @@ ELSEWHERE = {"peers", "all"}
 
 
 @pytest.fixture(autouse=True)
-def few_coins(monkeypatch):
+def small(monkeypatch):
     monkeypatch.setattr(bench_throughput, "COINS_A_ROUND", 2_000)
+    monkeypatch.setattr(bench_crash, "_WORKERS", 4)
+    monkeypatch.setattr(bench_overload, "_FILLING_SECONDS", 0.3)
+    for module in (bench_overload, bench_submitters):
+        monkeypatch.setattr(module, "START_SECONDS", 0.5)
 
 
 @functools.cache

@@ -24,7 +24,7 @@ def test_what_a_caller_raises_later_is_raised_as_well():
         return True
 
     with pytest.raises(ValueError, match=r"[12]"):
-        ask_from_threads(question, [1, 2], 0.1, 2)
+        ask_from_threads(question, [1, 2], 30.0, 2)
 
 
 def test_a_wrong_answer_is_counted():

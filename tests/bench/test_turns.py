@@ -16,6 +16,7 @@ import bench.turns
 from bench.report import MeasurementError, Report
 from bench.revision import Revision, revision
 from bench.turns import in_turns
+from tests.support.patience import until
 
 # A measurement of a revision: it notes its turn, and reports what it is.
 MEASUREMENT = """
@@ -176,8 +177,10 @@ def test_an_interrupted_set_up_leaves_nothing(repository, tmp_path):
     git(repository, "commit", "-q", "-a", "-m", "two")
 
     def interrupt() -> None:
+        main = threading.main_thread().ident
         pipe.read_bytes()  # it is under way
-        signal.pthread_kill(threading.main_thread().ident, signal.SIGINT)
+        until(lambda: sys._current_frames()[main].f_code.co_name == "_try_wait")  # and waited for
+        signal.pthread_kill(main, signal.SIGINT)
 
     thread = threading.Thread(target=interrupt, daemon=True)
     thread.start()

@@ -136,7 +136,9 @@ def test_what_a_refused_header_claims_can_not_make_the_counters_unreadable(broke
         header = wire.RequestHeader(EPOCH, "get", broker.now + SECOND, (1 << 64) - 1, 0)
         request = broker.send([wire.pack_request_header(header), BODY])
         assert broker.fate(request) == ("TOO_LARGE", NO)
-    assert wire.unpack_report(wire.pack_report(broker.core.report()))["counters"]["refused TOO_LARGE"] == 30_000
+    assert (
+        wire.unpack_report(wire.pack_report(broker.core.report(broker.now)))["counters"]["refused TOO_LARGE"] == 30_000
+    )
 
 
 @pytest.mark.parametrize("expired", [False, True])

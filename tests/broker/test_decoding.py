@@ -71,9 +71,9 @@ def test_what_has_a_prefix_and_is_none_of_a_submitters_messages_can_be_refused(f
 
 def test_a_workers_messages_become_events() -> None:
     follow_up = FollowUp(None, 0, "note_child", b"key", 1, b"\x90")
-    assert from_worker(b"w", pack_ready("write", 5)) == WorkerReady(b"w", "write")
+    assert from_worker(b"w", pack_ready("write", 5)) == WorkerReady(b"w", "write", 5)
     frames = [DONE, pack_done(3, [follow_up], timed_out=True), b"header", b"body"]
-    assert from_worker(b"w", frames) == WorkerDone(b"w", 3, [follow_up], True, [b"header", b"body"])
+    assert from_worker(b"w", frames) == WorkerDone(b"w", 3, [follow_up], True, 0, 0, 0, [b"header", b"body"])
 
 
 @pytest.mark.parametrize("frames", [[], [b""], [b"X"], [READY, b"\xc1"], [DONE, b"\xc1"], pack_ready("nosuch", 5)])

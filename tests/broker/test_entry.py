@@ -24,7 +24,7 @@ LEGAL = {
 
 
 def entry(*way: State, **fields: Any) -> Entry:
-    made = Entry(operation="get", pool="read", deadline=1, weight=1, body=b"", **fields)
+    made = Entry(operation="get", pool="read", deadline=1, weight=1, body=b"", arrived=0, **fields)
     for state in way:
         made.to(state)
     return made

@@ -12,7 +12,7 @@ import pytest
 
 from broker.transport.doors import find_places
 from broker.transport.path import PathPlace
-from broker.transport.places import MOST_PENDING, Place
+from broker.transport.places import MOST_PENDING, Place, split_tcp
 from broker.transport.socket_lock import SocketLock, SocketTaken
 
 
@@ -274,8 +274,16 @@ def test_it_listens_at_ipv6(listen: Listen, address: str, hosts: list[str]) -> N
         "tcp://127.0.0.1:port",
         "ipc:///",
         "tcp://no.such.host.invalid:1",
+        "tcp://..:1",
+        f"tcp://{'x' * 300}:1",
     ],
 )
 def test_what_is_no_address_is_named(address: str) -> None:
     with pytest.raises(OSError, match=rf"^(\[Errno \d+\] )?{address}: "):
         find_places(address)
+
+
+def test_a_port_of_thousands_of_digits_is_refused_as_any_that_is_too_high() -> None:
+    with pytest.raises(OSError, match=r"^tcp://127.0.0.1:9+: a port is at most 65535$"):
+        find_places("tcp://127.0.0.1:" + "9" * 5000)
+    assert split_tcp("tcp://127.0.0.1:" + "0" * 5000 + "80") == ("127.0.0.1", 80)

@@ -37,10 +37,12 @@ _SETTINGS: Final = {
     "broker.workerless_seconds": 2.0,
     "drain_seconds": DRAIN_SECONDS,
 }
-_START_SECONDS: Final = 30.0
-_END_SECONDS: Final = DRAIN_SECONDS + 8.0
+_START_SECONDS: Final = 60.0
+_END_SECONDS: Final = DRAIN_SECONDS + 20.0
 # How long workers may outlive a daemon that was killed: one that was just started has yet to look for it.
-_ALONE_SECONDS: Final = 10.0
+_ALONE_SECONDS: Final = 20.0
+# What the system may take to be rid of those that the daemon has waited for.
+_GONE_SECONDS: Final = 5.0
 _LOOK_SECONDS: Final = 0.01
 _LOG_SECONDS: Final = 2.0
 _ANY_PORT: Final = "tcp://127.0.0.1:0"
@@ -173,7 +175,7 @@ class Daemon:
         if status != 0:
             self.log_pipe.finish(_LOG_SECONDS)
             self.complaints.append(f"the daemon ended with status {status} after SIGTERM:\n{last_lines(self.log)}")
-        self._complain_of_survivors(workers, 0.5)
+        self._complain_of_survivors(workers, _GONE_SECONDS)
 
     def restart_if_it_ended(self) -> None:
         if self.process.poll() is not None:
@@ -234,8 +236,8 @@ class Daemon:
         with contextlib.suppress(psutil.Error):
             for process in psutil.Process(self.process.pid).children():
                 with contextlib.suppress(psutil.Error, ValueError, IndexError):
-                    settings = json.loads(process.cmdline()[-1])
-                    if pool in (None, settings["pool"]):
+                    *_, module, settings = process.cmdline()
+                    if module == "workers" and pool in (None, json.loads(settings)["pool"]):
                         found.append(process)
         return found
 

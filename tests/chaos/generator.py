@@ -75,6 +75,7 @@ class Caller:
             self._transaction: 10, self._twins: 8, self._shared: 8, self._unspend: 6, self._get: 10, self._outpoint: 8,
             self._lock: 5, self._increment: 3,
         }  # fmt: skip
+        yield from self._create()  # also where the time was over before this process had come
         while time.monotonic() < self._settings.until:
             (act,) = self.random.choices(list(acts), list(acts.values()))
             yield from act()

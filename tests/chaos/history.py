@@ -8,8 +8,8 @@ spender, vin, early]; get [parent]; outpoint [parent, vout]; set_locked [parent,
 early: whether it is judged at the height before the one at which a coinbase is mature. Those of a rivals run:
 tests/rivals/questions.py.
 
-Answers: [code, executed, value, held], one per item; `executed` is "yes", "no" or "unknown"; value: a spend's or
-unspend's result, a refusal's spender, what a read gave, a fault's message.
+Answers: [code, executed, value, held, request id], one per item; `executed` is "yes", "no" or "unknown"; value: a
+spend's or unspend's result, a refusal's spender, what a read gave, a fault's message; request id: as an error tells it.
 """
 
 import json
@@ -26,12 +26,14 @@ Item = tuple[Any, ...]
 
 
 class Answer(NamedTuple):
-    """held: the outputs that the spender may still hold, as the answer says, each by two numbers."""
+    """held: the outputs that the spender may still hold, as the answer says, each by two numbers. request_id: with the
+    item's index, of an error."""
 
     code: str
     executed: str
     value: Any = None
     held: Sequence[Sequence[int]] = ()
+    request_id: str = ""
 
 
 @dataclass(slots=True)
@@ -119,7 +121,7 @@ def _invocation(client: str, number: int, rest: Sequence[Any], quiet: bool) -> I
 
 def _answer(invocation: Invocation, rest: Sequence[Any]) -> None:
     answers, invocation.answered = rest
-    invocation.answers = [Answer(code, executed, value, tuple(held)) for code, executed, value, held in answers]
+    invocation.answers = [Answer(*fields)._replace(held=tuple(fields[3])) for fields in answers]
 
 
 def _lines(path: Path) -> Iterator[Any]:

@@ -61,7 +61,9 @@ def answers_of(parents: Parents, question: Question, given: Any) -> list[Answer]
     """given: what the client returned, or raised."""
     numbers = {parents.parent(item[0]).txid: item[0] for item in question.items}
     if isinstance(given, UtxodError):
-        return [_refusal(given, numbers)] * len(question.items)
+        request, _, _ = given.request_id.partition("/")
+        told = _refusal(given, numbers)  # of all, where they are one transaction's
+        return [told._replace(request_id=request and f"{request}/{index}") for index in range(len(question.items))]
     if isinstance(given, BaseException):
         return [Answer("EXCEPTION", "unknown", repr(given))] * len(question.items)
     results = given if isinstance(given, list) else [given]
@@ -92,4 +94,4 @@ def _refusal(error: UtxodError, numbers: Mapping[bytes, int]) -> Answer:
     spender = details.get("spending_txid")
     listed = *details.get("held", ()), *details.get("outpoints", ())
     held = [(numbers.get(txid, -1), vout) for txid, vout in listed]
-    return Answer(error.code, error.executed, spender.hex() if spender else error.message, held)
+    return Answer(error.code, error.executed, spender.hex() if spender else error.message, held, error.request_id)

@@ -57,7 +57,7 @@ class Scene:
         creation = parent.creation()
         if creation.external and parent.raw is not None:
             self.store.blobs.put_new(parse_transaction(parent.raw))
-        self.store.batch_operate([Write(key, bins, Mode.CREATE) for key, bins in creation.records], 1)
+        self.store.batch_operate([Write(key, bins, Mode.CREATE) for key, bins in creation.records], 30)
 
     def told(self, operation: str, items: list[Any], *answers: Answer, quiet: bool = False, took: float = 0.1) -> None:
         """One answer stands for all items."""
@@ -74,11 +74,11 @@ class Scene:
         key, offset = locate(parent.txid, vout, UTXO_BATCH_SIZE)
         data = pack_spending_data(spend.spending_txid, vin)
         self.store.batch_operate(
-            [RuleCall(key, "spend", (offset, spend.utxo_hash, data, False, False, parent.height, 288))], 1
+            [RuleCall(key, "spend", (offset, spend.utxo_hash, data, False, False, parent.height, 288))], 30
         )
 
     def change(self, key: bytes, **bins: Any) -> None:
-        self.store.batch_operate([Write(key, bins, Mode.UPDATE)], 1)
+        self.store.batch_operate([Write(key, bins, Mode.UPDATE)], 30)
 
     def check(self) -> Findings:
         return Checker(PARENTS, self.invocations, bound=0.5).check(self.store)
@@ -210,15 +210,15 @@ def test_a_spend_that_is_said_to_be_what_it_was_not(scene: Scene, value: bool) -
 
 
 def test_a_transaction_that_is_lost(scene: Scene) -> None:
-    scene.store.batch_operate([Remove(SMALL.txid)], 1)
+    scene.store.batch_operate([Remove(SMALL.txid)], 30)
     assert scene.found() == ["lost acknowledged write"]
 
 
 def test_a_transaction_that_is_there_in_part(scene: Scene) -> None:
     key, _ = locate(LARGE.txid, UTXO_BATCH_SIZE, UTXO_BATCH_SIZE)
-    scene.store.batch_operate([Remove(key)], 1)
+    scene.store.batch_operate([Remove(key)], 30)
     assert scene.found() == ["torn"]
-    scene.store.batch_operate([Remove(LARGE.txid)], 1)
+    scene.store.batch_operate([Remove(LARGE.txid)], 30)
     assert set(scene.found()) == {"torn", "lost acknowledged write"}
 
 

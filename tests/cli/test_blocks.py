@@ -119,7 +119,7 @@ def test_a_block_larger_than_the_memory_is_refused_with_its_place(tmp_path, fram
         capture_output=True,
         text=True,
         preexec_fn=limit,
-        timeout=60,
+        timeout=120,
     )
     assert ended.returncode == 1
     assert ended.stderr == (

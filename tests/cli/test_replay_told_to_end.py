@@ -80,7 +80,7 @@ def signalled(tmp_path, monkeypatch):
 
 @pytest.mark.parametrize("number", [signal.SIGINT, signal.SIGTERM, signal.SIGHUP], ids=lambda number: number.name)
 def test_a_replay_that_is_told_to_end_finishes_what_is_under_way_and_says_so(fresh, daemon, coins, signalled, number):
-    with Client(daemon.endpoint) as client:
+    with Client(daemon.endpoint, timeout=30) as client:
         fund(client, coins)
         result, payments = signalled(coins, fresh + 100, number, 1, "--connect", daemon.endpoint)
         assert half_done(client, coins, payments) == []
@@ -92,11 +92,11 @@ def test_a_replay_that_is_told_to_end_finishes_what_is_under_way_and_says_so(fre
 
 def test_a_replay_with_a_daemon_of_its_own_leaves_no_spend_without_its_transaction(fresh, tmp_path, coins, signalled):
     store = f"lmdb://{tmp_path / 'store'}"
-    with own_daemon(store, ["--workers", "1"]) as before, Client(before.endpoint) as client:
+    with own_daemon(store, ["--workers", "1"]) as before, Client(before.endpoint, timeout=30) as client:
         fund(client, coins)
     result, payments = signalled(coins, fresh + 100, signal.SIGTERM, 1, "--store", store)
     assert (result.exit_code, json.loads(result.stdout)["not_in"]) == (143, ["interrupted: what follows was not fed"])
-    with own_daemon(store, ["--workers", "1"]) as after, Client(after.endpoint) as client:
+    with own_daemon(store, ["--workers", "1"]) as after, Client(after.endpoint, timeout=30) as client:
         assert half_done(client, coins, payments) == []
 
 

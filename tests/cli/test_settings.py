@@ -18,6 +18,7 @@ from broker.decoding import from_submitter
 from broker.transport.sockets import Transport
 from protocol import Client, UtxodError, wire
 from supervisor import clock_us
+from tests.support.patience import SOON
 from utxod.own_daemon import own_daemon
 from utxod.settings import OTHER_VARIABLES, SettingsError, describe, load_settings
 
@@ -63,6 +64,12 @@ def test_text_becomes_what_the_field_is():
     assert load_settings(Daemon, environment=environment) == Daemon(
         listen=("ipc:///a", "tcp://*:1"), durable=False, drain_seconds=0.5
     )
+
+
+@pytest.mark.parametrize("written", ['"ipc:///a"', '["ipc:///a"]'])
+def test_a_list_of_one_is_written_as_its_text_in_a_file_too(file, written):
+    file.write_text(f"listen = {written}")
+    assert load_settings(Daemon, file).listen == ("ipc:///a",)
 
 
 def test_a_wrong_value_names_its_key_the_value_and_where_it_came_from(file):
@@ -154,7 +161,7 @@ class ServedCore:
         """The second frame of the first answer of this type; the others are passed over."""
         while True:
             self.send(kind)
-            until = time.monotonic() + 10
+            until = time.monotonic() + SOON
             while not self._socket.poll(0):
                 assert time.monotonic() < until
                 self._turn()
@@ -172,8 +179,9 @@ class ServedCore:
                 case Send():
                     assert self.transport.send(action.submitter, action.frames)
                 case ReportWanted():
-                    report = wire.pack_report(self.core.report())
-                    self.transport.send(action.submitter, [wire.pack_prefix(wire.REPORT, action.request_id), report])
+                    report = wire.pack_report(self.core.report(0))
+                    for submitter, request_id in action.askers:
+                        self.transport.send(submitter, [wire.pack_prefix(wire.REPORT, request_id), report])
 
 
 @pytest.fixture
@@ -308,8 +316,51 @@ def test_a_file_that_is_no_toml_or_is_not_there_is_named(file, tmp_path):
         load_settings(Daemon, tmp_path / "absent.toml")
 
 
+@pytest.mark.parametrize(
+    ("text", "wrong"),
+    [
+        (f"drain_seconds = {'9' * 5000}", "a number in it has thousands of digits"),
+        ("listen = " + "[" * 3000, "lists or tables are nested too deeply in it"),
+    ],
+)
+def test_a_file_that_the_parser_can_not_take_is_named(file, text, wrong):
+    file.write_text(text)
+    with pytest.raises(SettingsError) as refused:
+        load_settings(Daemon, file)
+    assert str(refused.value) == f"{file}: {wrong}"
+
+
+@pytest.mark.parametrize("text", ['store = "lmdb:///a\\u0000b"', 'listen = ["ipc:///a", "ipc:///a\\u0000b"]'])
+def test_a_zero_byte_is_in_no_path_or_address(file, text):
+    file.write_text(text)
+    with pytest.raises(SettingsError, match=r"^(store|listen): has a zero byte in it, got .*x00b"):
+        load_settings(Daemon, file)
+
+
+def test_a_value_of_any_length_is_named_by_its_beginning():
+    with pytest.raises(SettingsError) as refused:
+        load_settings(Daemon, environment={"UTXOD_WORKERS_READ": "9" * 5000})
+    assert len(str(refused.value)) < 400
+
+
 def test_every_setting_can_be_listed_with_its_key_variable_and_meaning():
     listed = {setting.key: setting for setting in describe(Daemon())}
     assert list(listed) == ["store", "listen", "drain_seconds", "durable", "workers.read", "workers.write"]
     assert listed["workers.read"].variable == "UTXOD_WORKERS_READ"
     assert listed["workers.read"].help == "workers that read"
+
+
+def test_a_setting_with_a_range_says_its_unit_and_the_reason():
+    listed = [setting for setting in describe(Settings()) if setting.range]
+    assert listed
+    assert [setting.key for setting in listed if not (setting.unit and setting.reason)] == []
+
+
+def test_the_settings_that_a_reload_changes_are_these():
+    keys = {setting.key for setting in describe(Settings()) if setting.live}
+    assert keys == {
+        *("workers.read", "workers.write", "workers.children"),
+        *("log.level", "log.format", "drain_seconds", "block_height_retention"),
+        *("broker.batch_limit", "broker.queue_items", "broker.queue_bytes", "broker.owed_items"),
+        *("broker.budget_seconds", "broker.grace_seconds", "broker.workerless_seconds", "broker.probe_seconds"),
+    }

@@ -4,18 +4,19 @@ import json
 import time
 from collections.abc import Callable, Iterator
 from datetime import datetime
-from typing import Any, NamedTuple
+from typing import Any
 
 import pytest
-from click.testing import CliRunner, Result
+from click.testing import CliRunner
 
-from protocol import Client, Spend, utxo_hash
-from store import Mode, Read, Remove, RuleCall, Store, Write
-from store.layout import child_key, locate
+from protocol import Spend, utxo_hash
+from store import Mode, Read, Remove, RuleCall, Write
+from store.layout import child_key
 from store.transaction import Output, Transaction, parse_transaction
-from tests.support.daemon import Daemon, running_daemon
+from tests.support.dispatching import call_rule, hash_of
+from tests.support.looked_at import HEIGHT, LookedAt
 from utxod.commands import cli
-from utxod.generate import COIN, Generator
+from utxod.generate import COIN
 from utxod.record_kinds import split_by_kind
 from utxod.show import _FIELDS
 
@@ -25,26 +26,13 @@ KEYS = {
     "delete_at_height", "external", "child_records", "child_records_spent", "conflicting_children",
     "conflicting_children_more", "pruned_spenders", "reassignments", "odd",
 }  # fmt: skip
-HEIGHT = 200
 BLOCKS = [(11, HEIGHT, 3)]
 GONE = b"s" * 32  # a spender that is not in the set
 
 
-class Served(NamedTuple):
-    daemon: Daemon
-    client: Client
-    store: Store
-    generate: Generator
-
-    def run(self, *arguments: str) -> Result:
-        return CliRunner().invoke(cli, ["show", *arguments, "--connect", self.daemon.endpoint])
-
-    def told(self, txid: bytes, *arguments: str) -> dict[str, Any]:
-        result = self.run(txid[::-1].hex(), *arguments, "--json")
-        assert (result.exit_code, result.stderr) == (0, ""), result.output
-        told: dict[str, Any] = json.loads(result.stdout)
-        assert set(told) == KEYS
-        return told
+class Served(LookedAt):
+    command = "show"
+    keys = KEYS
 
     def odd(self, txid: bytes) -> list[str]:
         """What is odd; the text for people says the same."""
@@ -54,21 +42,14 @@ class Served(NamedTuple):
         assert odd or text.endswith("odd nothing")
         return odd
 
-    def text(self, txid: bytes, *arguments: str) -> str:
-        result = self.run(txid[::-1].hex(), *arguments)
-        assert (result.exit_code, result.stderr) == (0, ""), result.output
-        return " ".join(result.stdout.split())
-
     def coinbase(self, outputs: int = 4) -> Transaction:
         made = self.generate.coinbase([COIN] * outputs)
         self.client.create(made.raw, block_height=HEIGHT, mined=BLOCKS)
         return made
 
     def payment(self, outputs: int = 4, **options: Any) -> Transaction:
-        """Two outputs a record."""
-        made = self.generate.payment([(self.generate.coinbase([10 * COIN]), 0)], outputs)
-        self.client.create(made.raw, block_height=HEIGHT, **({"mined": BLOCKS} | options))
-        return made
+        """In a block."""
+        return super().payment(outputs, **({"mined": BLOCKS} | options))
 
     def spend(self, transaction: Transaction, *vouts: int, spender: bytes | None = None) -> None:
         """By one transaction, which is in the set unless it is named."""
@@ -84,27 +65,11 @@ class Served(NamedTuple):
         bins: dict[str, Any] = self.store.batch_operate([Read(key)], 5.0)[0].value
         return bins
 
-    def call(self, transaction: Transaction, vout: int, rule: str, *rest: Any) -> None:
-        record, offset = locate(transaction.txid, vout, self.store.utxo_batch_size)
-        (result,) = self.store.batch_operate([RuleCall(record, rule, (offset, hash_of(transaction, vout), *rest))], 5.0)
-        assert result.value["status"] == "OK", result.value
-
 
 @pytest.fixture(scope="module")
 def served(store_kind: str, tmp_path_factory: pytest.TempPathFactory) -> Iterator[Served]:
-    settings = {"workers.read": 1, "workers.write": 1}
-    directory = tmp_path_factory.mktemp("show")
-    with (
-        running_daemon(directory, settings, store_kind, "&utxo_batch_size=2") as daemon,
-        daemon.client() as client,
-        daemon.store() as store,
-    ):
-        yield Served(daemon, client, store, Generator())
-
-
-def hash_of(transaction: Transaction, vout: int) -> bytes:
-    satoshis, script = transaction.outputs[vout]
-    return utxo_hash(transaction.txid, vout, script, satoshis)
+    with Served.serving(tmp_path_factory.mktemp("show"), store_kind) as served:
+        yield served
 
 
 # ---- what it is
@@ -230,7 +195,7 @@ def test_of_many_outputs_so_many_are_looked_at_as_were_asked_for(served: Served)
         assert sum(group["count"] for group in told["states"].values()) == looked_at
         assert told["states"].get("SPENT", {"count": 0})["count"] == spent
     assert "2,500, of which the first 1,000 were looked at" in served.text(payment.txid)
-    assert len(served.run(payment.txid[::-1].hex(), "--outputs", "9999").stdout.splitlines()) < 20
+    assert len(served.run(payment.txid, "--outputs", "9999").stdout.splitlines()) < 20
 
 
 def test_what_is_still_being_created_is_told_without_the_records_that_are_to_come(served: Served) -> None:
@@ -255,18 +220,18 @@ def bins(**bins: Any) -> Damage:
 
 
 def aged(served: Served, payment: Transaction) -> None:
-    served.put(payment.txid, creating=True, createdAt=(int(time.time()) - 90) * 1000)
+    served.put(payment.txid, creating=True, createdAt=(int(time.time()) - 90_000) * 1000)
 
 
 def frozen(served: Served, payment: Transaction) -> None:
-    served.call(payment, 1, "freeze")
+    call_rule(served.store, payment, 1, "freeze")
 
 
 def reassigned(served: Served, payment: Transaction) -> None:
     moved = Output(payment.outputs[1].satoshis, b"\x52")
     hashed = utxo_hash(payment.txid, 1, moved.locking_script, moved.satoshis)
-    served.call(payment, 1, "freeze")
-    served.call(payment, 1, "reassign", hashed, *moved, HEIGHT, 0)
+    call_rule(served.store, payment, 1, "freeze")
+    call_rule(served.store, payment, 1, "reassign", hashed, *moved, HEIGHT, 0)
 
 
 def miscounted(served: Served, payment: Transaction) -> None:

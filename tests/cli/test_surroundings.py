@@ -5,6 +5,7 @@ import ctypes
 import json
 import os
 import pty
+import re
 import resource
 import signal
 import socket
@@ -20,6 +21,7 @@ from utxod.own_daemon import own_daemon
 
 TXID = "00" * 32
 KNOWN = bytes(reversed(range(32))).hex()  # the one that the null store knows
+PATIENT = ("--timeout", "30")
 PR_CAPBSET_DROP = 24
 CAP_DAC_OVERRIDE, CAP_DAC_READ_SEARCH = 1, 2
 
@@ -42,7 +44,7 @@ def launch(*command, environment=None, **options):
 def run(*command, **options):
     """The exit status, and the lines of standard error."""
     process = launch(*command, **options)
-    _, errors = process.communicate(timeout=60)
+    _, errors = process.communicate(timeout=120)
     return process.returncode, errors.splitlines()
 
 
@@ -62,10 +64,11 @@ COMMANDS = (
 def command(request, daemon):
     """A command line that has something to show."""
     module, *words = request.param.split()
+    connect = ["--connect", daemon.endpoint, *PATIENT]
     more = {
-        "status": ["--connect", daemon.endpoint],
-        "coin": [f"{KNOWN}:0", "--connect", daemon.endpoint],
-        "show": [KNOWN, "--connect", daemon.endpoint],
+        "status": connect,
+        "coin": [f"{KNOWN}:0", *connect],
+        "show": [KNOWN, *connect],
         "doctor": ["--store", "null:"],
         "demo": ["--transactions", "100"],
         "ledger": ["--items", "5000", "--rounds", "1"],
@@ -99,16 +102,17 @@ def test_whoever_reads_no_more_is_told_nothing_more(command, unbuffered):
 
 def test_nobody_to_tell_is_no_error_of_its_own(command):
     process = launch(*command, stderr=None, preexec_fn=lambda: os.closerange(1, 3))
-    assert process.wait(60) == 1
+    assert process.wait(120) == 1
 
 
 @pytest.mark.parametrize("descriptors", [10, 12, 16])
 @pytest.mark.parametrize("words", ["status", "get", "demo"])
 def test_too_few_descriptors_are_said_in_a_line(words, descriptors, daemon):
     """A dozen do for some commands: what they say then is right."""
-    connect = {"status": ["--connect", daemon.endpoint], "get": [TXID, "--connect", daemon.endpoint]}
+    connect = ["--connect", daemon.endpoint, *PATIENT]
+    more = {"status": connect, "get": [TXID, *connect]}
     status, errors = run(
-        *["-m", "utxod", words, *connect.get(words, [])],
+        *["-m", "utxod", words, *more.get(words, [])],
         stdout=subprocess.DEVNULL,
         preexec_fn=lambda: resource.setrlimit(resource.RLIMIT_NOFILE, (descriptors, descriptors)),
     )
@@ -134,12 +138,12 @@ def test_a_socket_that_is_another_users_is_said_in_one_line(words, place, tmp_pa
         closed.chmod(0)
         command = ["-m", "utxod", words, *[TXID] * (words == "get"), "--json", "--connect", f"ipc://{path}"]
         process = launch(*command, stdout=subprocess.PIPE, preexec_fn=without_privileges)
-        shown, errors = process.communicate(timeout=60)
+        shown, errors = process.communicate(timeout=120)
         closed.chmod(0o700)
     assert process.returncode == 4
     problem = f"ipc://{path}: Permission denied: whoever runs the daemon decides who may connect to it"
     assert errors == f"Error: {problem}\n"
-    assert json.loads(shown) == {"error": {"code": "NO_ANSWER", "executed": "no", "message": problem}}
+    assert json.loads(shown) == {"error": {"code": "NO_ANSWER", "executed": "no", "message": problem, "request_id": ""}}
 
 
 def test_a_state_that_is_another_users_is_found_and_nothing_is_left_in_it(tmp_path):
@@ -149,7 +153,7 @@ def test_a_state_that_is_another_users_is_found_and_nothing_is_left_in_it(tmp_pa
         command = ["-m", "utxod", "doctor", "--json", "--store", "null:"]
         environment = {"UTXOD_STATE": str(state)}
         process = launch(*command, environment=environment, stdout=subprocess.PIPE, preexec_fn=without_privileges)
-        findings = {finding["what"]: finding for finding in json.loads(process.communicate(timeout=60)[0])}
+        findings = {finding["what"]: finding for finding in json.loads(process.communicate(timeout=120)[0])}
         assert ("Permission denied" not in findings["state"]["found"]) is is_well
         assert process.returncode == (0 if is_well else 1)
         state.rmdir()  # is empty
@@ -180,9 +184,9 @@ def test_the_demo_holds_whatever_its_output_can_show(encoding):
     environment = {"PYTHONIOENCODING": encoding, "LC_ALL": "C", "PYTHONCOERCECLOCALE": "0", "PYTHONUTF8": "0"}
     command = ["-m", "utxod", "demo", "--transactions", "300"]
     demo = launch(*command, environment=environment, stdout=subprocess.PIPE)
-    shown, errors = demo.communicate(timeout=100)
+    shown, errors = demo.communicate(timeout=120)
     assert (demo.returncode, errors) == (0, "")
-    assert "faults: WORKER_CRASHED" in shown
+    assert re.search(r"faults: .*\bWORKER_CRASHED", shown)
     assert "all of it holds" in shown
     assert shown.isascii()
 
@@ -197,7 +201,7 @@ def test_the_demo_holds_on_a_terminal_that_shows_ascii_alone():
         while part := os.read(master, 65_536):
             shown += part
     os.close(master)
-    assert (demo.wait(100), demo.stderr.read()) == (0, "")
+    assert (demo.wait(120), demo.stderr.read()) == (0, "")
     assert b"all of it holds" in shown
     assert shown.isascii()
 
@@ -206,18 +210,18 @@ def test_the_demo_holds_on_a_terminal_that_shows_ascii_alone():
 def test_a_command_that_is_told_to_end_leaves_nothing(number, tmp_path):
     demo, processes = demo_at_work(tmp_path)
     demo.send_signal(number)
-    _, errors = demo.communicate(timeout=60)
+    _, errors = demo.communicate(timeout=120)
     assert demo.returncode == 128 + number
     assert errors.strip() == ""
-    assert psutil.wait_procs(processes, timeout=20)[1] == []
+    assert psutil.wait_procs(processes, timeout=60)[1] == []
     assert list(tmp_path.iterdir()) == []
 
 
 def test_what_a_killed_command_left_goes_with_the_next_one_and_what_is_in_use_stays(tmp_path):
     killed, processes = demo_at_work(tmp_path)
     killed.kill()
-    killed.communicate(timeout=60)
-    assert psutil.wait_procs(processes, timeout=30)[1] == []
+    killed.communicate(timeout=120)
+    assert psutil.wait_procs(processes, timeout=60)[1] == []
     assert len(list(tmp_path.glob("utxod-own-*"))) == 1
     mine = tmp_path / "utxod-own-of-somebody"
     mine.mkdir()
@@ -230,7 +234,7 @@ def test_what_a_killed_command_left_goes_with_the_next_one_and_what_is_in_use_st
     assert status == 0
     assert set(tmp_path.glob("utxod-own-*")) == in_use
     demo.terminate()
-    demo.communicate(timeout=60)
+    demo.communicate(timeout=120)
     assert list(tmp_path.iterdir()) == [mine]
 
 
@@ -241,7 +245,7 @@ def own(temporary):
 def demo_at_work(temporary):
     """A demo that has come to its payments, and the processes that it has started."""
     demo = launch(
-        *("-m", "utxod", "demo", "--transactions", "100000"),
+        *("-m", "utxod", "demo", "--transactions", "50000"),
         environment=own(temporary),
         stdout=subprocess.PIPE,
         preexec_fn=lambda: signal.signal(signal.SIGHUP, signal.SIG_DFL),  # nohup, around these tests, ignores it

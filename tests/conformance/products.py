@@ -56,8 +56,10 @@ from tests.conformance.records import (
     UNMINED,
     UNSPENT,
     Dimension,
+    States,
     around,
     crossed,
+    merge,
 )
 
 
@@ -66,7 +68,7 @@ class Product(NamedTuple):
 
     function: str
     name: str
-    records: Callable[[], Iterable[Bins | None]]
+    records: Callable[[], Iterable[States | Bins | None]]
     arguments: Sequence[Arguments]
 
     def size(self) -> int:
@@ -84,11 +86,11 @@ class Product(NamedTuple):
     def parts(self, step: int = 1, start: int = 0) -> Iterator[tuple[Bins | None, Sequence[Arguments]]]:
         """Every step-th case: a record, and what is called on it."""
         at = -start
-        for bins in self.records():
+        for record in self.records():
             some = self.arguments[-at % step :: step]
             at += len(self.arguments)
             if some:
-                yield bins, some
+                yield merge(record) if isinstance(record, tuple) else record, some
 
 
 BOTH: Final = [False, True]
@@ -297,7 +299,7 @@ def _of_pruning() -> Iterator[Product]:
     yield Product("addDeletedChildren", "holders", lambda: crossed(HOLDERS, PRUNED), marks)
 
 
-def _of_children() -> Iterator[Bins]:
+def _of_children() -> Iterator[States]:
     """Masters of one to three children, with what they have heard of each."""
     seqs = [b"\0\0", b"\1\0", b"\2\0", b"\xff\x7f", b"\xff\xff"]
     heard = [b"", *seqs, *(one + other for one in seqs for other in seqs), b"\1\0\1\0\1\0"]
@@ -325,18 +327,19 @@ def _of_everything() -> Iterator[Product]:
         yield Product(function, "drawn", _drawn, [arguments.drawn(function, random, None) for _ in range(40)])
 
 
-def _drawn() -> Iterator[Bins]:
+@cache
+def _drawn() -> list[Bins]:
     random = Random(0)
-    return (records.drawn(random) for _ in range(2000))
+    return [records.drawn(random) for _ in range(2000)]
 
 
 def _a_few() -> Iterator[Bins]:
     plain = records.outputs(UNSPENT, OUR_OUTPUT)
     for kind in (MASTER, CHILD, SPENT):
         for holder in (HOLDERS[0], HOLDERS[1], HOLDERS[4]):
-            yield records.merge([plain, holder, kind, OTHERS[1]])
-    yield records.merge([MASTER, HOLDERS[1], {"creating": True, "locked": True, "lockHeight": 5}])
-    yield records.merge([HOLDERS[1], {"spendingHeight": HEIGHT + 1, "conflicting": True, "lockSeq": 3}])
+            yield merge([plain, holder, kind, OTHERS[1]])
+    yield merge([MASTER, HOLDERS[1], {"creating": True, "locked": True, "lockHeight": 5}])
+    yield merge([HOLDERS[1], {"spendingHeight": HEIGHT + 1, "conflicting": True, "lockSeq": 3}])
     yield {}
     yield {"recordUtxos": 0, "spentUtxos": 0}
 

@@ -22,6 +22,8 @@ THEIR_MARK: Final = "0c" + "0b" * 31
 
 State = dict[str, Any]
 Dimension = Sequence[State]
+# One state of each dimension: a record, once it is merged, which most of what is crossed never is.
+States = tuple[State, ...]
 
 
 def around(height: int) -> range:
@@ -247,14 +249,14 @@ def merge(each: Sequence[State]) -> Bins:
     return {name: value for name, value in bins.items() if value is not None}
 
 
-def crossed(*dimensions: Dimension) -> Iterator[Bins]:
+def crossed(*dimensions: Dimension) -> Iterator[States]:
     """Every state of each with every state of the others."""
-    return map(merge, product(*dimensions))
+    return product(*dimensions)
 
 
-def paired(*dimensions: Dimension) -> Iterator[Bins]:
+def paired(*dimensions: Dimension) -> Iterator[States]:
     """Every two states of two dimensions, the others as they usually are."""
-    return map(merge, combining.paired(dimensions))
+    return combining.paired(dimensions)
 
 
 def drawn(random: Random) -> Bins:

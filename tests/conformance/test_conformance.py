@@ -18,7 +18,7 @@ from tests.lua import Rules
 
 pytestmark = pytest.mark.timeout(600)  # of processor time each takes some seconds
 
-CASES = 12_000  # of a product
+CASES = 8_000  # of a product
 HISTORIES = 300
 FUNCTIONS = sorted(Rules().names)
 

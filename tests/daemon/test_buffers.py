@@ -1,6 +1,5 @@
 """P4: once answered, never executed; however long a request lay in a buffer. And a submitter that does not read."""
 
-import signal
 import threading
 import time
 from collections import Counter
@@ -11,7 +10,9 @@ import pytest
 from protocol import CreateItem, NoAnswer, TxNotFound, wire
 from store import Read, Status
 from store.layout import record_key
-from tests.support.daemon import Daemon, Raw, Start, until
+from tests.support.client_calls import has_sent
+from tests.support.daemon import Daemon, Raw, Start
+from tests.support.patience import SOON, until
 
 SECOND = 1_000_000
 OpenRaw = Callable[..., Raw]
@@ -26,7 +27,7 @@ def creation(number: int, script: bytes = b"\x51") -> tuple[bytes, bytes]:
 def statuses_in_store(daemon: Daemon, txids: list[bytes]) -> Counter[Status]:
     with daemon.store() as store:
         return Counter(
-            result.status for result in store.batch_operate([Read(record_key(txid, 0)) for txid in txids], 5)
+            result.status for result in store.batch_operate([Read(record_key(txid, 0)) for txid in txids], 30)
         )
 
 
@@ -44,9 +45,9 @@ def test_what_lay_in_a_buffer_past_its_deadline_is_answered_stale_and_never_exec
                 submitter.ask(wire.RequestHeader(welcome.epoch, "create", welcome.clock + SECOND // 5, 1, 0), body)
                 txids.append(txid)
             own = (1000).to_bytes(32, "big")
-            # Its end is later than the others' deadline.
+            # Its end is later than the others' deadline; and until then it is sent, however busy the machine is.
             with pytest.raises(NoAnswer) as caught:
-                client.create_partial(own, {0: (1, b"\x51")}, block_height=1, timeout=0.3)
+                client.create_partial(own, {0: (1, b"\x51")}, block_height=1, timeout=5)
         assert caught.value.executed == "unknown"
         replies = submitter.replies(500)
         assert {(reply.error.code, reply.error.executed) for reply in replies.values() if reply.error} == {
@@ -72,10 +73,10 @@ def test_what_lay_in_a_buffer_over_a_restart_is_refused_by_the_next_daemon(start
         submitter.ask(wire.RequestHeader(welcome.epoch, "create", later, 1, 0), body)
         txids.append(txid)
 
-    first.signal(signal.SIGSTOP)
-    for number in range(1000):  # more than the kernel's buffers take: the rest waits in the submitter
-        ask(number)
-    first.kill()
+    with first.stopped():
+        for number in range(1000):  # more than the kernel's buffers take: the rest waits in the submitter
+            ask(number)
+        first.kill()
     for number in range(1000, 1200):  # while nobody is there
         ask(number)
     second = start()
@@ -94,7 +95,6 @@ def test_a_client_over_a_restart_is_told_at_once_and_then_served(start: Start) -
     first = start()
     with first.client() as client:
         client.status()
-        first.signal(signal.SIGSTOP)
         outcome: list[float] = []
 
         def ask() -> None:
@@ -104,12 +104,13 @@ def test_a_client_over_a_restart_is_told_at_once_and_then_served(start: Start) -
             outcome.append(time.monotonic())
 
         thread = threading.Thread(target=ask)
-        thread.start()
-        until(lambda: client.counters.requests == 2)
-        killed = time.monotonic()
-        first.kill()
+        with first.stopped():
+            thread.start()
+            until(lambda: has_sent(client, 2))
+            killed = time.monotonic()
+            first.kill()
         thread.join()
-        assert outcome[0] - killed < 1
+        assert outcome[0] - killed < SOON
         second = start()
         with pytest.raises(TxNotFound):
             client.get(b"\x01" * 32)

@@ -5,14 +5,17 @@ from collections import Counter
 from collections.abc import Callable
 
 from protocol import wire
-from tests.support.daemon import Daemon, Raw
+from tests.support.daemon import Raw, Start
+from tests.support.patience import SOON
+from tests.support.seven_operations import NOTHING_ENDS_IT
 
 REQUESTS = 1000
-WAIT_US = 300_000
+WAIT_US = 4_000_000  # in which a busy machine's daemon takes in what it is sent
 BODY = wire.pack_body([(b"\x01" * 32, True)])
 
 
-def test_what_is_wedged_or_queued_is_answered_at_its_deadline(daemon: Daemon, raw: Callable[..., Raw]) -> None:
+def test_what_is_wedged_or_queued_is_answered_at_its_deadline(start: Start, raw: Callable[..., Raw]) -> None:
+    daemon = start(NOTHING_ENDS_IT)
     daemon.wait_for_workers()
     daemon.faults.set(kind="hang")
     one = raw(daemon.endpoint)
@@ -37,7 +40,7 @@ def test_what_is_wedged_or_queued_is_answered_at_its_deadline(daemon: Daemon, ra
     print(f"after the deadline: median {sorted(late)[REQUESTS // 2]:.1f} ms, worst {max(late):.1f} ms")
     assert answers == {("DEADLINE_EXCEEDED", "unknown"): 1, ("DEADLINE_EXCEEDED", "no"): REQUESTS - 1}
     assert min(late) >= 0
-    assert max(late) < 500
+    assert max(late) < SOON * 1000
     # The late answer of the worker is dropped, and counted.
     daemon.faults.clear()
     daemon.wait_until(lambda status: status["counters"].get("late") == 1)

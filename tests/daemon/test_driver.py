@@ -5,9 +5,9 @@ from pathlib import Path
 
 SUPERVISOR = ast.parse((Path(__file__).resolve().parents[2] / "supervisor.py").read_text())
 OFFERED = {
-    *("handle", "sweep", "drain", "end", "terminate", "retire"),
+    *("handle", "sweep", "end"),
     *("dispatch", "take_actions"),
-    *("epoch", "pending", "ready_workers", "is_ready", "is_busy", "report"),
+    *("epoch", "pending", "ready_workers", "in_hand"),
 }
 
 

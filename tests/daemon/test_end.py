@@ -4,17 +4,23 @@ import json
 import signal
 import threading
 from collections import Counter
+from typing import Any
 
 import msgpack
 
-from protocol import Client, CreateItem, Spend
+from protocol import Spend
 from store import Read, Status
-from tests.support.aerospike_server import EMBEDDED_ONLY
 from tests.support.callers import Callers, txid
-from tests.support.daemon import Daemon, End, Start, until
+from tests.support.daemon import START_SECONDS, Daemon, End, Start, started
+from tests.support.interpreter import Interpreter
+from tests.support.load import Load
+from tests.support.patience import SOON, until
+from tests.support.seven_operations import NOTHING_ENDS_IT
+from workers.launch import START_FAILED_STATUS
 
 
-def test_what_is_in_flight_at_a_sigterm_is_finished_and_nothing_is_accepted_after(daemon: Daemon) -> None:
+def test_what_is_in_flight_at_a_sigterm_is_finished_and_nothing_is_accepted_after(start: Start) -> None:
+    daemon = start({**NOTHING_ENDS_IT, "drain_seconds": 60})
     daemon.wait_for_workers()
     daemon.faults.set(kind="hang")
     with daemon.client() as client, Callers(client) as callers:
@@ -28,14 +34,14 @@ def test_what_is_in_flight_at_a_sigterm_is_finished_and_nothing_is_accepted_afte
         assert daemon.status()["draining"] is True
         daemon.faults.clear()
         assert Counter(future.result()[0] for future in [first, *pending]) == {"OK": 50}
-        assert daemon.process.wait(5) == 0
+        assert daemon.process.wait(SOON) == 0
         assert callers.get(1, timeout=0.2).result()[0] == "NO_ANSWER"
     daemon.log.close()
     daemon.expect_nothing_left()
 
 
 def test_what_is_not_done_when_the_time_to_drain_is_over_is_answered_with_the_truth(start: Start) -> None:
-    daemon = start({"drain_seconds": 0.2})
+    daemon = start({**NOTHING_ENDS_IT, "drain_seconds": 0.2})
     daemon.wait_for_workers()
     daemon.faults.set(kind="hang")
     with daemon.client() as client, Callers(client) as callers:
@@ -46,15 +52,15 @@ def test_what_is_not_done_when_the_time_to_drain_is_over_is_answered_with_the_tr
         daemon.signal(signal.SIGTERM)
         assert held.result()[:2] == ("WORKER_CRASHED", "unknown")
         assert queued.result()[:2] == ("SHUTTING_DOWN", "no")
-        assert daemon.process.wait(1.5) == 0
+        assert daemon.process.wait(SOON) == 0
     daemon.log.close()
     daemon.expect_nothing_left()
     with daemon.store() as store:
-        assert store.batch_operate([Read(txid(1))], 1)[0].status is Status.NOT_FOUND
+        assert store.batch_operate([Read(txid(1))], 30)[0].status is Status.NOT_FOUND
 
 
 def test_what_a_spend_may_have_led_to_is_in_doubt_where_the_time_to_drain_ends_it(start: Start) -> None:
-    daemon = start({"drain_seconds": 0.2})
+    daemon = start({**NOTHING_ENDS_IT, "drain_seconds": 0.2})
     daemon.wait_for_workers()
     daemon.faults.set(kind="hang")
     with daemon.client() as client:
@@ -62,7 +68,7 @@ def test_what_a_spend_may_have_led_to_is_in_doubt_where_the_time_to_drain_ends_i
         spending.start()
         daemon.wait_until_in_flight(1)
         daemon.signal(signal.SIGTERM)
-        assert daemon.process.wait(5) == 0
+        assert daemon.process.wait(SOON) == 0
         spending.join()
     (line,) = (daemon.directory / "state" / "in-doubt.jsonl").read_text().splitlines()
     doubt = json.loads(line)
@@ -71,7 +77,7 @@ def test_what_a_spend_may_have_led_to_is_in_doubt_where_the_time_to_drain_ends_i
 
 
 def test_a_second_signal_ends_a_drain_at_once(start: Start) -> None:
-    daemon = start({"drain_seconds": 60})
+    daemon = start({**NOTHING_ENDS_IT, "drain_seconds": 60})
     daemon.wait_for_workers()
     daemon.faults.set(kind="hang")
     with daemon.client() as client, Callers(client) as callers:
@@ -81,58 +87,24 @@ def test_a_second_signal_ends_a_drain_at_once(start: Start) -> None:
         daemon.log.expect("SIGINT: draining")
         daemon.signal(signal.SIGINT)
         assert held.result()[:2] == ("WORKER_CRASHED", "unknown")
-        assert daemon.process.wait(5) == 0
+        assert daemon.process.wait(SOON) == 0
     daemon.log.close()
     daemon.expect_nothing_left()
-
-
-def creation(txid: bytes) -> CreateItem:
-    return CreateItem.partial(txid, {0: (1, b"\x51")}, block_height=1)
-
-
-class Load:
-    """Callers that create one transaction after the other until they are told to stop, or lose their daemon."""
-
-    def __init__(self, client: Client, threads: int = 8) -> None:
-        self.codes: Counter[str] = Counter()
-        self._client = client
-        self._stop = threading.Event()
-        self._threads = [threading.Thread(target=self._run, args=(number,)) for number in range(threads)]
-
-    def __enter__(self) -> "Load":
-        for thread in self._threads:
-            thread.start()
-        until(lambda: self.codes["OK"] > 50)
-        return self
-
-    def __exit__(self, *_: object) -> None:
-        self._stop.set()
-        for thread in self._threads:
-            thread.join()
-
-    def _run(self, thread: int) -> None:
-        number = thread << 32
-        while not self._stop.is_set():
-            number += 1
-            (outcome,) = self._client.create_many([creation(txid(number))])
-            self.codes[outcome.code] += 1
-            if outcome.code in ("SHUTTING_DOWN", "NO_ANSWER"):
-                return
 
 
 def test_a_drain_under_load_answers_all_that_it_took(daemon: Daemon) -> None:
     daemon.wait_for_workers()
-    with daemon.client(timeout=1) as client, Load(client) as load:
+    with daemon.client() as client, Load(client) as load:
         daemon.signal(signal.SIGTERM)
-        assert daemon.process.wait(5) == 0
+        assert daemon.process.wait(SOON) == 0
+        client.close()  # nobody waits for another daemon
+        until(lambda: load.codes["SHUTTING_DOWN"] + load.codes["NO_ANSWER"] == 8)
     assert set(load.codes) <= {"OK", "SHUTTING_DOWN", "NO_ANSWER"}
-    assert load.codes["SHUTTING_DOWN"] + load.codes["NO_ANSWER"] == 8
     print(dict(load.codes))
     daemon.log.close()
     daemon.expect_nothing_left()
     with daemon.store() as store:
-        numbers = [(thread << 32) + number for thread in range(8) for number in range(1, load.codes["OK"] + 10)]
-        found = [result.status for result in store.batch_operate([Read(txid(n)) for n in numbers], 5)]
+        found = [result.status for result in store.batch_operate([Read(txid) for txid in load.asked], 30)]
     assert load.codes["OK"] <= found.count(Status.OK) <= load.codes["OK"] + load.codes["NO_ANSWER"]
 
 
@@ -141,16 +113,16 @@ def test_after_a_kill_no_worker_is_left_and_the_next_daemon_serves_the_same_stor
     daemon.wait_for_workers()
     ends = [End(process["pid"]) for process in daemon.status()["processes"]]
     assert len(ends) == 3
-    # What was not sent when the daemon went waits for the next one, for as long as its caller does.
-    with daemon.client(timeout=1) as client, Load(client) as load:
+    with daemon.client() as client, Load(client) as load:
         daemon.kill()
-        assert all(end.wait(2) for end in ends)
+        assert all(end.wait(SOON) for end in ends)
+        client.close()  # what was not sent when the daemon went would wait for the next one
+        until(lambda: load.codes["NO_ANSWER"] == 8)
     assert set(load.codes) == {"OK", "NO_ANSWER"}
-    assert load.codes["NO_ANSWER"] == 8
     daemon.log.close()
     following = start()
     with following.client() as client:
-        assert client.get(txid((7 << 32) + 1))["totalUtxos"] == 1
+        assert all(outcome.ok for outcome in client.get_many(load.created, ["txID"]))
     following.end()
 
 
@@ -160,14 +132,17 @@ def test_a_stopped_worker_does_not_outlive_a_killed_daemon(daemon: Daemon) -> No
     end = End(worker)
     signal.pidfd_send_signal(end.descriptor, signal.SIGSTOP)
     daemon.kill()
-    assert end.wait(2)
+    assert end.wait(SOON)
 
 
 def test_sigttin_and_sigttou_add_and_remove_a_worker_that_writes(daemon: Daemon) -> None:
     daemon.wait_for_workers()
 
     def expect(count: int) -> None:
-        daemon.wait_until(lambda status: status["pools"]["write"]["workers"] == count == len(daemon.workers("write")))
+        def is_so(status: dict[str, Any]) -> bool:
+            return bool(status["pools"]["write"]["workers"] == count == len(daemon.workers("write")))
+
+        daemon.wait_until(is_so, START_SECONDS)
 
     with daemon.client() as client, Load(client) as load:
         daemon.signal(signal.SIGTTIN)
@@ -185,7 +160,9 @@ def test_sighup_replaces_all_workers_without_a_failed_item(daemon: Daemon) -> No
     before = {process["pid"] for process in daemon.status()["processes"]}
     with daemon.client() as client, Load(client) as load:
         daemon.signal(signal.SIGHUP)
-        daemon.wait_until(lambda status: not before & {process["pid"] for process in status["processes"]})
+        daemon.wait_until(
+            lambda status: not before & {process["pid"] for process in status["processes"]}, START_SECONDS
+        )
         after = daemon.wait_until(lambda status: len(status["processes"]) == 3)
     assert set(load.codes) == {"OK"}
     assert sorted(process["pool"] for process in after["processes"]) == ["children", "read", "write"]
@@ -197,18 +174,19 @@ def test_a_second_sighup_in_the_middle_of_the_first_leaves_no_worker_too_many(da
     daemon.log.expect("started", count=5)
     daemon.signal(signal.SIGHUP)
     daemon.log.expect("replacing all workers", count=2)
-    daemon.log.expect("started", count=8)
-    daemon.wait_until(lambda status: len(status["processes"]) == 3)
-    assert [pool["workers"] for pool in daemon.wait_for_workers()["pools"].values()] == [1, 1, 1]
+    second = [number for number, line in enumerate(daemon.log.lines) if "replacing all workers" in line][1]
+    before = set(started(daemon.log.lines[:second]))  # which are all to be replaced
+    status = daemon.wait_until(
+        lambda status: not before & {process["pid"] for process in status["processes"]}, START_SECONDS
+    )
+    assert [pool["workers"] for pool in status["pools"].values()] == [1, 1, 1]
+    assert len(status["processes"]) == 3
 
 
-@EMBEDDED_ONLY
-def test_sighup_keeps_a_worker_whose_replacement_cannot_start(daemon: Daemon) -> None:
+def test_sighup_keeps_a_worker_whose_replacement_cannot_start(interpreter: Interpreter, daemon: Daemon) -> None:
     daemon.wait_for_workers()
     before = {process["pid"] for process in daemon.status()["processes"]}
-    store, aside = daemon.directory / "store", daemon.directory / "aside"
-    store.rename(aside)
-    store.write_text("no directory")
+    interpreter.wrap(f"exit {START_FAILED_STATUS}")
     daemon.signal(signal.SIGHUP)
     daemon.log.expect("could not be replaced", count=3)
     assert {process["pid"] for process in daemon.status()["processes"]} == before

@@ -13,7 +13,9 @@ from store.layout import record_key
 from store.lmdb.writer_lock import WriterLock
 from tests.support.aerospike_server import EMBEDDED_ONLY
 from tests.support.callers import Callers, txid
-from tests.support.daemon import SHORT, Daemon, Start, until
+from tests.support.daemon import Daemon, Start
+from tests.support.patience import SOON, until
+from tests.support.seven_operations import NOTHING_ENDS_IT
 
 OUTPUTS = {0: (1, b"\x51"), 1: (2, b"\x51")}  # with one output per record: a child record each
 
@@ -29,11 +31,11 @@ def spend_the_child(client: Client) -> None:
 
 def spent_children(daemon: Daemon) -> Any:
     with daemon.store() as store:
-        return store.batch_operate([Read(txid(1), ["spentExtraRecs"])], 1)[0].value["spentExtraRecs"]
+        return store.batch_operate([Read(txid(1), ["spentExtraRecs"])], 30)[0].value["spentExtraRecs"]
 
 
 def test_owed_work_is_finished_before_a_drain_ends(start: Start) -> None:
-    daemon = start(store_options="&utxo_batch_size=1")
+    daemon = start({**NOTHING_ENDS_IT, "drain_seconds": 60}, store_options="&utxo_batch_size=1")
     daemon.faults.set(kind="hang", function="noteChild")
     with daemon.client() as client:
         spend_the_child(client)
@@ -41,9 +43,9 @@ def test_owed_work_is_finished_before_a_drain_ends(start: Start) -> None:
     daemon.signal(signal.SIGTERM)
     daemon.log.expect("SIGTERM: draining 1 pending")
     daemon.faults.clear()
-    assert daemon.process.wait(5) == 0
+    assert daemon.process.wait(SOON) == 0
     assert spent_children(daemon) == 1
-    assert not (daemon.directory / "state").exists()
+    assert not (daemon.directory / "state" / FILE_NAME).exists()
 
 
 def test_a_transaction_that_is_spent_is_given_its_delete_at_height_in_all_its_records(start: Start) -> None:
@@ -55,13 +57,13 @@ def test_a_transaction_that_is_spent_is_given_its_delete_at_height_in_all_its_re
         assert client.spend_transaction(spends) == [True] * 5
         daemon.wait_until(lambda status: status["owed"] == 0)
     with daemon.store() as store:
-        records = store.batch_operate([Read(record_key(txid(1), index), ["deleteAtHeight"]) for index in outputs], 1)
+        records = store.batch_operate([Read(record_key(txid(1), index), ["deleteAtHeight"]) for index in outputs], 30)
     assert [record.value for record in records] == [{"deleteAtHeight": 110}] * 5
     assert daemon.counter("in_doubt") == 0
 
 
 def test_owed_work_whose_worker_is_lost_is_noted_in_the_in_doubt_log(start: Start) -> None:
-    daemon = start(store_options="&utxo_batch_size=1")
+    daemon = start(NOTHING_ENDS_IT, store_options="&utxo_batch_size=1")
     daemon.faults.set(kind="hang", function="noteChild")
     with daemon.client() as client:
         spend_the_child(client)
@@ -78,7 +80,7 @@ def test_owed_work_whose_worker_is_lost_is_noted_in_the_in_doubt_log(start: Star
 
 def test_what_a_killed_daemon_still_owed_is_healed_by_asking_again(start: Start) -> None:
     """The note of the spend dies with the daemon; the next one's answer is false, and tells the master."""
-    killed = start(store_options="&utxo_batch_size=1")
+    killed = start(NOTHING_ENDS_IT, store_options="&utxo_batch_size=1")
     killed.faults.set(kind="hang", function="noteChild")
     with killed.client() as client:
         spend_the_child(client)
@@ -96,8 +98,8 @@ def test_what_a_killed_daemon_still_owed_is_healed_by_asking_again(start: Start)
 def test_two_daemons_lock_as_one(start: Start) -> None:
     """The same one wins on every record, whichever daemon's word comes last."""
     options = "&utxo_batch_size=1"
-    one = start(store_options=options)
-    other = start(store_options=options, place="b")
+    one = start(NOTHING_ENDS_IT, store_options=options)
+    other = start(NOTHING_ENDS_IT, store_options=options, place="b")
     with one.client() as client, other.client() as rival:
         client.create_partial(txid(1), dict.fromkeys(range(6), (2, b"\x51")), block_height=1)
         with ThreadPoolExecutor(4) as pool:
@@ -108,18 +110,18 @@ def test_two_daemons_lock_as_one(start: Start) -> None:
             ]
             assert {one.result() for one in asked} == {5}
     with other.store() as store:
-        found = store.batch_operate([Read(record_key(txid(1), index), ["locked"]) for index in range(6)], 1)
+        found = store.batch_operate([Read(record_key(txid(1), index), ["locked"]) for index in range(6)], 30)
     assert len({result.value["locked"] for result in found}) == 1
 
 
 @EMBEDDED_ONLY
 def test_waiting_for_the_writers_lock_is_not_taken_for_a_wedge(start: Start) -> None:
-    daemon = start({**SHORT, "broker.grace_seconds": 1})
+    daemon = start({"broker.budget_seconds": 2, "broker.grace_seconds": 60})
     daemon.wait_for_workers()
     before = daemon.started()
     lock = WriterLock(daemon.directory / "store" / "writer.lock")
     with daemon.client() as client, Callers(client) as callers:
-        with lock.held(1):
+        with lock.held(30):
             assert callers.create(1).result()[:2] == ("STORE_ERROR", "no")
             assert callers.get(1).result()[0] == "TX_NOT_FOUND"
         assert callers.create(1).result()[0] == "OK"

@@ -8,7 +8,7 @@ import pytest
 
 from broker.actions import InDoubt
 from broker.in_doubt_log import FILE_NAME, InDoubtLog
-from tests.support.daemon import until
+from tests.support.patience import SOON, until
 
 
 def in_doubt(number: int) -> InDoubt:
@@ -19,6 +19,13 @@ def numbers(file: Path) -> list[int]:
     return [int(json.loads(line)["txid"], 16) for line in file.read_text().splitlines()]
 
 
+@pytest.fixture
+def patient(monkeypatch: pytest.MonkeyPatch) -> None:
+    """A log that waits longer for the disk, at its end, than a busy machine takes."""
+    monkeypatch.setattr("broker.in_doubt_log._CLOSE_SECONDS", SOON)
+
+
+@pytest.mark.usefixtures("patient")
 def test_lines_that_could_not_be_written_are_written_when_the_disk_is_back(
     tmp_path: Path, caplog: pytest.LogCaptureFixture
 ) -> None:
@@ -59,6 +66,7 @@ def test_a_disk_that_hangs_holds_nobody_up(tmp_path: Path, caplog: pytest.LogCap
     assert "2 lines are lost to" in caplog.text
 
 
+@pytest.mark.usefixtures("patient")
 def test_a_line_that_broke_off_spoils_none_after_it(tmp_path: Path) -> None:
     file = tmp_path / FILE_NAME
     file.write_text('{"store": "null:", "txid": "00')

@@ -13,7 +13,8 @@ from protocol import Client, MinedBlock, Reassignment, Rejection, Spend, UtxodEr
 from store import Read
 from store.layout import record_key
 from store.transaction import Transaction
-from tests.support.daemon import Daemon, Start, until
+from tests.support.daemon import Daemon, Start
+from tests.support.patience import SOON, until
 from utxod.generate import Generator
 
 HEIGHT = 200
@@ -44,7 +45,7 @@ def records(daemon: Daemon, transaction: Transaction, name: str) -> list[Any]:
     """What this bin holds in the master and in the child record; None where it is not there."""
     with daemon.store() as store:
         reads = [Read(record_key(transaction.txid, record), [name]) for record in range(2)]
-        return [result.value.get(name) for result in store.batch_operate(reads, 1)]
+        return [result.value.get(name) for result in store.batch_operate(reads, SOON)]
 
 
 def quiet(daemon: Daemon) -> None:

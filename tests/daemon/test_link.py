@@ -10,7 +10,8 @@ import zmq
 from broker.scheduling import READ_POOL
 from broker.transport.worker_links import WorkerLinks
 from protocol.worker_link import WorkerLink
-from tests.support.daemon import Daemon, until
+from tests.support.daemon import Daemon
+from tests.support.patience import until
 from tests.support.worker_side import socket_of
 
 

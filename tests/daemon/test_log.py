@@ -9,21 +9,23 @@ import threading
 from collections.abc import Iterator
 from pathlib import Path
 
+import psutil
 import pytest
 
 from tests.support.aerospike_server import EMBEDDED_ONLY
 from tests.support.callers import Callers
-from tests.support.daemon import SHORT, Daemon, End, Start, until
+from tests.support.daemon import IS_THERE, SHORT, SHORT_BUDGET, Daemon, End, Start
 from tests.support.interpreter import Interpreter
+from tests.support.patience import SOON, until
 from workers.nonblocking_stderr import NonBlockingWriter
 
-# A shell's job in the background of a terminal with `tostop`: arguments are the terminal, then the daemon's command. At
-# SIGUSR1 another process of the same job writes to the terminal, which has the kernel send SIGTTOU to the whole job.
+# A shell's job in the background of a terminal with `tostop`: arguments are the terminal, then the daemon's command.
+# Its parent says when it is ready: at SIGUSR1 another process of the same job writes to the terminal, which has the
+# kernel send SIGTTOU to the whole job.
 TERMINAL = """
 import os, signal, subprocess, sys, termios
 leader = os.fork()
 if leader:
-    signal.signal(signal.SIGUSR1, lambda *_: os.kill(leader, signal.SIGUSR1))
     sys.exit(os.waitstatus_to_exitcode(os.waitpid(leader, 0)[1]))
 os.setsid()
 terminal = os.open(sys.argv[1], os.O_RDWR)
@@ -35,6 +37,7 @@ others = []
 def write(*_):
     others.append(subprocess.Popen(["sh", "-c", "echo from another"], stdout=terminal, process_group=daemon.pid))
 signal.signal(signal.SIGUSR1, write)
+os.write(terminal, b"parent is ready")
 status = daemon.wait()
 for other in others:
     other.kill()
@@ -78,26 +81,31 @@ def pipe(tmp_path: Path) -> Iterator[Pipe]:
 
 def expect_service_and_an_end(daemon: Daemon) -> None:
     """Also where workers and the daemon have something to say."""
-    daemon.wait_for_workers()
-    (writer,) = daemon.workers("write")
-    pid = daemon.status()["pid"]
+    pid = daemon.wait_for_workers()["pid"]
     with daemon.client() as client, Callers(client) as callers:
         daemon.faults.set(kind="time_out")
-        assert callers.create(1).result()[0] == "STORE_ERROR"  # its worker says so
+        until(lambda: callers.create(1).result()[0] == "STORE_ERROR")  # its worker says so
         daemon.faults.clear()
-        until(lambda: callers.create(1).result()[0] == "OK")
-        os.kill(writer, signal.SIGUSR1)  # dumps its stacks
-        assert callers.create(3).result()[0] == "OK"
-        assert daemon.workers("write") == [writer]
+        until(lambda: callers.create(1).result()[0] in IS_THERE)
+        until(lambda: dumps_and_works_on(daemon, callers))
         daemon.faults.set(kind="hang")
-        assert callers.create(2).result()[0] == "WORKER_CRASHED"  # and dumps its stacks
+        until(lambda: callers.create(2).result()[0] == "WORKER_CRASHED")  # and dumps its stacks
         daemon.faults.clear()
-        until(lambda: callers.create(2).result()[0] == "OK")
+        until(lambda: callers.create(2).result()[0] in IS_THERE)
     os.kill(pid, signal.SIGUSR2)  # is logged
     end = End(pid)
     os.kill(pid, signal.SIGTERM)
-    assert end.wait(10)
-    assert daemon.process.wait(10) == 0
+    assert end.wait(60)
+    assert daemon.process.wait(60) == 0
+
+
+def dumps_and_works_on(daemon: Daemon, callers: Callers) -> bool:
+    """Whether the worker that is there now does, which is told to dump its stacks."""
+    daemon.wait_for_workers()
+    before = daemon.workers("write")
+    with contextlib.suppress(ProcessLookupError):
+        os.kill(before[0], signal.SIGUSR1)
+    return callers.create(3).result()[0] in IS_THERE and daemon.workers("write") == before
 
 
 @EMBEDDED_ONLY
@@ -139,7 +147,7 @@ def test_a_full_log_does_not_hold_up_a_daemon_that_cannot_start(
 ) -> None:
     interpreter.wrap(f'exec {{python}} "$@" 2>{pipe.path}')
     (tmp_path / "store").write_text("no directory")
-    assert start(ready=False).process.wait(20) == 1
+    assert start(ready=False).process.wait(60) == 1
 
 
 @EMBEDDED_ONLY
@@ -151,8 +159,8 @@ def test_in_the_background_of_a_terminal_it_writes_and_keeps_its_workers(
     job = tmp_path / "job.py"
     job.write_text(TERMINAL)
     interpreter.wrap(f'exec {{python}} {job} {os.ttyname(theirs)} {{python}} "$@"')
-    daemon = start({**SHORT, "workers.write": 2})
-    daemon.wait_until(lambda status: status["pools"]["write"]["workers"] == 2)
+    daemon = start({**SHORT_BUDGET, "workers.write": 2})
+    daemon.wait_until(lambda status: status["pools"]["write"]["workers"] == 2, within=60)
     workers = daemon.workers("write")
     seen = bytearray()
 
@@ -162,17 +170,19 @@ def test_in_the_background_of_a_terminal_it_writes_and_keeps_its_workers(
         return text in seen
 
     until(lambda: wrote(b"serving at"))
-    daemon.signal(signal.SIGUSR1)
+    until(lambda: wrote(b"parent is ready"))
+    pid = daemon.status()["pid"]
+    os.kill(psutil.Process(pid).ppid(), signal.SIGUSR1)
     until(lambda: wrote(b"SIGTTOU: means nothing here"))
     with daemon.client() as client, Callers(client) as callers:
         daemon.faults.set(kind="time_out")
-        assert callers.create(1).result()[0] == "STORE_ERROR"
+        until(lambda: callers.create(1).result()[0] == "STORE_ERROR")
         until(lambda: wrote(b"the store did not answer in time"))
         daemon.faults.clear()
-        until(lambda: callers.create(1).result()[0] == "OK")
+        until(lambda: callers.create(1).result()[0] in IS_THERE)
     assert daemon.workers("write") == workers
-    os.kill(daemon.status()["pid"], signal.SIGTERM)
-    assert daemon.process.wait(10) == 0
+    os.kill(pid, signal.SIGTERM)
+    assert daemon.process.wait(60) == 0
     os.close(ours)
     os.close(theirs)
 
@@ -181,7 +191,9 @@ def test_a_non_blocking_writer_keeps_what_fits_and_says_how_many_lines_are_missi
     pipe: Pipe, caplog: pytest.LogCaptureFixture
 ) -> None:
     writer = NonBlockingWriter(os.open(pipe.path, os.O_WRONLY), capacity=10)
-    for number in range(30):
+    writer.write(b"line 0\n")
+    until(writer._queue.empty)  # it is in its thread's hands
+    for number in range(1, 30):
         writer.write(b"line %d\n" % number)
     read = b""
 
@@ -191,12 +203,22 @@ def test_a_non_blocking_writer_keeps_what_fits_and_says_how_many_lines_are_missi
         return "lines are missing" in caplog.text
 
     until(all_is_read)
-    writer.finish()
-    read += pipe.read()
-    kept = read.lstrip(b"x").count(b"\n")
-    assert read.lstrip(b"x") == b"".join(b"line %d\n" % number for number in range(kept))
-    assert 10 <= kept <= 11
-    assert f"{30 - kept} lines are missing here" in caplog.text
+    assert read.lstrip(b"x") == b"".join(b"line %d\n" % number for number in range(11))
+    assert "19 lines are missing here" in caplog.text
+
+
+@pytest.mark.parametrize("begin", ["", "x", "xx", "xxx"])
+@pytest.mark.parametrize("character", ["x", "\N{EURO SIGN}", "\N{CAT FACE}"])
+def test_a_line_that_is_too_long_is_cut_between_two_characters(pipe: Pipe, begin: str, character: str) -> None:
+    pipe.read()
+    writer = NonBlockingWriter(os.open(pipe.path, os.O_WRONLY))
+    text = begin + character * 20_000
+    writer.write(text.encode() * 2)
+    writer.finish(SOON)
+    read = pipe.read().decode()
+    assert read.endswith("...\n")
+    assert (text * 2).startswith(read.removesuffix("...\n"))
+    assert 32_000 < len(read.encode()) < 33_000
 
 
 def test_a_non_blocking_writer_writes_in_order_also_where_the_descriptor_does_not_wait(pipe: Pipe) -> None:
@@ -215,5 +237,5 @@ def test_the_end_does_not_wait_for_ever(pipe: Pipe) -> None:
     writer.write(b"nobody reads this\n")
     finishing = threading.Thread(target=writer.finish, args=(0.1,))
     finishing.start()
-    finishing.join(10)
+    finishing.join(SOON)
     assert not finishing.is_alive()

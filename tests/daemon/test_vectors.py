@@ -22,7 +22,7 @@ def to_daemon(kind: str) -> list[Any]:
 @pytest.fixture(scope="module")
 def raw(tmp_path_factory: pytest.TempPathFactory, store_kind: str) -> Iterator[Raw]:
     with running_daemon(tmp_path_factory.mktemp("vectors"), {}, store_kind) as daemon:
-        daemon.wait_for_workers(within=60)
+        daemon.wait_for_workers()
         one = Raw(daemon.endpoint)
         yield one
         one.close()

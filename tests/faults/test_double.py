@@ -12,7 +12,8 @@ import pytest
 from broker.scheduling import POOL_OF_REQUEST
 from protocol import wire
 from protocol.worker_wire import DONE, DispatchMessage, pack_done, unpack_from_broker
-from tests.support.seven_operations import NOTHING_ENDS_IT, SEVEN, SLACK, Service, serving
+from tests.support.patience import SOON, until
+from tests.support.seven_operations import NOTHING_ENDS_IT, SEVEN, Answer, Service, serving
 from tests.support.worker_side import link_of
 
 RESULTS = {
@@ -87,7 +88,7 @@ def staffed(tmp_path_factory: pytest.TempPathFactory, store_kind: str) -> Iterat
 @pytest.mark.parametrize("operation", SEVEN)
 def test_a_second_answer_is_dropped_and_counted_and_is_nobody_elses(staffed: Staffed, operation: str) -> None:
     service, worker = staffed.service, staffed.worker(operation)
-    late = service.daemon.counter("late")
+    late, dropped = service.daemon.counter("late"), staffed.dropped_by_client
     body = wire.pack_body([RESULTS[operation]])
     first = service.ask(operation, service.fresh(operation))
     number = worker.take()
@@ -103,16 +104,20 @@ def test_a_second_answer_is_dropped_and_counted_and_is_nobody_elses(staffed: Sta
     assert not second.done()
     worker.answer(next_number, body)
     assert second.result().code == "OK"
-    assert staffed.dropped_by_client == (0, 0)
+    assert staffed.dropped_by_client == dropped
 
 
 @pytest.mark.parametrize("operation", SEVEN)
 def test_a_result_that_is_nonsense_fails_its_caller_in_time_and_nobody_else(staffed: Staffed, operation: str) -> None:
     service, worker = staffed.service, staffed.worker(operation)
-    nonsense = service.ask(operation, service.fresh(operation), timeout=0.3)
-    worker.answer(worker.take(), b"\xc1")
-    answer = nonsense.result(0.3 + SLACK + 0.3)
-    assert answer.verdict == ("NO_ANSWER", "unknown")
+
+    def answered_with_nonsense() -> Answer | None:
+        asked = service.hand_out(operation, service.fresh(operation), timeout=0.3)
+        worker.answer(worker.take(), b"\xc1")
+        told = asked.result(SOON)
+        return None if told.code == "DEADLINE_EXCEEDED" else told  # on a busy machine that comes first
+
+    assert until(answered_with_nonsense).verdict == ("NO_ANSWER", "unknown")
     good = service.ask(operation, service.fresh(operation))
     worker.answer(worker.take(), wire.pack_body([RESULTS[operation]]))
     assert good.result().code == "OK"

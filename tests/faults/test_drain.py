@@ -8,8 +8,7 @@ import pytest
 from tests.support.seven_operations import NOTHING_ENDS_IT, SEVEN, Answer, Service, serving
 
 # A worker for each of the seven.
-WORKERS = {"workers.read": 2, "workers.write": 3, "workers.children": 2}
-DRAIN_SECONDS = 0.5
+SETTINGS = NOTHING_ENDS_IT | {"workers.read": 2, "workers.write": 3, "workers.children": 2, "drain_seconds": 60}
 
 
 class Drained(NamedTuple):
@@ -35,7 +34,9 @@ def drain(service: Service, *, store_recovers: bool) -> dict[str, Drained]:
         late = {operation: service.ask(operation, service.fresh(operation)).result() for operation in SEVEN}
         if store_recovers:
             daemon.faults.clear()
-        assert daemon.process.wait(20) == 0
+        else:
+            daemon.signal(signal.SIGTERM)  # the time is over
+        assert daemon.process.wait(60) == 0
         daemon.log.close()
         daemon.expect_nothing_left()
     after = {operation: service.record(txid) for operation, txid in txids.items()}
@@ -49,15 +50,13 @@ def drain(service: Service, *, store_recovers: bool) -> dict[str, Drained]:
 
 @pytest.fixture(scope="module")
 def in_time(tmp_path_factory: pytest.TempPathFactory, store_kind: str) -> dict[str, Drained]:
-    settings = {**NOTHING_ENDS_IT, **WORKERS}
-    with serving(tmp_path_factory.mktemp("drain"), settings, store_kind) as service:
+    with serving(tmp_path_factory.mktemp("drain"), SETTINGS, store_kind) as service:
         return drain(service, store_recovers=True)
 
 
 @pytest.fixture(scope="module")
 def out_of_time(tmp_path_factory: pytest.TempPathFactory, store_kind: str) -> dict[str, Drained]:
-    settings = {**NOTHING_ENDS_IT, **WORKERS, "drain_seconds": DRAIN_SECONDS}
-    with serving(tmp_path_factory.mktemp("ended"), settings, store_kind) as service:
+    with serving(tmp_path_factory.mktemp("ended"), SETTINGS, store_kind) as service:
         return drain(service, store_recovers=False)
 
 

@@ -2,7 +2,8 @@
 project's own operations and rules.
 
 actors      callers and the work that follows from theirs, as graphs
-explorer    models, and their states, breadth first
+models      what is explored: records, callers, what may go wrong, and what must hold
+explorer    their states, breadth first
 coins       who spends a coin
 conflicts   who is marked as conflicting
 counters    what a master knows of its children

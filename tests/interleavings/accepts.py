@@ -18,7 +18,7 @@ from store.layout import ABANDONED, CreationOptions, child_key, create_records, 
 from store.transaction import Transaction
 from tests.interleavings.actors import Ask, Caller, Outcome, Told
 from tests.interleavings.coins import asks
-from tests.interleavings.explorer import Held, Model
+from tests.interleavings.models import Held, Model
 from tests.simulation.records import Bins
 from tests.simulation.replay import RETENTION
 from tests.support.accepting import payment

@@ -12,7 +12,7 @@ from typing import Any, Final, NamedTuple
 from protocol.codes import UNKNOWN
 from protocol.wire import ONE_TRANSACTION
 from tests.interleavings.actors import Ask, Caller, Outcome, Outcomes, Told
-from tests.interleavings.explorer import Held, Landed, Model
+from tests.interleavings.models import Held, Landed, Model
 from tests.simulation.records import Bins
 
 LOW: Final = 199

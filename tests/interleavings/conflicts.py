@@ -12,7 +12,7 @@ from protocol import codes
 from tests.interleavings.actors import Ask, Caller, Told
 from tests.interleavings.coins import HIGH, asks
 from tests.interleavings.counters import NAMES, M, Records, transaction
-from tests.interleavings.explorer import Held, Model
+from tests.interleavings.models import Held, Model
 
 _SPENDER: Final = b"S" * 32
 

@@ -15,7 +15,7 @@ from store.layout import CreationOptions, Partial, create_records
 from store.transaction import Output
 from tests.interleavings.actors import Ask, Caller, Told
 from tests.interleavings.coins import HIGH, asks
-from tests.interleavings.explorer import Held, Model
+from tests.interleavings.models import Held, Model
 from tests.simulation.records import Bins
 from tests.simulation.replay import RETENTION
 

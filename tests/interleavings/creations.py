@@ -14,7 +14,7 @@ from store.layout import CreationOptions, child_key, create_records, lock_key
 from store.transaction import Transaction
 from tests.interleavings.actors import Ask, Told, codes_of
 from tests.interleavings.coins import asks
-from tests.interleavings.explorer import Held, Model
+from tests.interleavings.models import Held, Model
 from tests.simulation.records import Bins
 from utxod.generate import Generator
 

@@ -8,63 +8,17 @@ a step may go unanswered, done or not.
 """
 
 from collections import deque
-from collections.abc import Callable, Iterator, Mapping, Sequence
-from dataclasses import dataclass, field
+from collections.abc import Iterator, Mapping, Sequence
 from typing import Any, Final, NamedTuple
 
 from store import Mode, RecordOperation, Result, RuleCall, Status, StoreError, Write
 from store.layout import ABANDONED
-from tests.interleavings.actors import Actors, Ask, Caller, Move, Numbers, Op, Told, follow_up_job
+from tests.interleavings.actors import Actors, Ask, Move, Numbers, Op, follow_up_job
+from tests.interleavings.models import Landed, Model
 from tests.simulation.records import Bins, Steps
 from tests.simulation.replay import Replayer, run_through
 
-_MOST_STATES: Final = 2_000_000
-
-Held = Mapping[bytes, Bins | None]
-
-
-class Landed(NamedTuple):
-    """A step that changed its record. asking: what each caller waits for."""
-
-    op: Op
-    key: bytes
-    before: Bins | None
-    after: Bins | None
-
-
-@dataclass(frozen=True)
-class Model:
-    """records: what there is at first, by key; None where one may come to be, and none of others can. names: of keys,
-    for people. callers: by name. faults: how many may come. late: whether what is in flight may land after its worker's
-    death. in_doubt, doubles: whether a step may go unanswered, owed work be given out twice. is_atomic: whether a batch
-    is one step. locks: keys of records that expire once whoever wrote them is dead and has nothing in flight any more.
-    bars: keys of transactions whose creation may be barred. prunings: what the pruning of one of them does, step by
-    step; it may begin where it is conflicting and not locked, and end anywhere. What bars it goes, and its pruning
-    begins, only once nobody is at work any more who was when that was written, or it was created.
-
-    start, landed, told: what is remembered, at first, after a step and after an answer. always: what does not hold in a
-    state, None where all is well. at_rest: the same where nobody has anything left to do; after `again`, what is asked
-    once more then, where somebody does."""
-
-    name: str
-    records: dict[bytes, Bins | None]
-    callers: dict[str, Caller]
-    names: dict[bytes, str] = field(default_factory=dict)
-    faults: int = 0
-    late: bool = True
-    in_doubt: bool = False
-    doubles: bool = False
-    is_atomic: bool = False
-    utxo_batch_size: int = 1
-    locks: frozenset[bytes] = frozenset()
-    bars: frozenset[bytes] = frozenset()
-    prunings: Mapping[bytes, tuple[RecordOperation, ...]] = field(default_factory=dict)
-    start: Any = None
-    landed: Callable[[Any, Landed, list[list[Told]]], Any] | None = None
-    told: Callable[[Any, int, Told], Any] | None = None
-    always: Callable[[Held, Any], str | None] | None = None
-    again: Callable[[Held, dict[str, list[Told]]], list[Ask]] | None = None
-    at_rest: Callable[[Held, Any, dict[str, list[Told]]], str | None] | None = None
+MOST_STATES: Final = 2_000_000
 
 
 class Verdict(NamedTuple):
@@ -106,7 +60,7 @@ class Explorer:
         self._judged: dict[tuple[Any, ...], str | None] = {}
         self._places: dict[int, tuple[int, ...]] = {}  # of an op's records among those of a state
 
-    def run(self) -> Verdict:
+    def run(self, most_states: int = MOST_STATES) -> Verdict:
         first = self._first()
         reached: dict[State, tuple[State, Event] | None] = {first: None}
         waiting = deque([first])
@@ -120,7 +74,7 @@ class Explorer:
                 if following not in reached:
                     reached[following] = state, event
                     waiting.append(following)
-            if len(reached) > _MOST_STATES:
+            if len(reached) > most_states:
                 return Verdict(len(reached), complete=False)
         return Verdict(len(reached))
 
@@ -163,7 +117,7 @@ class Explorer:
             own = set() if caller is None else {(caller, len(known.place.answers))}
             older = self._older(state, op, result, own)
             move = actors.take(node, index, result)
-            stepped = state._replace(records=records, memory=memory, older=older)
+            stepped = State(records, state.callers, state.jobs, state.flying, state.faults, memory, older)
             yield self._moved(stepped, move, caller, job), (node, op, result)
         if not state.faults:
             return
@@ -193,7 +147,7 @@ class Explorer:
         if move.told and self._model.told is not None:
             told = [told for told in self._actors.told(move.node) if told.outcomes is not None][-1]
             memory = self._memories.of(self._model.told(self._memories.known[memory], caller, told))
-        return state._replace(callers=callers, jobs=tuple(sorted(jobs)), memory=memory)
+        return State(state.records, callers, tuple(sorted(jobs)), state.flying, state.faults, memory, state.older)
 
     def _land(self, state: State, number: int, ops: tuple[int, ...]) -> Iterator[tuple[State, Event]]:
         """What is in flight takes its step. Where that changes nothing, and nothing follows, it may as well never
@@ -230,7 +184,7 @@ class Explorer:
     def _older(self, state: State, op: int, result: int, own: set[tuple[int, int]]) -> frozenset[tuple[int, int]]:
         """After a step. state: before it. own: who takes it, whose first step it may be."""
         came = self._actors.results.known[result]
-        if isinstance(came, StoreError):
+        if not self._model.bars or isinstance(came, StoreError):
             return state.older
         steps = zip(self._actors.ops.known[op].records, came, strict=True)
         is_written = any(

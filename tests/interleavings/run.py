@@ -5,7 +5,8 @@ from dataclasses import replace
 from typing import Final
 
 from tests.interleavings import accepts, coins, conflicts, counters, creations
-from tests.interleavings.explorer import Explorer, Model, Verdict
+from tests.interleavings.explorer import MOST_STATES, Explorer, Verdict
+from tests.interleavings.models import Model
 from tests.simulation.planted import SOUND, Mutant
 from tests.simulation.replay import Replayer
 
@@ -18,15 +19,19 @@ FAMILIES: Final[dict[str, Callable[[], Iterator[Model]]]] = {
 }
 
 
-def explore(model: Model, mutant: Mutant = SOUND) -> Verdict:
+# A bug is nearly always near the start of some model: all are looked at so far before one is looked at further.
+_DEPTHS: Final = (500, 5_000, MOST_STATES)
+
+
+def explore(model: Model, mutant: Mutant = SOUND, most_states: int = MOST_STATES) -> Verdict:
     with mutant.planted() as steps:
         replayer = Replayer(utxo_batch_size=model.utxo_batch_size, is_atomic=model.is_atomic)
-        return Explorer(model, steps, replayer).run()
+        return Explorer(model, steps, replayer).run(most_states)
 
 
 def find(family: str, mutant: Mutant) -> Verdict | None:
     """The first model that finds it."""
-    verdicts = (explore(model, mutant) for model in FAMILIES[family]())
+    verdicts = (explore(model, mutant, depth) for depth in _DEPTHS for model in FAMILIES[family]())
     return next((verdict for verdict in verdicts if verdict.violation is not None), None)
 
 

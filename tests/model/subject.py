@@ -15,7 +15,8 @@ from store.faulty import FaultyStore
 from store.interface import is_read_only
 from store.layout import child_key
 from tests.model.records import GENESIS_HEIGHT, PER_RECORD
-from tests.support.dispatching import Dispatched, Outcome, Wrapped, dispatch
+from tests.support.dispatching import Dispatched, Outcome, dispatch
+from tests.support.wrapped import Wrapped
 
 # Kinds of a fault: the worker is killed at a call of the store, before it, in the middle or after it; the store fails
 # the whole call, and nothing was done, or some of it may have been; it gives no answer for some of its records, or

@@ -2,14 +2,24 @@ import os
 import signal
 import subprocess
 import sys
+import time
 from collections.abc import Callable, Iterator
 from pathlib import Path
 
 import pytest
 
+from protocol import AsyncClient, Client
+from tests.support.clock import Clock
 from tests.support.leading import FOR_EVER
 from tests.support.scripted_daemon import ScriptedDaemon
 from tests.support.wired_session import WiredSession
+
+
+@pytest.fixture(autouse=True)
+def patient(monkeypatch):
+    """What is to be answered may take its time, on a machine that is busy with something else."""
+    for client in (Client, AsyncClient):
+        monkeypatch.setitem(client.__init__.__kwdefaults__, "timeout", 60.0)
 
 
 @pytest.fixture
@@ -61,7 +71,17 @@ def wired() -> WiredSession:
 
 
 @pytest.fixture
-def told_only(monkeypatch):
+def clock(monkeypatch):
+    """The clients', instead of the machine's."""
+    clock = Clock()
+    for name, module in list(sys.modules.items()):
+        if name.startswith("protocol.client.") and getattr(module, "time", None) is time:
+            monkeypatch.setattr(module, "time", clock)
+    return clock
+
+
+@pytest.fixture
+def told_only(monkeypatch, clock):
     """Nobody looks by himself, and no time is ever over: who does not see what has come was not told."""
     for module in ("session", "channel"):
         monkeypatch.setattr(f"protocol.client.{module}.SWEEP", FOR_EVER)

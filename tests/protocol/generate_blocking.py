@@ -39,7 +39,7 @@ A client of one daemon. Any number of threads may use it; calls that they make a
     request. A call that is interrupted is forgotten: what it asked may be executed all the same. Where the interrupt
     comes in the middle of the client's own work, which its callers do for each other, all calls that are under way
     raise NoAnswer; and what a signal's handler or a finalizer asks just then raises NoAnswer ("no") at once. A handler
-    that comes just then and waits for what other threads ask holds them up: until half a second after their timeout and
+    that comes just then and waits for what other threads ask holds them up: until a second after their timeout and
     the grace, when they raise NoAnswer.
 """,
 }

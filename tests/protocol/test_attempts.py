@@ -172,6 +172,61 @@ def test_what_of_a_transaction_may_stand_is_told_by_the_error_that_is_raised(las
     assert (caught.value.executed, caught.value.details["outpoints"]) == ("unknown", outpoints)
 
 
+UNSENT = Error(codes.NO_ANSWER, codes.NO, "no daemon to send it to in time")
+
+
+def test_an_attempt_that_never_left_says_nothing_of_those_before_it() -> None:
+    for first, message in (
+        (Error(codes.OVERLOADED, codes.NO, "full", 10), "full"),
+        (Error(codes.WORKER_CRASHED, codes.UNKNOWN, "it is gone"), "it is gone"),
+        (Error(codes.NO_ANSWER, codes.UNKNOWN, ""), ""),
+    ):
+        call = call_of()
+        attempts = Attempts(call)
+        call.request_id = b"\x11"
+        answered(attempts, call, {0: first})
+        for _ in range(2):
+            answered(attempts, attempts.next(), {0: UNSENT})
+            assert attempts.due is not None
+        whole = attempts.settle()
+        told = f"{message}; asked again: {UNSENT.message}".removeprefix("; ")
+        assert whole.errors[0] == first._replace(message=told)
+        assert whole.id_of(0) == "11/0"
+        answered(attempts, attempts.next(), {0: Error(codes.LOCKED, codes.NO, "locked")})
+        error = attempts.settle().errors[0]
+        assert (error.code, error.executed, "again" in error.message) == (codes.LOCKED, first.executed, False)
+
+
+def test_where_none_has_left_the_last_says_why() -> None:
+    call = call_of()
+    attempts = Attempts(call)
+    answered(attempts, call, {0: UNSENT._replace(message="it is being looked up")})
+    answered(attempts, attempts.next(), {0: UNSENT})
+    assert attempts.settle().errors[0] == UNSENT
+
+
+def test_the_end_of_the_client_is_told_of_all_that_was_to_be_asked_again() -> None:
+    """Whether it came before an attempt, or before one that was asked has left."""
+    closed = Error(codes.NO_ANSWER, codes.NO, "the client is closed")
+    soon, late = Error(codes.OVERLOADED, codes.NO, "full", 10), Error(codes.CREATING, codes.UNKNOWN, "", 60_000)
+    call = call_of(3)
+    attempts = Attempts(call)
+    answered(attempts, call, {0: soon, 1: late})
+    second = attempts.next()
+    second.deadline = NOW + 5
+    answered(attempts, second, {0: closed})
+    assert attempts.settle().errors[0] == closed
+    attempts.next()
+    attempts.end(closed)
+    assert attempts.due is None
+    errors = attempts.settle().errors
+    assert [(errors[index].code, errors[index].executed) for index in sorted(errors)] == [
+        (codes.NO_ANSWER, codes.NO),
+        (codes.NO_ANSWER, codes.UNKNOWN),
+    ]
+    assert all(error.message.startswith(closed.message) for error in errors.values())
+
+
 def test_no_stays_no_and_a_result_is_a_result() -> None:
     overloaded = Error(codes.OVERLOADED, codes.NO, "", 10)
     call = call_of(2, "increment")

@@ -2,7 +2,6 @@
 
 import asyncio
 import os
-import threading
 
 import pytest
 
@@ -21,7 +20,8 @@ from protocol import (
     wire,
 )
 from protocol.wire import Error, Limits
-from tests.support.client_calls import MANY, ONE, SPEND, TXID
+from tests.support.client_calls import MANY, ONE, SPEND, TXID, Pending
+from tests.support.patience import until
 from tests.support.scripted_daemon import RESULTS
 
 MADE_OF_RESULTS = {
@@ -76,19 +76,18 @@ def test_a_result_that_is_not_what_its_operation_gives_is_an_error_for_its_item(
     assert [(outcome.code, outcome.error.executed) for outcome in outcomes] == [("INTERNAL", "unknown")] * 3
 
 
-def test_the_calls_of_64_threads_become_few_requests(start, endpoint):
+def test_the_calls_of_64_threads_become_one_request(start, endpoint, clock):
     start()
     with Client(endpoint) as client:
-        threads = [threading.Thread(target=lambda: [client.get(TXID) for _ in range(50)]) for _ in range(64)]
-        for thread in threads:
-            thread.start()
-        for thread in threads:
-            thread.join()
-        assert client.counters.items == 64 * 50
-        assert client.counters.requests < 64 * 50 / 4
+        client.get(TXID)
+        with client._driver._turns:  # nobody gets to send meanwhile
+            pending = [Pending(lambda: client.get(TXID)) for _ in range(64)]
+            until(lambda: len(client._driver._handed) == 64)
+        assert [each.outcome(within=60) for each in pending] == [None] * 64
+        assert (client.counters.items, client.counters.requests) == (65, 2)
 
 
-def test_the_calls_of_one_turn_of_the_loop_become_one_request(start, endpoint):
+def test_the_calls_of_one_turn_of_the_loop_become_one_request(start, endpoint, clock):
     daemon = start()
 
     async def run():
@@ -96,8 +95,7 @@ def test_the_calls_of_one_turn_of_the_loop_become_one_request(start, endpoint):
             await client.get(TXID)
             results = await asyncio.gather(*[client.get(TXID) for _ in range(64)])
             assert results == [RESULTS["get"]] * 64
-            # A turn that falls between two ticks makes two of it.
-            assert 2 <= client.counters.requests <= 3
+            assert client.counters.requests == 2
 
     asyncio.run(run())
     assert sum(request.header.count for request in daemon.requests) == 65

@@ -10,6 +10,7 @@ import pytest
 
 from protocol import AsyncClient, Client, ClientClosed, NoAnswer
 from tests.support.client_calls import TXID, Pending, descriptors
+from tests.support.patience import SOON, until
 from tests.support.scripted_daemon import RESULTS, answer_nothing, answer_well
 
 
@@ -20,8 +21,8 @@ def test_closing_fails_pending_calls_at_once(start, endpoint):
     daemon.wait_for(1)
     begun = time.monotonic()
     client.close()
-    errors = [call.outcome(within=2) for call in pending]
-    assert time.monotonic() - begun < 1
+    errors = [call.outcome() for call in pending]
+    assert time.monotonic() - begun < SOON
     assert {type(error) for error in errors} <= {NoAnswer, ClientClosed}
     assert {"closed" in str(error) for error in errors} == {True}
     with pytest.raises(ClientClosed, match="closed"):
@@ -37,7 +38,7 @@ def test_closing_fails_pending_calls_at_once_with_asyncio_too(start, endpoint):
         pending = [asyncio.create_task(client.get(TXID, timeout=60)) for _ in range(4)]
         await asyncio.to_thread(daemon.wait_for, 1)
         await client.close()
-        errors = await asyncio.wait_for(asyncio.gather(*pending, return_exceptions=True), 1)
+        errors = await asyncio.wait_for(asyncio.gather(*pending, return_exceptions=True), SOON)
         assert {(type(error), "closed" in str(error)) for error in errors} == {(NoAnswer, True)}
         with pytest.raises(ClientClosed, match="closed"):
             await client.get(TXID)
@@ -46,13 +47,18 @@ def test_closing_fails_pending_calls_at_once_with_asyncio_too(start, endpoint):
     asyncio.run(run())
 
 
+def asks_on(client):
+    while True:
+        client.get(TXID)
+
+
 def test_calls_that_meet_the_closing_are_settled_all_the_same(start, endpoint):
     start()
     for _ in range(20):
         client = Client(endpoint)
-        pending = [Pending(lambda client=client: [client.get(TXID) for _ in range(1000)]) for _ in range(4)]
+        pending = [Pending(lambda client=client: asks_on(client)) for _ in range(4)]
         client.close()
-        assert {type(call.outcome(within=2)) for call in pending} <= {NoAnswer, ClientClosed}
+        assert {type(call.outcome()) for call in pending} <= {NoAnswer, ClientClosed}
 
 
 def test_a_forked_copy_fails_at_once_and_leaves_its_parent_unharmed(start, endpoint):
@@ -149,7 +155,7 @@ def test_a_client_that_nobody_holds_any_more_ends_its_thread(start, endpoint):
     thread, gone = client._driver._thread, weakref.ref(client)
     del client
     gc.collect()
-    thread.join(2)
+    thread.join(SOON)
     assert gone() is None
     assert not thread.is_alive()
 
@@ -161,6 +167,7 @@ def test_clients_and_lost_connections_leave_no_descriptors(start, endpoint):
             daemon = start(epoch=epoch)
             client.get(TXID)
             daemon.stop()
+            until(lambda epoch=epoch: client.counters.connections_lost == epoch)
 
     async def run():
         async with AsyncClient(endpoint) as client:
@@ -169,4 +176,4 @@ def test_clients_and_lost_connections_leave_no_descriptors(start, endpoint):
             await asyncio.to_thread(daemon.stop)
 
     asyncio.run(run())
-    assert descriptors() <= before
+    until(lambda: descriptors() <= before)  # ZeroMQ's are given back beside

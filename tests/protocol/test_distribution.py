@@ -16,14 +16,14 @@ ROOT = Path(__file__).parents[2]
 TALK = """
 import asyncio, sys
 from utxod_client import AsyncClient, Client, Outpoint
-with Client(sys.argv[1]) as client:
+with Client(sys.argv[1], timeout=60) as client:
     client.status()
     outcomes = client.outpoint_many([(bytes(32), 0), (bytes(32), 1)])
     assert {outcome.code for outcome in outcomes} <= {"OK", "TX_NOT_FOUND"}, outcomes
     assert client.retry(client.status, within=30.0)["epoch"] == client.submit(client.status).result()["epoch"]
     assert sum(outcome.ok for outcome in client.iter_many(client.get_many, [bytes(32)] * 3)) == 0
 async def main():
-    async with AsyncClient(sys.argv[1]) as client:
+    async with AsyncClient(sys.argv[1], timeout=60) as client:
         (outcome,) = await client.get_many([bytes(32)])
         assert outcome.code in ("OK", "TX_NOT_FOUND"), outcome
         assert await client.retry(client.status, within=30.0)
@@ -36,7 +36,7 @@ print("answered")
 
 
 def run(*command: str | Path, **options) -> str:
-    done = subprocess.run(list(map(str, command)), capture_output=True, text=True, timeout=110, check=False, **options)
+    done = subprocess.run(list(map(str, command)), capture_output=True, text=True, timeout=280, check=False, **options)
     assert done.returncode == 0, done.stderr + done.stdout
     return done.stdout
 

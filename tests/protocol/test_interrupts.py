@@ -2,7 +2,6 @@
 
 import contextlib
 import os
-import signal
 import sys
 import threading
 
@@ -12,8 +11,10 @@ from protocol import Client, NoAnswer, Outpoint
 from protocol.client.driver import CLOSED, FORKED, INTERRUPTED
 from protocol.client.thread_driver import WITHIN
 from tests.support.client_calls import TXID, Pending
+from tests.support.clock import over
 from tests.support.interrupting import interrupts, raising
-from tests.support.leading import FOR_EVER, Held, leads, until
+from tests.support.leading import FOR_EVER, Handler, Held, leads
+from tests.support.patience import until
 from tests.support.scripted_daemon import RESULTS, answer_nothing, answer_well
 
 
@@ -31,8 +32,13 @@ def test_an_interrupt_at_any_point_of_a_call_leaves_a_client_that_answers(start,
     with Client(endpoint) as client:
         client.get(TXID)
         for interrupt in interrupts(raising(raised), step=1):
-            with contextlib.suppress(raised), interrupt:
-                client.get(TXID)
+            try:
+                with interrupt:
+                    client.get(TXID)
+            except raised:
+                assert not interrupt.left
+            else:
+                assert interrupt.left  # it was not raised at all
             assert client.get(TXID, timeout=60) == RESULTS["get"]
             assert not client._driver._asked
 
@@ -83,7 +89,9 @@ def test_an_interrupt_at_any_point_of_a_followers_call_makes_no_leader_deaf(star
         assert "closed" in str(leader.outcome(within=30))
 
 
-def test_an_interrupt_at_any_point_of_becoming_a_leader_leaves_it_to_another(start, endpoint, raised, monkeypatch):
+def test_an_interrupt_at_any_point_of_becoming_a_leader_leaves_it_to_another(
+    start, endpoint, raised, monkeypatch, clock
+):
     monkeypatch.setattr("protocol.client.thread_driver.LOOK", FOR_EVER)
     held = []
 
@@ -96,18 +104,26 @@ def test_an_interrupt_at_any_point_of_becoming_a_leader_leaves_it_to_another(sta
         return [request.well()]
 
     def becoming(interrupt):
-        with Client(endpoint, grace=0.02) as client:
-            leader = leads(client, lambda: client.get(TXID, timeout=60))
+        with Client(endpoint) as client:
+            wait, me = client._driver._poll.wait, threading.current_thread()
+
+            def oversleeps(seconds):  # whoever leads here: its time is over then
+                here = threading.current_thread() is me
+                clock.now += over(60) if here else 0
+                wait(0 if here else seconds)
+
+            monkeypatch.setattr(client._driver._poll, "wait", oversleeps)
+            leader = leads(client, lambda: client.get(TXID, timeout=FOR_EVER))
             until(lambda: held)
             with contextlib.suppress(raised, NoAnswer), interrupt:
-                client.outpoint(TXID, 0, timeout=0.05)
+                client.outpoint(TXID, 0, timeout=60)
             newcomer = Pending(lambda: client.set_dah(TXID, 0, 1, timeout=60))
             assert newcomer.outcome(within=30) is None
         held.clear()
         leader.outcome(within=30)
 
     start(script)
-    for interrupt in interrupts(raising(raised), step=3):
+    for interrupt in interrupts(raising(raised), step=1):
         becoming(interrupt)
 
 
@@ -158,16 +174,13 @@ def test_a_handler_that_lasts_over_a_leaders_sleep_holds_up_no_follower(start, e
     with Client(endpoint) as client:
 
         def other():
-            until(lambda: client._driver._asleep)
-            os.kill(os.getpid(), signal.SIGUSR1)
-            handling.wait(30)
+            handler.signal()
             client.outpoint(TXID, 0, timeout=60)
 
-        def handler():
-            handling.set()
+        def joins():
             assert follower.outcome(within=50) is None
 
-        handling = threading.Event()
+        handler = Handler(client, joins)
         usr1(handler)
         follower = Pending(other)
         assert client.get(TXID, timeout=60) == RESULTS["get"]
@@ -176,13 +189,9 @@ def test_a_handler_that_lasts_over_a_leaders_sleep_holds_up_no_follower(start, e
 def test_a_call_beneath_a_handlers_is_told_when_the_handlers_turn_has_settled_it(start, endpoint, usr1, told_only):
     start(Held("get"))
     with Client(endpoint) as client:
-
-        def other():
-            until(lambda: client._driver._asleep)
-            os.kill(os.getpid(), signal.SIGUSR1)
-
-        usr1(lambda: client.outpoint(TXID, 0, timeout=60))
-        beside = Pending(other)
+        handler = Handler(client, lambda: client.outpoint(TXID, 0, timeout=60))
+        usr1(handler)
+        beside = Pending(handler.signal)
         assert client.get(TXID, timeout=60) == RESULTS["get"]
         beside.outcome(within=30)
 
@@ -211,15 +220,15 @@ def test_a_call_at_the_end_of_the_stack_costs_no_other_call(start, endpoint):
 def test_a_fork_in_a_leaders_handler_takes_nothing_from_the_parent(start, endpoint, usr1, told_only):
     start(Held("get"))
     parent, children = os.getpid(), []
-    usr1(lambda: children.append(os.fork()))
     with Client(endpoint) as client:
 
         def other():
-            until(lambda: client._driver._asleep)
-            os.kill(parent, signal.SIGUSR1)
+            handler.signal()
             until(lambda: children)
             client.outpoint(TXID, 0, timeout=60)
 
+        handler = Handler(client, lambda: children.append(os.fork()))
+        usr1(handler)
         beside = Pending(other)
         try:
             assert client.get(TXID, timeout=60) == RESULTS["get"]

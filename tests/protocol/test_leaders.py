@@ -2,7 +2,6 @@
 
 import errno
 import os
-import signal
 import threading
 import time
 
@@ -10,10 +9,13 @@ import pytest
 
 from protocol import Client, ClientClosed, NoAnswer
 from protocol.client.call import Call
+from protocol.client.driver import CLOSE_WAIT
 from protocol.client.shared_poll import SharedPoll
 from tests.support.client_calls import TXID, Pending
-from tests.support.leading import Held, leads, until
-from tests.support.scripted_daemon import RESULTS, answer_nothing, answer_well
+from tests.support.clock import over
+from tests.support.leading import Handler, Held, leads, rests
+from tests.support.patience import SOON, until
+from tests.support.scripted_daemon import RESULTS, answer_nothing
 
 
 def test_a_leader_whose_answer_has_come_leaves_and_one_that_waits_leads(start, endpoint, told_only):
@@ -104,10 +106,11 @@ def test_the_end_is_told_to_all_who_sleep_however_often():
         call()
 
 
-def test_a_call_alone_wakes_no_other_thread(start, endpoint):
+def test_a_call_alone_wakes_no_other_thread(start, endpoint, told_only):
     start()
     with Client(endpoint) as client:
         client.get(TXID)
+        rests(client)
         watched = 0
         watch = client._driver._watch
 
@@ -142,18 +145,76 @@ def test_a_turn_that_never_ends_is_waited_for_by_no_call(start, endpoint, monkey
         assert client.get(TXID) == RESULTS["get"]
 
 
-def test_a_call_that_answers_come_for_too_late_is_not_mixed_up_with_them(start, endpoint):
+def test_a_call_whose_time_is_over_while_its_leader_sleeps_looks_itself_before_it_gives_up(
+    start, endpoint, clock, monkeypatch
+):
+    """As where the process stood still, and the leader is not the first to go on."""
     daemon = start(answer_nothing)
-    with Client(endpoint, grace=0.05) as client:
-        leader = leads(client, lambda: client.get(TXID, timeout=60))
-        with pytest.raises(NoAnswer):
-            client.get(TXID, timeout=0.1)
-        held = daemon.requests
+    goes_on, stands = threading.Event(), threading.Event()
+    with Client(endpoint) as client:
+        leader = leads(client, lambda: client.get(TXID, timeout=3600))
+        follower = Pending(lambda: client.outpoint(TXID, 0, timeout=60))
+        daemon.wait_for(2)
+        wait = client._driver._poll.wait
+
+        def oversleeps(seconds):
+            if threading.current_thread() is leader.thread:
+                stands.set()
+                goes_on.wait(60)
+            wait(seconds)
+
+        monkeypatch.setattr(client._driver._poll, "wait", oversleeps)
+        assert stands.wait(SOON)
+        clock.now += 600
+        error = follower.outcome(within=30)
+        assert (error.executed, error.message) == ("unknown", "no answer in time")
+        goes_on.set()
+        client.close()
+        leader.outcome(within=30)
+
+
+def test_closing_waits_for_a_turn_that_ends_and_for_its_thread_so_much_less(start, endpoint, monkeypatch):
+    start()
+    goes_on, stands = threading.Event(), threading.Event()
+    monkeypatch.setattr("protocol.client.thread_driver.LOOK", 0.01)
+    client = Client(endpoint)
+    client.get(TXID)
+    driver = client._driver
+    turn, exclusively, until_gone = driver._channel.turn, driver._exclusively, driver._thread.join
+    looks, joined = [], []
+
+    def looked(work):
+        had = exclusively(work)
+        if threading.current_thread() is closing.thread:
+            looks.append(had)
+        return had
+
+    monkeypatch.setattr(driver._channel, "turn", lambda: (stands.set(), goes_on.wait(60), turn()))
+    monkeypatch.setattr(driver, "_exclusively", looked)
+    monkeypatch.setattr(driver._thread, "join", lambda seconds: (joined.append(seconds), until_gone(SOON)))
+    future = client.submit(client.get, TXID)
+    assert stands.wait(SOON)
+    closing = Pending(client.close)
+    until(lambda: looks)
+    goes_on.set()
+    assert closing.outcome(within=30) is None
+    assert future.done()
+    assert not driver._thread.is_alive()
+    assert joined == [CLOSE_WAIT - 0.01 * looks.count(False)]  # what is left of the time that both have
+
+
+def test_a_call_that_answers_come_for_too_late_is_not_mixed_up_with_them(start, endpoint, clock):
+    daemon = start(answer_nothing)
+    with Client(endpoint) as client:
+        leader = leads(client, lambda: client.get(TXID, timeout=600))
+        follower = Pending(lambda: client.get(TXID, timeout=60))
+        held = daemon.wait_for(2)
+        clock.now += over(60)
+        assert isinstance(follower.outcome(within=30), NoAnswer)
         daemon.script = lambda request: [*[other.well() for other in held], request.well()]
         assert client.outpoint(TXID, 0)
         assert leader.outcome(within=30) is None
-        daemon.script = answer_well
-        assert client.counters.late >= 1
+        assert client.counters.late == 1
 
 
 def test_main_and_one_thread_beside_it_leave_no_call_to_be_found_by_looking(start, endpoint, told_only):
@@ -197,18 +258,15 @@ def test_a_lead_that_is_not_taken_up_holds_up_nobody(start, endpoint, usr1, monk
     with Client(endpoint) as client:
 
         def other():
-            until(lambda: client._driver._asleep)
-            os.kill(os.getpid(), signal.SIGUSR1)
-            handling.wait(30)
+            handler.signal()
             for _ in range(200):  # that long, were each to look for itself, that the handler gives up
                 client.status(timeout=60)
             client.outpoint(TXID, 0, timeout=60)
 
-        def handler():
-            handling.set()
+        def joins():
             assert beside.outcome(within=50) is None
 
-        handling = threading.Event()
+        handler = Handler(client, joins)
         usr1(handler)
         beside = Pending(other)
         assert client.get(TXID, timeout=120) == RESULTS["get"]
@@ -229,8 +287,8 @@ def test_a_connection_that_cannot_be_watched_is_made_again(start, endpoint, monk
             daemon.stop()
             start(epoch=2)
             assert refused.wait(30)
-            until(lambda: client._driver._channel.session.problem)
-            assert client._driver._channel._connection is None
+            # It tries again, and has one for a moment each time.
+            until(lambda: client._driver.session.problem and client._driver._channel._connection is None)
         assert client.get(TXID, timeout=60) == RESULTS["get"]
 
 
@@ -243,6 +301,7 @@ def test_turns_that_all_fail_end_the_client(start, endpoint, monkeypatch):
     monkeypatch.setattr("threading.excepthook", lambda _: None)
     with Client(endpoint) as client:
         client.get(TXID)
+        rests(client)
         monkeypatch.setattr(client._driver._channel, "turn", fails)
         with pytest.raises(LookupError, match="broken"):
             client.get(TXID, timeout=60)

@@ -2,30 +2,31 @@
 
 import asyncio
 import copy
-import os
 import pickle
-import signal
 import threading
 
 import pytest
 
 from protocol import AsyncClient, Client, ClientClosed, NoAnswer
 from protocol.wire import Limits
+from tests.support.client_calls import TXID, Pending
+from tests.support.interrupting import raising
+from tests.support.leading import Handler, rests
+from tests.support.patience import SOON
 from tests.support.programs import output_of, start_program
 from tests.support.scripted_daemon import RESULTS, answer_nothing
 
-TXID = b"\x11" * 32
 DROPPED = """
 import asyncio, gc, os, warnings
 from protocol import AsyncClient, Client
 
 async def dropped():
-    client = AsyncClient(ENDPOINT)
+    client = AsyncClient(ENDPOINT, timeout=60)
     client.itself = client  # only the garbage collector finds it
     await client.get(bytes(32))
 
 def dropped_too():
-    client = Client(ENDPOINT)
+    client = Client(ENDPOINT, timeout=60)
     client.itself = client
     client.get(bytes(32))
 
@@ -39,10 +40,10 @@ assert sum("dropped without being closed" in str(warning.message) for warning in
 kept = AsyncClient  # and some are still there when the program ends, or forks
 async def kept_open():
     global kept
-    kept = AsyncClient(ENDPOINT)
+    kept = AsyncClient(ENDPOINT, timeout=60)
     await kept.get(bytes(32))
 asyncio.run(kept_open())
-held = Client(ENDPOINT)
+held = Client(ENDPOINT, timeout=60)
 held.get(bytes(32))
 child = os.fork()
 if not child:
@@ -151,7 +152,7 @@ def test_dropping_a_client_waits_for_nothing(start, endpoint, monkeypatch):
         del client
     assert thread.is_alive()
     goes_on.set()
-    thread.join(10)
+    thread.join(SOON)
     assert not thread.is_alive()
 
 
@@ -201,25 +202,20 @@ def test_a_client_is_closed_from_another_event_loop_too(start, endpoint):
         threading.Event().wait(0.005)
 
 
-def test_an_interrupted_call_that_has_not_left_yet_never_does(start, endpoint):
+def test_an_interrupted_call_that_has_not_left_yet_never_does(start, endpoint, usr1):
     class Interrupted(BaseException):
         pass
 
-    def interrupt(*_):
-        raise Interrupted
-
-    before = signal.signal(signal.SIGUSR1, interrupt)
-    try:
-        with Client(endpoint) as client:
-            timer = threading.Timer(0.2, os.kill, (os.getpid(), signal.SIGUSR1))
-            timer.start()
-            with pytest.raises(Interrupted):
-                client.get(TXID, timeout=60)
-            daemon = start()
-            assert client.outpoint(TXID, 0)
-            assert [request.header.operation for request in daemon.requests] == ["outpoint"]
-    finally:
-        signal.signal(signal.SIGUSR1, before)
+    with Client(endpoint) as client:
+        handler = Handler(client, raising(Interrupted))
+        usr1(handler)
+        beside = Pending(handler.signal)
+        with pytest.raises(Interrupted):
+            client.get(TXID, timeout=60)
+        assert beside.outcome() is None
+        daemon = start()
+        assert client.outpoint(TXID, 0)
+        assert [request.header.operation for request in daemon.requests] == ["outpoint"]
 
 
 INTERRUPTED_OPENING = """
@@ -317,6 +313,7 @@ def test_a_client_that_fails_inside_settles_every_call(start, endpoint, monkeypa
         with monkeypatch.context() as patch:
             patch.setattr("protocol.wire.pack_request_header", fails)
             for _ in range(3):
+                rests(client)
                 with pytest.raises(MemoryError, match="none is left"):  # its thread's own: it is in its callers' hands
                     client.get(TXID, timeout=60)
         assert client.get(TXID, timeout=60)

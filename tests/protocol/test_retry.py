@@ -7,7 +7,6 @@ import itertools
 import os
 import signal
 import threading
-import time
 from collections.abc import Callable, Iterable
 from typing import Any
 
@@ -30,8 +29,9 @@ from protocol import (
 )
 from protocol.wire import Error
 from tests.support.client_calls import HASH, SPEND, TXID, Pending
+from tests.support.clock import over
 from tests.support.interrupting import interrupts, raising
-from tests.support.leading import until
+from tests.support.patience import until
 from tests.support.scripted_daemon import RESULTS, Request, answer_nothing, answer_well
 
 Answer = Callable[[Request], Iterable[list[bytes]]]
@@ -115,17 +115,18 @@ def test_a_rejection_is_raised_at_once(start, retry):
 
 def test_a_daemon_that_is_started_anew_is_asked_again(start, retry):
     def gone(request: Request) -> Iterable[list[bytes]]:
-        threading.Thread(target=anew).start()
+        beside.start()
         return []
 
     def anew() -> None:
-        daemon.stop()
+        daemons[0].stop()
         daemons.append(start(epoch=2))
 
-    daemons = []
-    daemon = start(gone)
+    beside = threading.Thread(target=anew)
+    daemons = [start(gone)]
     assert retry("spend", SPEND, within=60.0) is True
-    assert [len(each.requests) for each in (daemon, *daemons)] == [1, 1]
+    beside.join()
+    assert [len(each.requests) for each in daemons] == [1, 1]
 
 
 def test_a_daemon_that_comes_later_is_waited_for(start, retry):
@@ -177,24 +178,56 @@ def test_a_transactions_spends_are_asked_again_as_a_whole(start, retry):
     assert [(request.header.count, request.header.flags) for request in daemon.requests] == [(2, 1), (2, 1)]
 
 
-def test_when_the_time_is_over_the_last_error_is_raised_and_no_attempt_was_given_more(start, retry):
-    daemon = start(fault(codes.OVERLOADED, retry_after=20))
-    begun = time.monotonic()
+def test_when_the_time_is_over_the_last_error_is_raised_and_no_attempt_was_given_more(start, retry, clock):
+    begun, moments = clock.now, [1.0, 59.8]
+
+    def refused(request: Request) -> Iterable[list[bytes]]:
+        clock.now = begun + moments.pop(0)
+        return [request.fault(codes.OVERLOADED, retry_after=300)]
+
+    daemon = start(refused)
     with pytest.raises(Overloaded) as caught:
-        retry("get", TXID, within=0.3)
-    over = time.monotonic()
+        retry("get", TXID, within=60.0, timeout=600)
     assert caught.value.executed == "no"
-    assert len(daemon.requests) > 1
-    end = daemon.requests[0].received + 300_000 + round((over - begun) * 1e6)  # the first came within the call
-    assert all(request.header.deadline <= end for request in daemon.requests)
-
-
-def test_an_attempts_own_timeout_is_kept(start, retry):
-    daemon = start(one_by_one(answer_nothing))
-    assert retry("spend", SPEND, timeout=0.2, within=60.0)
     first, second = daemon.requests
-    assert first.header.deadline <= first.received + 200_000
-    assert second.received > first.header.deadline
+    end = first.received + 60_000_000
+    assert end - 3_600_000_000 < first.header.deadline <= end
+    assert second.header.deadline == first.header.deadline
+
+
+@pytest.mark.parametrize("before", [[], [fault(codes.STORE_ERROR, "unknown")]], ids=["no", "unknown"])
+def test_an_attempt_that_never_leaves_hides_nothing_that_those_before_it_were_answered(start, retry, clock, before):
+    def and_none_is_there(request: Request) -> Iterable[list[bytes]]:
+        daemon.answers_hello = False
+        return [request.fault(codes.STALE, message="it was started anew")]
+
+    def time_goes_by() -> None:
+        daemon.wait_for_handshakes(2)  # the answer has been read
+        while not done.wait(0.01):
+            clock.now += 1
+
+    done = threading.Event()
+    daemon = start(one_by_one(*before, and_none_is_there))
+    beside = threading.Thread(target=time_goes_by)
+    beside.start()
+    try:
+        with pytest.raises(UtxodError) as caught:
+            retry("spend", SPEND, timeout=20, within=60.0)
+    finally:
+        done.set()
+        beside.join()
+    error = caught.value
+    assert (error.code, error.executed) == (codes.STALE, "unknown" if before else "no")
+    assert error.request_id == f"{daemon.requests[0].id.hex()}/0"  # if any may have been executed, it is that
+    assert "it was started anew" in error.message
+
+
+def test_an_attempts_own_timeout_is_kept(start, retry, clock):
+    daemon = start(one_by_one(clock.passes(over(20))))
+    assert retry("spend", SPEND, timeout=20, within=60.0)
+    first, second = daemon.requests
+    assert first.header.deadline <= first.received + 20_000_000
+    assert second.header.deadline >= first.header.deadline + 20_000_000
 
 
 def test_who_is_to_ask_later_than_there_is_time_hears_it_at_once(start, retry):

@@ -3,14 +3,17 @@
 import asyncio
 import contextlib
 import itertools
+import random
 import socket
 import threading
 import time
+from pathlib import Path
 
 import pytest
 import zmq
 
 from protocol import AsyncClient, Client, NoAnswer
+from tests.support.patience import until
 from tests.support.programs import output_of, start_program
 from tests.support.scripted_daemon import RESULTS, ScriptedDaemon
 
@@ -27,11 +30,11 @@ def used():
     return len(os.listdir("/proc/self/fd"))
 
 async def opened():
-    async with AsyncClient(ENDPOINT) as client:
+    async with AsyncClient(ENDPOINT, timeout=60) as client:
         await client.get(bytes(32))
 
 def both():
-    with Client(ENDPOINT) as client:
+    with Client(ENDPOINT, timeout=60) as client:
         client.get(bytes(32))
     asyncio.run(opened())
 
@@ -99,7 +102,7 @@ print("alive")
 NONE_LEFT = """
 import os, resource
 from protocol import Client, UtxodError
-client = Client(ENDPOINT)
+client = Client(ENDPOINT, timeout=60)
 client.get(bytes(32))
 resource.setrlimit(resource.RLIMIT_NOFILE, (64, 64))
 taken = []
@@ -117,17 +120,24 @@ for _ in range(10):
         pass
 for descriptor in taken:
     os.close(descriptor)
-print(client.get(bytes(32), timeout=30))
+print(client.get(bytes(32)))
 client.close()
 """
 
 
-def can_listen(address: str) -> bool:
+def can_listen(address: str, port: int = 0) -> bool:
     try:
-        with socket.create_server((address, 0), family=socket.AF_INET6 if ":" in address else socket.AF_INET):
+        with socket.create_server((address, port), family=socket.AF_INET6 if ":" in address else socket.AF_INET):
             return True
     except OSError:
         return False
+
+
+def port_to_come_back_to(address: str) -> int:
+    """The system gives it to nobody while no daemon listens there: else a client may be given it, and find itself."""
+    given = int(Path("/proc/sys/net/ipv4/ip_local_port_range").read_text().split()[0])
+    ports = iter(lambda: random.randrange(10_000, max(given, 20_000)), None)
+    return next(port for port in ports if can_listen(address, port))
 
 
 @pytest.fixture
@@ -183,8 +193,8 @@ def test_a_daemon_is_found_under_localhost_whichever_of_its_addresses_it_listens
         ]
 
     monkeypatch.setattr(socket, "getaddrinfo", lookup)
-    daemon = ScriptedDaemon(f"tcp://{f'[{address}]' if ':' in address else address}:*")
-    port = daemon.endpoint.rpartition(":")[2]
+    port = port_to_come_back_to(address)
+    daemon = ScriptedDaemon(f"tcp://{f'[{address}]' if ':' in address else address}:{port}")
     try:
         with Client(f"tcp://localhost:{port}") as client:
             assert client.get(TXID, timeout=30) == RESULTS["get"]
@@ -237,9 +247,11 @@ def test_a_name_that_nobody_knows_is_named_in_the_error(monkeypatch):
         raise socket.gaierror(socket.EAI_NONAME, "Name or service not known")
 
     monkeypatch.setattr(socket, "getaddrinfo", lookup)
-    nobody = pytest.raises(NoAnswer, match=r"daemon\.example can't be looked up: .*not known")
-    with Client("tcp://daemon.example:5555") as client, nobody:
-        client.get(TXID, timeout=0.5)
+    monkeypatch.setattr("protocol.client.addresses.LOOKUP_PAUSE", 60)  # until it is looked up again
+    with Client("tcp://daemon.example:5555") as client:
+        until(lambda: client._driver.session.problem != "daemon.example is being looked up")
+        with pytest.raises(NoAnswer, match=r"daemon\.example can't be looked up: .*not known"):
+            client.get(TXID, timeout=0.5)
 
 
 @pytest.mark.parametrize(

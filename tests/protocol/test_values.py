@@ -44,7 +44,8 @@ WAYS = {
     "copy": copy.copy,
     "deepcopy": copy.deepcopy,
 }
-CLASSES = [kind for kind in vars(protocol).values() if isinstance(kind, type) and issubclass(kind, UtxodError)]
+NAMED = [getattr(protocol, name) for name in protocol.__all__]
+CLASSES = [kind for kind in NAMED if isinstance(kind, type) and issubclass(kind, UtxodError)]
 VALUES = [
     Spend(TXID, 0, TXID, TXID, 0, 100),
     CreateItem.whole(b"raw", block_height=1, mined=[MinedBlock(1, 2, 3)]),

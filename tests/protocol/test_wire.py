@@ -2,6 +2,7 @@
 
 import contextlib
 import json
+from dataclasses import replace
 from pathlib import Path
 from typing import Any
 
@@ -14,6 +15,7 @@ from protocol import wire
 from protocol.client.call import Call
 from protocol.client.session import Session
 from protocol.wire import Error, Limits, ProtocolError
+from tests.support.interrupting import interrupts, raising
 
 VECTORS = json.loads(Path(__file__).with_name("vectors.json").read_text())
 TYPES = {name: getattr(wire, name) for name in ("HELLO", "WELCOME", "REQUEST", "REPLY", "STATUS", "REPORT")}
@@ -139,6 +141,37 @@ def test_no_bytes_raise_anything_but_protocol_error(frame):
     ):
         with contextlib.suppress(ProtocolError):
             unpack(frame)
+
+
+@pytest.mark.parametrize("version", [b"\x91" * 1000 + b"\xc0", msgpack.packb(7), msgpack.packb(None)])
+def test_a_welcome_whose_version_is_no_string_tells_none(version):
+    """Nobody writes out what else it is: that goes deeper than the stack, maybe, where reading it did not."""
+    told = wire.Welcome(1, 2, Limits(), "1.0")
+    packed = wire.pack_welcome(told)
+    assert wire.unpack_welcome(packed) == told
+    assert wire.unpack_welcome(packed.replace(msgpack.packb("1.0"), version)) == replace(told, version="")
+
+
+@pytest.mark.parametrize(
+    ("unpack", "frame"),
+    [
+        (wire.unpack_welcome, wire.pack_welcome(wire.Welcome(1, 1, Limits()))),
+        (wire.unpack_reply_header, wire.pack_reply_header(wire.ReplyHeader(None, 2, {1: Error("SPENT", "no")}))),
+        (wire.unpack_reply_header, wire.error_header(Error("OVERLOADED", "no", "", 10))),
+        (wire.unpack_report, wire.pack_report({"epoch": 1})),
+        (lambda frame: wire.unpack_body(frame, 1), wire.pack_body([1])),
+    ],
+    ids=["welcome", "reply header", "error", "report", "body"],
+)
+def test_an_interrupt_of_reading_a_frame_is_not_taken_for_the_frames_fault(unpack, frame):
+    """It would be lost, and with it an answer that is as it should be."""
+    for interrupt in interrupts(raising(TimeoutError), step=1):
+        try:
+            with interrupt:
+                unpack(frame)
+        except TimeoutError:
+            continue
+        assert interrupt.left  # it comes behind the end
 
 
 @given(fields=st.lists(json_values, min_size=5, max_size=7))

@@ -35,7 +35,6 @@ _SHORT_ONES: Final = 0.03  # how often a caller has less patience than it takes
 _TOGETHER: Final = 0.3  # how often several are asked in one call
 _FIRST_PAUSE, _LONGEST_PAUSE = 0.05, 1.0
 _SETTLE_SECONDS: Final = 90.0  # the lock of a creator that died expires after half a minute or more
-_LANDED_SECONDS: Final = 2.5  # longer than the daemons' execution limit
 _SHOWN: Final = 20
 
 
@@ -54,7 +53,6 @@ def accepts(count: int, seed: int | None, store: str | None, kills: float) -> Re
         asyncio.run(run.callers(daemons, count))
         took = time.monotonic() - started
         wait_until_quiet(daemons)
-        time.sleep(_LANDED_SECONDS)
         asyncio.run(run.once_more(daemons))
         wait_until_quiet(daemons)
         with contextlib.closing(open_store(url)) as opened:
@@ -85,6 +83,7 @@ class _Run:
         self.kills = 0
         self._random = random.Random(f"{seed}:callers")
         self._kills_a_minute = kills_a_minute
+        self._has_killed = asyncio.Event()
 
     async def callers(self, daemons: Sequence[OwnDaemon], count: int) -> None:
         asks = list(self.knots.asks(count))
@@ -98,6 +97,8 @@ class _Run:
             breaking = asyncio.create_task(self._break(daemons))
             source = iter(asks)
             await asyncio.gather(*(self._caller(clients, source) for _ in range(CALLERS)))
+            if self._kills_a_minute:
+                await self._has_killed.wait()
             breaking.cancel()
 
     def _create_coins(self, daemon: OwnDaemon, numbers: Sequence[int]) -> None:
@@ -116,10 +117,12 @@ class _Run:
                     await self._settle([client], some, quiet=True)
 
     async def _break(self, daemons: Sequence[OwnDaemon]) -> None:
-        """Kills a worker of one daemon or the other, at random times."""
+        """Kills a worker of one daemon or the other, at random times; one at least."""
         while self._kills_a_minute:
             await asyncio.sleep(self._random.expovariate(self._kills_a_minute / 60))
-            self.kills += await asyncio.to_thread(kill_one, daemons, self._random)
+            if await asyncio.to_thread(kill_one, daemons, self._random):
+                self.kills += 1
+                self._has_killed.set()
 
     async def _caller(self, clients: Sequence[AsyncClient], source: Iterator[Ask]) -> None:
         while asks := list(islice(source, self._random.randint(2, 4) if self._random.random() < _TOGETHER else 1)):

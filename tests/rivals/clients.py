@@ -1,9 +1,11 @@
-"""A client process of a rivals run: it runs scenario after scenario, many at once, until the time is over.
+"""A client process of a rivals run: it runs scenario after scenario, many at once, until the time is over, and so many
+have been run that there is something to be seen.
 
 python -m tests.rivals.clients '{"endpoints": [...], ...}'      (the fields of ClientSettings)
 """
 
 import asyncio
+import itertools
 import json
 import sys
 import time
@@ -22,6 +24,7 @@ from tests.rivals.scenarios import Scenarios
 from utxod.own_daemon import end_with_parent
 
 _CONNECTIONS: Final = 2  # with each daemon
+_FEWEST: Final = 80  # scenarios of all processes, however slow the machine is
 
 
 @dataclass(frozen=True)
@@ -41,7 +44,7 @@ class ClientSettings:
 async def run_all(settings: ClientSettings, store: Store) -> None:
     random = Random(f"{settings.seed}:{settings.slot}")
     scenarios, history = Scenarios(settings.seed), HistoryFile(Path(settings.history))
-    numbers = iter(range(settings.slot, sys.maxsize, settings.slots))
+    numbers = itertools.count(settings.slot, settings.slots)
     async with AsyncExitStack() as stack:
         clients = [
             [await stack.enter_async_context(AsyncClient(endpoint)) for _ in range(_CONNECTIONS)]
@@ -50,8 +53,8 @@ async def run_all(settings: ClientSettings, store: Store) -> None:
         invoker = Invoker(clients, history, random)
 
         async def run_on() -> None:
-            while time.monotonic() < settings.until:
-                await ScenarioRun(invoker, scenarios, next(numbers), store, random).run()
+            while (number := next(numbers)) < _FEWEST or time.monotonic() < settings.until:
+                await ScenarioRun(invoker, scenarios, number, store, random).run()
 
         await asyncio.gather(*(run_on() for _ in range(settings.at_once)))
 

@@ -24,7 +24,7 @@ _SETTINGS: Final = {
     "broker.grace_seconds": 0.4,
 }
 _KILLED_POOLS: Final = ("write", "write", "write", "children")
-_QUIET_SECONDS: Final = 30.0
+_QUIET_SECONDS: Final = 60.0
 _LOOK_SECONDS: Final = 0.05
 _BUSY_SECONDS: Final = 0.1
 
@@ -71,14 +71,19 @@ def _busy_one(pids: Sequence[int]) -> int | None:
 
 
 def wait_until_quiet(daemons: Sequence[OwnDaemon]) -> None:
-    """Until nothing is owed any more. Raises DaemonError."""
+    """Until no worker has anything in hand, not even what nobody waits for any more, and nothing is owed. Raises
+    DaemonError."""
     until = time.monotonic() + _QUIET_SECONDS
     for daemon in daemons:
         report: dict[str, Any] = {}
         with Client(daemon.endpoint) as client:
-            while not report or report["pending"] or report["owed"]:
+            while not report or not _is_quiet(report):
                 if time.monotonic() > until:
                     raise DaemonError(f"the daemon is not quiet: {report}")
                 time.sleep(_LOOK_SECONDS)
                 with contextlib.suppress(UtxodError):
                     report = client.status(timeout=1.0)
+
+
+def _is_quiet(report: dict[str, Any]) -> bool:
+    return not (report["pending"] or report["owed"] or any(pool["in_flight"] for pool in report["pools"].values()))

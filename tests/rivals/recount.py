@@ -12,7 +12,7 @@ from tests.chaos.recount import ask_again, is_counted, wrong_height
 from tests.rivals.checker import Miscounted, read_records
 from tests.rivals.scenarios import UTXO_BATCH_SIZE, Scenario, Scenarios
 
-_TRIES: Final = 100
+_TRIES: Final = 600
 _PAUSE: Final = 0.05
 
 

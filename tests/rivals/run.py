@@ -131,12 +131,13 @@ class _Run:
     # ---- what is broken meanwhile
 
     def _break(self, daemons: Sequence[OwnDaemon], until: float) -> None:
-        """Kills a worker of one daemon or the other, at random times."""
-        while (left := until - time.monotonic()) > 0:
-            wait = self._random.expovariate(self._kills / 60) if self._kills else left
-            time.sleep(min(wait, left))
-            if wait < left:
-                self._done["kills"] += kill_one(daemons, self._random)
+        """Kills a worker of one daemon or the other, at random times; one at least."""
+        while self._kills:
+            wait = self._random.expovariate(self._kills / 60)
+            if self._done["kills"] and time.monotonic() + wait > until:
+                break
+            time.sleep(wait)
+            self._done["kills"] += kill_one(daemons, self._random)
 
     def _wait(self, callers: Sequence["subprocess.Popen[bytes]"], until: float) -> None:
         for process in callers:

@@ -46,13 +46,13 @@ class Scene:
 
     def change(self, transaction: Transaction, vout: int, **bins: Any) -> None:
         key, _ = locate(transaction.txid, vout, UTXO_BATCH_SIZE)
-        self.store.batch_operate([Write(key, bins, Mode.UPDATE)], 1)
+        self.store.batch_operate([Write(key, bins, Mode.UPDATE)], 30)
 
     def spend(self, vout: int, spender: bytes, vin: int) -> None:
         key, offset = locate(KNOT.funding.txid, vout, UTXO_BATCH_SIZE)
         hashed = output_of(KNOT.funding, vout)[2]
         args = offset, hashed, pack_spending_data(spender, vin), False, False, HEIGHT, 288
-        self.store.batch_operate([RuleCall(key, "spend", args)], 1)
+        self.store.batch_operate([RuleCall(key, "spend", args)], 30)
 
     def found(self) -> set[str]:
         return {violation.kind for violation in check(KNOTS, self.told, self.store).violations}
@@ -97,7 +97,7 @@ def test_a_transaction_without_its_spends_and_two_with_one_coin(scene: Scene) ->
 
 def test_what_was_accepted_and_is_gone(scene: Scene) -> None:
     count = -(-len(KNOT.transactions[MAIN].outputs) // UTXO_BATCH_SIZE)
-    scene.store.batch_operate([Remove(record_key(KNOT.transactions[MAIN].txid, index)) for index in range(count)], 1)
+    scene.store.batch_operate([Remove(record_key(KNOT.transactions[MAIN].txid, index)) for index in range(count)], 30)
     assert scene.found() == {GHOST, WRONG}
 
 

@@ -52,7 +52,7 @@ class Scene:
             creation = create_records(
                 parent.transaction, CreationOptions(parent.creation.block_height, 0, UTXO_BATCH_SIZE)
             )
-            self.store.batch_operate([Write(key, bins, Mode.CREATE) for key, bins in creation.records], 1)
+            self.store.batch_operate([Write(key, bins, Mode.CREATE) for key, bins in creation.records], 30)
             self.told("create", [(scenario.number, number)], Answer("OK", YES, parent.children + 1))
 
     def told(self, operation: str, items: list[Any], *answers: Answer) -> None:
@@ -77,11 +77,11 @@ class Scene:
         key, offset = locate(spend.txid, vout, UTXO_BATCH_SIZE)
         data = pack_spending_data(spend.spending_txid, vin)
         args = offset, spend.utxo_hash, data, False, False, self.scenario.height, 288
-        self.store.batch_operate([RuleCall(key, "spend", args)], 1)
+        self.store.batch_operate([RuleCall(key, "spend", args)], 30)
 
     def change(self, parent: int, index: int, **bins: Any) -> None:
         key = record_key(self.scenario.parents[parent].txid, index)
-        self.store.batch_operate([Write(key, bins, Mode.UPDATE)], 1)
+        self.store.batch_operate([Write(key, bins, Mode.UPDATE)], 30)
 
     def found(self) -> list[str]:
         checker = self.check()
@@ -266,7 +266,7 @@ def run_briefly(*arguments: str) -> dict[str, Any]:
 
 @EMBEDDED_ONLY
 def test_what_is_acknowledged_stands_while_workers_are_killed(store_kind: str) -> None:
-    figures = run_briefly("--minutes", "0.1", "--seed", "7", "--kills", "60")
+    figures = run_briefly("--minutes", "0.05", "--seed", "7", "--kills", "120")
     assert figures["attempts of whole transactions"] > 200
     assert figures["acknowledged of whole transactions"] > 50
     assert figures["SIGKILLs of workers"] >= 1
@@ -276,6 +276,6 @@ def test_what_is_acknowledged_stands_while_workers_are_killed(store_kind: str) -
 def test_what_is_acknowledged_stands_in_every_store(store_kind: str, tmp_path: Path) -> None:
     with own_set(store_kind, tmp_path, "rivals") as url:
         given = [] if store_kind == "lmdb" else ["--store", url]
-        figures = run_briefly("--minutes", "0.08", "--seed", "8", "--kills", "0", *given)
+        figures = run_briefly("--minutes", "0.01", "--seed", "8", "--kills", "0", *given)
     assert figures["acknowledged of whole transactions"] > 30
     assert figures["counters"] > 10

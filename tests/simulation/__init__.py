@@ -9,6 +9,7 @@ submitters  who asks, floods, vanishes and comes back, and sends nonsense
 reckoning   what must follow from each event, by a second and simple-minded count
 nonsense    replies and requests that are not what the protocol says
 invariants  what the core does, held against it: the invariants, checked after every step
+tally       what the figures must say, counted a second time
 audit       the core's own structures, looked through now and then and at the end
 run         one seed: what it came to
 command     many seeds, and every planted bug: python -m tests.simulation

@@ -34,6 +34,7 @@ def audit(core: Core, checker: InvariantChecker) -> None:
             raise Violation(f"{entry.operation} is in the ledger, and neither queued nor in hand")
     if waiting != len(core.ledger):
         raise Violation(f"the ledger counts {len(core.ledger)}, {waiting} are there")
+    checker.tally.check(core, Counter(dispatch.operation for dispatch in checker.dispatches.values()))
     pools = {identity: worker.pool.name for identity, worker in core.workers.items()}
     if pools != checker.pools:
         raise Violation(f"workers: {pools}, where there are {checker.pools}")
@@ -60,7 +61,8 @@ def audit_end(core: Core, checker: InvariantChecker, now: int) -> None:
             f"{name} held": queue._waiting,
             f"{name} workers": pool.workers or pool.idle,
         }
-    pack_report(core.report())
+    checker.tally.check(core, Counter())
+    pack_report(core.report(checker.now))
     left = {name: what for name, what in left.items() if what}
     if left:
         raise Violation(f"left behind: {left}")

@@ -154,7 +154,7 @@ class Daemon:
     def _begin(self, worker: Worker, message: DispatchMessage) -> None:
         if not worker.alive:
             return
-        number, operation, parts, bodies = message
+        number, operation, parts, _, bodies = message
         token = (b"%s.%d" % (worker.identity, number)).rjust(16, b".")
         dispatch = HeldDispatch(number, Job(operation, tuple(parts), tuple(bodies), token, self.world.now))
         worker.dispatch = dispatch

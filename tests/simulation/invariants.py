@@ -14,6 +14,7 @@ from broker.scheduling import POOL_OF_FOLLOW_UP, POOL_OF_REQUEST, POOLS
 from broker.settings import BrokerSettings
 from protocol import codes
 from tests.simulation.reckoning import FAN_IN, ITEMS, REPLY, Reckoning
+from tests.simulation.tally import Tally
 from tests.simulation.tasks import (
     DISPATCHED,
     JOINING,
@@ -32,6 +33,7 @@ class InvariantChecker(Reckoning):
     def __init__(self, core: Core, settings: BrokerSettings, now: int) -> None:
         super().__init__(settings, now)
         self.core = core
+        self.tally = Tally()
         self._last_number = 0
         self._batch_limit = settings.batch_limit
         self._owed_limit = settings.owed_items
@@ -54,6 +56,7 @@ class InvariantChecker(Reckoning):
         core_pool = self.core.pools[pool]
         if core_pool.breaker.is_open and not (alone and self._may_probe(pool, core_pool)):
             raise Violation(f"pool {pool} is open, and is given more than one probe")
+        self.tally.handed(dispatch, core_pool.breaker.is_open)
         for (task, only), deadline in zip(dispatch.tasks, deadlines, strict=True):
             self._check_handed(task, only, pool, alone, dispatch.operation)
             if deadline != task.deadline or 0 < deadline <= self.now:
@@ -86,6 +89,7 @@ class InvariantChecker(Reckoning):
                 self._check_results(task, errors, frames[2])
         elif (kind, *detail) != parsed[:2]:
             raise Violation(f"{task} is answered {parsed}, due is {kind} {detail}")
+        self.tally.answered(task, parsed)
         self._record(task, parsed)
 
     def reported_in_doubt(self, key: bytes, operation: str) -> None:
@@ -128,13 +132,13 @@ class InvariantChecker(Reckoning):
             missing = self.due or self.in_doubt or self.losses or self.to_stop or self.to_terminate
             raise Violation(f"not done at once: {missing}")
         core = self.core
-        counters = core.counters
         if len(core.ledger) != len(self.open) + len(self.owing):
             raise Violation(f"ledger: {len(core.ledger)}, where {len(self.open)} are open, {len(self.owing)} owed")
         if core.ledger.owed != len(self.owing):
             raise Violation(f"owed: {core.ledger.owed}, where {len(self.owing)} are")
-        if counters["admitted"] != counters["answered"] + self.pending:
-            raise Violation(f"counters: {dict(counters)}, where {self.pending} are pending")
+        admitted, answered = core.ledger.admitted, core.figures.items_answered
+        if admitted != answered + self.pending:
+            raise Violation(f"{admitted} items were admitted, {answered} answered, and {self.pending} are pending")
         if self.touched is not None:
             self._check_worker(self.touched)
             self.touched = None

@@ -7,12 +7,14 @@ from typing import Any, Final
 
 from broker.circuit_breaker import CircuitBreaker
 from broker.core import Core
-from broker.entry import DISPATCHED, NEVER, QUEUED, Entry, FanIn
-from broker.events import RequestReceived
+from broker.entry import ANSWERED, DISPATCHED, NEVER, QUEUED, Entry, FanIn
+from broker.events import Event, RequestReceived, WorkerDone
 from broker.evictions import Evictions
 from broker.fan_in import FollowUpFanIn, ReadFanIn
 from broker.ledger import Ledger
 from broker.pool import Pool, Worker
+from broker.queue import ALL
+from broker.reply_headers import ALL_WELL, Outcome, failed_as_a_whole
 from protocol import wire
 from protocol.codes import NO
 from protocol.wire import Error
@@ -21,10 +23,10 @@ from protocol.wire import Error
 class SkipsACompletion(Ledger):
     """A batch that ends half way: who was not signalled yet waits for ever."""
 
-    def answer(self, entry: Entry, header: Any, body: Any) -> None:
+    def answer(self, entry: Entry, *args: Any) -> None:
         self._counters["completions"] += 1
         if entry.state is not DISPATCHED or self._counters["completions"] % 40:
-            super().answer(entry, header, body)
+            super().answer(entry, *args)
 
 
 class CompletesTwice(Ledger):
@@ -42,7 +44,7 @@ class ForgetsItsParts(Ledger):
 
     def await_parts(self, entry: Entry, fan_in: FanIn) -> None:
         if isinstance(fan_in, FollowUpFanIn):
-            self.answer(entry, *fan_in.reply())
+            self.answer(entry, *fan_in.reply(), ALL_WELL)
         else:
             super().await_parts(entry, fan_in)
 
@@ -69,7 +71,8 @@ class SaysNoAfterDispatch(Ledger):
 
     def fail(self, entry: Entry, code: str, message: str, retry_after: int = 0) -> None:
         if entry.state is DISPATCHED:
-            self.answer(entry, wire.error_header(Error(code, NO, message), entry.item_count), wire.EMPTY_BODY)
+            header = wire.error_header(Error(code, NO, message), entry.item_count)
+            self.answer(entry, header, wire.EMPTY_BODY, failed_as_a_whole(code, entry.item_count))
         else:
             super().fail(entry, code, message, retry_after)
 
@@ -118,7 +121,7 @@ class HandsOutWhatHasExpired(Core):
     def _expire_taken(self, entries: list[Entry]) -> None:
         pool = self.pools[entries[0].pool]
         if len(pool.idle) > 1:
-            self._hand_out(pool, entries, self._now)
+            self._hand_out(pool, entries, ALL, self._now)
         else:
             super()._expire_taken(entries)
 
@@ -139,12 +142,10 @@ class ForgetsCredit(Core):
 class AcceptsAnotherEpoch(Core):
     """What lay in a buffer is executed by the next incarnation."""
 
-    def _on_request(self, event: RequestReceived, now: int) -> None:
-        own, self.epoch = self.epoch, event.header.epoch
-        try:
-            super()._on_request(event, now)
-        finally:
-            self.epoch = own
+    def handle(self, event: Event, now: int) -> None:
+        if isinstance(event, RequestReceived):
+            event = event._replace(header=event.header._replace(epoch=self.epoch))
+        super().handle(event, now)
 
 
 class _ShiftingFanIn(ReadFanIn):
@@ -213,6 +214,24 @@ class SweepsTheFirstSlice(Core):
         return False
 
 
+class CountsTheLateAsAnswered(Core):
+    """What a worker answers too late is counted as an answer."""
+
+    def _on_done(self, event: WorkerDone, now: int) -> None:
+        worker = self.workers.get(event.worker)
+        if worker is not None and worker.dispatch is not None and worker.dispatch.number == event.number:
+            late = [entry for entry in worker.dispatch.entries if entry.state is ANSWERED]
+            self.figures.works[worker.dispatch.operation].well_items += sum(entry.weight for entry in late)
+        super()._on_done(event, now)
+
+
+class CountsPartsAsWell(Ledger):
+    """An answer is counted before its parts are in."""
+
+    def answer(self, entry: Entry, header: Any, body: Any, outcome: Outcome) -> None:
+        super().answer(entry, header, body, ALL_WELL if entry.fan_in else outcome)
+
+
 class SweepsLate(Core):
     """What is due is answered two sweeps too late."""
 
@@ -239,6 +258,7 @@ _IN_LEDGER: Final[tuple[type[Ledger], ...]] = (
     LosesOwedWorkOnACrash,
     RepeatsReadsTogether,
     ShiftsResults,
+    CountsPartsAsWell,
 )
 _IN_CORE: Final[tuple[type[Core], ...]] = (
     KeepsAskingASilentStore,
@@ -251,6 +271,7 @@ _IN_CORE: Final[tuple[type[Core], ...]] = (
     Stampedes,
     EvictsOwedWork,
     SweepsLate,
+    CountsTheLateAsAnswered,
     SweepsTheFirstSlice,
 )
 MUTANTS: Final[dict[str, Callable[..., Core]]] = {

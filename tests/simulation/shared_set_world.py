@@ -277,4 +277,9 @@ def _in_words(record: RecordOperation) -> str:
 
 def _in_order(result: Result) -> Any:
     """In words that do not depend on the order in which a rule's map comes."""
-    return sorted(result.value.items()) if isinstance(result.value, dict) else result.status.value
+    return _sorted(result.value) if isinstance(result.value, dict) else result.status.value
+
+
+def _sorted(value: Any) -> Any:
+    """With maps as lists, also those in maps."""
+    return sorted((key, _sorted(item)) for key, item in value.items()) if isinstance(value, dict) else value

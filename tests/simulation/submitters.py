@@ -138,6 +138,7 @@ class Submitter:
         parsed = parse_header(answer.frames[1])  # type: ignore[union-attr]
         if parsed[1] != NO:
             raise Violation(f"a refusal that does not say `no`: {parsed}")
+        self.world.checker.tally.refused(parsed[0])
         return parsed[0]
 
     def _deliver_malformed(self, identity: tuple[int, bytes], request_id: bytes) -> bool:

@@ -1,7 +1,6 @@
 """The simulator's command: what it reports, and that it ends well where no promise broke."""
 
 import json
-from itertools import islice
 
 import pytest
 from click.testing import CliRunner
@@ -14,9 +13,9 @@ from tests.simulation.__main__ import COMMAND
 def test_a_few_runs_keep_every_promise_and_find_the_planted_bugs(
     arguments: list[str], monkeypatch: pytest.MonkeyPatch
 ) -> None:
-    """The first bugs, that is: each has a test of its own."""
+    """The last bugs, that is: each has a test of its own."""
     for name in ("MUTANTS", "SIMULATED"):
-        monkeypatch.setattr(command, name, dict(islice(getattr(command, name).items(), 3)))
+        monkeypatch.setattr(command, name, dict(list(getattr(command, name).items())[-3:]))
     arguments = [*arguments, "--seeds", "20", "--processes", "1", "--json"]
     result = CliRunner().invoke(COMMAND, arguments, catch_exceptions=False)
     found = json.loads(result.output.splitlines()[-1])

@@ -153,7 +153,7 @@ class SimulatedManager:
             if worker is not None:
                 world.after(world.latency(), self._stop, worker)
             return
-        number, operation, parts, bodies = message
+        number, operation, parts, _, bodies = message
         tasks = [world.tasks[body] for body in bodies]
         dispatch = HeldDispatch(
             number, operation, [(task, part.only) for task, part in zip(tasks, parts, strict=True)], world.now
@@ -218,7 +218,7 @@ class SimulatedManager:
             return False
         self.world.note("is stopped", worker.identity)
         self.world.checker.terminate(worker.identity)
-        self.world.core.terminate(worker.identity, "is stopped")
+        self.world.core.terminate(worker.identity, "stopped", "is stopped")
         return True
 
     def _commit(self, worker: SimulatedWorker, dispatch: HeldDispatch, fate: str) -> bool:

@@ -18,6 +18,7 @@ from store.aerospike.connection import connect
 from store.aerospike.store import OPEN_BUDGET
 from store.aerospike.url import parse_aerospike_url
 from store.opening import split_url
+from tests.support.patience import SOON
 
 # The first bytes of a message by which somebody logs in: the protocol's version, and its type.
 LOGIN = b"\x02\x02"
@@ -63,11 +64,11 @@ def listening(context: ssl.SSLContext | None = None) -> Iterator[Peer]:
         peer.close()
 
 
-def heard(peer: Peer, options: str) -> bytes:
-    """What the client first says when it is told to connect."""
-    with pytest.raises(StoreError, match="cannot be reached"):
+def heard(options: str, context: ssl.SSLContext | None = None) -> list[bytes]:
+    """What the client says first on each connection that it makes when it is told to connect."""
+    with listening(context) as peer, pytest.raises(StoreError, match="cannot be reached"):
         connect_to(f"aerospike://127.0.0.1:{peer.port}/coins?{options}")
-    return peer.heard[0]
+    return peer.heard
 
 
 def connect_to(url: str) -> None:
@@ -92,17 +93,15 @@ def certified(tmp_path_factory: pytest.TempPathFactory) -> Path:
 
 def test_a_user_logs_in_and_the_password_is_not_sent_as_it_is(tmp_path: Path) -> None:
     (tmp_path / "password").write_text("secret\n")
-    with listening() as peer:
-        first = heard(peer, f"user={USER.decode()}&password_file={tmp_path / 'password'}")
-    assert first.startswith(LOGIN)
-    assert USER in first
-    assert b"secret" not in first
+    told = heard(f"user={USER.decode()}&password_file={tmp_path / 'password'}")
+    assert any(first.startswith(LOGIN) and USER in first for first in told)
+    assert not any(b"secret" in first for first in told)
 
 
 def test_without_a_user_nobody_logs_in() -> None:
-    with listening() as peer:
-        first = heard(peer, "")
-    assert not first.startswith(LOGIN)
+    told = heard("")
+    assert any(told)
+    assert not any(first.startswith(LOGIN) for first in told)
 
 
 def test_with_tls_all_of_it_goes_to_the_cluster_that_shows_its_certificate(certified: Path, tmp_path: Path) -> None:
@@ -110,13 +109,11 @@ def test_with_tls_all_of_it_goes_to_the_cluster_that_shows_its_certificate(certi
     context.load_cert_chain(certified / "cert.pem", certified / "key.pem")
     (tmp_path / "password").write_text("secret\n")
     login = f"user={USER.decode()}&password_file={tmp_path / 'password'}"
-    with listening(context) as peer:
-        first = heard(peer, f"tls_name=cluster&tls_cafile={certified / 'ca.pem'}&{login}")
-    assert first.startswith(LOGIN)
-    assert USER in first
-    with listening(context) as peer:
-        first = heard(peer, f"tls_name=another&tls_cafile={certified / 'ca.pem'}&{login}")
-    assert USER not in first
+    told = heard(f"tls_name=cluster&tls_cafile={certified / 'ca.pem'}&{login}", context)
+    assert any(first.startswith(LOGIN) and USER in first for first in told)
+    told = heard(f"tls_name=another&tls_cafile={certified / 'ca.pem'}&{login}", context)
+    assert any(told)
+    assert not any(USER in first for first in told)
 
 
 def test_a_cluster_that_only_hangs_is_given_up_within_the_time_of_opening() -> None:
@@ -124,7 +121,7 @@ def test_a_cluster_that_only_hangs_is_given_up_within_the_time_of_opening() -> N
         began = monotonic()
         with pytest.raises(StoreError, match="cannot be reached"):
             connect_to(f"aerospike://127.0.0.1:{hanging.getsockname()[1]}/coins")
-    assert monotonic() - began < OPEN_BUDGET
+    assert monotonic() - began < OPEN_BUDGET + SOON
 
 
 def test_alternate_addresses_are_named_where_nothing_can_be_reached_by_them() -> None:

@@ -43,17 +43,17 @@ def test_rules_that_were_removed_are_registered_again_and_the_calls_may_be_repea
 ) -> None:
     store = open_store(URL)
     cluster.remove_rules()
-    refused = store.batch_operate(calls(6), 1)
+    refused = store.batch_operate(calls(6), 30)
     assert {(result.status, result.in_doubt) for result in refused} == {(Status.UNAVAILABLE, False)}
     assert "does not have the rules" in refused[0].message
     assert any("were removed from one, three, two: registered again" in line for line in lines(caplog))
-    assert {result.status for result in store.batch_operate(calls(6), 1)} == {Status.OK}
+    assert {result.status for result in store.batch_operate(calls(6), 30)} == {Status.OK}
 
 
 def test_only_the_node_that_lacks_the_rules_refuses(cluster: ScriptedCluster) -> None:
     store = open_store(URL)
     cluster.nodes[1].modules.clear()
-    results = store.batch_operate(calls(6), 1)
+    results = store.batch_operate(calls(6), 30)
     assert [result.status for result in results] == [Status.OK, Status.UNAVAILABLE, Status.OK] * 2
 
 
@@ -65,17 +65,17 @@ def test_rules_that_cannot_be_registered_are_asked_for_once_a_second_not_by_each
     store = open_store(URL)
     for _ in range(5):
         cluster.remove_rules()
-        store.batch_operate(calls(3), 1)
+        store.batch_operate(calls(3), 30)
     assert cluster.puts == 2  # with the one of the opening
     now += 1
-    store.batch_operate(calls(3), 1)
+    store.batch_operate(calls(3), 30)
     assert cluster.puts == 3
 
 
 def test_an_error_in_a_rule_stays_an_error_and_nothing_is_registered(cluster: ScriptedCluster) -> None:
     store = open_store(URL)
     cluster.failing_rule = "one /udf/utxod.lua:7: attempt to index a nil value"
-    (result,) = store.batch_operate(calls(1), 1)
+    (result,) = store.batch_operate(calls(1), 30)
     assert (result.status, result.in_doubt) == (Status.ERROR, False)
     assert "attempt to index" in result.message
     assert cluster.puts == 1
@@ -97,10 +97,10 @@ def some_other_reads(count: int) -> list[RecordOperation]:
 def test_no_more_is_sent_at_once_than_every_node_takes(cluster: ScriptedCluster, make: Make) -> None:
     limit(cluster, 0, 40, 10)
     store = open_store(URL)
-    store.batch_operate(some_writes(118), 1)
+    store.batch_operate(some_writes(118), 30)
     cluster.sent.clear()
     operations = make(118)
-    results = store.batch_operate(operations, 1)
+    results = store.batch_operate(operations, 30)
     assert {result.status for result in results} == {Status.OK}
     assert [result.key for result in results] == [operation.key for operation in operations]
     assert cluster.sent == [10] * 11 + [8]
@@ -109,15 +109,15 @@ def test_no_more_is_sent_at_once_than_every_node_takes(cluster: ScriptedCluster,
 @pytest.mark.parametrize("make", [calls, some_writes, some_reads, some_other_reads])
 def test_a_limit_that_is_lowered_refuses_one_batch_and_is_learnt(cluster: ScriptedCluster, make: Make) -> None:
     store = open_store(URL)
-    store.batch_operate(some_writes(60), 1)
+    store.batch_operate(some_writes(60), 30)
     limit(cluster, 0, 0, 5)
-    first = store.batch_operate(make(60), 1)
+    first = store.batch_operate(make(60), 30)
     assert {(result.status, result.in_doubt) for result in first} == {(Status.OK, False), (Status.OVERLOADED, False)}
     assert {result.status for result in first if result.key and result.key[0] % 3 != 2} == {
         Status.OK
     }  # of the other nodes
     assert all("batch-max-requests" in result.message for result in first if result.status is Status.OVERLOADED)
-    assert {result.status for result in store.batch_operate(make(60), 1)} == {Status.OK}
+    assert {result.status for result in store.batch_operate(make(60), 30)} == {Status.OK}
 
 
 def test_operations_on_one_key_keep_their_order_across_parts(cluster: ScriptedCluster) -> None:
@@ -126,7 +126,7 @@ def test_operations_on_one_key_keep_their_order_across_parts(cluster: ScriptedCl
     first, *others = keys(5)
     operations = [Write(key, {"a": turn}, Mode.UPSERT) for turn in range(3) for key in (first, *others)]
     cluster.log.clear()
-    assert {result.status for result in store.batch_operate(operations, 1)} == {Status.OK}
+    assert {result.status for result in store.batch_operate(operations, 30)} == {Status.OK}
     assert cluster.data["utxo", first] == {"a": 2}
     assert max(cluster.sent) <= 2
     assert [key for _, key in cluster.log].count(first) == 3
@@ -139,7 +139,7 @@ def test_a_store_that_refuses_everything_says_so_in_one_line(
     for node in cluster.nodes:
         node.refuses = 22
     for _ in range(50):
-        assert {result.status for result in store.batch_operate(calls(3), 1)} == {Status.UNAVAILABLE}
+        assert {result.status for result in store.batch_operate(calls(3), 30)} == {Status.UNAVAILABLE}
     (line,) = lines(caplog)
     assert line.startswith("spend: failed for 3 ")
     assert "clocks differ" in line
@@ -147,11 +147,11 @@ def test_a_store_that_refuses_everything_says_so_in_one_line(
 
 def test_what_an_operation_expects_is_not_said(cluster: ScriptedCluster, caplog: pytest.LogCaptureFixture) -> None:
     store = open_store(URL)
-    store.batch_operate([Read(KEY), Write(KEY, {"a": 1}, Mode.UPDATE)], 1)
-    store.batch_operate([Write(KEY, {"a": 1}, Mode.CREATE)], 1)
-    store.batch_operate([Write(KEY, {"a": 1}, Mode.CREATE)], 1)
+    store.batch_operate([Read(KEY), Write(KEY, {"a": 1}, Mode.UPDATE)], 30)
+    store.batch_operate([Write(KEY, {"a": 1}, Mode.CREATE)], 30)
+    store.batch_operate([Write(KEY, {"a": 1}, Mode.CREATE)], 30)
     cluster.nodes[KEY[0] % 3].refuses = 13  # too big: it is moved to the blobs
-    assert store.batch_operate([Write(KEY, {"a": 1}, Mode.UPDATE)], 1)[0].status is Status.TOO_BIG
+    assert store.batch_operate([Write(KEY, {"a": 1}, Mode.UPDATE)], 30)[0].status is Status.TOO_BIG
     assert lines(caplog) == []
 
 

@@ -104,10 +104,10 @@ def test_the_first_write_raises_the_layout_of_an_older_set_once_and_reads_do_not
     cluster.data[SETTINGS] = dict(OLD)
     store = open_store(url())
     assert (store.utxo_batch_size, store.genesis_height) == (64, DEFAULT_GENESIS_HEIGHT)
-    store.batch_operate([Read(KEY)], 1)
+    store.batch_operate([Read(KEY)], 30)
     assert cluster.data[SETTINGS] == OLD
     for _ in range(2):
-        store.batch_operate([SPEND, Write(KEY, {"a": 1}, Mode.UPSERT)], 1)
+        store.batch_operate([SPEND, Write(KEY, {"a": 1}, Mode.UPSERT)], 30)
     assert cluster.data[SETTINGS] == OLD | {"layout": LAYOUT}
     assert [key for _, key in cluster.log].count(SETTINGS[1]) == 1
     assert cluster.log[0] == ("Write", SETTINGS[1])  # before anything of the new layout
@@ -121,11 +121,11 @@ def test_a_write_whose_layout_cannot_be_raised_is_not_done(cluster: ScriptedClus
     store = open_store(url())
     cluster.nodes[SETTINGS[1][0] % 3].refuses = code
     with pytest.raises(StoreError, match="layout cannot be raised") as caught:
-        store.batch_operate([SPEND], 1)
+        store.batch_operate([SPEND], 30)
     assert (caught.value.status, caught.value.in_doubt) == (status, False)
     assert ("Apply", KEY) not in cluster.log
     cluster.nodes[SETTINGS[1][0] % 3].refuses = 0
-    assert store.batch_operate([SPEND], 1)[0].status is Status.OK
+    assert store.batch_operate([SPEND], 30)[0].status is Status.OK
 
 
 def test_a_set_whose_layout_is_newer_is_neither_opened_nor_written_to(cluster: ScriptedCluster) -> None:
@@ -133,7 +133,7 @@ def test_a_set_whose_layout_is_newer_is_neither_opened_nor_written_to(cluster: S
     store = open_store(url())
     cluster.data[SETTINGS]["layout"] = LAYOUT + 1  # a newer program came
     with pytest.raises(StoreError, match="layout has version"):
-        store.batch_operate([SPEND], 1)
+        store.batch_operate([SPEND], 30)
     with pytest.raises(StoreError, match="layout has version"):
         open_store(url())
     assert ("Apply", KEY) not in cluster.log
@@ -143,4 +143,4 @@ def test_settings_truncated_under_an_open_store_do_it_no_harm(cluster: ScriptedC
     cluster.data[SETTINGS] = dict(OLD)
     store = open_store(url())
     cluster.data.clear()
-    assert store.batch_operate([SPEND], 1)[0].status is Status.OK
+    assert store.batch_operate([SPEND], 30)[0].status is Status.OK

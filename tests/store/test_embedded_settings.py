@@ -44,6 +44,13 @@ def test_a_new_set_keeps_what_is_wanted_of_it_or_the_defaults(tmp_path: Path) ->
         }
 
 
+def test_that_a_set_is_new_and_empty_is_said_once(tmp_path: Path, caplog: pytest.LogCaptureFixture) -> None:
+    caplog.set_level("INFO", "utxod.store")
+    for _ in range(2):
+        open_store(f"lmdb://{tmp_path}/set").close()
+        assert caplog.messages == ["there was no set here: a new one was made, which is empty"]
+
+
 def test_they_are_fixed_for_the_life_of_a_set(tmp_path: Path) -> None:
     url = f"lmdb://{tmp_path}/set"
     open_store(f"{url}?utxo_batch_size=4&genesis_height=100").close()

@@ -2,9 +2,10 @@
 
 import contextlib
 import os
+import shutil
 import subprocess
 import sys
-from collections.abc import Iterator
+from collections.abc import Callable, Iterator
 from contextlib import contextmanager
 from pathlib import Path
 
@@ -12,8 +13,9 @@ import lmdb
 import pytest
 
 from store import Mode, Read, Status, StoreError, Write, open_store
-from store.lmdb.environment import Environment
+from store.lmdb.environment import Environment, describe
 from store.lmdb.store import EmbeddedStore
+from store.lmdb.writer_lock import WriterLock, WriterLockTimeout
 from tests.support.storing import KEY, OTHER, create, read, run, statuses
 
 REPOSITORY = Path(__file__).parents[2]
@@ -25,8 +27,8 @@ import sys
 from store import Mode, Write, open_store
 store = open_store(sys.argv[1])
 for n in range(int(sys.argv[2])):
-    store.batch_operate([Write(bytes([n]) * 32, {"a": bytes(500_000)}, Mode.UPSERT)], 5)
-store.batch_operate([Write(b"o" * 32, {"by": "another"}, Mode.UPSERT)], 5)
+    store.batch_operate([Write(bytes([n]) * 32, {"a": bytes(500_000)}, Mode.UPSERT)], 30)
+store.batch_operate([Write(b"o" * 32, {"by": "another"}, Mode.UPSERT)], 30)
 store.close()
 """
 
@@ -108,23 +110,23 @@ limit_to(256 * MIB)
 message = refused(lambda: open_store(f"{url}&map_size={1 << 40}"))
 assert f"no memory for a map of map_size={1 << 40} bytes" in message and "ulimit -v" in message, message
 store = open_store(f"{url}&map_size={MIB}")
-store.batch_operate([Write(KEY, {"a": 1}, Mode.CREATE)], 5)
+store.batch_operate([Write(KEY, {"a": 1}, Mode.CREATE)], 30)
 
 # More than there is memory for: what is used of it will do.
 another_writes(1 << 40, 6)
 limit_to(64 * MIB)
-assert store.batch_operate([Read(OTHER)], 5)[0].value == {"by": "another"}
-assert store.batch_operate([Write(KEY, {"a": 2}, Mode.UPDATE)], 5)[0].status == "OK"
+assert store.batch_operate([Read(OTHER)], 30)[0].value == {"by": "another"}
+assert store.batch_operate([Write(KEY, {"a": 2}, Mode.UPDATE)], 30)[0].status == "OK"
 
 # Not even for that.
 another_writes(1 << 40, 100)
 limit_to(8 * MIB)
 for operation in (Read(KEY), Write(KEY, {"a": 3}, Mode.UPDATE), Read(KEY)):
-    message = refused(lambda: store.batch_operate([operation], 5))
+    message = refused(lambda: store.batch_operate([operation], 30))
     assert "no memory for a map of map_size=" in message, message
 limit_to(None)
-assert store.batch_operate([Read(KEY)], 5)[0].value == {"a": 2}
-assert store.batch_operate([Write(KEY, {"a": 3}, Mode.UPDATE)], 5)[0].status == "OK"
+assert store.batch_operate([Read(KEY)], 30)[0].value == {"a": 2}
+assert store.batch_operate([Write(KEY, {"a": 3}, Mode.UPDATE)], 30)[0].status == "OK"
 store.close()
 """
 
@@ -242,11 +244,64 @@ def test_after_a_meta_page_could_not_be_written_it_is_opened_anew(tmp_path: Path
 
 
 def test_an_error_whose_room_on_the_disk_is_not_known_is_still_one_of_the_store(tmp_path: Path) -> None:
-    store = EmbeddedStore(tmp_path / "set")
-    (tmp_path / "set").rename(tmp_path / "away")
-    full = os.open("/dev/full", os.O_RDWR)
-    os.dup2(full, data_files()[-1])
-    os.close(full)
-    with pytest.raises(StoreError, match="No space left on device"):
-        create(store, a=1)
+    assert describe(lmdb.DiskError("full"), tmp_path / "away").startswith("full")
+
+
+def move(directory: Path) -> None:
+    directory.rename(directory.with_name("away"))
+
+
+def put_a_backup_in_its_place(directory: Path) -> None:
+    move(directory)
+    shutil.copytree(directory.with_name("away"), directory)
+
+
+def put_a_backup_of_the_data_in_its_place(directory: Path) -> None:
+    shutil.copy(directory / "data.mdb", directory / "backup")
+    (directory / "backup").rename(directory / "data.mdb")
+
+
+@pytest.mark.parametrize(
+    "happens", [shutil.rmtree, move, put_a_backup_in_its_place, put_a_backup_of_the_data_in_its_place]
+)
+def test_nothing_is_written_to_a_set_that_is_not_the_one_at_its_path(
+    small: EmbeddedStore, tmp_path: Path, happens: Callable[[Path], object]
+) -> None:
+    happens(tmp_path / "set")
+    with pytest.raises(StoreError, match="was moved, removed or replaced, and the set with it") as caught:
+        run(small, Write(KEY, {"a": 2}, Mode.UPDATE))
+    assert not caught.value.in_doubt
+    assert read(small) == {"a": 1}
+
+
+def test_a_set_that_was_moved_away_and_back_is_written_to_again(small: EmbeddedStore, tmp_path: Path) -> None:
+    move(tmp_path / "set")
+    with pytest.raises(StoreError, match="was moved"):
+        run(small, Write(KEY, {"a": 2}, Mode.UPDATE))
+    (tmp_path / "away").rename(tmp_path / "set")
+    assert statuses(run(small, Write(KEY, {"a": 3}, Mode.UPDATE))) == ["OK"]
+    assert read(small) == {"a": 3}
+
+
+def test_no_commit_is_lost_where_the_file_of_the_locks_is_removed(tmp_path: Path) -> None:
+    store = EmbeddedStore(tmp_path / "set", sync=False, map_bytes=MIB)
+    create(store, a=1)
+    (tmp_path / "set" / "lock.mdb").unlink()
+    for _ in range(2):
+        another_writes(tmp_path / "set", MIB, 0)
+    assert statuses(run(store, Write(KEY, {"a": 2}, Mode.UPDATE))) == ["OK"]
     store.close()
+    store = EmbeddedStore(tmp_path / "set", sync=False, map_bytes=MIB)
+    assert [result.value for result in run(store, Read(KEY), Read(OTHER))] == [{"a": 2}, {"by": "another"}]
+    store.close()
+
+
+def test_a_writers_lock_that_was_removed_is_made_anew_and_holds(small: EmbeddedStore, tmp_path: Path) -> None:
+    path = tmp_path / "set" / "writer.lock"
+    path.unlink()
+    assert statuses(run(small, Write(KEY, {"a": 2}, Mode.UPDATE))) == ["OK"]
+    other = WriterLock(path)
+    with other.held(1), pytest.raises(WriterLockTimeout):
+        small.batch_operate([Write(KEY, {"a": 3}, Mode.UPDATE)], 0)
+    other.close()
+    assert read(small) == {"a": 2}

@@ -9,6 +9,8 @@ import pytest
 
 from store import Mode, Read, RecordOperation, RuleCall, Status, Store, StoreError, Write, open_store
 from store.faulty import FaultyStore, FileFaults
+from tests.support.patience import SOON
+from tests.support.wrapped import Wrapped
 
 KEYS = [bytes([n]) * 32 for n in range(3)]
 CREATE = [Write(key, {"n": n}, Mode.CREATE) for n, key in enumerate(KEYS)]
@@ -16,12 +18,12 @@ READ: list[RecordOperation] = [Read(key) for key in KEYS]
 
 
 def values(store: Store) -> list[Any]:
-    return [result and result.value for result in store.batch_operate(READ, 1)]
+    return [result and result.value for result in store.batch_operate(READ, 30)]
 
 
 def test_without_faults_it_is_the_store_inside(store: Store) -> None:
     faulty = FaultyStore(store, [])
-    faulty.batch_operate(CREATE, 1)
+    faulty.batch_operate(CREATE, 30)
     assert values(faulty) == [{"n": 0}, {"n": 1}, {"n": 2}]
     assert (faulty.utxo_batch_size, faulty.blobs) == (store.utxo_batch_size, store.blobs)
 
@@ -30,7 +32,7 @@ def test_a_batch_that_raises_before_is_not_executed_and_one_that_raises_after_is
     faulty = FaultyStore(store, [{"kind": "raise_before"}, {"kind": "raise_after"}])
     for in_doubt, found in ((False, [None] * 3), (True, [{"n": 0}, {"n": 1}, {"n": 2}])):
         with pytest.raises(StoreError, match="injected") as caught:
-            faulty.batch_operate(CREATE, 1)
+            faulty.batch_operate(CREATE, 30)
         assert caught.value.in_doubt is in_doubt
         assert values(store) == found
     assert values(faulty) == [{"n": 0}, {"n": 1}, {"n": 2}]
@@ -38,15 +40,15 @@ def test_a_batch_that_raises_before_is_not_executed_and_one_that_raises_after_is
 
 def test_one_record_fails_and_is_not_executed(store: Store) -> None:
     faulty = FaultyStore(store, [{"kind": "fail", "index": 1}])
-    results = faulty.batch_operate(CREATE, 1)
+    results = faulty.batch_operate(CREATE, 30)
     assert [result.status for result in results] == [Status.OK, Status.ERROR, Status.OK]
     assert [result.key for result in results] == KEYS
     assert values(store) == [{"n": 0}, None, {"n": 2}]
-    assert FaultyStore(store, [{"kind": "fail"}]).batch_operate(READ[:1], 1)[0].status is Status.ERROR
+    assert FaultyStore(store, [{"kind": "fail"}]).batch_operate(READ[:1], 30)[0].status is Status.ERROR
 
 
 def test_results_are_dropped_emptied_and_malformed(store: Store) -> None:
-    store.batch_operate(CREATE, 1)
+    store.batch_operate(CREATE, 30)
     faulty = FaultyStore(store, [{"kind": "drop", "index": 1}, {"kind": "none"}, {"kind": "malform", "index": 2}])
     assert values(faulty) == [{"n": 0}, {"n": 2}]
     assert values(faulty) == [None, {"n": 1}, {"n": 2}]
@@ -60,11 +62,11 @@ def test_a_fault_hits_as_often_as_it_says_and_only_what_it_is_meant_for(store: S
     locking = [RuleCall(KEYS[0], "setLocked", (True, 1000, 288))]
     for _ in range(2):
         with pytest.raises(StoreError):
-            faulty.batch_operate(locking, 1)
-    assert faulty.batch_operate(locking, 1)[0].status is Status.OK
+            faulty.batch_operate(locking, 30)
+    assert faulty.batch_operate(locking, 30)[0].status is Status.OK
     endless = FaultyStore(store, [{"kind": "drop", "index": 2, "times": None}])
     assert [len(values(endless)) for _ in range(3)] == [2] * 3
-    assert endless.batch_operate(READ[:1], 1)[0].status is Status.NOT_FOUND
+    assert endless.batch_operate(READ[:1], 30)[0].status is Status.NOT_FOUND
 
 
 def test_a_delay_passes(store: Store) -> None:
@@ -76,7 +78,7 @@ def test_a_delay_passes(store: Store) -> None:
 def test_a_delay_after_the_batch_finds_it_executed(store: Store) -> None:
     started = time.monotonic()
     faulty = FaultyStore(store, [{"kind": "delay", "seconds": 0.05, "after": True}])
-    assert [result.status for result in faulty.batch_operate(CREATE, 1)] == [Status.OK] * 3
+    assert [result.status for result in faulty.batch_operate(CREATE, 30)] == [Status.OK] * 3
     assert time.monotonic() - started >= 0.05
     assert values(store) == [{"n": 0}, {"n": 1}, {"n": 2}]
 
@@ -101,19 +103,27 @@ def test_a_batch_that_hangs_afterwards_has_been_executed(tmp_path: Path) -> None
     file = tmp_path / "faults.json"
     write_faults(file, [{"kind": "hang", "after": True}])
     inner = open_store(f"lmdb://{tmp_path}/set?sync=false")
-    faulty = FaultyStore(inner, FileFaults(file))
-    done = threading.Event()
+    executed, done = threading.Event(), threading.Event()
+
+    class Telling(Wrapped):
+        def batch_operate(self, *arguments: Any) -> list[Any]:
+            results = inner.batch_operate(*arguments)
+            executed.set()
+            return results
+
+    faulty = FaultyStore(Telling(inner), FileFaults(file))
 
     def operate() -> None:
-        faulty.batch_operate(CREATE, 1)
+        faulty.batch_operate(CREATE, 30)
         done.set()
 
     thread = threading.Thread(target=operate)
     thread.start()
-    assert not done.wait(0.1)
+    assert executed.wait(SOON)
     assert values(inner) == [{"n": 0}, {"n": 1}, {"n": 2}]
+    assert not done.wait(0.1)
     write_faults(file, [])
-    assert done.wait(5)
+    assert done.wait(SOON)
     thread.join()
     inner.close()
 
@@ -125,14 +135,14 @@ def test_a_hanging_batch_goes_on_when_the_file_says_so(tmp_path: Path) -> None:
     done = threading.Event()
 
     def operate() -> None:
-        store.batch_operate(READ, 1)
+        store.batch_operate(READ, 30)
         done.set()
 
     thread = threading.Thread(target=operate)
     thread.start()
     assert not done.wait(0.1)
     write_faults(file, [])
-    assert done.wait(5)
+    assert done.wait(SOON)
     thread.join()
 
 

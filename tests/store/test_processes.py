@@ -13,6 +13,7 @@ import pytest
 from store import Mode, Read, RuleCall, Status, Store, StoreError, Write, open_store
 from store.lmdb.store import EmbeddedStore
 from store.lmdb.writer_lock import WriterLock, WriterLockTimeout
+from tests.support.patience import SOON
 from tests.support.storing import KEY, create, read, run
 
 REPOSITORY = Path(__file__).parents[2]
@@ -48,7 +49,7 @@ class Endless:
     def keys(self):
         print("ready", flush=True)
         sys.stdin.read()
-store.batch_operate([Write(b"x" * 32, {"a": 1}, Mode.CREATE), Write(b"k" * 32, Endless(), Mode.UPSERT)], 5)
+store.batch_operate([Write(b"x" * 32, {"a": 1}, Mode.CREATE), Write(b"k" * 32, Endless(), Mode.UPSERT)], 30)
 """
 
 HOLD_READER = """
@@ -66,7 +67,7 @@ def test_what_was_written_survives_a_kill(tmp_path: Path) -> None:
     script = """
 import sys
 from store import Mode, Write, open_store
-open_store(sys.argv[1]).batch_operate([Write(b"k" * 32, {"a": 1}, Mode.CREATE)], 5)
+open_store(sys.argv[1]).batch_operate([Write(b"k" * 32, {"a": 1}, Mode.CREATE)], 30)
 print("ready", flush=True)
 sys.stdin.read()
 """
@@ -86,12 +87,12 @@ resource.setrlimit(resource.RLIMIT_FSIZE, (300_000, 300_000))
 keys = [bytes([n]) * 32 for n in range(20)]
 for key in keys:
     try:
-        store.batch_operate([Write(key, {"a": bytes(50_000)}, Mode.CREATE)], 5)
+        store.batch_operate([Write(key, {"a": bytes(50_000)}, Mode.CREATE)], 30)
     except StoreError as error:
         assert not error.in_doubt
         assert "bytes are free on the disk" in str(error)
         break
-assert [store.batch_operate([Read(k)], 5)[0].status for k in (keys[0], key)] == ["OK", "NOT_FOUND"]
+assert [store.batch_operate([Read(k)], 30)[0].status for k in (keys[0], key)] == ["OK", "NOT_FOUND"]
 print("ready", flush=True)
 sys.stdin.read()
 """
@@ -109,9 +110,9 @@ def test_a_writer_that_waits_too_long_names_the_holder(store: Store, tmp_path: P
     create(store, a=1)
     with another_process(HOLD_LOCK, str(tmp_path / "set")) as holder:
         started = time.monotonic()
-        with pytest.raises(WriterLockTimeout, match=f"held by process {holder.pid}, for 0") as caught:
+        with pytest.raises(WriterLockTimeout, match=rf"held by process {holder.pid}, for \d") as caught:
             store.batch_operate([Write(KEY, {"a": 2}, Mode.UPDATE)], 0.1)
-        assert 0.1 <= time.monotonic() - started < 2
+        assert 0.1 <= time.monotonic() - started < SOON
         assert (caught.value.in_doubt, caught.value.holder) == (False, holder.pid)
         assert read(store) == {"a": 1}
     assert run(store, Write(KEY, {"a": 2}, Mode.UPDATE))[0].status is Status.OK
@@ -182,11 +183,11 @@ from store import RuleCall, open_store
 store = open_store(sys.argv[1])
 print("ready", flush=True)
 for _ in range(100):
-    [result] = store.batch_operate([RuleCall(b"k" * 32, "incrementSpentExtraRecs", (1, 1000, 288))], 10)
+    [result] = store.batch_operate([RuleCall(b"k" * 32, "incrementSpentExtraRecs", (1, 1000, 288))], 30)
     assert result.value["status"] == "OK"
 """
     with another_process(script, f"lmdb://{tmp_path}/set?sync=false") as other:
         for _ in range(100):
             run(store, RuleCall(KEY, "incrementSpentExtraRecs", (1, 1000, 288)))
-        assert other.wait(30) == 0
+        assert other.wait(60) == 0
     assert read(store)["spentExtraRecs"] == 200

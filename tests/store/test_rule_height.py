@@ -11,10 +11,6 @@ pytestmark = pytest.mark.usefixtures("run_rules")
 SPENT = {"utxos": [HASHES[0] + OURS, HASHES[1] + OURS], "spentUtxos": 2}
 
 
-def increment(record: Ruled, delta: Any, current: int = 1000, retention: int = RETENTION) -> dict[str, Any]:
-    return record.call("incrementSpentExtraRecs", delta, current, retention)
-
-
 def conflict(record: Ruled, value: bool, current: int = 1000) -> dict[str, Any]:
     return record.call("setConflicting", value, current, RETENTION)
 
@@ -60,17 +56,17 @@ def test_a_height_that_no_longer_holds_is_removed() -> None:
 
 def test_nothing_happens_to_a_master_where_retention_is_0() -> None:
     record = Ruled.mined(**SPENT, deleteAtHeight=5, totalExtraRecs=1)
-    increment(record, 1, retention=0)
+    record.increment(1, retention=0)
     assert record["deleteAtHeight"] == 5
 
 
 def test_an_external_master_signals_with_its_number_of_children() -> None:
     record = Ruled.mined(**SPENT, external=True, totalExtraRecs=3, spentExtraRecs=2)
-    assert increment(record, 1) == {"status": "OK", "signal": "DAHSET", "childCount": 3}
-    assert increment(record, 0) == {"status": "OK", "childCount": 3}
-    assert increment(record, 0, current=1001)["signal"] == "DAHSET"
+    assert record.increment(1) == {"status": "OK", "signal": "DAHSET", "childCount": 3}
+    assert record.increment(0) == {"status": "OK", "childCount": 3}
+    assert record.increment(0, current=1001)["signal"] == "DAHSET"
     assert record["deleteAtHeight"] == 1289
-    assert increment(record, -1) == {"status": "OK", "signal": "DAHUNSET", "childCount": 3}
+    assert record.increment(-1) == {"status": "OK", "signal": "DAHUNSET", "childCount": 3}
     assert record["deleteAtHeight"] is None
 
 
@@ -106,19 +102,19 @@ def test_the_rule_is_suspended_while_it_is_locked_or_preserved(
     record.unspend(1)
     record.spend((1, OURS), ignore=(True, True))
     conflict(record, bool(bins))
-    assert "signal" not in increment(record, 0)
+    assert "signal" not in record.increment(0)
     assert record["deleteAtHeight"] == before
 
 
 def test_the_rule_is_not_suspended_by_a_lock_that_is_off() -> None:
     record = Ruled.mined(**SPENT, locked=False)
-    increment(record, 0)
+    record.increment(0)
     assert record["deleteAtHeight"] == 1288
 
 
 def test_conflicting_comes_before_finished() -> None:
     record = Ruled.mined(**SPENT, conflicting=True, deleteAtHeight=1000)
-    increment(record, 0, current=2000)
+    record.increment(0, current=2000)
     assert record["deleteAtHeight"] == 1000
 
 

@@ -4,10 +4,10 @@ from collections.abc import Iterable, Sequence
 from typing import Any
 
 from protocol.hashing import varint
-from store import Read, RecordOperation, Result, Status, Store
+from store import Read, Status, Store
 from store.layout import locate
 from store.transaction import EXTENDED_MARKER, Input, Transaction, parse_transaction
-from tests.support.dispatching import HEIGHT, Outcome, Wrapped
+from tests.support.dispatching import HEIGHT, Outcome, Run
 from utxod.generate import Coin, Generator
 
 
@@ -33,14 +33,19 @@ def item(
     return [transaction.raw, height, [list(block) for block in mined], flags]
 
 
+def accept(run: Run, *transactions: Transaction, **asked: Any) -> list[Any]:
+    """Their results, where all of them are accepted. asked: as of `item`."""
+    return run("accept", [item(transaction, **asked) for transaction in transactions]).results
+
+
 def has_record(store: Store, txid: bytes) -> bool:
     """Also where its creation is not finished."""
-    (result,) = store.batch_operate([Read(txid, ("txID",))], 5.0)
+    (result,) = store.batch_operate([Read(txid, ("txID",))], 30.0)
     return result.status is Status.OK and "txID" in result.value
 
 
 def is_there(store: Store, txid: bytes) -> bool:
-    (result,) = store.batch_operate([Read(txid, ("creating", "txID"))], 5.0)
+    (result,) = store.batch_operate([Read(txid, ("creating", "txID"))], 30.0)
     return result.status is Status.OK and "txID" in result.value and not result.value.get("creating")
 
 
@@ -48,7 +53,7 @@ def spender_of(store: Store, coin: Coin) -> bytes | None:
     """The txid of who has an output."""
     source, vout = coin
     record, offset = locate(source.txid, vout, store.utxo_batch_size)
-    (result,) = store.batch_operate([Read(record, ("utxos",))], 5.0)
+    (result,) = store.batch_operate([Read(record, ("utxos",))], 30.0)
     assert result.status is Status.OK
     utxo: bytes = result.value["utxos"][offset]
     return utxo[32:64] or None
@@ -67,16 +72,3 @@ def details(outcome: Outcome) -> Any:
 
 def outpoints_of(transaction: Transaction) -> list[Any]:
     return [list(outpoint) for outpoint in transaction.outpoints]
-
-
-class Whole(Wrapped):
-    """A store whose batches are one whole."""
-
-
-class RecordByRecord(Wrapped):
-    """A store that takes record by record, each call of a rule and each write by itself."""
-
-    is_atomic = False
-
-    def batch_operate(self, record_operations: Sequence[RecordOperation], budget: float) -> list[Result]:
-        return [self._inner.batch_operate([operation], budget)[0] for operation in record_operations]

@@ -23,7 +23,7 @@ class HeldDispatch:
 
     def __init__(self, worker: bytes, dispatch: DispatchMessage) -> None:
         self.worker = worker
-        self.number, self.operation, self.parts, self.bodies = dispatch
+        self.number, self.operation, self.parts, self.request_ids, self.bodies = dispatch
 
 
 class Broker:

@@ -8,6 +8,7 @@ import psutil
 from protocol import (
     Abandonment,
     AcceptItem,
+    Client,
     CreateItem,
     Increment,
     MarkLongestChain,
@@ -19,6 +20,7 @@ from protocol import (
     Spend,
     UtxodError,
 )
+from tests.support.patience import SOON
 
 TXID = b"\x11" * 32
 SPEND = Spend(TXID, 0, b"\x22" * 32, b"\x33" * 32, 0, 100)
@@ -87,10 +89,16 @@ class Pending:
         except UtxodError as error:
             self.error = error
 
-    def outcome(self, within: float) -> BaseException | None:
+    def outcome(self, within: float = SOON) -> BaseException | None:
         self.thread.join(within)
         assert not self.thread.is_alive(), f"not settled within {within} s"
         return self.error
+
+
+def has_sent(client: Client, requests: int) -> bool:
+    """Whether it has sent so many. Between two turns: a request counts as sent before the socket has taken it."""
+    with client._driver._turns:
+        return client.counters.requests == requests
 
 
 def descriptors() -> int:

@@ -9,7 +9,7 @@ import subprocess
 import sys
 import threading
 import time
-from collections.abc import Callable, Iterator, Mapping
+from collections.abc import Callable, Iterable, Iterator, Mapping
 from pathlib import Path
 from typing import Any
 
@@ -17,14 +17,14 @@ import zmq
 
 from bench.faults import Faults
 from protocol import Client, UtxodError, wire
+from protocol.client.timeouts import DEFAULT_GRACE
 from store import Store, open_store
 from tests.support.aerospike_server import own_set
+from tests.support.patience import SOON, until
 
 ROOT = Path(__file__).parents[2]
-START_SECONDS = 60.0
-# Between two looks at what no event tells.
-_LOOK_SECONDS = 0.002
-_STARTED = re.compile(r"started (\w+) worker (\d+)")
+START_SECONDS = 120.0
+_STARTED = re.compile(r"started \D+(\d+)$")
 
 
 # Limits that a test can wait for.
@@ -33,17 +33,12 @@ SHORT = {
     "broker.grace_seconds": 0.2,
     "broker.probe_seconds": 0.2,
 }
+# The same where no worker is to be taken for wedged, however long it gets no processor.
+SHORT_BUDGET = SHORT | {"broker.grace_seconds": 60}
 
-
-def until(condition: Callable[[], Any], within: float = 10.0) -> Any:
-    """What the condition gives, once that is true. Fails where it does not become so within so many seconds."""
-    deadline = time.monotonic() + within
-    pause = threading.Event()
-    while not (value := condition()):
-        assert time.monotonic() < deadline, f"not within {within} s"
-        pause.wait(_LOOK_SECONDS)
-    return value
-
+# Of creations, where limits are short: a worker that gets no processor for a while is taken for wedged, or its store
+# for one that does not answer, and the record may have been written.
+IS_THERE = ("OK", "TX_EXISTS")
 
 # A busy machine's worker may take its time to start.
 PATIENT = {"broker.workerless_seconds": 60}
@@ -73,21 +68,26 @@ class Log:
     def text(self) -> str:
         return "\n".join(self.lines)
 
-    def expect(self, pattern: str, count: int = 1, within: float = 10.0) -> list[str]:
-        """The first `count` lines that match, once they are there."""
+    def expect(self, pattern: str, count: int = 1, within: float = SOON, after: int = 0) -> list[str]:
+        """The first `count` lines that match, once they are there. after: lines that do not count."""
         with self._changed:
-            self._changed.wait_for(lambda: len(self._matching(pattern)) >= count or self.ended, within)
-            found = self._matching(pattern)
+            self._changed.wait_for(lambda: len(self._matching(pattern, after)) >= count or self.ended, within)
+            found = self._matching(pattern, after)
             assert len(found) >= count, f"no {pattern!r} x {count} in the log:\n{self.text}"
             return found[:count]
 
     def close(self) -> None:
         """Reads to the end: until the last process that writes here has gone."""
-        self._thread.join(10)
+        self._thread.join(SOON)
         assert self.ended, "somebody still holds the log"
 
-    def _matching(self, pattern: str) -> list[str]:
-        return [line for line in self.lines if re.search(pattern, line)]
+    def _matching(self, pattern: str, after: int) -> list[str]:
+        return [line for line in self.lines[after:] if re.search(pattern, line)]
+
+
+def started(lines: Iterable[str]) -> list[int]:
+    """The processes whose start is told in these lines of a log."""
+    return [int(match[1]) for line in lines if (match := _STARTED.search(line))]
 
 
 class Daemon:
@@ -126,7 +126,7 @@ class Daemon:
         self.log = Log(self.process)
 
     def wait_until_it_serves(self) -> None:
-        with self.client(timeout=0.5) as client:
+        with self.client(timeout=3.0) as client:
             deadline = time.monotonic() + START_SECONDS
             while time.monotonic() < deadline:
                 assert self.process.poll() is None, self.log.text
@@ -135,8 +135,8 @@ class Daemon:
                     return
         raise AssertionError(f"it does not serve:\n{self.log.text}")
 
-    def client(self, timeout: float = 10.0) -> Client:
-        return Client(self.endpoint, timeout=timeout)
+    def client(self, timeout: float = 30.0, grace: float = DEFAULT_GRACE) -> Client:
+        return Client(self.endpoint, timeout=timeout, grace=grace)
 
     def status(self) -> dict[str, Any]:
         with self.client() as client:
@@ -145,7 +145,7 @@ class Daemon:
     def counter(self, name: str) -> int:
         return int(self.status()["counters"].get(name, 0))
 
-    def wait_until(self, condition: Callable[[dict[str, Any]], Any], within: float = 10.0) -> dict[str, Any]:
+    def wait_until(self, condition: Callable[[dict[str, Any]], Any], within: float = SOON) -> dict[str, Any]:
         """The first status that fulfils the condition."""
         with self.client() as client:
             status: dict[str, Any] = until(lambda: seen if condition(seen := client.status()) else None, within)
@@ -154,7 +154,7 @@ class Daemon:
     def wait_until_in_flight(self, items: int, pool: str = "write") -> dict[str, Any]:
         return self.wait_until(lambda status: status["pools"][pool]["in_flight"] >= items)
 
-    def wait_for_workers(self, count: int = 1, within: float = 10.0) -> dict[str, Any]:
+    def wait_for_workers(self, count: int = 1, within: float = START_SECONDS) -> dict[str, Any]:
         """All pools have at least so many workers that are ready."""
         return self.wait_until(
             lambda status: all(pool["workers"] >= count for pool in status["pools"].values()), within
@@ -195,13 +195,13 @@ class Daemon:
             store.close()
 
     def started(self) -> list[int]:
-        """Every worker there ever was."""
-        return [int(match[2]) for line in self.log.lines if (match := _STARTED.search(line))]
+        """Every worker and companion there ever was."""
+        return started(self.log.lines)
 
     def end(self) -> None:
         """It ends well when told to, and nothing of it is left."""
         self.signal(signal.SIGTERM)
-        status = self.process.wait(30)
+        status = self.process.wait(60)
         self.log.close()
         assert status == 0, self.log.text
         self.expect_nothing_left()
@@ -278,11 +278,11 @@ class Raw:
     def send(self, frames: list[bytes]) -> None:
         self.socket.send_multipart(frames)
 
-    def receive(self, within: float = 10.0) -> list[bytes]:
+    def receive(self, within: float = SOON) -> list[bytes]:
         assert self.socket.poll(round(within * 1000)), f"no answer within {within} s"
         return self.socket.recv_multipart()
 
-    def replies(self, count: int, within: float = 10.0) -> dict[bytes, wire.ReplyHeader]:
+    def replies(self, count: int, within: float = SOON) -> dict[bytes, wire.ReplyHeader]:
         """The next `count` replies, by request id."""
         replies = {}
         for _ in range(count):

@@ -7,8 +7,8 @@ from protocol import wire
 from protocol.hashing import utxo_hash
 from protocol.wire import Error
 from protocol.worker_wire import Assignment, FollowUp
-from store import Read, Status, Store
-from store.layout import record_key
+from store import Read, RuleCall, Status, Store
+from store.layout import locate, record_key
 from store.transaction import Transaction
 from utxod.generate import Generator
 from workers.runtime.batch import Batch
@@ -20,16 +20,6 @@ Run = Callable[..., "Dispatched"]
 RETENTION = 288
 HEIGHT = 200
 FAR = 1 << 62
-
-
-class Wrapped:
-    """A store in front of another."""
-
-    def __init__(self, inner: Store) -> None:
-        self._inner = inner
-
-    def __getattr__(self, name: str) -> Any:
-        return getattr(self._inner, name)
 
 
 class Outcome(NamedTuple):
@@ -60,10 +50,15 @@ class Dispatched(NamedTuple):
         return [outcome.result for outcome in self.outcomes]
 
 
+def record_of(store: Store, key: bytes) -> Any:
+    """Its bins, None where there is no such record."""
+    (result,) = store.batch_operate([Read(key)], 30.0)
+    return result.value if result.status is Status.OK else None
+
+
 def bins_of(store: Store, key: bytes) -> dict[str, Any]:
-    (result,) = store.batch_operate([Read(key)], 5.0)
-    assert result.status is Status.OK
-    bins: dict[str, Any] = result.value
+    bins: dict[str, Any] | None = record_of(store, key)
+    assert bins is not None
     return bins
 
 
@@ -73,10 +68,22 @@ def records_of(store: Store, transaction: Transaction) -> list[dict[str, Any]]:
     return [bins_of(store, record_key(transaction.txid, record)) for record in range(count)]
 
 
+def hash_of(transaction: Transaction, vout: int) -> bytes:
+    """The utxo hash of an output."""
+    satoshis, script = transaction.outputs[vout]
+    return utxo_hash(transaction.txid, vout, script, satoshis)
+
+
 def output_of(transaction: Transaction, vout: int) -> list[Any]:
     """Its txid, vout and utxo hash: what an item begins with that names an output."""
-    satoshis, script = transaction.outputs[vout]
-    return [transaction.txid, vout, utxo_hash(transaction.txid, vout, script, satoshis)]
+    return [transaction.txid, vout, hash_of(transaction, vout)]
+
+
+def call_rule(store: Store, transaction: Transaction, vout: int, rule: str, *rest: Any) -> None:
+    """A rule that is called for an output, and goes well."""
+    record, offset = locate(transaction.txid, vout, store.utxo_batch_size)
+    (result,) = store.batch_operate([RuleCall(record, rule, (offset, hash_of(transaction, vout), *rest))], 30.0)
+    assert result.value["status"] == "OK", result.value
 
 
 def create(run: Run, *transactions: Transaction, height: int = 1, flags: int = 0) -> None:
@@ -114,7 +121,7 @@ def dispatch(
     flags: int | Sequence[int] = 0,
     batch_class: type[Batch] = Batch,
     operations: Mapping[str, Operation] = OPERATION_BY_NAME,
-    budget: float = 5.0,
+    budget: float = 30.0,
     grace: float = 0.0,
     spoil: Mapping[int, Callable[[bytes], bytes]] = {},
 ) -> Dispatched:

@@ -34,6 +34,11 @@ class Interpreter:
         self.path.write_text("#!/bin/sh\n" + script.format(python=python) + "\n")
         self.path.chmod(0o755)
 
+    def hold_workers(self, go: Path) -> None:
+        """They begin once that file is there."""
+        wait = f"while 'workers' in sys.orig_argv and not os.path.exists({str(go)!r}):\n    time.sleep(0.02)\n"
+        self.break_library(f"import os, sys, time\n{wait}")
+
     @contextlib.contextmanager
     def away(self) -> Iterator[None]:
         """As in the middle of an upgrade."""

@@ -1,6 +1,7 @@
 """Interrupts what a thread does in the client, at any point."""
 
 import dis
+import gc
 import sys
 from collections.abc import Callable, Iterator
 from types import FrameType
@@ -11,7 +12,8 @@ LOOKS = {dis.opmap[name] for name in ("RESUME", "CALL", "CALL_FUNCTION_EX", "JUM
 
 
 class Interrupt:
-    """Interrupts, once, what this thread does in the client: the nth time that a signal's handler could."""
+    """Interrupts, once, what this thread does in the client: the nth time that a signal's handler could. No garbage is
+    collected meanwhile: what is raised in a finalizer of another test's client is lost."""
 
     def __init__(self, nth: int, does: Callable[[], None]) -> None:
         self.left = nth
@@ -20,11 +22,13 @@ class Interrupt:
         self._traced = sys.gettrace()
 
     def __enter__(self) -> "Interrupt":
+        gc.disable()
         sys.settrace(self._trace)
         return self
 
     def __exit__(self, *_: object) -> None:
         sys.settrace(self._traced)
+        gc.enable()
 
     def _trace(self, frame: FrameType, event: str, _: object) -> Any:
         if event == "call" and "/tests/" in frame.f_code.co_filename:

@@ -60,7 +60,7 @@ def bins_of(layout: int) -> dict[bytes, dict[str, Any]]:
 def read_all(store: Store, layout: int) -> dict[bytes, dict[str, Any]]:
     """As bins_of, what the set has of these records now."""
     keys = list(bins_of(layout))
-    results = store.batch_operate([Read(key) for key in keys], 5.0)
+    results = store.batch_operate([Read(key) for key in keys], 30.0)
     assert [result.status for result in results] == [Status.OK] * len(keys)
     return {key: result.value for key, result in zip(keys, results, strict=True)}
 

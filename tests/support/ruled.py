@@ -82,6 +82,12 @@ class Ruled:
         """noteChild; each a child's index and its stateSeq."""
         return self.call("noteChild", [list(note) for note in notes], current, retention)
 
+    def tell(self) -> dict[str, Any]:
+        return self.call("tellState", 1000, RETENTION)
+
+    def increment(self, delta: Any, current: int = 1000, retention: int = RETENTION) -> dict[str, Any]:
+        return self.call("incrementSpentExtraRecs", delta, current, retention)
+
     def spend(self, *spends: tuple[int, bytes], current: int = 1000, ignore: tuple[bool, bool] = (False, False)) -> Any:
         """spendMulti of (offset, spending data), each with the hash that stands there, and 10 + its position as idx."""
         items = [

@@ -13,6 +13,7 @@ from typing import Any
 import zmq
 
 from protocol import wire
+from tests.support.patience import SOON
 
 
 @dataclass
@@ -73,6 +74,16 @@ def answer_nothing(request: Request) -> Iterable[list[bytes]]:
     return []
 
 
+def answering_after(event: threading.Event) -> Script:
+    """Answers well, from then on. Who calls back a future that is answered already calls it back itself."""
+
+    def answer(request: Request) -> Iterable[list[bytes]]:
+        event.wait(SOON)
+        return answer_well(request)
+
+    return answer
+
+
 class ScriptedDaemon:
     """script: what is sent back for a request. answers_hello: whether it takes part in a handshake."""
 
@@ -85,6 +96,7 @@ class ScriptedDaemon:
         self.requests: list[Request] = []
         self.handshakes = 0
         self.answers_hello = True
+        self.reports: Callable[[], dict[str, Any]] = lambda: {"epoch": 1}
         self._seen = threading.Condition()
         self._context: zmq.Context[zmq.Socket[bytes]] = zmq.Context()
         self._socket = self._context.socket(zmq.ROUTER)
@@ -96,14 +108,14 @@ class ScriptedDaemon:
         self._thread = threading.Thread(target=self._run, daemon=True)
         self._thread.start()
 
-    def wait_for(self, count: int, within: float = 10.0) -> list[Request]:
+    def wait_for(self, count: int, within: float = SOON) -> list[Request]:
         """The requests, once there are `count`."""
         with self._seen:
             if not self._seen.wait_for(lambda: len(self.requests) >= count, within):
                 raise TimeoutError(f"{len(self.requests)} requests of {count}")
             return list(self.requests)
 
-    def wait_for_handshakes(self, count: int, within: float = 10.0) -> None:
+    def wait_for_handshakes(self, count: int, within: float = SOON) -> None:
         with self._seen:
             if not self._seen.wait_for(lambda: self.handshakes >= count, within):
                 raise TimeoutError(f"{self.handshakes} handshakes of {count}")
@@ -141,7 +153,9 @@ class ScriptedDaemon:
             return [[wire.pack_prefix(wire.WELCOME, kind.request_id), welcome]] if self.answers_hello else []
         if kind.type == wire.STATUS:
             silent = self.script is answer_nothing
-            return [] if silent else [[wire.pack_prefix(wire.REPORT, kind.request_id), wire.pack_report({"epoch": 1})]]
+            return (
+                [] if silent else [[wire.pack_prefix(wire.REPORT, kind.request_id), wire.pack_report(self.reports())]]
+            )
         header = wire.unpack_request_header(frames[0])
         request = Request(kind.request_id, header, wire.unpack_body(frames[1], header.count), clock())
         messages = list(self.script(request))

@@ -5,7 +5,7 @@ from typing import Any
 from store import Mode, Read, RecordOperation, Result, Status, Store, Write
 
 KEY, OTHER = b"k" * 32, b"o" * 32
-BUDGET = 5.0
+BUDGET = 30.0
 
 
 def run(store: Store, *operations: RecordOperation) -> list[Result]:

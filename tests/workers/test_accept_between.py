@@ -11,7 +11,8 @@ from store import RecordOperation, Remove, Result, Store
 from store.layout import lock_key
 from store.transaction import Transaction
 from tests.support.accepting import has_record, is_there, item, payment, spender_of
-from tests.support.dispatching import HEIGHT, Outcome, Run, Wrapped, create, dispatch, matured
+from tests.support.dispatching import HEIGHT, Outcome, Run, create, dispatch, matured
+from tests.support.wrapped import Wrapped
 from utxod.generate import Generator
 
 
@@ -181,16 +182,16 @@ def test_whatever_comes_after_a_death_at_any_step_no_coin_is_lost(
                 ask(dying_at(first), scene.mine)
                 is_through = True
             except Died:
-                store.batch_operate([Remove(lock_key(scene.mine.txid))], 5.0)
+                store.batch_operate([Remove(lock_key(scene.mine.txid))], 30.0)
             try:
                 BETWEEN[between](dying_at(second), scene)
                 is_last = True
             except Died:
-                store.batch_operate([Remove(lock_key(scene.mine.txid))], 5.0)
+                store.batch_operate([Remove(lock_key(scene.mine.txid))], 30.0)
                 is_last = False
             outcome = ask(plain, scene.mine)
             if outcome.code == "ABANDONED":
-                store.batch_operate([Remove(scene.mine.txid)], 5.0)
+                store.batch_operate([Remove(scene.mine.txid)], 30.0)
                 outcome = ask(plain, scene.mine)
             check(store, scene, outcome, 200)
             assert outcome.code in ("OK", "SPENT")

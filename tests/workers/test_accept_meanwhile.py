@@ -7,43 +7,18 @@ from typing import Any
 import pytest
 
 from protocol.item_flags import ACCEPT_CONFLICTING
-from store import Mode, Read, RecordOperation, Remove, Result, RuleCall, Status, Store, Write
+from store import Mode, Read, RecordOperation, Remove, Result, RuleCall, Status, Write
 from store.layout import ABANDONED, child_key, lock_key
-from tests.support.accepting import RecordByRecord, Whole, is_there, item, payment, spender_of
-from tests.support.dispatching import Outcome, Run, Wrapped, bins_of, create, dispatch, execute_follow_ups, matured
+from tests.support.abandoning import check_abandoned, mark_abandoned
+from tests.support.accepting import is_there, item, payment, spender_of
+from tests.support.dispatching import Outcome, Run, bins_of, create, dispatch, execute_follow_ups, matured
+from tests.support.wrapped import Meanwhile, Wrapped, writes
 from utxod.generate import Generator
 
 
-@pytest.fixture(params=[Whole, RecordByRecord], ids=["as one whole", "record by record"])
-def store(store: Store, request: pytest.FixtureRequest) -> Any:
-    if request.param is Whole and not store.is_atomic:
-        pytest.skip("this store takes record by record")
-    return request.param(store)
-
-
-@pytest.fixture(params=[True, False], ids=["extended", "standard"])
-def is_extended(request: pytest.FixtureRequest) -> Any:
-    return request.param
-
-
-class Meanwhile(Wrapped):
-    """Something else happens before a call that is recognised."""
-
-    def __init__(self, inner: Any, recognises: Any, happens: Any) -> None:
-        super().__init__(inner)
-        self._recognises = recognises
-        self._happens = happens
-        self.happened = False
-
-    def batch_operate(self, record_operations: Sequence[RecordOperation], budget: float) -> list[Result]:
-        if not self.happened and any(map(self._recognises, record_operations)):
-            self.happened = True
-            self._happens()
-        return self._inner.batch_operate(record_operations, budget)
-
-
-def writes(key: bytes) -> Any:
-    return lambda operation: isinstance(operation, Write) and operation.key == key
+@pytest.fixture
+def store(store_either_way: Any) -> Any:
+    return store_either_way
 
 
 def spends_from(key: bytes) -> Any:
@@ -93,7 +68,7 @@ def test_a_creation_that_is_refused_for_good_gives_its_spends_back(
     parent = matured(run, generate, [1, 2, 3])
     child = payment(generate, (parent, 0), (parent, 2), outputs=5)
     left = child_key(child.txid, 1)
-    store.batch_operate([Write(left, {"utxos": [b"x" * 32]}, Mode.CREATE)], 5.0)
+    store.batch_operate([Write(left, {"utxos": [b"x" * 32]}, Mode.CREATE)], 30.0)
     dispatched = run("accept", [item(child)])
     (outcome,) = dispatched.outcomes
     assert (outcome.code, outcome.executed) == ("LEFTOVER", "no")
@@ -109,9 +84,9 @@ def test_a_pruned_spender_is_refused(run: Run, store: Any, generate: Generator, 
     child = payment(generate, (parent, 0), (free, 0), is_extended=is_extended)
     assert run("accept", [item(child)]).results[0]["created"]
     mark = {"deletedChildren": {child.txid[::-1].hex(): True}}
-    store.batch_operate([Write(parent.txid, mark, Mode.UPDATE)], 5.0)
+    store.batch_operate([Write(parent.txid, mark, Mode.UPDATE)], 30.0)
     assert not run("accept", [item(child)]).results[0]["created"]  # it is there: no refusal
-    store.batch_operate([Remove(child.txid)], 5.0)
+    store.batch_operate([Remove(child.txid)], 30.0)
     (outcome,) = run("accept", [item(child)]).outcomes
     assert (outcome.code, outcome.executed) == ("INVALID_SPEND", "no")
     assert outcome.error is not None
@@ -126,7 +101,7 @@ def test_a_parent_that_is_gone_is_no_refusal_of_one_that_is_there(
     parent = matured(run, generate, [1, 2, 3])
     child = payment(generate, (parent, 0), (parent, 2), outputs=outputs, is_extended=is_extended)
     (first,) = run("accept", [item(child)]).results
-    store.batch_operate([Remove(parent.txid), Remove(child_key(parent.txid, 1))], 5.0)
+    store.batch_operate([Remove(parent.txid), Remove(child_key(parent.txid, 1))], 30.0)
     assert run("accept", [item(child)]).results == [first | {"created": False}]
 
 
@@ -136,10 +111,10 @@ def test_one_that_was_found_is_never_created_anew(run: Run, store: Any, generate
     parent = matured(run, generate, [1])
     child = payment(generate, (parent, 0), outputs=outputs)
     assert run("accept", [item(child)]).results[0]["created"]
-    store.batch_operate([Write(child.txid, {"creating": True}, Mode.UPDATE)], 5.0)
+    store.batch_operate([Write(child.txid, {"creating": True}, Mode.UPDATE)], 30.0)
     keys = [child.txid, *(child_key(child.txid, number) for number in (1, 2))]
     lock = lock_key(child.txid)
-    meanwhile = Meanwhile(store, writes(lock), lambda: store.batch_operate([Remove(key) for key in keys], 5.0))
+    meanwhile = Meanwhile(store, writes(lock), lambda: store.batch_operate([Remove(key) for key in keys], 30.0))
     (outcome,) = dispatch(meanwhile, "accept", [item(child)]).outcomes
     assert (outcome.code, outcome.executed) == ("TX_NOT_FOUND", "no")
     assert not is_there(store, child.txid)
@@ -159,31 +134,12 @@ def test_notes_of_a_conflicting_one_that_were_lost_are_made(run: Run, store: Any
     parent = matured(run, generate, [1])
     child = payment(generate, (parent, 0))
     assert run("accept", [item(child, flags=ACCEPT_CONFLICTING)]).results[0]["created"]
-    store.batch_operate([Write(parent.txid, {"conflictingCs": None}, Mode.UPDATE)], 5.0)
+    store.batch_operate([Write(parent.txid, {"conflictingCs": None}, Mode.UPDATE)], 30.0)
     assert run("accept", [item(child, flags=ACCEPT_CONFLICTING)]).results[0]["conflicting"]
     assert bins_of(store, parent.txid)["conflictingCs"] == [child.txid]
 
 
 # ---- abandoned
-
-
-@pytest.fixture
-def separate(store: Any) -> Any:
-    """Only where records are taken one by one does the mark of one that is being abandoned stand by itself."""
-    if store.is_atomic:
-        pytest.skip("an abandon leaves no mark in a store whose batches are one whole")
-    return store
-
-
-def mark_abandoned(store: Store, txid: bytes) -> None:
-    (result,) = store.batch_operate([Write(txid, {ABANDONED: True}, Mode.CREATE, ttl=600)], 5.0)
-    assert result.status is Status.OK
-
-
-def check_abandoned(outcome: Outcome) -> None:
-    assert (outcome.code, outcome.executed) == ("ABANDONED", "no")
-    assert outcome.error is not None
-    assert outcome.error.retry_after == 1000
 
 
 @pytest.mark.parametrize("outputs", [2, 5], ids=["of one record", "of several"])
@@ -198,9 +154,9 @@ def test_one_that_is_being_abandoned_is_refused_and_spends_nothing(
         check_abandoned(outcome)
         assert bins_of(separate, child.txid) == {ABANDONED: True}
         assert spender_of(separate, (parent, 0)) is None
-        (lock,) = separate.batch_operate([Read(lock_key(child.txid))], 5.0)
+        (lock,) = separate.batch_operate([Read(lock_key(child.txid))], 30.0)
         assert lock.status is Status.NOT_FOUND
-    separate.batch_operate([Remove(child.txid)], 5.0)
+    separate.batch_operate([Remove(child.txid)], 30.0)
     assert run("accept", [item(child)]).results[0]["created"]
 
 
@@ -218,7 +174,7 @@ def test_one_that_is_abandoned_between_its_spends_and_its_creation_gives_them_ba
     check_abandoned(dispatched.outcomes[0])
     assert [spender_of(separate, (parent, vout)) for vout in (0, 2)] == [None, None]
     keys = [lock_key(child.txid), *(child_key(child.txid, number) for number in (1, 2))]
-    results = separate.batch_operate([Read(key) for key in keys], 5.0)
+    results = separate.batch_operate([Read(key) for key in keys], 30.0)
     assert {result.status for result in results} == {Status.NOT_FOUND}
 
 

@@ -15,38 +15,17 @@ from store import Mode, Read, RecordOperation, Remove, Result, RuleCall, Status,
 from store.faulty import FaultyStore
 from store.layout import ABANDONED, child_key, lock_key
 from store.transaction import Transaction, parse_transaction
-from tests.support.accepting import (
-    RecordByRecord,
-    Whole,
-    details,
-    extended,
-    is_there,
-    item,
-    outpoints_of,
-    payment,
-    spender_of,
-)
-from tests.support.dispatching import (
-    HEIGHT,
-    Run,
-    Wrapped,
-    bins_of,
-    create,
-    dispatch,
-    execute_follow_ups,
-    matured,
-    records_of,
-)
+from tests.support.abandoning import check_abandoned, mark_abandoned
+from tests.support.accepting import details, extended, is_there, item, outpoints_of, payment, spender_of
+from tests.support.dispatching import HEIGHT, Run, bins_of, create, dispatch, execute_follow_ups, matured, records_of
+from tests.support.wrapped import Recording, Wrapped
 from tests.workers.test_accept_faults import FAULTS, AtCall, check_answers, complete, scene_of
-from tests.workers.test_accept_meanwhile import check_abandoned, mark_abandoned
 from utxod.generate import Generator
 
 
-@pytest.fixture(params=[Whole, RecordByRecord], ids=["as one whole", "record by record"])
-def store(store: Store, request: pytest.FixtureRequest) -> Any:
-    if request.param is Whole and not store.is_atomic:
-        pytest.skip("this store takes record by record")
-    return request.param(store)
+@pytest.fixture
+def store(store_either_way: Any) -> Any:
+    return store_either_way
 
 
 # ---- one that is there, and all that is done for it
@@ -55,7 +34,7 @@ def store(store: Store, request: pytest.FixtureRequest) -> Any:
 def leave_unfinished(store: Store, transaction: Transaction) -> None:
     """As a creator that died."""
     keys = [transaction.txid, *(child_key(transaction.txid, number) for number in (1, 2))]
-    store.batch_operate([Write(key, {"creating": True}, Mode.UPDATE) for key in keys], 5.0)
+    store.batch_operate([Write(key, {"creating": True}, Mode.UPDATE) for key in keys], 30.0)
 
 
 def content(store: Store, *transactions: Transaction) -> list[Any]:
@@ -73,7 +52,7 @@ def test_no_is_never_said_of_one_that_is_there_and_of_which_something_was_writte
         child = payment(generate, (parent, 0), outputs=5)
         assert run("accept", [item(child, flags=flags)]).results
         leave_unfinished(store, child)
-        store.batch_operate([Write(parent.txid, {"conflictingCs": None}, Mode.UPDATE)], 5.0)
+        store.batch_operate([Write(parent.txid, {"conflictingCs": None}, Mode.UPDATE)], 30.0)
         before = content(store, parent, child)
         at_call = AtCall(store, call, fault)
         mined = [(7 + number, HEIGHT, 0) for number in range(blocks)]
@@ -101,7 +80,7 @@ def test_a_read_that_is_malformed_fails_its_item_alone_and_leaves_no_lock(
         children = [payment(generate, (parent, vout), outputs=count) for vout, count in ((0, 5), (1, 2), (2, 5))]
         stored = Write(child_key(children[2].txid, 1), {"creating": True}, Mode.CREATE)
         if not store.is_atomic:
-            store.batch_operate([stored], 5.0)
+            store.batch_operate([stored], 30.0)
         at_call = MalformedRead(store, call, index)
         outcomes = dispatch(at_call, "accept", [item(child) for child in children]).outcomes
         if not at_call.hit:
@@ -112,7 +91,7 @@ def test_a_read_that_is_malformed_fails_its_item_alone_and_leaves_no_lock(
             if outcome.executed == "unknown":
                 assert details(outcome)["outpoints"] == outpoints_of(child)
             if outcome.executed == "no":
-                (lock,) = store.batch_operate([Read(lock_key(child.txid))], 5.0)
+                (lock,) = store.batch_operate([Read(lock_key(child.txid))], 30.0)
                 assert lock.status is Status.NOT_FOUND
                 assert spender_of(store, (parent, child.outpoints[0][1])) is None
 
@@ -184,7 +163,7 @@ def test_a_master_that_does_not_tell_its_children_fails_its_set_dah_alone(
     run: Run, store: Any, generate: Generator
 ) -> None:
     coinbase, other = matured(run, generate, [1, 2, 3, 4, 5]), matured(run, generate, [1, 2, 3])
-    store.batch_operate([Remove(child_key(coinbase.txid, 1))], 5.0)
+    store.batch_operate([Remove(child_key(coinbase.txid, 1))], 30.0)
     says = Says(store, coinbase.txid, {"totalExtraRecs": "x"})
     outcomes = dispatch(says, "set_dah", [[coinbase.txid, 1, 500], [other.txid, 1, 500]]).outcomes
     assert [outcome.code for outcome in outcomes] == ["INTERNAL", "OK"]
@@ -283,15 +262,6 @@ def test_of_rivals_that_could_come_together_the_earlier_item_wins(run: Run, stor
 # ---- bounds
 
 
-class Counted(Wrapped):
-    calls = 0
-
-    def batch_operate(self, record_operations: Sequence[RecordOperation], budget: float) -> list[Result]:
-        self.calls += 1
-        results: list[Result] = self._inner.batch_operate(record_operations, budget)
-        return results
-
-
 def calls_of(function: Callable[..., Any], work: Callable[[], Any]) -> int:
     """How often it is called meanwhile."""
     count = 0
@@ -320,11 +290,11 @@ def test_items_of_one_transaction_that_all_meet_the_same_take_as_long_as_one(
     parent = matured(run, generate, [10])
     child, rival = payment(generate, (parent, 0)), payment(generate, (parent, 0), outputs=3)
     assert run("accept", [item(rival)]).results
-    counted = [Counted(store), Counted(store)]
-    for number, each in zip((1, 40), counted, strict=True):
+    recordings = [Recording(store), Recording(store)]
+    for number, each in zip((1, 40), recordings, strict=True):
         items = [item(child, height=HEIGHT + height, flags=ACCEPT_LOCKED * (height % 2)) for height in range(number)]
         assert set(dispatch(each, "accept", items).codes) == {"SPENT"}
-    assert counted[0].calls == counted[1].calls
+    assert len(recordings[0].batches) == len(recordings[1].batches)
 
 
 def test_items_of_one_transaction_that_differ_are_tried_in_bounded_rounds(
@@ -335,15 +305,15 @@ def test_items_of_one_transaction_that_differ_are_tried_in_bounded_rounds(
     coinbase = generate.coinbase([5])
     create(run, coinbase, height=HEIGHT)
     child = payment(generate, (coinbase, 0))
-    counted = [Counted(store), Counted(store)]
-    for number, each in zip((10, 40), counted, strict=True):
+    recordings = [Recording(store), Recording(store)]
+    for number, each in zip((10, 40), recordings, strict=True):
         outcomes = dispatch(each, "accept", [item(child, height=HEIGHT + height) for height in range(number)]).outcomes
         assert {outcome.executed for outcome in outcomes} == {"no"}
         assert outcomes[0].code == "COINBASE_IMMATURE"
         assert outcomes[-1].code == "OVERLOADED"
         assert outcomes[-1].error is not None
         assert outcomes[-1].error.retry_after > 0
-    assert counted[0].calls == counted[1].calls
+    assert len(recordings[0].batches) == len(recordings[1].batches)
 
 
 def test_one_format_of_a_transaction_is_not_refused_for_what_the_other_says(

@@ -7,26 +7,17 @@ import pytest
 
 from protocol.hashing import varint
 from protocol.item_flags import ACCEPT_CONFLICTING
-from store import Store
 from store.layout import lock_key
 from store.transaction import EXTENDED_MARKER, Input, Transaction, parse_transaction
-from tests.support.accepting import RecordByRecord, Whole, details, item, payment, spender_of
-from tests.support.dispatching import (
-    HEIGHT,
-    Run,
-    bins_of,
-    dispatch,
-    matured,
-)
-from tests.workers.test_accept_meanwhile import Meanwhile, writes
+from tests.support.accepting import details, item, payment, spender_of
+from tests.support.dispatching import HEIGHT, Run, bins_of, dispatch, matured
+from tests.support.wrapped import Meanwhile, writes
 from utxod.generate import Coin, Generator
 
 
-@pytest.fixture(params=[Whole, RecordByRecord], ids=["as one whole", "record by record"])
-def store(store: Store, request: pytest.FixtureRequest) -> Any:
-    if request.param is Whole and not store.is_atomic:
-        pytest.skip("this store takes record by record")
-    return request.param(store)
+@pytest.fixture
+def store(store_either_way: Any) -> Any:
+    return store_either_way
 
 
 def saying(transaction: Transaction, *values: int) -> Transaction:
@@ -53,6 +44,17 @@ def test_what_a_conflicting_one_says_of_its_inputs_is_held_against_the_set(
     (result,) = run("accept", [item(truth, flags=ACCEPT_CONFLICTING)]).results
     assert result["fee"] == truth.fee
     assert bins_of(store, truth.txid)["extendedSize"] == truth.extended_size
+
+
+def test_the_refusal_of_a_conflicting_one_names_what_it_has_already(run: Run, store: Any, generate: Generator) -> None:
+    parent = matured(run, generate, [1000, 20])
+    coins: list[Coin] = [(parent, 1), (parent, 0)]
+    truth = generate.payment(coins, 1)
+    assert run("spend", [[*generate.spend(coins[0], truth, 0)]]).results == [True]
+    (outcome,) = run("accept", [item(saying(truth, 20, 2_000_000_000), flags=ACCEPT_CONFLICTING)]).outcomes
+    assert (outcome.code, outcome.executed) == ("UTXO_HASH_MISMATCH", "no")
+    assert details(outcome) == {"vin": 0, "outpoint": [parent.txid, 1], "held": [[parent.txid, 1]]}
+    assert spender_of(store, coins[0]) == truth.txid
 
 
 def test_where_a_parent_of_a_conflicting_one_is_not_there_nothing_is_kept_of_what_it_says(

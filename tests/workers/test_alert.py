@@ -110,10 +110,10 @@ def test_a_child_record_that_is_missing_is_a_fault_and_not_the_absence_of_its_ou
     run: Run, store: Store, coinbase: Transaction, operation: str
 ) -> None:
     item = item_of(operation, output_of(coinbase, 2))
-    store.batch_operate([Remove(child_key(coinbase.txid, 1))], 5.0)
+    store.batch_operate([Remove(child_key(coinbase.txid, 1))], 30.0)
     (outcome,) = run(operation, [item]).outcomes
     assert (outcome.code, outcome.executed) == ("STORE_ERROR", "no")
-    store.batch_operate([Write(coinbase.txid, {"creating": True}, Mode.UPDATE)], 5.0)
+    store.batch_operate([Write(coinbase.txid, {"creating": True}, Mode.UPDATE)], 30.0)
     assert run(operation, [item]).codes == ["CREATING"]
 
 

@@ -17,7 +17,6 @@ from tests.support.dispatching import (
     RETENTION,
     Dispatched,
     Run,
-    Wrapped,
     bins_of,
     create,
     dispatch,
@@ -25,6 +24,7 @@ from tests.support.dispatching import (
     matured,
     records_of,
 )
+from tests.support.wrapped import Wrapped
 from utxod.generate import Generator
 
 ON, UNSET = MINED_ON_LONGEST_CHAIN, MINED_UNSET
@@ -163,7 +163,7 @@ def test_a_child_record_that_is_missing_is_a_fault_of_what_is_mined(
     run: Run, store: Store, generate: Generator
 ) -> None:
     coinbase = matured(run, generate, [1, 2, 3, 4, 5])
-    store.batch_operate([Remove(child_key(coinbase.txid, 2))], 5.0)
+    store.batch_operate([Remove(child_key(coinbase.txid, 2))], 30.0)
     (unlocking,) = [each for each in mine(run, coinbase).follow_ups if each.operation == "lock_children"]
     (outcome,) = run(unlocking.operation, [[coinbase.txid, 2, False, 1]]).outcomes
     assert outcome.error is not None
@@ -172,7 +172,7 @@ def test_a_child_record_that_is_missing_is_a_fault_of_what_is_mined(
 
 def test_what_is_still_being_created_is_not_mined(run: Run, store: Store, generate: Generator) -> None:
     coinbase = matured(run, generate, [1, 2, 3])
-    store.batch_operate([Write(coinbase.txid, {"creating": True}, Mode.UPDATE)], 5.0)
+    store.batch_operate([Write(coinbase.txid, {"creating": True}, Mode.UPDATE)], 30.0)
     before = records_of(store, coinbase)
     assert mine(run, coinbase).codes == ["CREATING"]
     assert records_of(store, coinbase) == before
@@ -360,7 +360,7 @@ def test_what_bars_a_creation_is_no_transaction_and_stays_as_it_is(store: Store,
         **{name: [txid, 0, hash_of_one] for name in ("freeze", "unfreeze")},
     }.get(operation, [txid, True, HEIGHT])
     bar: dict[str, Any] = {ABANDONED: True}
-    store.batch_operate([Write(txid, bar, Mode.CREATE)], 5.0)
+    store.batch_operate([Write(txid, bar, Mode.CREATE)], 30.0)
     (outcome,) = dispatch(FaultyStore(store, [], atomic=False), operation, [item]).outcomes
     assert (outcome.code, outcome.executed) == ("TX_NOT_FOUND", "no")
     assert bins_of(store, txid) == bar

@@ -18,12 +18,12 @@ from tests.support.dispatching import (
     RETENTION,
     Dispatched,
     Run,
-    Wrapped,
     bins_of,
     dispatch,
     execute_follow_ups,
     matured,
 )
+from tests.support.wrapped import Wrapped
 from utxod.generate import Generator
 
 
@@ -128,7 +128,7 @@ def test_asking_again_tells_the_master_again_what_it_may_not_have_heard(
 
 def forget(store: Store, txid: bytes, spent: int = 0) -> None:
     """As a program leaves the master that does not know of childStates."""
-    store.batch_operate([Write(txid, {"childStates": None, "spentExtraRecs": spent}, Mode.UPDATE)], 5.0)
+    store.batch_operate([Write(txid, {"childStates": None, "spentExtraRecs": spent}, Mode.UPDATE)], 30.0)
 
 
 def test_a_master_that_does_not_know_its_children_has_them_recounted(
@@ -144,7 +144,7 @@ def test_a_master_that_does_not_know_its_children_has_them_recounted(
 
 def test_a_counter_that_another_program_wrote_is_recounted(run: Run, store: Store, generate: Generator) -> None:
     coinbase = mined(run, generate, 7)
-    store.batch_operate([Write(coinbase.txid, {"spentExtraRecs": 2}, Mode.UPDATE)], 5.0)
+    store.batch_operate([Write(coinbase.txid, {"spentExtraRecs": 2}, Mode.UPDATE)], 30.0)
     execute_follow_ups(run, run("spend", spends_of(generate, coinbase, 2, 3)))
     assert bins_of(store, coinbase.txid)["spentExtraRecs"] == 1
 
@@ -193,7 +193,7 @@ def test_asking_again_reaches_children_that_kept_a_delete_at_height(
     spends = spends_of(generate, coinbase, 0, 1, 2)
     execute_follow_ups(run, run("spend", spends))
     (note,) = run("unspend", spends[2:]).follow_ups
-    store.batch_operate([RuleCall(coinbase.txid, "noteChild", (told(note)[1], HEIGHT, RETENTION))], 5.0)
+    store.batch_operate([RuleCall(coinbase.txid, "noteChild", (told(note)[1], HEIGHT, RETENTION))], 30.0)
     assert delete_at_heights(store, coinbase) == [None, HEIGHT + RETENTION]
     if asked == "unspend":
         execute_follow_ups(run, run("unspend", spends[2:]))
@@ -228,7 +228,7 @@ def test_a_child_that_is_missing_is_a_fault_and_not_the_absence_of_the_transacti
     coinbase = matured(run, generate, [1, 2, 3, 4, 5])
     if operation == "note_child":
         forget(store, coinbase.txid)
-    store.batch_operate([Remove(child_key(coinbase.txid, 2))], 5.0)
+    store.batch_operate([Remove(child_key(coinbase.txid, 2))], 30.0)
     item = {
         "note_child": [coinbase.txid, [[1, 1]], HEIGHT],
         "set_dah_children": [coinbase.txid, 2],
@@ -326,7 +326,7 @@ def test_a_transaction_of_data_alone_is_done_at_birth(run: Run, store: Store, ge
     partials = [[txids[0], {0: data}], [txids[1], dict.fromkeys(range(5), data)]]
     run("create", [[None, 700_000, [[9, 700_000, 0]], 0, partial] for partial in partials]).results  # noqa: B018
     keys = [txids[0], txids[1], child_key(txids[1], 1), child_key(txids[1], 2)]
-    found = store.batch_operate([Read(key, ("deleteAtHeight",)) for key in keys], 5.0)
+    found = store.batch_operate([Read(key, ("deleteAtHeight",)) for key in keys], 30.0)
     assert [result.value for result in found] == [{"deleteAtHeight": 700_000 + RETENTION}] * 4
 
 

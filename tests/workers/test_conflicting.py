@@ -17,7 +17,6 @@ from tests.support.dispatching import (
     RETENTION,
     Dispatched,
     Run,
-    Wrapped,
     bins_of,
     create,
     dispatch,
@@ -26,6 +25,7 @@ from tests.support.dispatching import (
     output_of,
     records_of,
 )
+from tests.support.wrapped import Wrapped
 from utxod.generate import Generator
 
 
@@ -123,7 +123,7 @@ def test_it_names_only_what_it_still_has(run: Run, store: Store, family: Family)
     undo = [*output_of(family.parent, vout), family.child.txid, 0, HEIGHT, RETENTION]
     offset = vout % 2
     store.batch_operate(
-        [RuleCall(child_key(txid, 2), "unspend", (offset, undo[2], undo[3] + bytes(4), *undo[5:]))], 5.0
+        [RuleCall(child_key(txid, 2), "unspend", (offset, undo[2], undo[3] + bytes(4), *undo[5:]))], 30.0
     )
     assert mark(store, family.child).results == [[[kept], []]]
     run("spend", [[*output_of(family.parent, vout), b"r" * 32, 0, HEIGHT, 0]]).results  # noqa: B018
@@ -156,7 +156,7 @@ def test_a_parent_whose_creation_is_barred_is_not_in_the_set(run: Run, store: St
     child = generate.payment([(barred, 0)])
     create(run, child)
     bar: dict[str, Any] = {ABANDONED: True}
-    store.batch_operate([Write(barred.txid, bar, Mode.CREATE)], 5.0)
+    store.batch_operate([Write(barred.txid, bar, Mode.CREATE)], 30.0)
     assert mark(FaultyStore(store, [], atomic=False), child).results == [[[], []]]
     assert bins_of(store, barred.txid) == bar
 
@@ -328,7 +328,7 @@ def test_a_batch_that_the_store_fails_is_unknown_once_a_master_may_be_marked(
 
 @pytest.mark.parametrize("value", [True, False])
 def test_a_child_record_that_is_missing_is_a_fault(store: Store, family: Family, value: bool) -> None:
-    store.batch_operate([Remove(child_key(family.child.txid, 2))], 5.0)
+    store.batch_operate([Remove(child_key(family.child.txid, 2))], 30.0)
     (outcome,) = mark(store, family.child, value=value).outcomes
     assert outcome.error is not None
     assert (outcome.code, outcome.executed) == ("STORE_ERROR", "unknown")
@@ -336,7 +336,7 @@ def test_a_child_record_that_is_missing_is_a_fault(store: Store, family: Family,
 
 
 def test_a_parent_whose_child_record_is_missing_is_a_fault(store: Store, family: Family) -> None:
-    store.batch_operate([Remove(child_key(family.parent.txid, 2))], 5.0)
+    store.batch_operate([Remove(child_key(family.parent.txid, 2))], 30.0)
     (outcome,) = mark(store, family.child).outcomes
     assert (outcome.code, outcome.executed) == ("STORE_ERROR", "unknown")
 
@@ -357,7 +357,7 @@ def test_without_its_blob_nothing_is_marked(store: Store, tmp_path: Path, family
 
 def test_what_is_still_being_created_is_not_marked(store: Store, family: Family) -> None:
     """Whoever finishes it would make records that are not marked."""
-    store.batch_operate([Write(family.child.txid, {"creating": True}, Mode.UPDATE)], 5.0)
+    store.batch_operate([Write(family.child.txid, {"creating": True}, Mode.UPDATE)], 30.0)
     before = records_of(store, family.child)
     (outcome,) = mark(store, family.child).outcomes
     assert (outcome.code, outcome.executed) == ("CREATING", "no")
@@ -369,8 +369,8 @@ def test_outputs_that_can_not_be_read_are_a_fault(store: Store, family: Family) 
     for transaction, child in ((family.child, 1), (family.parent, 2)):
         key = child_key(transaction.txid, child)
         sound = bins_of(store, key)["utxos"]
-        store.batch_operate([Write(key, {"utxos": None}, Mode.UPDATE)], 5.0)
+        store.batch_operate([Write(key, {"utxos": None}, Mode.UPDATE)], 30.0)
         (outcome,) = mark(store, family.child).outcomes
         assert (outcome.code, outcome.executed) == ("INTERNAL", "unknown")
-        store.batch_operate([Write(key, {"utxos": sound}, Mode.UPDATE)], 5.0)
+        store.batch_operate([Write(key, {"utxos": sound}, Mode.UPDATE)], 30.0)
     assert mark(store, family.child).codes == ["OK"]

@@ -16,7 +16,8 @@ from store.layout import Partial, child_key, lock_key
 from store.lmdb.store import EmbeddedStore
 from store.transaction import Transaction
 from tests.support.aerospike_server import SERVER, SET, empty, server_url
-from tests.support.dispatching import Dispatched, Wrapped, dispatch
+from tests.support.dispatching import Dispatched, dispatch, record_of
+from tests.support.wrapped import Wrapped
 from utxod.generate import Generator
 
 RECORDS = 3
@@ -67,21 +68,16 @@ def keys_of(transaction: Transaction) -> list[bytes]:
     return [transaction.txid, *(child_key(transaction.txid, n) for n in range(1, RECORDS))]
 
 
-def bins_of(store: Store, key: bytes) -> Any:
-    (result,) = store.batch_operate([Read(key)], 5)
-    return result.value if result.status is Status.OK else None
-
-
 def is_complete(store: Store, transaction: Transaction) -> bool:
-    records = [bins_of(store, key) for key in keys_of(transaction)]
+    records = [record_of(store, key) for key in keys_of(transaction)]
     utxos = [utxo for record in records for utxo in record["utxos"]]
     assert len(utxos) == len(transaction.outputs)
     assert None not in utxos
-    return not any("creating" in record for record in records) and bins_of(store, lock_key(transaction.txid)) is None
+    return not any("creating" in record for record in records) and record_of(store, lock_key(transaction.txid)) is None
 
 
 def expire_lock(store: Store, txid: bytes) -> None:
-    store.batch_operate([Remove(lock_key(txid))], 5)
+    store.batch_operate([Remove(lock_key(txid))], 30)
 
 
 def test_a_creation_leaves_neither_lock_nor_mark(store: Store, large: Transaction) -> None:
@@ -101,8 +97,8 @@ def test_a_creator_may_die_at_each_step_and_the_next_one_finishes(store: Store, 
             pass
         else:
             break
-        was_created = bins_of(store, large.txid) is not None
-        is_locked = bins_of(store, lock_key(large.txid)) is not None
+        was_created = record_of(store, large.txid) is not None
+        is_locked = record_of(store, lock_key(large.txid)) is not None
         if is_locked:
             held = create(Stepwise(store), item)
             assert (held.codes, held.outcomes[0].executed) == (["CREATING"], "no")
@@ -120,7 +116,7 @@ def test_a_mark_is_never_off_a_master_while_a_child_is_missing_or_marked(store: 
         try:
             create(Stepwise(store, dies_after=steps), whole(large))
         except Died:
-            master, *children = [bins_of(store, key) for key in keys_of(large)]
+            master, *children = [record_of(store, key) for key in keys_of(large)]
             if master is not None:
                 assert None not in children
                 assert "creating" in master or not any("creating" in child for child in children)
@@ -132,8 +128,8 @@ def test_what_a_dead_creator_left_without_a_master_is_replaced(store: Store, lar
     """A partial creation of other outputs died before its master: its children must not become the whole's."""
     with pytest.raises(Died):
         create(Stepwise(store, dies_after=2 + 2 * (RECORDS - 1)), partial(large, 0, 4))
-    assert bins_of(store, large.txid) is None
-    assert bins_of(store, child_key(large.txid, 1))["recordUtxos"] == 0
+    assert record_of(store, large.txid) is None
+    assert record_of(store, child_key(large.txid, 1))["recordUtxos"] == 0
     expire_lock(store, large.txid)
     assert create(Stepwise(store), whole(large)).codes == ["OK"]
     assert is_complete(store, large)
@@ -141,10 +137,10 @@ def test_what_a_dead_creator_left_without_a_master_is_replaced(store: Store, lar
 
 
 def test_a_lock_that_is_held_is_not_released_by_another(store: Store, large: Transaction) -> None:
-    store.batch_operate([Write(lock_key(large.txid), {"token": b"theirs"}, Mode.CREATE, ttl=60)], 5)
+    store.batch_operate([Write(lock_key(large.txid), {"token": b"theirs"}, Mode.CREATE, ttl=60)], 30)
     assert create(Stepwise(store), whole(large)).codes == ["CREATING"]
-    assert bins_of(store, lock_key(large.txid)) == {"token": b"theirs"}
-    assert bins_of(store, large.txid) is None
+    assert record_of(store, lock_key(large.txid)) == {"token": b"theirs"}
+    assert record_of(store, large.txid) is None
 
 
 def test_twice_in_one_batch_is_created_once(store: Store, large: Transaction, generate: Generator) -> None:
@@ -159,10 +155,10 @@ def test_flags_of_the_first_creator_reach_the_children_that_it_did_not_write(sto
     flagged = whole(large, CREATE_LOCKED | CREATE_CONFLICTING)
     assert create(Stepwise(store), flagged).codes == ["OK"]
     child = child_key(large.txid, 2)
-    store.batch_operate([Remove(child), Write(large.txid, {"creating": True}, Mode.UPDATE)], 5)
+    store.batch_operate([Remove(child), Write(large.txid, {"creating": True}, Mode.UPDATE)], 30)
     assert create(Stepwise(store), whole(large)).codes == ["TX_EXISTS"]
     assert is_complete(store, large)
-    assert (bins_of(store, child)["locked"], bins_of(store, child)["conflicting"]) == (True, True)
+    assert (record_of(store, child)["locked"], record_of(store, child)["conflicting"]) == (True, True)
 
 
 def test_nothing_is_spent_while_it_is_created(store: Store, large: Transaction) -> None:
@@ -173,11 +169,11 @@ def test_nothing_is_spent_while_it_is_created(store: Store, large: Transaction) 
             break
         except Died:
             died += 1
-            master = bins_of(store, large.txid)
+            master = record_of(store, large.txid)
             if master and "creating" in master:
                 spend = {"idx": 0, "offset": 0, "utxoHash": master["utxos"][0], "spendingData": b"s" * 36}
                 (result,) = store.batch_operate(
-                    [RuleCall(large.txid, "spendMulti", ([spend], False, False, 200, 288))], 5
+                    [RuleCall(large.txid, "spendMulti", ([spend], False, False, 200, 288))], 30
                 )
                 assert result.value["errorCode"] == "CREATING"
                 break
@@ -234,7 +230,7 @@ def test_no_is_said_only_where_nothing_was_written(store: Store, generate: Gener
             break
         assert outcome.code == "STORE_ERROR"
         if outcome.executed == "no":
-            assert [bins_of(store, key) for key in keys_of(large)] == [None] * RECORDS
+            assert [record_of(store, key) for key in keys_of(large)] == [None] * RECORDS
         expire_lock(store, large.txid)
         assert create(Stepwise(store), whole(large)).codes[0] in ("OK", "TX_EXISTS")
         assert is_complete(store, large)
@@ -244,9 +240,9 @@ def test_a_transaction_too_big_for_its_record_moves_to_the_blob_store(tmp_path: 
     store = EmbeddedStore(tmp_path, sync=False, max_record_bytes=800)
     small, big = generate.coinbase([1]), generate.coinbase([1] * 8)
     assert create(store, whole(small), whole(big)).codes == ["OK", "OK"]
-    assert "external" not in bins_of(store, small.txid)
-    assert bins_of(store, big.txid)["external"] is True
-    assert not {"inputs", "outputs"} & bins_of(store, big.txid).keys()
+    assert "external" not in record_of(store, small.txid)
+    assert record_of(store, big.txid)["external"] is True
+    assert not {"inputs", "outputs"} & record_of(store, big.txid).keys()
     assert store.blobs.get(big.txid) == big.raw
     assert create(store, whole(big)).codes == ["TX_EXISTS"]
     store.close()
@@ -263,7 +259,7 @@ def test_a_creation_is_finished_with_all_its_children_by_whoever_asks(
             create(Stepwise(store, dies_after=steps), partial(large, 0, 1, 2, 3, 4))
             break
         except Died:
-            master = bins_of(store, large.txid)
+            master = record_of(store, large.txid)
         if master is None:
             continue
         expire_lock(store, large.txid)
@@ -284,9 +280,9 @@ def test_children_of_an_earlier_life_refuse_a_creation_and_nothing_is_written(
     any_way: Any, store: Store, large: Transaction, kind: str
 ) -> None:
     assert create(any_way, whole(large)).codes == ["OK"]
-    store.batch_operate([Remove(large.txid)], 5)
+    store.batch_operate([Remove(large.txid)], 30)
     store.blobs.delete(large.txid)
-    before = [bins_of(store, key) for key in keys_of(large)]
+    before = [record_of(store, key) for key in keys_of(large)]
     for _ in range(2):
         item = whole(large) if kind == "whole" else partial(large, 0, 4)
         (outcome,) = create(any_way, item).outcomes
@@ -295,8 +291,8 @@ def test_children_of_an_earlier_life_refuse_a_creation_and_nothing_is_written(
         left = keys_of(large)[1:]
         assert outcome.error.details["keys"][0] == left[0]
         assert f"utxod leftovers {large.txid[::-1].hex()} --remove" in outcome.error.message
-        assert [bins_of(store, key) for key in keys_of(large)] == before
-    store.batch_operate([Remove(key) for key in left], 5)
+        assert [record_of(store, key) for key in keys_of(large)] == before
+    store.batch_operate([Remove(key) for key in left], 30)
     assert create(any_way, whole(large)).codes == ["OK"]
     assert is_complete(store, large)
 
@@ -309,9 +305,9 @@ def test_a_conflicting_creation_asked_again_is_noted_in_its_parents(
         parent = generate.coinbase([1])
         payment = generate.payment([(parent, 0)], outputs)
         assert create(any_way, whole(parent), whole(payment, CREATE_CONFLICTING)).codes == ["OK", "OK"]
-        store.batch_operate([Write(parent.txid, {"conflictingCs": None}, Mode.UPDATE)], 5)
+        store.batch_operate([Write(parent.txid, {"conflictingCs": None}, Mode.UPDATE)], 30)
         assert create(any_way, whole(payment, CREATE_CONFLICTING)).codes == ["TX_EXISTS"]
-        assert bins_of(store, parent.txid)["conflictingCs"] == [payment.txid]
+        assert record_of(store, parent.txid)["conflictingCs"] == [payment.txid]
 
 
 def test_one_that_is_there_and_not_conflicting_is_noted_nowhere(store: Store, generate: Generator) -> None:
@@ -319,7 +315,7 @@ def test_one_that_is_there_and_not_conflicting_is_noted_nowhere(store: Store, ge
     payment = generate.payment([(parent, 0)])
     assert create(store, whole(parent), whole(payment)).codes == ["OK", "OK"]
     assert create(store, whole(payment, CREATE_CONFLICTING)).codes == ["TX_EXISTS"]
-    assert "conflictingCs" not in bins_of(store, parent.txid)
+    assert "conflictingCs" not in record_of(store, parent.txid)
 
 
 def test_a_whole_blob_is_never_replaced_by_a_partial_one(any_way: Any, store: Store, large: Transaction) -> None:
@@ -327,7 +323,7 @@ def test_a_whole_blob_is_never_replaced_by_a_partial_one(any_way: Any, store: St
     assert create(any_way, whole(large)).codes == ["OK"]
     assert create(any_way, partial(large, 0, 1, 2, 3, 4)).codes == ["TX_EXISTS"]
     assert store.blobs.get(large.txid) == large.raw
-    store.batch_operate([Remove(key) for key in keys_of(large)], 5)
+    store.batch_operate([Remove(key) for key in keys_of(large)], 30)
     assert create(any_way, partial(large, 0, 4)).codes == ["OK"]
     assert store.blobs.get(large.txid) == large.raw
 
@@ -354,11 +350,11 @@ def test_what_replaces_a_dead_creators_children_keeps_nothing_of_them(store: Sto
     """A conflicting creation of a coinbase at another height died: neither its mark nor its heights live on."""
     with pytest.raises(Died):
         create(Stepwise(store, dies_after=2 + 2 * (RECORDS - 1)), [large.raw, 100, [], CREATE_CONFLICTING, None])
-    assert "deleteAtHeight" in bins_of(store, child_key(large.txid, 1))
+    assert "deleteAtHeight" in record_of(store, child_key(large.txid, 1))
     expire_lock(store, large.txid)
     assert create(Stepwise(store), partial(large, 0, 1, 2, 3, 4)).codes == ["OK"]
     for key in keys_of(large)[1:]:
-        bins = bins_of(store, key)
+        bins = record_of(store, key)
         assert not {"deleteAtHeight", "spendingHeight", "version", "fee"} & bins.keys()
         assert (bins["conflicting"], bins["isCoinbase"]) == (False, False)
 
@@ -368,10 +364,10 @@ def test_a_conflicting_attempt_does_not_mark_the_missing_child_of_a_plain_transa
 ) -> None:
     assert create(Stepwise(store), whole(large)).codes == ["OK"]
     child = child_key(large.txid, 2)
-    store.batch_operate([Remove(child), Write(large.txid, {"creating": True}, Mode.UPDATE)], 5)
+    store.batch_operate([Remove(child), Write(large.txid, {"creating": True}, Mode.UPDATE)], 30)
     assert create(Stepwise(store), whole(large, CREATE_CONFLICTING)).codes == ["TX_EXISTS"]
-    assert bins_of(store, child)["conflicting"] is False
-    assert "deleteAtHeight" not in bins_of(store, child)
+    assert record_of(store, child)["conflicting"] is False
+    assert "deleteAtHeight" not in record_of(store, child)
 
 
 class Refusing(Stepwise):

@@ -16,7 +16,8 @@ from store import Read, Store, open_store
 from store.faulty import FaultyStore
 from store.layout import create_records, record_key
 from store.transaction import Transaction
-from tests.support.dispatching import HEIGHT, Wrapped, dispatch, output_of
+from tests.support.dispatching import HEIGHT, dispatch, output_of
+from tests.support.wrapped import Silent, Wrapped, calls
 from utxod.generate import Generator
 from workers.runtime.batch import Batch
 from workers.runtime.executor import Operation
@@ -166,6 +167,16 @@ def test_each_item_is_answered_once_with_the_right_code(
 
 
 @pytest.mark.parametrize("operation", OPERATIONS)
+def test_what_the_store_fails_as_a_whole_is_said_in_the_log_once_whoever_deals_with_it(
+    operation: str, store: Store, generate: Generator, caplog: pytest.LogCaptureFixture
+) -> None:
+    items = items_of(operation, store, generate)
+    dispatch(FaultyStore(store, [{"kind": "raise_before"}]), operation, items)
+    said = [record.getMessage() for record in caplog.records if "the store failed" in record.getMessage()]
+    assert said == [f"{operation} of {ITEMS} items: the store failed: injected: before the batch"]
+
+
+@pytest.mark.parametrize("operation", OPERATIONS)
 def test_what_is_answered_no_is_not_there(operation: str, store: Store, generate: Generator) -> None:
     """`executed: no` of a store error is held against the set itself."""
     coinbases = prepared(operation, store, generate)
@@ -181,7 +192,7 @@ def test_what_is_answered_no_is_not_there(operation: str, store: Store, generate
 def _content(store: Store, coinbases: Sequence[Transaction]) -> list[Any]:
     """Of each, its records."""
     reads = [Read(record_key(coinbase.txid, record)) for coinbase in coinbases for record in range(2)]
-    found = [(result.status, result.value) for result in store.batch_operate(reads, 5.0)]
+    found = [(result.status, result.value) for result in store.batch_operate(reads, 30.0)]
     return list(zip(found[::2], found[1::2], strict=True))
 
 
@@ -222,7 +233,7 @@ def test_a_dispatch_to_which_the_store_gave_no_answer_says_so(
     store: Store, generate: Generator, operation: str
 ) -> None:
     items = items_of(operation, store, generate)
-    dispatched = dispatch(FaultyStore(store, [{"kind": "time_out"}]), operation, items, budget=0.05)
+    dispatched = dispatch(Silent(store), operation, items)
     assert dispatched.batch.timed_out
     assert set(dispatched.codes) == {"STORE_ERROR"}
     assert not dispatch(store, operation, items).batch.timed_out
@@ -232,9 +243,9 @@ def test_a_dispatch_that_had_one_answer_has_not_found_the_store_silent(store: St
     spent, free = items_of("spend", store, generate)[:2]
     assert dispatch(store, "spend", [spent]).codes == ["OK"]
     rival = [*spent[:3], bytes(32), *spent[4:]]
-    undoing = FaultyStore(store, [{"kind": "time_out", "function": "release"}], atomic=False)
+    undoing = Silent(FaultyStore(store, [], atomic=False), calls("release"))
     mine = [*free[:3], bytes(32), *free[4:]]
-    dispatched = dispatch(undoing, "spend", [rival, mine], flags=ONE_TRANSACTION, budget=0.2)
+    dispatched = dispatch(undoing, "spend", [rival, mine], flags=ONE_TRANSACTION)
     assert {(outcome.code, outcome.executed) for outcome in dispatched.outcomes} == {("STORE_ERROR", "unknown")}
     assert not dispatched.batch.timed_out
 

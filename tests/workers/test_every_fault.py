@@ -20,7 +20,8 @@ from store.layout import ABANDONED, record_key
 from store.transaction import Transaction
 from tests.support.accepting import item as accept_item
 from tests.support.accepting import payment
-from tests.support.dispatching import HEIGHT, Dispatched, Outcome, Wrapped, dispatch, matured, output_of
+from tests.support.dispatching import HEIGHT, Dispatched, Outcome, dispatch, matured, output_of
+from tests.support.wrapped import Wrapped
 from utxod.generate import Generator
 
 STEP: Final = int(os.environ.get("EVERY_FAULT", "3"))
@@ -69,7 +70,7 @@ class Family:
     def accept(self, **bins: Any) -> None:
         self.run("accept", [accept_item(self.transaction)])
         if bins:
-            self._store.batch_operate([Write(self.txid, bins, Mode.UPDATE)], 5.0)
+            self._store.batch_operate([Write(self.txid, bins, Mode.UPDATE)], 30.0)
 
     def abandon(self) -> list[Any]:
         return [self.txid, [list(outpoint) for outpoint in self.transaction.outpoints], HEIGHT]
@@ -170,7 +171,7 @@ def _content(store: Store, asked: Asked) -> list[Any]:
         for transaction in asked.watched
         for record in range(-(-len(transaction.outputs) // store.utxo_batch_size))
     ]
-    found = [result.value if result.status is Status.OK else None for result in store.batch_operate(reads, 5.0)]
+    found = [result.value if result.status is Status.OK else None for result in store.batch_operate(reads, 30.0)]
     return [
         None if bins is None or ABANDONED in bins else {name: bins[name] for name in bins.keys() - UNCHANGING}
         for bins in found

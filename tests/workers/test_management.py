@@ -41,7 +41,7 @@ class Restarting:
         self.restart = RollingRestart(manager, self.ready.__contains__, self._retire)
 
     def _retire(self, process: WorkerProcess) -> None:
-        process.leaving = True
+        process.leave(time.monotonic())
         self.retired.append(process.identity)
 
 
@@ -82,6 +82,19 @@ def test_a_worker_whose_replacement_dies_stays(
     assert list(manager.processes.values()) == [process]
 
 
+def test_a_worker_that_is_to_end_anyhow_is_not_said_to_stay_where_its_replacement_dies(
+    manager: WorkerManager, process: WorkerProcess, caplog: pytest.LogCaptureFixture
+) -> None:
+    restarting = Restarting(manager)
+    restarting.restart.begin()
+    restarting.restart.go_on(time.monotonic())
+    [_, replacement] = manager.processes.values()
+    process.leave(time.monotonic())
+    end(manager, replacement)
+    restarting.restart.go_on(time.monotonic())
+    assert "could not be replaced" not in caplog.text
+
+
 def test_a_worker_that_is_gone_before_its_turn_is_not_replaced(manager: WorkerManager, process: WorkerProcess) -> None:
     restarting = Restarting(manager)
     restarting.restart.begin()
@@ -93,12 +106,14 @@ def test_a_worker_that_is_gone_before_its_turn_is_not_replaced(manager: WorkerMa
 # ---- scaling, and chores
 
 
-def test_a_pool_is_scaled_within_its_bounds(manager: WorkerManager) -> None:
-    workers = [manager.start("read", time.monotonic()) for _ in range(2)]
-    assert manager.scale("read", 5, most=3) == []
-    assert manager.counts == {"read": 3}
-    assert manager.scale("read", -5, most=3) == workers[1:]
+def test_of_a_pool_that_is_scaled_the_newest_are_too_many_but_for_a_replacement(manager: WorkerManager) -> None:
+    workers = [manager.start("read", time.monotonic()) for _ in range(3)]
+    manager.scale("read", 3)
+    assert manager.surplus(None) == []
+    manager.scale("read", 1)
     assert manager.counts == {"read": 1}
+    assert manager.surplus(None) == workers[1:]
+    assert manager.surplus(workers[2].identity) == workers[1:2]
 
 
 def test_a_chore_that_fails_ends_no_other_and_is_told_of_now_and_then(caplog: pytest.LogCaptureFixture) -> None:

@@ -17,7 +17,8 @@ from store.faulty import FaultyStore
 from store.layout import FROZEN, Partial, child_key
 from store.transaction import Output, Transaction, parse_transaction
 from tests.support.aerospike_server import EMBEDDED_ONLY
-from tests.support.dispatching import HEIGHT, Run, Wrapped, bins_of, create, dispatch, matured
+from tests.support.dispatching import HEIGHT, Run, bins_of, create, dispatch, matured
+from tests.support.wrapped import Wrapped
 from utxod.generate import Generator
 
 
@@ -156,7 +157,7 @@ def test_the_delete_at_height_of_a_child_is_no_rejection_where_its_master_cannot
     run: Run, store: Store, generate: Generator
 ) -> None:
     coinbase = matured(run, generate, [1, 2, 3, 4, 5])
-    store.batch_operate([Remove(child_key(coinbase.txid, 1))], 5.0)
+    store.batch_operate([Remove(child_key(coinbase.txid, 1))], 30.0)
     failing = FaultyStore(store, [{"kind": "fail", "times": None, "index": 0}])
     (outcome,) = dispatch(SecondBatch(failing, store), "set_dah", [[coinbase.txid, 1, 77]]).outcomes
     assert (outcome.code, outcome.executed) == ("STORE_ERROR", "no")
@@ -178,7 +179,7 @@ def test_a_missing_child_record_is_a_fault_and_not_the_absence_of_the_coin(
     run: Run, store: Store, generate: Generator
 ) -> None:
     coinbase = matured(run, generate, [1, 2, 3, 4, 5])
-    store.batch_operate([Remove(child_key(coinbase.txid, 1))], 5.0)
+    store.batch_operate([Remove(child_key(coinbase.txid, 1))], 30.0)
     missing = [*generate.spend((coinbase, 2), height=HEIGHT)]
     for operation in ("spend", "unspend"):
         (outcome,) = run(operation, [missing]).outcomes
@@ -190,7 +191,7 @@ def test_a_missing_child_record_is_a_fault_and_not_the_absence_of_the_coin(
 
 def test_the_delete_at_height_of_a_missing_child_record_is_a_fault(run: Run, store: Store, generate: Generator) -> None:
     coinbase = matured(run, generate, [1, 2, 3, 4, 5])
-    store.batch_operate([Remove(child_key(coinbase.txid, 1))], 5.0)
+    store.batch_operate([Remove(child_key(coinbase.txid, 1))], 30.0)
     outcomes = run("set_dah", [[coinbase.txid, child, 77] for child in (0, 1, 2, 3)]).outcomes
     assert [outcome.code for outcome in outcomes] == ["OK", "STORE_ERROR", "OK", "TX_NOT_FOUND"]
     assert outcomes[1].executed == "no"
@@ -207,7 +208,7 @@ def test_an_output_beyond_the_last_is_no_missing_transaction(run: Run, generate:
 
 def test_a_child_of_a_transaction_that_is_being_created_is_not_there_yet(run: Run, store: Store) -> None:
     txid = b"c" * 32
-    store.batch_operate([Write(txid, {"creating": True, "totalUtxos": 5}, Mode.CREATE)], 5.0)
+    store.batch_operate([Write(txid, {"creating": True, "totalUtxos": 5}, Mode.CREATE)], 30.0)
     spend = [txid, 3, bytes(32), b"s" * 32, 0, HEIGHT, 0]
     assert run("spend", [spend]).codes == ["CREATING"]
     assert run("outpoint", [[txid, 3]]).codes == ["CREATING"]
@@ -218,7 +219,7 @@ def test_what_a_creation_of_more_outputs_left_is_no_output(run: Run, store: Stor
     txid = b"c" * 32
     run("create", [[None, 1, [], 0, [txid, {0: [1, b"\x51"], 1: [1, b"\x51"]}]]]).results  # noqa: B018
     left = {"creating": True, "utxos": [bytes(32), bytes(32)], "recordUtxos": 2, "spentUtxos": 0}
-    store.batch_operate([Write(child_key(txid, 1), left, Mode.CREATE)], 5.0)
+    store.batch_operate([Write(child_key(txid, 1), left, Mode.CREATE)], 30.0)
     assert run("spend", [[txid, 2, bytes(32), b"s" * 32, 0, HEIGHT, 0]]).codes == ["UTXO_NOT_FOUND"]
 
 
@@ -231,7 +232,7 @@ def test_get_gives_of_a_partial_transaction_the_fields_that_it_has(run: Run, out
 
 def test_get_of_a_damaged_record_is_a_fault(run: Run, store: Store, generate: Generator) -> None:
     coinbase = matured(run, generate, [1])
-    store.batch_operate([Write(coinbase.txid, {"outputs": None}, Mode.UPDATE)], 5.0)
+    store.batch_operate([Write(coinbase.txid, {"outputs": None}, Mode.UPDATE)], 30.0)
     assert run("get", [[coinbase.txid, ["tx"]]]).codes == ["STORE_ERROR"]
     assert run("outpoint", [[coinbase.txid, 0]]).codes == ["STORE_ERROR"]
 
@@ -241,7 +242,7 @@ def test_an_output_whose_reassignment_can_not_be_read_harms_no_other(
     run: Run, store: Store, generate: Generator, moved: Any
 ) -> None:
     coinbase = matured(run, generate, [1, 2])
-    store.batch_operate([Write(coinbase.txid, {"reassigned": {0: moved}}, Mode.UPDATE)], 5.0)
+    store.batch_operate([Write(coinbase.txid, {"reassigned": {0: moved}}, Mode.UPDATE)], 30.0)
     outcomes = run("outpoint", [[coinbase.txid, 0], [coinbase.txid, 1]]).outcomes
     assert [(outcome.code, outcome.executed) for outcome in outcomes] == [("STORE_ERROR", "no"), ("OK", None)]
 
@@ -258,7 +259,7 @@ def test_a_reassigned_output_is_given_as_it_is_now(run: Run, store: Store, gener
         RuleCall(record, "reassign", (offset, old, new, *moved, HEIGHT, 10)),
     ]
     for call in calls:
-        (result,) = store.batch_operate([call], 5.0)
+        (result,) = store.batch_operate([call], 30.0)
         assert result.value["status"] == "OK"
     assert run("outpoint", [[coinbase.txid, vout]]).results == [[*moved]]
     spend: list[Any] = [coinbase.txid, vout, new, b"s" * 32, 0, HEIGHT + 9, 0]

@@ -12,7 +12,8 @@ from store import Read, RecordOperation, Remove, Result, RuleCall, Store, StoreE
 from store.faulty import FaultyStore
 from store.layout import child_key
 from store.transaction import Transaction
-from tests.support.dispatching import HEIGHT, Dispatched, Outcome, Run, Wrapped, bins_of, create, dispatch, matured
+from tests.support.dispatching import HEIGHT, Dispatched, Outcome, Run, bins_of, create, dispatch, matured
+from tests.support.wrapped import Wrapped
 from utxod.generate import Generator
 
 
@@ -276,7 +277,7 @@ class NoMasters(Wrapped):
 
 def test_one_missing_child_harms_no_other_request_of_the_dispatch(run: Run, store: Store, generate: Generator) -> None:
     parent, other = matured(run, generate, [1, 2, 3]), matured(run, generate, [1, 2])
-    store.batch_operate([Remove(child_key(parent.txid, 1))], 5.0)
+    store.batch_operate([Remove(child_key(parent.txid, 1))], 30.0)
     missing = [[*generate.spend((parent, 2))]]
     refused = payment_of(generate, (other, 1), (parent, 2))
     plain = [[*generate.spend((other, 0))]]

@@ -1,6 +1,6 @@
 """What get, outpoint, create, spend and set_dah do to a real store, item by item."""
 
-from collections.abc import Callable, Sequence
+from collections.abc import Callable
 from typing import Any
 
 import pytest
@@ -8,10 +8,11 @@ import pytest
 from protocol import wire
 from protocol.item_flags import CREATE_COINBASE, CREATE_CONFLICTING, CREATE_LOCKED
 from protocol.worker_wire import Assignment
-from store import Mode, Read, Remove, Result, Status, Store, Write
+from store import Mode, Read, Remove, Status, Store, Write
 from store.interface import is_read_only
 from store.layout import child_key
-from tests.support.dispatching import RETENTION, Dispatched, Wrapped, bins_of, create, dispatch, matured
+from tests.support.dispatching import RETENTION, Dispatched, bins_of, create, dispatch, matured
+from tests.support.wrapped import Recording
 from utxod.generate import Generator
 from workers.runtime.batch import Batch
 from workers.runtime.executor import Executor
@@ -20,18 +21,6 @@ from workers.runtime.operations import OPERATION_BY_NAME
 
 TXID = bytes(range(32))
 Run = Callable[..., Dispatched]
-
-
-class Recording(Wrapped):
-    """A store that notes what it is asked."""
-
-    def __init__(self, inner: Store) -> None:
-        super().__init__(inner)
-        self.batches: list[list[Any]] = []
-
-    def batch_operate(self, record_operations: Sequence[Any], budget: float) -> list[Result]:
-        self.batches.append(list(record_operations))
-        return self._inner.batch_operate(record_operations, budget)
 
 
 # ---- get, outpoint
@@ -227,7 +216,7 @@ def test_an_item_that_expired_is_not_executed(store: Store, generate: Generator)
     header = wire.unpack_reply_header(batch.replies()[0])
     assert header.error is not None
     assert (header.error.code, header.error.executed) == ("DEADLINE_EXCEEDED", "no")
-    assert store.batch_operate([Read(coinbase.txid)], 5.0)[0].status is Status.NOT_FOUND
+    assert store.batch_operate([Read(coinbase.txid)], 30.0)[0].status is Status.NOT_FOUND
 
 
 @pytest.mark.parametrize("shape", [None, OPERATION_BY_NAME["get"].shape], ids=["item by item", "compiled"])
@@ -252,8 +241,8 @@ def test_a_read_that_is_dispatched_again_alone_is_the_only_one_executed(shape: S
 
 def test_a_write_that_is_conditional_takes_effect_where_the_condition_holds(store: Store) -> None:
     key = bytes(32)
-    store.batch_operate([Write(key, {"token": b"mine"}, Mode.CREATE)], 5.0)
-    theirs, mine = store.batch_operate([Remove(key, {"token": b"x"}), Remove(key, {"token": b"mine"})], 5.0)
+    store.batch_operate([Write(key, {"token": b"mine"}, Mode.CREATE)], 30.0)
+    theirs, mine = store.batch_operate([Remove(key, {"token": b"x"}), Remove(key, {"token": b"mine"})], 30.0)
     assert (theirs.status, mine.status) == (Status.CONDITION_FALSE, Status.OK)
 
 

@@ -7,7 +7,8 @@ import pytest
 
 from protocol.wire import Error
 from store import Result, RuleCall, Status, Store, open_store
-from tests.support.dispatching import HEIGHT, Wrapped, dispatch
+from tests.support.dispatching import HEIGHT, dispatch
+from tests.support.wrapped import Wrapped
 from workers.runtime.rule_answer import RuleAnswer, read_rule_answer
 
 WELL = ("OK", None)

@@ -8,7 +8,8 @@ from protocol.item_flags import MINED_ON_LONGEST_CHAIN, MINED_UNSET
 from store import Read, Result, RuleCall, Status, Store
 from store.faulty import FaultyStore
 from store.transaction import Transaction
-from tests.support.dispatching import HEIGHT, Run, Wrapped, bins_of, create, dispatch, matured
+from tests.support.dispatching import HEIGHT, Run, bins_of, create, dispatch, matured
+from tests.support.wrapped import Recording, Wrapped
 from utxod.generate import Generator
 
 
@@ -67,26 +68,16 @@ def test_a_spender_that_is_mined_on_another_branch_only_gives_back(run: Run, pai
 
 
 def test_a_spender_that_was_pruned_keeps_its_spends(run: Run, store: Store, paid: Paid) -> None:
-    store.batch_operate([RuleCall(paid.coinbase.txid, "addDeletedChildren", ([[0, paid.payment.txid]],))], 5.0)
+    store.batch_operate([RuleCall(paid.coinbase.txid, "addDeletedChildren", ([[0, paid.payment.txid]],))], 30.0)
     before = bins_of(store, paid.coinbase.txid)
     assert run("unspend", paid.spends[:1]).codes == ["INVALID_SPEND"]
     assert bins_of(store, paid.coinbase.txid) == before
 
 
-class Counting(Wrapped):
-    def __init__(self, inner: Store) -> None:
-        super().__init__(inner)
-        self.batches: list[list[Any]] = []
-
-    def batch_operate(self, record_operations: Any, budget: float) -> Any:
-        self.batches.append(list(record_operations))
-        return self._inner.batch_operate(record_operations, budget)
-
-
 def test_all_spenders_are_read_at_once_and_each_once(store: Store, paid: Paid) -> None:
-    counting = Counting(store)
-    assert dispatch(counting, "unspend", paid.spends).results == [True, True]
-    (reads, calls) = counting.batches
+    recording = Recording(store)
+    assert dispatch(recording, "unspend", paid.spends).results == [True, True]
+    (reads, calls) = recording.batches
     assert [operation.key for operation in reads] == [paid.payment.txid]
     assert isinstance(reads[0], Read)
     assert [operation.function for operation in calls] == ["unspend", "unspend"]

@@ -13,7 +13,18 @@ from protocol.item_flags import CREATE_COINBASE, CREATE_CONFLICTING, CREATE_LOCK
 from store import Mode, Remove, RuleCall, Store, Write
 from store.layout import child_key, locate
 from store.transaction import Output, Transaction, parse_transaction
-from tests.support.dispatching import HEIGHT, Run, Wrapped, bins_of, create, dispatch, execute_follow_ups, matured
+from tests.support.dispatching import (
+    HEIGHT,
+    Run,
+    bins_of,
+    call_rule,
+    create,
+    dispatch,
+    execute_follow_ups,
+    hash_of,
+    matured,
+)
+from tests.support.wrapped import Wrapped
 from utxod.generate import Generator
 
 IN_RECORD = pytest.mark.parametrize("vout", [0, 3], ids=["in the master", "in a child"])
@@ -45,18 +56,6 @@ def ask(run: Run, transaction: Transaction, vout: int, height: int | None = None
     return {name: found[name] for name in found if name not in of(transaction, vout)}
 
 
-def call(store: Store, transaction: Transaction, vout: int, rule: str, *rest: Any) -> None:
-    """A rule that is called for an output."""
-    record, offset = locate(transaction.txid, vout, store.utxo_batch_size)
-    (result,) = store.batch_operate([RuleCall(record, rule, (offset, hash_of(transaction, vout), *rest))], 5.0)
-    assert result.value["status"] == "OK", result.value
-
-
-def hash_of(transaction: Transaction, vout: int) -> bytes:
-    hashed: bytes = of(transaction, vout)["utxoHash"]
-    return hashed
-
-
 def spend(run: Run, transaction: Transaction, vout: int, height: int = HEIGHT) -> None:
     assert run("spend", [[transaction.txid, vout, hash_of(transaction, vout), SPENDER, 7, height, 0]]).results == [True]
 
@@ -82,10 +81,10 @@ def test_a_spent_output_names_its_spender_and_the_others_are_unspent(run: Run, p
 
 @IN_RECORD
 def test_a_frozen_output_is_frozen_and_no_other_is(run: Run, store: Store, payment: Transaction, vout: int) -> None:
-    call(store, payment, vout, "freeze")
+    call_rule(store, payment, vout, "freeze")
     assert ask(run, payment, vout) == {"state": "FROZEN"}
     assert ask(run, payment, OTHER) == {"state": "UNSPENT"}
-    call(store, payment, vout, "unfreeze")
+    call_rule(store, payment, vout, "unfreeze")
     assert ask(run, payment, vout) == {"state": "UNSPENT"}
 
 
@@ -115,7 +114,7 @@ def test_the_flags_of_master_and_child_count_alike(
     """While they are set or cleared one of them is late; a spend goes by the child's, the transaction is what the
     master says."""
     key = child_key(payment.txid, 1) if record else payment.txid
-    store.batch_operate([Write(key, {flag: True}, Mode.UPDATE)], 5.0)
+    store.batch_operate([Write(key, {flag: True}, Mode.UPDATE)], 30.0)
     assert ask(run, payment, 3) == {"state": flag.upper()}
     assert ask(run, payment, 0) == {"state": "UNSPENT" if record else flag.upper()}
 
@@ -150,8 +149,8 @@ def reassign(run: Run, store: Store, transaction: Transaction, vout: int, until:
     """What is to be answered of the output that it becomes, but for its state."""
     moved = Output(transaction.outputs[vout].satoshis, b"\x52\x53")
     hashed = utxo_hash(transaction.txid, vout, moved.locking_script, moved.satoshis)
-    call(store, transaction, vout, "freeze")
-    call(store, transaction, vout, "reassign", hashed, *moved, until - 10, 10)
+    call_rule(store, transaction, vout, "freeze")
+    call_rule(store, transaction, vout, "reassign", hashed, *moved, until - 10, 10)
     return {"satoshis": moved.satoshis, "lockingScript": moved.locking_script, "utxoHash": hashed}
 
 
@@ -192,7 +191,7 @@ def test_of_several_states_the_first_is_told(run: Run, store: Store, generate: G
         return str(found["state"])
 
     def put(**bins: Any) -> None:
-        store.batch_operate([Write(record, bins, Mode.UPDATE)], 5.0)
+        store.batch_operate([Write(record, bins, Mode.UPDATE)], 30.0)
 
     assert [state(HEIGHT), state(MATURES), state()] == ["UNSPENT", "FROZEN_UNTIL", "IMMATURE"]
     put(locked=True)
@@ -202,9 +201,9 @@ def test_of_several_states_the_first_is_told(run: Run, store: Store, generate: G
     put(creating=True)
     assert state() == "CREATING"
     _, offset = locate(coinbase.txid, vout, store.utxo_batch_size)
-    store.batch_operate([RuleCall(record, "freeze", (offset, moved["utxoHash"]))], 5.0)
+    store.batch_operate([RuleCall(record, "freeze", (offset, moved["utxoHash"]))], 30.0)
     assert state() == "FROZEN"
-    store.batch_operate([RuleCall(record, "unfreeze", (offset, moved["utxoHash"]))], 5.0)
+    store.batch_operate([RuleCall(record, "unfreeze", (offset, moved["utxoHash"]))], 30.0)
     put(creating=None, conflicting=None, locked=None)
     assert run("spend", [[coinbase.txid, vout, moved["utxoHash"], SPENDER, 0, HEIGHT, 0]]).results == [True]
     put(creating=True, conflicting=True, locked=True)
@@ -228,10 +227,10 @@ def test_an_output_is_unspent_exactly_where_a_spend_is_taken(
             hashed = reassign(run, store, payment, vout, thaws)["utxoHash"]
         marks = dict(zip(("creating", "conflicting", "locked"), flags, strict=True))
         if owner == "the alert system":
-            store.batch_operate([RuleCall(record, "freeze", (offset, hashed))], 5.0)
+            store.batch_operate([RuleCall(record, "freeze", (offset, hashed))], 30.0)
         elif owner == "a spender":
             run("spend", [[payment.txid, vout, hashed, SPENDER, 0, HEIGHT + 1, 0]]).results  # noqa: B018
-        store.batch_operate([Write(record, {**marks, "spendingHeight": matures}, Mode.UPDATE)], 5.0)
+        store.batch_operate([Write(record, {**marks, "spendingHeight": matures}, Mode.UPDATE)], 30.0)
         (found,) = run("utxo", [[payment.txid, vout, HEIGHT]]).results
         (code,) = run("spend", [[payment.txid, vout, hashed, bytes(32), 0, HEIGHT, 0]]).codes
         assert (found["state"] == "UNSPENT") == (code == "OK"), (found, code)
@@ -276,7 +275,7 @@ def test_an_output_that_a_partial_creation_left_out_is_not_found(run: Run) -> No
 
 def test_a_child_that_is_still_to_be_written_is_no_missing_coin(run: Run, store: Store) -> None:
     txid = b"c" * 32
-    store.batch_operate([Write(txid, {"creating": True, "totalUtxos": 5}, Mode.CREATE)], 5.0)
+    store.batch_operate([Write(txid, {"creating": True, "totalUtxos": 5}, Mode.CREATE)], 30.0)
     assert run("utxo", [[txid, 3, None]]).codes == ["CREATING"]
 
 
@@ -288,7 +287,7 @@ def is_fault(run: Run, items: Sequence[Any]) -> bool:
 
 
 def test_a_missing_child_record_is_a_fault(run: Run, store: Store, payment: Transaction) -> None:
-    store.batch_operate([Remove(child_key(payment.txid, 1))], 5.0)
+    store.batch_operate([Remove(child_key(payment.txid, 1))], 30.0)
     assert is_fault(run, [[payment.txid, 2, None], [payment.txid, 3, HEIGHT]])
     assert ask(run, payment, 0) == {"state": "UNSPENT"}
     assert run("utxo", [[payment.txid, 4, None]]).codes == ["UTXO_NOT_FOUND"]
@@ -325,7 +324,7 @@ def test_a_damaged_record_is_a_fault_and_harms_no_other(
     key, vout = (child_key(payment.txid, 1), 2) if record else (payment.txid, 0)
     sound = matured(run, generate, VALUES)
     utxos = DAMAGE[damage](bins_of(store, key)["utxos"])
-    store.batch_operate([Write(key, {"utxos": utxos}, Mode.UPDATE)], 5.0)
+    store.batch_operate([Write(key, {"utxos": utxos}, Mode.UPDATE)], 30.0)
     outcomes = run("utxo", [[sound.txid, vout, None], [payment.txid, vout, None], [sound.txid, 1, None]]).outcomes
     assert [(told.code, told.executed) for told in outcomes] == [("OK", None), ("STORE_ERROR", "no"), ("OK", None)]
 

@@ -44,7 +44,7 @@ class Request(Struct, frozen=True, gc=False):
 class Batch:
     """items: what the submitters sent. bad_items: the errors of those that are not of the operation's shape, by index.
     ignored: completions that came second. timed_out: the store gave no answer to a whole call, in all the time that
-    there was."""
+    there was. store_seconds: that calls of the store took."""
 
     def __init__(self, assignments: Sequence[Assignment], bodies: Sequence[Any], now: int, shape: Shape | None) -> None:
         """bodies: one per assignment. now: microseconds on the daemon's clock; what has expired by then is failed,
@@ -55,6 +55,7 @@ class Batch:
         self.follow_ups: list[FollowUp] = []
         self.ignored = 0
         self.timed_out = False
+        self.store_seconds = 0.0
         for assignment, body in zip(assignments, bodies, strict=True):
             self._add(assignment, body, now, shape)
         self._results: list[Any] = [_UNCOMPLETED] * len(self.items)

@@ -7,7 +7,8 @@ not seen, but by a read that names its bin.
 
 import logging
 import time
-from collections.abc import Sequence
+from collections.abc import Iterator, Sequence
+from contextlib import contextmanager
 
 from store import Read, RecordOperation, Result, Status, Store, StoreError
 from store.layout import ABANDONED
@@ -23,7 +24,7 @@ class DispatchContext:
     """retention: blocks after which a spent transaction may be deleted. deadline: seconds, monotonic: the dispatch's
     budget ends here. landing_seconds: for how long from its beginning a dispatch's last step may still land in the
     store. store_called: whether the store was called. may_have_written: whether a call has come back that was to
-    write."""
+    write. store_error: the latest that the store raised, whoever has dealt with it; None: it raised none."""
 
     def __init__(self, batch: Batch, store: Store, retention: int, deadline: float, landing_seconds: float) -> None:
         self.batch = batch
@@ -33,6 +34,7 @@ class DispatchContext:
         self.notes = Notes()
         self.store_called = False
         self.may_have_written = False
+        self.store_error: StoreError | None = None
         self._store_answered = False  # to something, and in time
         self._deadline = deadline
 
@@ -47,18 +49,25 @@ class DispatchContext:
         if not record_operations:
             return []
         self.check_budget()
-        budget = self._deadline - time.monotonic()
         self.store_called = True
         reads = Read in map(type, record_operations)
         hides = reads and not self.store.is_atomic
         asked = list(map(_with_bar, record_operations)) if hides else record_operations
-        results = self.store.batch_operate(asked, budget)
+        with self.store_time():
+            results = self._ask(asked)
         self._store_answered = self._store_answered or not are_timeouts(results)
         self.batch.timed_out = not self._store_answered
         aligned = align(asked, results)
         if reads:
             aligned = list(map(_readable, record_operations, aligned))
         return list(map(_without_bar, record_operations, aligned)) if hides else aligned
+
+    def _ask(self, record_operations: Sequence[RecordOperation]) -> list[Result]:
+        try:
+            return self.store.batch_operate(record_operations, self._deadline - time.monotonic())
+        except StoreError as error:
+            self.store_error = error
+            raise
 
     def try_operate(self, record_operations: Sequence[RecordOperation]) -> list[Result]:
         """As `operate`, for what comes after others' work is done: where the store fails the batch, with whatever it
@@ -72,6 +81,16 @@ class DispatchContext:
         except Exception:
             log.exception("the store raised what no store should")
             return [NO_RESULT] * len(record_operations)
+
+    @contextmanager
+    def store_time(self) -> Iterator[None]:
+        """What is done meanwhile, a call of the store or of its blobs, is told as the store's time, whatever comes of
+        it."""
+        began = time.monotonic()
+        try:
+            yield
+        finally:
+            self.batch.store_seconds += time.monotonic() - began
 
     def check_budget(self) -> None:
         """Raises StoreError where the budget is used up: before work that the store's budget does not bind."""

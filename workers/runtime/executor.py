@@ -53,11 +53,13 @@ class Executor:
         except StoreError as error:
             # Where an earlier call of this dispatch came back, part of the item may be written.
             executed = UNKNOWN if error.in_doubt or context.may_have_written else NO
-            log.warning("%s of %d items: the store failed: %s", operation, len(batch), error)
+            context.store_error = error
             batch.fail_uncompleted(error_of_exception(error, executed))
         except Exception as error:
             log.exception("%s of %d items raised", operation, len(batch))
             batch.fail_uncompleted(error_of_exception(error, UNKNOWN if context.store_called else NO))
+        if context.store_error is not None:
+            log.warning("%s of %d items: the store failed: %s", operation, len(batch), context.store_error)
         context.notes.owe(batch)
         if batch.uncompleted():
             executed = UNKNOWN if context.store_called else NO

@@ -95,7 +95,8 @@ class AsyncClient(TransactionAsker, OutputAsker):
         increment. Of a `*_many` method only the items are asked again for which that holds. Between two attempts it
         pauses for as long as the daemon says, or else for longer each time.
 
-        Returns what the method does, and raises its last error. `executed` there speaks of all attempts: where one may
+        Returns what the method does, and raises the error of the last attempt that left: of one that found no daemon in
+        time only where none did, or the client was closed. `executed` there speaks of all attempts: where one may
         have been executed it is "unknown", though the last was not, also for a Rejection. What was executed by an
         attempt that was not answered, `create` finds there: TxExists, with "unknown". Raises TypeError where `method`
         is not such a method, and ValueError where `within` is not a finite number above 0.

@@ -37,8 +37,7 @@ class Retrying(TransactionAsker, OutputAsker):
             try:
                 await self._attempt(attempts, again, seconds)
             except NoAnswer as closed:  # by now
-                again.fail(Error(closed.code, closed.executed, closed.message))
-                attempts.take(again, self._end, 0)
+                attempts.end(Error(closed.code, closed.executed, closed.message))
         return question.read(attempts.settle())
 
     async def _attempt(self, attempts: Attempts, call: Call, seconds: float) -> None:

@@ -28,7 +28,7 @@ class Client(Submitter):
     request. A call that is interrupted is forgotten: what it asked may be executed all the same. Where the interrupt
     comes in the middle of the client's own work, which its callers do for each other, all calls that are under way
     raise NoAnswer; and what a signal's handler or a finalizer asks just then raises NoAnswer ("no") at once. A handler
-    that comes just then and waits for what other threads ask holds them up: until half a second after their timeout and
+    that comes just then and waits for what other threads ask holds them up: until a second after their timeout and
     the grace, when they raise NoAnswer.
 
     Every call ends by its timeout plus the client's grace. A method for one item returns its result, or raises. Its
@@ -98,7 +98,8 @@ class Client(Submitter):
         increment. Of a `*_many` method only the items are asked again for which that holds. Between two attempts it
         pauses for as long as the daemon says, or else for longer each time.
 
-        Returns what the method does, and raises its last error. `executed` there speaks of all attempts: where one may
+        Returns what the method does, and raises the error of the last attempt that left: of one that found no daemon in
+        time only where none did, or the client was closed. `executed` there speaks of all attempts: where one may
         have been executed it is "unknown", though the last was not, also for a Rejection. What was executed by an
         attempt that was not answered, `create` finds there: TxExists, with "unknown". Raises TypeError where `method`
         is not such a method, and ValueError where `within` is not a finite number above 0.

@@ -47,7 +47,9 @@ def set_spends(
         for acceptance in standard:
             _look_up(context, acceptance, found, here, errors, outcomes)
         for acceptance in told:
-            _check(acceptance, [_output(outpoint, found, here) for outpoint in acceptance.outpoints], errors)
+            known = [_output(outpoint, found, here) for outpoint in acceptance.outpoints]
+            if _check(acceptance, known, errors):
+                _refuse(context, acceptance, known, found, outcomes)
     for acceptance in spenders:
         outputs = acceptance.transaction.spent_outputs
         if outputs is not None:
@@ -74,17 +76,28 @@ def _look_up(
     if len(outputs) == len(known):
         acceptance.transaction.spent_outputs = outputs
         return
+    errors |= {part: output for part, output in zip(acceptance.parts, known, strict=False) if isinstance(output, Error)}
+    _refuse(context, acceptance, known, found, outcomes)
+
+
+def _refuse(
+    context: DispatchContext,
+    acceptance: Acceptance,
+    known: Sequence[Output | Error],
+    found: _Found,
+    outcomes: SpendOutcomes,
+) -> None:
+    """Gives it spends that are not to be tried, so that its refusal names what it has already."""
     acceptance.spends = _spends(context, acceptance, [_NO_HASH] * len(known))
     for spend, output in zip(acceptance.spends, known, strict=True):
-        if isinstance(output, Error):
-            errors[spend.item_index] = output
-        elif _is_held(spend, found[spend.outpoint]):
+        if not isinstance(output, Error) and _is_held(spend, found[spend.outpoint]):
             outcomes.held.add(spend.item_index)
 
 
-def _check(acceptance: Acceptance, known: Sequence[Output | Error], errors: dict[int, Error]) -> None:
+def _check(acceptance: Acceptance, known: Sequence[Output | Error], errors: dict[int, Error]) -> bool:
     """One in the extended format that spends nothing: what it says of its inputs is held against the set. Where that
-    can't be done, because a parent is not there, it is kept without. known: what the inputs spend."""
+    can't be done, because a parent is not there, it is kept without. known: what the inputs spend. Returns whether it
+    is refused."""
     for part, output, said in zip(acceptance.parts, known, acceptance.transaction.spent_outputs or (), strict=False):
         if not isinstance(output, Error) and output != said:
             errors[part] = Error(codes.UTXO_HASH_MISMATCH, NO, "the output is another than the transaction says")
@@ -92,6 +105,7 @@ def _check(acceptance: Acceptance, known: Sequence[Output | Error], errors: dict
             errors[part] = output
     if any(isinstance(output, Error) for output in known):
         acceptance.transaction = acceptance.transaction.in_standard_format()
+    return acceptance.is_refused(errors)
 
 
 def _find(context: DispatchContext, outpoints: Sequence[Outpoint]) -> _Found:

@@ -16,7 +16,8 @@ def put_blob(context: DispatchContext, candidate: Candidate, errors: ItemErrors)
     """If there is no blob yet. What goes wrong is added to `errors`."""
     try:
         context.check_budget()
-        return replace(candidate, has_own_blob=context.store.blobs.put_new(candidate.source))
+        with context.store_time():
+            return replace(candidate, has_own_blob=context.store.blobs.put_new(candidate.source))
     except (OSError, StoreError) as error:
         errors[candidate.item_index] = Error(codes.STORE_ERROR, NO, f"blob: {error}")
         return candidate
@@ -27,7 +28,8 @@ def make_blob_own(context: DispatchContext, candidate: Candidate) -> Error | Non
     if candidate.has_own_blob:
         return None
     try:
-        context.store.blobs.replace(candidate.source)
+        with context.store_time():
+            context.store.blobs.replace(candidate.source)
     except OSError as error:
         return Error(codes.STORE_ERROR, UNKNOWN, f"blob: {error}")
     return None

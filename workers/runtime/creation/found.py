@@ -52,7 +52,11 @@ def _bring_blob_back(context: DispatchContext, candidate: Candidate) -> None:
     says of the inputs, nobody has checked. Where it can't be kept now, the answer is right all the same: the
     transaction is there."""
     source = candidate.source
-    if isinstance(source, Transaction) and not context.store.blobs.has_whole(candidate.txid):
+    if not isinstance(source, Transaction):
+        return
+    with context.store_time():
+        is_whole = context.store.blobs.has_whole(candidate.txid)
+    if not is_whole:
         make_blob_own(context, replace(candidate, source=source.in_standard_format()))
 
 

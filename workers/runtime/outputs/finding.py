@@ -132,6 +132,7 @@ def _stored(context: DispatchContext, outpoint: Outpoint, master: dict[str, Any]
     txid, vout = outpoint
     if master.get("external"):
         context.check_budget()
-        return context.store.blobs.output(txid, vout)
+        with context.store_time():
+            return context.store.blobs.output(txid, vout)
     packed = master["outputs"][vout]
     return None if packed is None else read_output(packed, 0)[0]

@@ -24,13 +24,18 @@ def read_whole(context: DispatchContext, txid: bytes, bins: Mapping[str, Any]) -
     if "version" not in bins:
         return None
     context.check_budget()  # a blob's disk knows of no budget
-    raw = context.store.blobs.get(txid) if bins.get("external") else raw_transaction(bins)
+    raw = _blob(context, txid) if bins.get("external") else raw_transaction(bins)
     if raw is None:
         raise Damaged("the store has only some of its outputs, where it is known as a whole")
     whole = parse_transaction(raw)
     if whole.txid != txid:
         raise Damaged("what the store has is not this transaction")
     return whole
+
+
+def _blob(context: DispatchContext, txid: bytes) -> bytes | None:
+    with context.store_time():
+        return context.store.blobs.get(txid)
 
 
 class WholeTransactions:
