@@ -8,6 +8,7 @@ import re
 import signal
 import subprocess
 import sys
+import termios
 from collections.abc import Callable, Iterator
 from pathlib import Path
 from typing import Any
@@ -216,6 +217,41 @@ def test_a_key_ends_it_and_the_terminal_is_as_before(terminal: Terminal, key: by
     terminal.press(b"x")  # any other is none
     terminal.press(key)
     terminal.expect_end(status)
+
+
+# In place of `utxod`: a key comes, and is taken back before it is read, as Ctrl-C does with what was typed before it.
+TAKEN_BACK = """
+import asyncio, select, termios
+from utxod.top.keyboard import keys
+
+async def main():
+    with keys(lambda key: print(f"heard {key!r}", flush=True)):
+        print("listens", flush=True)
+        select.select([0], [], [])
+        asyncio.get_running_loop().call_soon(termios.tcflush, 0, termios.TCIFLUSH)
+        await asyncio.sleep(0)  # so that the flush is next, and then what has found that there is a key
+        await asyncio.sleep(0)
+        print("goes on", flush=True)
+        select.select([0], [], [])
+        await asyncio.sleep(0)
+        await asyncio.sleep(0)
+
+asyncio.run(main())
+"""
+
+
+def test_a_key_that_is_taken_back_is_not_waited_for() -> None:
+    terminal = Terminal(TAKEN_BACK, shell='exec "$1" -c "$4"')
+    try:
+        terminal.expect("listens")
+        terminal.press(b"x")
+        terminal.expect("goes on")
+        terminal.press(b"y")
+        terminal.expect("heard 'y'")
+        until(lambda: terminal.process.poll() == 0, 60)
+        assert termios.tcgetattr(terminal.theirs) == terminal.before
+    finally:
+        terminal.close()
 
 
 @pytest.mark.parametrize("number", [signal.SIGTERM, signal.SIGHUP])
