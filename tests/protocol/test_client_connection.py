@@ -4,12 +4,14 @@ import asyncio
 import os
 import signal
 import subprocess
+import threading
 from concurrent.futures import ThreadPoolExecutor, wait
 
 import pytest
 import zmq
 
 from protocol import AsyncClient, Client, NoAnswer, UtxodError, wire
+from protocol.client.connection import Connection
 from protocol.wire import Error
 from tests.support.client_calls import MANY, ONE, TXID, Pending, descriptors, has_sent
 from tests.support.clock import over
@@ -126,6 +128,28 @@ def test_a_lost_connection_fails_what_was_pending_at_once_with_asyncio_too(start
             assert await client.get(TXID) == RESULTS["get"]
 
     asyncio.run(run())
+
+
+def test_an_answer_that_came_just_before_the_end_is_read(start, endpoint, monkeypatch):
+    """As that of a daemon that has drained: nothing was there a moment ago, and now both are."""
+    asked, answer = threading.Event(), threading.Event()
+    daemon = start(lambda request: (asked.set(), answer.wait(SOON), answer_well(request))[-1])
+    hear = Connection._hear
+
+    def hear_after_both(connection):
+        if asked.is_set() and not answer.is_set():
+            answer.set()
+            assert connection.socket.poll(SOON * 1000)
+            daemon.stop()
+            assert connection.monitor.poll(SOON * 1000)
+        return hear(connection)
+
+    monkeypatch.setattr(Connection, "_hear", hear_after_both)
+    with Client(endpoint) as client:
+        assert client.get(TXID) == RESULTS["get"]
+        until(lambda: client.counters.connections_lost == 1)
+        start(epoch=2)
+        assert client.get(TXID) == RESULTS["get"]
 
 
 def test_what_was_asked_before_the_daemon_was_there_is_asked_when_it_is(start, endpoint):
