@@ -25,7 +25,7 @@ class Screen(io.TextIOBase):
     def __init__(self, terminal: TextIO) -> None:
         terminal.flush()
         self._theirs = terminal.fileno()
-        self._ours = _opened_anew(self._theirs)
+        self._ours = opened_anew(self._theirs, os.O_WRONLY)
         self._waiting = bytearray()
 
     @property
@@ -94,10 +94,10 @@ def in_foreground(descriptor: int) -> bool:
         return False
 
 
-def _opened_anew(descriptor: int) -> int:
+def opened_anew(descriptor: int, mode: int) -> int:
     """The same terminal, without waiting: that is a matter of all who share a descriptor, the shell among them. The
-    descriptor itself, and writes that wait, where it can't be opened: another user's, that is not of this session."""
-    mode = os.O_WRONLY | os.O_NONBLOCK | os.O_NOCTTY
+    descriptor itself, which waits, where it can't be opened: another user's, that is not of this session."""
+    mode |= os.O_NONBLOCK | os.O_NOCTTY
     try:
         return os.open(f"/proc/self/fd/{descriptor}", mode)
     except OSError:

@@ -254,6 +254,23 @@ def test_a_key_that_is_taken_back_is_not_waited_for() -> None:
         terminal.close()
 
 
+@pytest.mark.parametrize("number", [signal.SIGKILL, signal.SIGSTOP])
+def test_a_shell_reads_on_where_it_could_not_leave_the_terminal_as_it_was(
+    daemon: ScriptedDaemon, number: signal.Signals
+) -> None:
+    """A terminal in which reads never wait is one that has ended to a shell, which then ends, too."""
+    terminal = Terminal("top", *OFTEN, "--connect", daemon.endpoint, shell='"$@"; echo go on; read it; echo "read $it"')
+    try:
+        terminal.expect("serving")
+        (top,) = psutil.Process(terminal.process.pid).children()
+        top.send_signal(number)
+        terminal.expect("go on")
+        terminal.press(b"this\n")
+        terminal.expect("read this")
+    finally:
+        terminal.close()
+
+
 @pytest.mark.parametrize("number", [signal.SIGTERM, signal.SIGHUP])
 def test_a_signal_ends_it_and_the_terminal_is_as_before(terminal: Terminal, number: signal.Signals) -> None:
     terminal.process.send_signal(number)
@@ -349,8 +366,8 @@ def test_a_terminal_that_takes_no_output_keeps_no_signal_from_ending_it(held: Te
 
 
 def test_a_terminal_that_takes_no_output_is_left_as_it_was_at_a_second_signal_too(held: Terminal) -> None:
-    held.process.send_signal(signal.SIGTERM)
-    held.process.send_signal(signal.SIGHUP)
+    for number in (signal.SIGSTOP, signal.SIGTERM, signal.SIGHUP, signal.SIGCONT):  # the second not after its end
+        held.process.send_signal(number)
     assert held.process.wait(60) in {128 + signal.SIGTERM, 128 + signal.SIGHUP}
     held.expect_as_before()
 

@@ -9,12 +9,8 @@ import sys
 import termios
 import tty
 from collections.abc import Callable, Iterator
-from typing import Final
 
-from utxod.screen import in_foreground
-
-# Where tcgetattr has them.
-_CONTROL_CHARACTERS: Final = 6
+from utxod.screen import in_foreground, opened_anew
 
 
 def stop_in_background() -> None:
@@ -35,29 +31,26 @@ def keys(pressed: Callable[[str], None]) -> Iterator[None]:
         yield
         return
     loop, before = asyncio.get_running_loop(), termios.tcgetattr(descriptor)
+    ours = opened_anew(descriptor, os.O_RDONLY)
 
     def read() -> None:
-        typed = os.read(descriptor, 1024)
+        try:
+            typed = os.read(ours, 1024)
+        except BlockingIOError:  # Ctrl-C takes back all that was typed before it
+            return
         if not typed and not in_foreground(descriptor):  # the terminal is gone; SIGHUP comes, or has come
-            loop.remove_reader(descriptor)
+            loop.remove_reader(ours)
         for key in typed.decode(errors="replace"):
             pressed(key)
 
     try:
         tty.setcbreak(descriptor, termios.TCSANOW)  # else it would wait until all output is taken
-        _never_wait(descriptor)
-        loop.add_reader(descriptor, read)
+        loop.add_reader(ours, read)
         yield
     finally:
-        loop.remove_reader(descriptor)
+        loop.remove_reader(ours)
+        if ours != descriptor:
+            os.close(ours)
         if in_foreground(descriptor):  # another job has its own modes, and would stop this one
             with contextlib.suppress(termios.error):  # it is gone
                 termios.tcsetattr(descriptor, termios.TCSANOW, before)
-
-
-def _never_wait(descriptor: int) -> None:
-    """What was there to be read need not be any more: Ctrl-C takes back all that was typed before it. Who waited then
-    would stand there until the next key, and a signal would end nothing."""
-    mode = termios.tcgetattr(descriptor)
-    mode[_CONTROL_CHARACTERS][termios.VMIN] = 0
-    termios.tcsetattr(descriptor, termios.TCSANOW, mode)
