@@ -41,10 +41,17 @@ def _cancelled_by_signals(came: list[int]) -> Iterator[None]:
     assert task is not None
 
     def end(number: int, frame: object) -> None:
-        if came:
-            forget_held_output()
         came.append(number)
-        loop.call_soon_threadsafe(task.cancel)  # never from amid whatever runs: an exception there would end that only
+        if len(came) > 1:
+            forget_held_output()
+        loop.call_soon_threadsafe(cancel, len(came))  # never from amid whatever runs: that alone would be ended
+
+    def cancel(turns: int) -> None:
+        """Each signal in a turn of the loop of its own: of two in one turn the task would be told once."""
+        if turns > 1:
+            loop.call_soon(cancel, turns - 1)
+        else:
+            task.cancel()
 
     with handled([number for number in _SIGNALS if signal.getsignal(number) is not signal.SIG_IGN], end):
         yield
