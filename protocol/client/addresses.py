@@ -48,7 +48,8 @@ class Addresses:
         if self._known:
             return self._known.popleft()
         if not self.looking_up:
-            self.problem, self.looking_up = f"{self._host} is being looked up", True
+            self.problem = self.problem or f"{self._host} is being looked up"  # or why that came to nothing before
+            self.looking_up = True
             try:
                 _thread.start_new_thread(self._look_up, ())
             except RuntimeError:

@@ -159,8 +159,9 @@ def test_where_no_daemon_answers_the_message_says_what_to_do(tmp_path):
 def test_where_a_name_can_not_be_looked_up_that_is_said(tmp_path):
     block = tmp_path / "block.bin"
     block.write_bytes(b"")
+    impatient = {"RES_OPTIONS": "timeout:1 attempts:1"}  # with a name server that says nothing
     asked = [
-        started(*command, "--json", "--connect", "tcp://nosuch.invalid:5555")
+        started(*command, "--json", "--connect", "tcp://nosuch.invalid:5555", environment=impatient)
         for command in (["status"], ["get", "00" * 32], ["replay", str(block)])
     ]
     for process in asked:

@@ -13,7 +13,7 @@ import pytest
 import zmq
 
 from protocol import AsyncClient, Client, NoAnswer
-from tests.support.patience import until
+from tests.support.patience import SOON, until
 from tests.support.programs import output_of, start_program
 from tests.support.scripted_daemon import RESULTS, ScriptedDaemon
 
@@ -252,6 +252,25 @@ def test_a_name_that_nobody_knows_is_named_in_the_error(monkeypatch):
         until(lambda: client._driver.session.problem != "daemon.example is being looked up")
         with pytest.raises(NoAnswer, match=r"daemon\.example can't be looked up: .*not known"):
             client.get(TXID, timeout=0.5)
+
+
+def test_why_a_name_is_not_known_is_said_also_while_it_is_looked_up_again(monkeypatch):
+    looked, again, over = [], threading.Event(), threading.Event()
+
+    def lookup(*_, **__):
+        if looked:
+            again.set()
+            over.wait(SOON)
+        looked.append(None)
+        raise socket.gaierror(socket.EAI_NONAME, "Name or service not known")
+
+    monkeypatch.setattr(socket, "getaddrinfo", lookup)
+    monkeypatch.setattr("protocol.client.addresses.LOOKUP_PAUSE", 0)
+    with Client("tcp://daemon.example:5555") as client:
+        assert again.wait(SOON)
+        with pytest.raises(NoAnswer, match=r"daemon\.example can't be looked up: .*not known"):
+            client.get(TXID, timeout=0.5)
+        over.set()
 
 
 @pytest.mark.parametrize(
