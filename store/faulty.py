@@ -6,6 +6,7 @@ operation of the batch, 0 by default), `function` (only batches with a call of t
 """
 
 import json
+import os
 import time
 from collections.abc import Callable, Iterable, Mapping, Sequence
 from pathlib import Path
@@ -28,13 +29,13 @@ class FileFaults:
 
     def __call__(self) -> list[Fault]:
         try:
-            status = self._path.stat()
+            with self._path.open() as file:  # may be replaced, or taken away, as soon as it is open
+                status = os.fstat(file.fileno())
+                stamp = (status.st_mtime_ns, status.st_ino)
+                if stamp != self._stamp:
+                    self._faults, self._stamp = json.load(file), stamp
         except FileNotFoundError:
             self._stamp, self._faults = None, []
-            return self._faults
-        stamp = (status.st_mtime_ns, status.st_ino)
-        if stamp != self._stamp:
-            self._faults, self._stamp = json.loads(self._path.read_text()), stamp
         return self._faults
 
 

@@ -99,6 +99,27 @@ def test_faults_come_from_a_file_that_is_read_anew(tmp_path: Path) -> None:
     store.close()
 
 
+class TakenAwayAtOnce(type(Path())):  # type: ignore[misc]
+    """The path of a file that is there for one look."""
+
+    def stat(self, **options: Any) -> os.stat_result:
+        found = super().stat(**options)
+        self.unlink()
+        return found
+
+    def open(self, *arguments: Any, **options: Any) -> Any:
+        file = super().open(*arguments, **options)
+        self.unlink()
+        return file
+
+
+def test_faults_that_are_taken_away_while_they_are_looked_at_are_no_error(tmp_path: Path) -> None:
+    write_faults(tmp_path / "faults.json", [{"kind": "drop"}])
+    faults = FileFaults(TakenAwayAtOnce(tmp_path / "faults.json"))
+    assert faults() in ([{"kind": "drop"}], [])
+    assert faults() == []
+
+
 def test_a_batch_that_hangs_afterwards_has_been_executed(tmp_path: Path) -> None:
     file = tmp_path / "faults.json"
     write_faults(file, [{"kind": "hang", "after": True}])
