@@ -167,10 +167,10 @@ def test_a_worker_that_can_not_be_watched_is_not_left_over(monkeypatch: pytest.M
         raise OSError(24, "Too many open files")
 
     monkeypatch.setattr(os, "pidfd_open", no_descriptors_left)
-    before = psutil.Process().children()
+    before = set(psutil.Process().children())  # what others have left of these may go meanwhile
     with pytest.raises(OSError, match="Too many open files"):
         start_worker(links)
-    assert psutil.Process().children() == before
+    assert set(psutil.Process().children()) <= before
 
 
 def test_a_worker_is_described_and_ended_where_proc_can_not_be_read(
