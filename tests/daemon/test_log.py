@@ -199,8 +199,9 @@ def test_a_non_blocking_writer_keeps_what_fits_and_says_how_many_lines_are_missi
 
     def all_is_read() -> bool:
         nonlocal read
+        is_told = "lines are missing" in caplog.text  # which comes behind all that could be written
         read += pipe.read()
-        return "lines are missing" in caplog.text
+        return is_told
 
     until(all_is_read)
     assert read.lstrip(b"x") == b"".join(b"line %d\n" % number for number in range(11))
