@@ -99,8 +99,9 @@ def test_a_set_that_was_moved_is_named_with_what_to_do(tmp_path: Path) -> None:
             return [row["remedy"] for row in json.loads(found) if row["what"] == "UtxodStoreFailing"]
 
         until(lambda: any("moved, removed or replaced is to be brought back" in remedy for remedy in says()), 60)
-        log = (daemon.directory / "daemon.log").read_text()
-        assert re.search(rf"the store failed: {place}/\S+ was moved, removed or replaced.* Bring it back;", log)
+        log = daemon.directory / "daemon.log"
+        line = rf"the store failed: {place}/\S+ was moved, removed or replaced.* Bring it back;"
+        until(lambda: re.search(line, log.read_text()), 60)
     gone = CliRunner().invoke(cli, ["doctor", "--store", store])
     assert "was it moved or removed? Then bring it back" in " ".join(gone.stdout.split())
 
