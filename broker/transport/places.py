@@ -24,6 +24,7 @@ TCP: Final = "tcp://"
 QUEUE: Final = 16
 MOST_PENDING: Final = QUEUE + 1
 _BACKLOG: Final = 128
+_PORT_CHOICES: Final = 10
 # As long as libzmq's thread may take to get to run on a busy machine.
 CLOSED_SECONDS: Final = 0.02
 # Where nobody can tell that a queue is empty.
@@ -164,7 +165,19 @@ def look_up(address: str) -> TcpAddress:
 
 
 def tcp_places(wanted: TcpAddress) -> list[TcpPlace]:
-    """One for each address of the host. Raises OSError, with the address in its message."""
+    """One for each address of the host, all at one port. Raises OSError, with the address in its message."""
+    choices = 1 if wanted.port else _PORT_CHOICES
+    while True:
+        choices -= 1
+        try:
+            return _listen_at_all(wanted)
+        except OSError as error:
+            # The port that was chosen at the first address may be taken at another.
+            if error.errno != errno.EADDRINUSE or not choices:
+                raise
+
+
+def _listen_at_all(wanted: TcpAddress) -> list[TcpPlace]:
     address, host, port, found = wanted
     made: list[TcpPlace] = []
     refused: OSError | None = None

@@ -7,12 +7,13 @@ import shutil
 import socket
 from collections.abc import Callable, Iterator
 from pathlib import Path
+from typing import Any
 
 import pytest
 
 from broker.transport.doors import find_places
 from broker.transport.path import PathPlace
-from broker.transport.places import MOST_PENDING, Place, split_tcp
+from broker.transport.places import MOST_PENDING, Place, TcpAddress, split_tcp, tcp_places
 from broker.transport.socket_lock import SocketLock, SocketTaken
 
 
@@ -253,6 +254,26 @@ def test_every_address_of_a_host_listens_at_one_port(listen: Listen) -> None:
     assert {"127.0.0.1", *(["::1"] if len(found) > 1 else [])} <= {
         socket.create_connection((host, port)).getpeername()[0] for host in ("127.0.0.1", "::1")[: len(found)]
     }
+
+
+def test_a_port_that_is_chosen_is_one_that_every_address_of_the_host_has_free(monkeypatch: pytest.MonkeyPatch) -> None:
+    create, others = socket.create_server, []
+
+    def another_is_quicker(where: tuple[str, int], **options: Any) -> socket.socket:
+        made = create(where, **options)
+        if len(others) < 2:
+            others.append(create(("127.0.0.2", made.getsockname()[1])))
+        return made
+
+    monkeypatch.setattr(socket, "create_server", another_is_quicker)
+    host = [(socket.AF_INET, "127.0.0.1"), (socket.AF_INET, "127.0.0.2")]
+    found = tcp_places(TcpAddress("tcp://host:0", "host", 0, host))
+    assert len({place.address for place in found}) == 1
+    assert len(found) == 2
+    for place in found:
+        place.release()
+    for other in others:
+        other.close()
 
 
 @pytest.mark.skipif(not socket.has_dualstack_ipv6(), reason="no IPv6 here")
