@@ -45,23 +45,23 @@ def holder(lock: Path) -> int | None:
 
 def stop_a_holder(lock: Path) -> tuple[int, set[int]]:
     """Stops a worker, and finds that it holds the lock, and has said so there: whoever waits can say for whom. Gives
-    it, and those that were stopped in vain before: on a busy machine one may stand so long that the daemon ends it."""
-    in_vain: set[int] = set()
+    it, and all that were stopped until then: on a busy machine one may stand so long that the daemon ends it."""
+    all_stopped: set[int] = set()
 
     def stopped() -> int | None:
         pid = holder(lock)
         if pid is None:
             return None
+        all_stopped.add(pid)
         with contextlib.suppress(ProcessLookupError, FileNotFoundError):  # it was ended
             os.kill(pid, signal.SIGSTOP)
             until(lambda: Path(f"/proc/{pid}/stat").read_text().rpartition(")")[2].split()[0] in "TZ")
             if holder(lock) == pid and lock.read_bytes().split()[:1] == [b"%d" % pid]:
                 return pid
-            in_vain.add(pid)
             os.kill(pid, signal.SIGCONT)
         return None
 
-    return until(stopped), in_vain
+    return until(stopped), all_stopped
 
 
 @EMBEDDED_ONLY
@@ -74,7 +74,7 @@ def test_a_writer_that_stands_or_dies_with_the_lock_in_its_hands_is_ended_alone(
     daemon.wait_until(lambda status: status["pools"]["write"]["workers"] == WRITERS, within=60)
     workers = daemon.workers("write")
     with service.daemon.client() as client, Load(client, CALLERS, ITEMS) as load:
-        pid, in_vain = stop_a_holder(lock)
+        pid, all_stopped = stop_a_holder(lock)
         end = End(pid)
         moment = time.monotonic()
         if number == signal.SIGKILL:
@@ -87,7 +87,7 @@ def test_a_writer_that_stands_or_dies_with_the_lock_in_its_hands_is_ended_alone(
         daemon.wait_until(lambda status: status["pools"]["write"]["workers"] == WRITERS, within=60)
     now = set(daemon.workers("write"))
     assert pid not in now
-    assert set(workers) - now <= {pid} | in_vain
+    assert set(workers) - now <= all_stopped
     verdicts = {(o.code, o.error.executed if o.error else "") for each in load.answers for o in each.outcomes}
     assert verdicts <= {("OK", ""), ("WORKER_CRASHED", "unknown")}
     assert all(outcome.ok for outcome in service.client.get_many(load.created, ["txID"], timeout=30))
