@@ -26,7 +26,7 @@ from broker.core import Core
 from broker.daemon_settings import Settings
 from broker.decoding import from_submitter, from_worker
 from broker.entry import Body
-from broker.events import ReplyUndelivered, WorkerEvent, WorkerLost, WorkerMalformed
+from broker.events import ReplyUndelivered, WorkerEvent, WorkerLost, WorkerMalformed, WorkerReady
 from broker.in_doubt_log import InDoubtLog
 from broker.orders import Orders
 from broker.receipts.channel import Channel
@@ -186,6 +186,8 @@ class Supervisor:
     def _on_worker(self, event: WorkerEvent) -> None:
         if isinstance(event, WorkerMalformed):
             log.warning("worker %s sent what can't be read: %s", event.worker.hex(), event.reason)
+        if isinstance(event, WorkerReady) and self._manager.is_leaving(event.worker):
+            return  # it was killed, and may still seem to be there
         self._core.handle(event, clock_us())
 
     def _on_readable(self, descriptor: int) -> None:

@@ -218,3 +218,18 @@ def test_a_worker_that_is_stopped_and_late_is_ended_once(settings: Settings, tem
             assert manager.find_failing(1e9, lambda identity: False) == [(process.identity, "stopped", "is stopped")]
         finally:
             manager.end()
+
+
+def test_a_worker_that_is_to_end_when_it_becomes_ready_is_given_no_work(settings: Settings, temporary: Path) -> None:
+    """Scaled away while it starts: it has said that it is ready, and is killed before that is read."""
+    daemon = Supervisor(settings, "test")
+    with daemon._undo:
+        process = daemon._manager.start("read", 0.0)
+        try:
+            link = daemon._transport.workers._links[process.identity]
+            assert select.select([link], [], [], SOON)[0]
+            daemon._staff.retire(process)
+            daemon._receive_from_worker(process.identity, daemon._transport.workers.receive(process.identity))
+            assert not daemon._core.is_ready(process.identity)
+        finally:
+            daemon._manager.end()

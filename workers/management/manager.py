@@ -89,6 +89,11 @@ class WorkerManager:
         """The pool's workers that are to stay, oldest first."""
         return [process for process in self.processes.values() if process.pool == pool and not process.leaving]
 
+    def is_leaving(self, identity: bytes) -> bool:
+        """Whether it is to end, or has."""
+        process = self.processes.get(identity)
+        return process is None or process.leaving
+
     def tend(self, now: float, is_ready: Callable[[bytes], bool]) -> bool:
         """Ends what is due, and starts one that is missing: a start takes as long as the machine is busy. Returns
         whether more can be started at once. is_ready: as for `find_failing`."""
