@@ -31,7 +31,7 @@ class Target:
         self.daemon = daemon
         self.good = good
         self.bad = bad
-        self.workers = daemon.started()
+        self.starts = daemon.worker_starts()
         self.welcome = bad.handshake()
         self.sent = 0
         self.unreadable = 0
@@ -191,7 +191,7 @@ def test_malformed_messages_are_answered_or_counted_and_harm_nobody(target: Targ
     send()
     print(f"{target.sent} messages, {target.unreadable} without a request id, answers: {dict(target.answers)}")
     assert target.sent >= 10_000
-    assert target.daemon.started() == target.workers
+    assert target.daemon.worker_starts() == target.starts
     assert target.daemon.counter("unreadable") == target.unreadable
     assert target.daemon.status()["pending"] == 0
 

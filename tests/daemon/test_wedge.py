@@ -71,7 +71,7 @@ def test_a_breaker_sends_one_probe_at_a_time_and_closes_by_itself_when_the_store
 def test_of_a_store_that_gives_no_answer_in_time_nothing_is_asked_and_no_worker_is_ended_for_it(start: Start) -> None:
     daemon = start({**SHORT_BUDGET, "broker.batch_limit": 1, "broker.probe_seconds": 60})
     daemon.wait_for_workers()
-    workers = daemon.started()
+    starts = daemon.worker_starts()
     daemon.faults.set(kind="time_out")
     with daemon.client() as one, daemon.client() as another, Callers(one) as callers, Callers(another) as others:
         asked = [callers.create(1), others.create(2)]  # of which one is handed out, and one waits
@@ -79,14 +79,14 @@ def test_of_a_store_that_gives_no_answer_in_time_nothing_is_asked_and_no_worker_
         assert daemon.status()["pools"]["write"]["breaker"] == "open"
         assert callers.create(3).result()[:2] == ("UNAVAILABLE", "no")
     daemon.log.expect("create of 1 items: the store did not answer in time")
-    assert daemon.started() == workers
+    assert daemon.worker_starts() == starts
     daemon.faults.clear()
 
 
 def test_a_store_that_gave_no_answer_in_time_is_probed_and_served_again_by_the_same_workers(start: Start) -> None:
     daemon = start(SHORT_BUDGET)
     daemon.wait_for_workers()
-    workers = daemon.started()
+    starts = daemon.worker_starts()
     daemon.faults.set(kind="time_out")
     with daemon.client() as client, Callers(client) as callers:
         assert callers.create(1).result()[:2] == ("STORE_ERROR", "unknown")
@@ -99,7 +99,7 @@ def test_a_store_that_gave_no_answer_in_time_is_probed_and_served_again_by_the_s
             return code in IS_THERE and daemon.status()["pools"]["write"]["breaker"] == "closed"
 
         until(is_served)
-    assert daemon.started() == workers
+    assert daemon.worker_starts() == starts
 
 
 def test_a_daemon_that_stood_still_blames_no_worker_for_it(start: Start) -> None:

@@ -195,8 +195,12 @@ class Daemon:
             store.close()
 
     def started(self) -> list[int]:
-        """Every worker and companion there ever was."""
+        """Every worker and companion there ever was, as far as the log has told by now."""
         return started(self.log.lines)
+
+    def worker_starts(self) -> dict[str, int]:
+        """How many workers each pool has had by now."""
+        return {row["pool"]: row["count"] for row in self.status()["figures"]["worker_starts"]}
 
     def end(self) -> None:
         """It ends well when told to, and nothing of it is left."""
