@@ -10,7 +10,7 @@ import pytest
 
 from tests.support.figures_process import serving
 from utxod.figures import server
-from utxod.figures.server import TEXT, Answer
+from utxod.figures.server import TEXT, Answer, Room
 
 
 def defect(accept: str) -> Answer:
@@ -239,6 +239,32 @@ def test_who_is_being_served_is_not_ended_for_a_newcomer() -> None:
         answered.set()
         assert rest(first).endswith(b"at last")
         until_served(address)
+
+
+def test_one_that_is_to_be_ended_for_a_newcomer_and_is_asked_just_then_is_served() -> None:
+    room = Room(1)
+
+    class Asked:
+        """Its request is there when it is looked for again."""
+
+        is_asked = is_ended = False
+        work: contextlib.AbstractContextManager[None]
+
+        def __hash__(self) -> int:
+            if self.is_asked:
+                self.is_asked = False
+                self.work = room.at_work(self)
+                self.work.__enter__()
+            return 1
+
+        def shutdown(self, how: int) -> None:
+            self.is_ended = True
+
+    connection = Asked()
+    assert room.enter(connection)
+    connection.is_asked = True
+    assert not room.enter(object())
+    assert not connection.is_ended
 
 
 def until_served(address: tuple[str, int]) -> None:

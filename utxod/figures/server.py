@@ -72,20 +72,19 @@ class Room:
 
     def __init__(self, places: int) -> None:
         self._free = threading.BoundedSemaphore(places)
-        self._awaited: dict[Any, None] = {}
+        self._awaited: dict[Any, bool] = {}  # whose peers are waited for, the longest first: True
 
     def enter(self, connection: Any) -> bool:
         """Whether there is a place: a free one, or that of whose peer has been waited for for longest."""
         if not self._free.acquire(blocking=False):
-            longest = next(iter(list(self._awaited)), None)
+            longest = self._given_up()
             if longest is None:
                 return False
-            self._awaited.pop(longest, None)
             with contextlib.suppress(OSError):  # it is gone
                 longest.shutdown(socket.SHUT_RDWR)
             if not self._free.acquire(timeout=_LEAVE_SECONDS):
                 return False
-        self._awaited[connection] = None
+        self._awaited[connection] = True
         return True
 
     def leave(self, connection: Any) -> None:
@@ -100,7 +99,12 @@ class Room:
         try:
             yield
         finally:
-            self._awaited[connection] = None
+            self._awaited[connection] = True
+
+    def _given_up(self) -> Any:
+        """Whose peer has been waited for for longest, and is no more; None where all are at work. Whoever it is, it may
+        just begin."""
+        return next((each for each in list(self._awaited) if self._awaited.pop(each, False)), None)
 
 
 class Server(ThreadingMixIn, TCPServer):
