@@ -2,7 +2,7 @@ import json
 import os
 import threading
 import time
-from pathlib import Path
+from pathlib import Path, PosixPath
 from typing import Any
 
 import pytest
@@ -99,7 +99,7 @@ def test_faults_come_from_a_file_that_is_read_anew(tmp_path: Path) -> None:
     store.close()
 
 
-class TakenAwayAtOnce(type(Path())):  # type: ignore[misc]
+class TakenAwayAtOnce(PosixPath):
     """The path of a file that is there for one look."""
 
     def stat(self, **options: Any) -> os.stat_result:
