@@ -63,9 +63,10 @@ def test_of_a_call_that_is_over_what_never_left_is_a_no(start, endpoint, clock, 
     with Client(endpoint) as client, ThreadPoolExecutor(len(ONE) + len(MANY)) as threads:
         one = [threads.submit(call, client, timeout=60) for call in ONE.values()]
         many = [threads.submit(call, client, timeout=60) for call in MANY.values()]
-        until(lambda: len(client._driver._asked) == len(ONE) + len(MANY))
         if daemon == "silent":
             until(lambda: client.counters.items == len(ONE) + 3 * len(MANY))
+        else:
+            until(lambda: len(client._driver.session._waiting) == len(ONE) + len(MANY))
         clock.now += over(60)
         errors = [call.exception(30) for call in one]
         errors += [outcome.error for call in many for outcome in call.result(30)]

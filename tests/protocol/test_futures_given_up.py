@@ -28,6 +28,7 @@ def test_a_future_that_nobody_answers_is_settled_by_its_timeout_and_the_grace(st
     with Client(endpoint) as client, Client(endpoint + "nobody") as alone:
         futures = [each.submit(each.get, TXID, timeout=60) for each in (client, alone)]
         daemon.wait_for(1)
+        until(lambda: alone._driver.session._waiting)
         clock.now += over(60)
         errors = [future.exception(30) for future in futures]
     assert [(type(error), error.executed) for error in errors] == [(NoAnswer, "unknown"), (NoAnswer, "no")]
