@@ -276,7 +276,11 @@ class ThreadDriver(Driver):
         if self._turning == me:
             return False
         try:
-            if not (self._turns.acquire(blocking=False) or self._turns.acquire(timeout=LOOK)):
+            if not (
+                self._turns.acquire(blocking=False)
+                or self._turns.acquire(timeout=LOOK / 2)
+                or self._turns.acquire(timeout=LOOK / 2)  # where this process stood still, the first was over at once
+            ):
                 return False
             self._turning = me
             work()

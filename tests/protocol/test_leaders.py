@@ -173,6 +173,40 @@ def test_a_call_whose_time_is_over_while_its_leader_sleeps_looks_itself_before_i
         leader.outcome(within=30)
 
 
+def test_who_stood_still_while_it_waited_for_anothers_turn_still_has_its_own(start, endpoint, monkeypatch):
+    start()
+    goes_on, stands = threading.Event(), threading.Event()
+
+    class Turns:
+        """The first wait for one is over at once, as it is where the process stood still."""
+
+        def __init__(self, turns):
+            self._turns = turns
+            self.release = turns.release
+
+        def acquire(self, *, blocking=True, timeout=-1):
+            if blocking and not goes_on.is_set():
+                goes_on.set()
+                return False
+            return self._turns.acquire(blocking, SOON if blocking else timeout)
+
+    with Client(endpoint) as client:
+        client.get(TXID)
+        rests(client)
+        driver = client._driver
+
+        def stand():
+            stands.set()
+            goes_on.wait(60)
+
+        other = threading.Thread(target=driver._exclusively, args=(stand,))
+        other.start()
+        assert stands.wait(SOON)
+        monkeypatch.setattr(driver, "_turns", Turns(driver._turns))
+        assert driver._exclusively(lambda: None)
+        other.join(30)
+
+
 def test_closing_waits_for_a_turn_that_ends_and_for_its_thread_so_much_less(start, endpoint, monkeypatch):
     start()
     goes_on, stands = threading.Event(), threading.Event()
