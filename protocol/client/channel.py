@@ -18,6 +18,7 @@ from .session import RECONNECT_MAX, SWEEP, Session
 
 PAUSE: Final = 0.02  # seconds between two rounds of connecting in vain; doubled each time, up to
 PAUSE_MAX: Final = 0.5
+READINGS: Final = 50  # in a row that leave something unread, before deadlines come first: a second of them
 
 
 class _Context(zmq.Context[zmq.Socket[bytes]]):
@@ -55,6 +56,7 @@ class Channel:
         self._connection: Connection | None = None
         self._connect_at = self._sweep_at = 0.0
         self._pause = PAUSE
+        self._readings = 0  # in a row that have left something unread
         self._context = _Context()
         try:
             # Its threads start with the first socket, and abort where they find no descriptor: now there are some.
@@ -65,6 +67,12 @@ class Channel:
             self._context.term_beside()  # which waits for what an interrupt has left open
             raise
 
+    @property
+    def is_behind(self) -> bool:
+        """More has come than was read by now, as after a standstill of this process: whose time is over may have its
+        answer there. Not for ever, as where the daemon sends without end."""
+        return 0 < self._readings <= READINGS
+
     def turn(self) -> None:
         """Connects, sends, receives, and settles what is due. Never blocks."""
         now = time.monotonic()
@@ -72,7 +80,9 @@ class Channel:
             self._reconnect(now)
         if self._connection is not None and not self._connection.pump(self.session):
             self._lost(self._connection, now)
-        if now >= self._sweep_at:
+        unread = self._connection is not None and self._connection.has_more
+        self._readings = self._readings + 1 if unread else 0
+        if now >= self._sweep_at and not self.is_behind:
             self._sweep_at = now + SWEEP
             self.session.expire(now)
 

@@ -118,7 +118,7 @@ class ThreadDriver(Driver):
 
     def given_up(self, call: Call, now: float) -> Call | None:
         """Another call in its place, where all that is to settle it has failed."""
-        if now <= call.deadline + self._grace + _DISTRUST:
+        if now <= call.deadline + self._grace + _DISTRUST or self._reads_on(now):
             return None
         instead = Call(call.operation, b"", call.count)
         instead.ids = ids_of(call)
@@ -192,10 +192,11 @@ class ThreadDriver(Driver):
         """The call, once it is; or another in its place, where all that is to settle it has failed."""
         while not call.settled:
             now = time.monotonic()
-            if (given_up := self.given_up(call, now)) is not None:
+            if self.given_up(call, now) is not None:
                 self._exclusively(self._turn)  # all it takes, where this process stood still
-                if call.settled:
-                    break
+                given_up = self.given_up(call, now)
+                if given_up is None or call.settled:
+                    continue
                 self._forget(call)
                 return given_up
             leader = self._leader
@@ -214,6 +215,10 @@ class ThreadDriver(Driver):
         if self._leader is call:  # chosen when another's turn had settled it already
             self._leave(call)
         return call
+
+    def _reads_on(self, now: float) -> bool:
+        """Somebody reads, turn by turn, what a single one is too short for."""
+        return self._channel.is_behind and now - self._turned_at <= LOOK
 
     def _lead(self, call: Call, me: int, before: Call | None) -> None:
         try:
