@@ -1,5 +1,6 @@
 """P10 and P11: a drain finishes what it can, and whatever way a daemon ends, nothing of it is left."""
 
+import asyncio
 import json
 import signal
 import threading
@@ -8,9 +9,9 @@ from typing import Any
 
 import msgpack
 
-from protocol import Spend
+from protocol import AsyncClient, Spend
 from store import Read, Status
-from tests.support.callers import Callers, txid
+from tests.support.callers import HEIGHT, OUTPUT, Callers, txid
 from tests.support.daemon import START_SECONDS, Daemon, End, Start, started
 from tests.support.interpreter import Interpreter
 from tests.support.load import Load
@@ -38,6 +39,30 @@ def test_what_is_in_flight_at_a_sigterm_is_finished_and_nothing_is_accepted_afte
         assert callers.get(1, timeout=0.2).result()[0] == "NO_ANSWER"
     daemon.log.close()
     daemon.expect_nothing_left()
+
+
+def test_who_gets_to_read_after_a_drain_has_ended_still_reads_its_answers(start: Start) -> None:
+    daemon = start({**NOTHING_ENDS_IT, "drain_seconds": 60})
+    daemon.wait_for_workers()
+
+    async def run() -> list[Any]:
+        async with AsyncClient(daemon.endpoint, timeout=60) as client:
+            daemon.faults.set(kind="hang")
+            asked = [
+                asyncio.create_task(client.create_partial(txid(number), OUTPUT, block_height=HEIGHT))
+                for number in range(50)
+            ]
+            while client.counters.items < len(asked):
+                await asyncio.sleep(0)
+            daemon.wait_until(
+                lambda status: sum(status["pools"]["write"][place] for place in ("queued", "in_flight")) == 50
+            )
+            daemon.signal(signal.SIGTERM)
+            daemon.faults.clear()
+            assert daemon.process.wait(SOON) == 0  # as in a program that is busy: its loop stands still
+            return await asyncio.gather(*asked)
+
+    assert [created["records"] for created in asyncio.run(run())] == [1] * 50
 
 
 def test_what_is_not_done_when_the_time_to_drain_is_over_is_answered_with_the_truth(start: Start) -> None:
