@@ -69,10 +69,13 @@ class Line:
         before = self._executed
         if before == codes.NO:
             self._executed = codes.UNKNOWN
-        request = {"do": do, "epoch": self._report["epoch"], **what}
-        with suppress(OSError):  # what it said before it went can still be read
-            self._connection.send(json.dumps(request).encode(), socket.MSG_NOSIGNAL)
-        answer = self._hear()
+        request = json.dumps({"do": do, "epoch": self._report["epoch"], **what}).encode()
+        packet = self._ask(request)
+        if not packet and self._is_connected_anew():  # the daemon hangs up on who says nothing for some seconds
+            packet = self._ask(request)
+        if not packet:
+            self.fail("the daemon has ended without a word; its log says why, unless it was killed")
+        answer: dict[str, Any] = json.loads(packet)
         if "ended" in answer and do != "drain":
             self.fail("the daemon has ended")
         if "error" in answer:
@@ -81,22 +84,30 @@ class Line:
         self._executed = _YES
         return answer
 
-    def _hear(self) -> dict[str, Any]:
+    def _ask(self, request: bytes) -> bytes:
+        """What is said to it; nothing, where nobody is there any more."""
         from broker.transport.administration import ANSWER_BYTES
 
+        with suppress(OSError):  # what it said before it went can still be read
+            self._connection.send(request, socket.MSG_NOSIGNAL)
         try:
             try:
-                packet = self._connection.recv(ANSWER_BYTES)
+                return self._connection.recv(ANSWER_BYTES)
             except ConnectionResetError:  # it went with something of ours unread, and may have said something before
-                packet = self._connection.recv(ANSWER_BYTES)
+                return self._connection.recv(ANSWER_BYTES)
         except TimeoutError:
             self.fail(f"the daemon has not answered within {self._seconds:g} s; it may still do what it was told")
         except OSError as error:
             self.fail(f"{self.path}: {error.strerror}")
-        if not packet:
-            self.fail("the daemon has ended without a word; its log says why, unless it was killed")
-        answer: dict[str, Any] = json.loads(packet)
-        return answer
+
+    def _is_connected_anew(self) -> bool:
+        from broker.transport.administration import connect
+
+        self._connection.close()
+        with suppress(OSError):
+            self._connection = connect(self.path, self._seconds)
+            return True
+        return False
 
     def process(self) -> int:
         """A descriptor that can be read once the daemon has ended; -1 where its processes are not seen from here."""

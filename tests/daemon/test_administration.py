@@ -275,15 +275,15 @@ def test_a_daemon_that_is_older_or_elsewhere_can_not_be_ordered(
 
 @contextmanager
 def one_that_takes_orders(directory: Path, answers: list[dict[str, Any] | None]) -> Iterator[str]:
-    """The path of a socket at which one order after the other is answered so; None: it hangs up. What comes when there
-    are no more answers is not answered."""
+    """The path of a socket at which one order after the other is answered so; None: it hangs up, for ever where that is
+    the last. What comes when there are no more answers is not answered."""
     path = directory / "orders.sock"
     with socket.socket(socket.AF_UNIX, socket.SOCK_SEQPACKET) as listening:
         listening.bind(str(path))
         listening.listen()
         listening.settimeout(60)
 
-        def obey() -> None:
+        def hangs_up() -> bool:
             connection, _ = listening.accept()
             with connection:
                 while connection.recv(1 << 16):
@@ -291,8 +291,15 @@ def one_that_takes_orders(directory: Path, answers: list[dict[str, Any] | None])
                         continue
                     answer = answers.pop(0)
                     if answer is None:
-                        return
+                        return True
                     connection.send(json.dumps(answer).encode())
+            return False
+
+        def obey() -> None:
+            while hangs_up():
+                if not answers:
+                    listening.close()
+                    return
 
         obeying = threading.Thread(target=obey)
         obeying.start()
@@ -335,6 +342,16 @@ def test_of_an_order_that_is_not_answered_in_time_a_program_is_told_that_nobody_
         line.close()
     error = json.loads(capsys.readouterr().out)["error"]
     assert (error["executed"], "has not answered within 0.2 s" in error["message"]) == ("unknown", True)
+
+
+def test_who_was_hung_up_on_for_saying_nothing_gives_the_order_again(tmp_path: Path) -> None:
+    """As a drain that was stopped on its terminal for a while: the daemon goes on."""
+    ended = {"ended": True, "unfinished": 0}
+    with one_that_takes_orders(tmp_path, [{"pending": 1}, None, ended]) as path:
+        line = orders.Line("ipc:///nowhere", {"administration": path, "epoch": 1, "version": "1.0"}, 60, as_json=True)
+        assert line.order("drain") == {"pending": 1}
+        assert line.order("drain") == ended
+        line.close()
 
 
 def test_a_daemon_of_another_host_whose_path_leads_to_one_of_this_host_is_not_ordered(
