@@ -1,12 +1,13 @@
 """One connection of a client: a DEALER socket and its monitor. When it is lost it is thrown away for a new one.
 
-Nothing is queued for a daemon that is not there: nothing is sent before ZeroMQ's handshake has succeeded. IMMEDIATE
-would do that too, but with it ZeroMQ throws away, at the end of a connection, what has come and was not received yet.
-No linger: what a lost connection held is not delivered later. The identity is left to ZeroMQ, so that no answer meant
-for an earlier connection can reach this one. Heartbeats: a peer that vanished without a word is noticed.
+Nothing is sent before ZeroMQ's handshake, nor once it is known that the connection is lost: so nothing is queued for a
+daemon that is not there. IMMEDIATE would see to that, too; but with it ZeroMQ throws away, at the end of a connection,
+what has come and was not received yet. No linger: what a lost connection held is not delivered later. The identity is
+left to ZeroMQ, so that no answer meant for an earlier connection can reach this one. Heartbeats: a peer that vanished
+without a word is noticed.
 """
 
-import sys
+import struct
 import time
 from typing import Final
 
@@ -28,9 +29,9 @@ _POLLOUT: Final = int(zmq.POLLOUT)
 _RCVMORE: Final = int(zmq.RCVMORE)
 _DONTWAIT: Final = int(zmq.DONTWAIT)
 _MORE: Final = int(zmq.DONTWAIT | zmq.SNDMORE)
-# Of a monitor's message.
 _OPENED: Final = int(zmq.EVENT_HANDSHAKE_SUCCEEDED)
-_EVENT_BYTES: Final = 2
+# Where an event's message begins (zmq_socket_monitor).
+_EVENT: Final = struct.Struct("=H")
 RECEIVE_SECONDS: Final = 0.02  # the longest that is received for before the driver, and its program, get their turn
 
 
@@ -46,9 +47,9 @@ class Connection:
         self.descriptors: list[int] = []  # readable when `pump` is due, also where a blocked socket takes more again
         self.has_sent = False  # something was sent
         self.has_more = False  # something is to be received
-        self.is_blocked = False  # nothing can be sent just now, and something may have to be
-        self._is_open = False  # there is a daemon to send to
-        self._is_lost = False  # there was, or there is none; what it said may still be there to be received
+        self.is_blocked = False  # something is to be sent, and the socket takes no more, or nothing yet
+        self._is_open = False
+        self._is_lost = False
         try:
             socket.linger = 0
             socket.setsockopt(zmq.IPV6, 1)
@@ -59,7 +60,7 @@ class Connection:
             socket.setsockopt(zmq.HEARTBEAT_IVL, HEARTBEAT_MS)
             socket.setsockopt(zmq.HEARTBEAT_TIMEOUT, HEARTBEAT_TIMEOUT_MS)
             failed = 0 if retried else zmq.EVENT_CONNECT_RETRIED
-            self.monitor = socket.get_monitor_socket(zmq.EVENT_HANDSHAKE_SUCCEEDED | zmq.EVENT_DISCONNECTED | failed)
+            self.monitor = socket.get_monitor_socket(_OPENED | zmq.EVENT_DISCONNECTED | failed)
             socket.connect(endpoint)
             self.descriptors = [int(each.getsockopt(zmq.FD)) for each in (socket, self.monitor)]
         except BaseException:
@@ -78,8 +79,8 @@ class Connection:
 
         It leaves no event of the socket unseen, as its descriptor tells of each only once; but where `has_more` is set,
         so that the driver gets to do something else before it comes back, and where nothing more is waited for. The
-        monitor's descriptor tells again and again: it is looked at when there is nothing else, and what the daemon said
-        before the connection was lost is read: an answer, and the end, may have come since nothing else was there.
+        monitor's descriptor tells again and again: it is looked at when there is nothing else. So what the daemon said
+        before the connection was lost is read.
         """
         quiet = not self._send(session)
         events = _POLLIN if quiet else 0  # where there is nothing to send, something has come, mostly
@@ -93,14 +94,16 @@ class Connection:
                 session.received(frames, now)
                 if session.handshake.ready is not ready:
                     self._send(session)  # what has waited for the welcome, or HELLO
-                if not (self.is_blocked or session.awaits_answer):
+                if not (self.is_blocked or self._is_lost or session.awaits_answer):
                     return True
                 now = time.monotonic()
+            elif self._is_lost:
+                return False
             elif self.is_blocked and self._is_open and _events(self.socket) & _POLLOUT:
                 self._send(session)
-            elif self._is_lost or not (quiet and self._hear()):
-                return not self._is_lost
-            else:
+            elif not (quiet and self._heard()):
+                return True
+            elif self._is_open:
                 self._send(session)
             events = 0
             quiet = False
@@ -113,9 +116,12 @@ class Connection:
 
     def _send(self, session: Session) -> bool:
         """True where something was sent."""
-        sent = False
-        self.is_blocked = not self._is_open
+        sent, self.is_blocked = False, not self._is_open
         while self._is_open and (frames := session.outgoing(time.monotonic())) is not None:
+            if not sent and self._heard():  # that it is lost
+                session.give_back(frames)
+                self.is_blocked = True
+                return False
             try:
                 for frame in frames[:-1]:
                     self.socket.send(frame, _MORE)
@@ -137,12 +143,13 @@ class Connection:
             frames.append(self.socket.recv(_DONTWAIT))
         return frames
 
-    def _hear(self) -> bool:
-        """Whether the monitor has told anything: that there is a daemon, or that it is gone."""
+    def _heard(self) -> bool:
+        """Whether the connection has come to be, or was lost, since it was last looked at. Lost it is for good, though
+        ZeroMQ makes another one."""
         heard = False
         while self.monitor is not None and _events(self.monitor) & _POLLIN:
-            event = int.from_bytes(self.monitor.recv_multipart(zmq.DONTWAIT)[0][:_EVENT_BYTES], sys.byteorder)
-            self._is_lost |= event != _OPENED
+            (event,) = _EVENT.unpack_from(self.monitor.recv_multipart(zmq.DONTWAIT)[0])
+            self._is_lost = self._is_lost or event != _OPENED
             self._is_open = not self._is_lost
             heard = True
         return heard

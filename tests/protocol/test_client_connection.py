@@ -135,7 +135,7 @@ def test_an_answer_that_came_just_before_the_end_is_read(start, endpoint, monkey
     """As that of a daemon that has drained: nothing was there a moment ago, and now both are."""
     asked, answer = threading.Event(), threading.Event()
     daemon = start(lambda request: (asked.set(), answer.wait(SOON), answer_well(request))[-1])
-    hear = Connection._hear
+    hear = Connection._heard
 
     def hear_after_both(connection):
         if asked.is_set() and not answer.is_set():
@@ -145,12 +145,26 @@ def test_an_answer_that_came_just_before_the_end_is_read(start, endpoint, monkey
             assert connection.monitor.poll(SOON * 1000)
         return hear(connection)
 
-    monkeypatch.setattr(Connection, "_hear", hear_after_both)
+    monkeypatch.setattr(Connection, "_heard", hear_after_both)
     with Client(endpoint) as client:
         assert client.get(TXID) == RESULTS["get"]
         until(lambda: client.counters.connections_lost == 1)
         start(epoch=2)
         assert client.get(TXID) == RESULTS["get"]
+
+
+def test_what_is_asked_when_the_daemon_is_gone_already_is_asked_of_the_next(start, endpoint):
+    """Though nobody has looked yet whether the connection was lost."""
+    daemon = start()
+    with Client(endpoint) as client:
+        client.get(TXID)
+        with client._driver._turns:
+            daemon.stop()
+            assert client._driver._channel._connection.monitor.poll(SOON * 1000)
+            start(epoch=2)
+            pending = Pending(lambda: client.get(TXID))
+            until(lambda: client._driver._handed)
+        assert pending.outcome() is None
 
 
 def test_what_was_asked_before_the_daemon_was_there_is_asked_when_it_is(start, endpoint):
