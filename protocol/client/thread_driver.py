@@ -258,8 +258,8 @@ class ThreadDriver(Driver):
         waiting = [call for call in asked if self._asked.get(call) and not call.settled and call.waiter is not None]
         for call in reversed(waiting):
             if call.waiter.empty():
-                call.waiter.put(None)
                 self._leader = call
+                call.waiter.put(None)
                 return
         if waiting:
             return

@@ -92,6 +92,29 @@ def test_a_lead_that_was_lost_is_taken(start, endpoint):
         assert client._driver._leader is None
 
 
+def test_who_is_told_to_lead_does_so_by_then(start, endpoint):
+    """Else it may look, find another one that leads, and sleep on, before it is made the leader."""
+    start()
+    leaders = []
+
+    class Waiter:
+        def empty(self):
+            return True
+
+        def put(self, _):
+            leaders.append(client._driver._leader)
+
+    with Client(endpoint) as client:
+        client.get(TXID)
+        rests(client)
+        call = Call("get", b"", 1)
+        call.waiter = Waiter()
+        client._driver._asked[call] = threading.get_ident()
+        client._driver._hand_on()
+        del client._driver._asked[call]
+    assert leaders[0] is call
+
+
 def test_the_end_is_told_to_all_who_sleep_however_often():
     poll = SharedPoll()
     poll.hold_idle()
