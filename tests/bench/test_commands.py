@@ -99,7 +99,8 @@ def test_each_measurement_ends_with_one_json_object_and_finds_its_promises_kept(
     assert exit_code == 0
     assert found["ok"]
     assert all(found["promises"].values())
-    assert not any(figure["value"] < 0 for figure in found["figures"])  # none is what a busy machine had nothing of
+    # None is what a busy machine had nothing of. Memory may have become less.
+    assert not any(figure["value"] < 0 for figure in found["figures"] if "growth" not in figure["name"])
     assert any(figure["value"] > 0 for figure in found["figures"])
 
 

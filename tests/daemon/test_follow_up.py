@@ -118,7 +118,7 @@ def test_two_daemons_lock_as_one(start: Start) -> None:
 def test_waiting_for_the_writers_lock_is_not_taken_for_a_wedge(start: Start) -> None:
     daemon = start({"broker.budget_seconds": 2, "broker.grace_seconds": 60})
     daemon.wait_for_workers()
-    before = daemon.started()
+    starts = daemon.worker_starts()
     lock = WriterLock(daemon.directory / "store" / "writer.lock")
     with daemon.client() as client, Callers(client) as callers:
         with lock.held(30):
@@ -126,7 +126,7 @@ def test_waiting_for_the_writers_lock_is_not_taken_for_a_wedge(start: Start) -> 
             assert callers.get(1).result()[0] == "TX_NOT_FOUND"
         assert callers.create(1).result()[0] == "OK"
     lock.close()
-    assert daemon.started() == before
+    assert daemon.worker_starts() == starts
     assert daemon.status()["pools"]["write"]["breaker"] == "closed"
 
 

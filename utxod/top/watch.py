@@ -48,9 +48,9 @@ class Watch:
         """Until a key ends it; raises CancelledError where a signal does. The terminal is left as it was."""
         loop = asyncio.get_running_loop()
         async with AsyncClient(endpoint, timeout=self._timeout) as client:
-            self._enter()
             loop.add_signal_handler(signal.SIGWINCH, self._changed.set)
             loop.add_signal_handler(signal.SIGTSTP, self._suspend)
+            self._enter()  # only then: Ctrl-Z would leave the frames on the terminal
             tasks = [asyncio.create_task(work) for work in (self._ended.wait(), self._ask(client), self._show())]
             try:
                 done, _ = await asyncio.wait(tasks, return_when=asyncio.FIRST_COMPLETED)
