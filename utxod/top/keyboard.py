@@ -38,7 +38,7 @@ def keys(pressed: Callable[[str], None]) -> Iterator[None]:
             typed = os.read(ours, 1024)
         except BlockingIOError:  # Ctrl-C takes back all that was typed before it
             return
-        if not typed and not in_foreground(descriptor):  # the terminal is gone; SIGHUP comes, or has come
+        if not typed:  # the terminal is gone; SIGHUP comes, or has come
             loop.remove_reader(ours)
         for key in typed.decode(errors="replace"):
             pressed(key)
