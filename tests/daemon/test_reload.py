@@ -96,6 +96,7 @@ def test_what_has_changed_takes_effect_all_workers_are_replaced_and_no_item_fail
 
 def test_all_are_replaced_however_pools_are_scaled_meanwhile(configured: Configured) -> None:
     daemon = configured("", **{"workers.write": 2})
+    daemon.wait_until(lambda status: status["pools"]["write"]["workers"] == 2, within=60)
     before = pids(daemon)
     with daemon.client() as client, Load(client) as load:
         assert order(daemon, "reload")["replaced"] == 4
